@@ -4,8 +4,12 @@ pub mod clock;
 pub mod decision;
 pub mod descriptor;
 pub mod limit;
+pub mod limiter;
 pub mod matcher;
+pub mod resilience;
+pub mod response;
 pub mod rls;
+pub mod store;
 
 /// The protocol, generated from `proto/` at build time.
 #[allow(missing_docs, clippy::all, clippy::unwrap_used, clippy::wildcard_imports, unreachable_pub)]

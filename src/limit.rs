@@ -105,6 +105,20 @@ impl Exact {
         Exact { whole_us, fraction: u32::try_from(fraction).unwrap_or(u32::MAX) }
     }
 
+    /// Difference under a rate of `per_us` (R); zero if `other` is the larger.
+    #[must_use]
+    pub fn minus(self, other: Exact, per_us: u32) -> Exact {
+        if other >= self {
+            return Exact::default();
+        }
+        let whole_us = self.whole_us - other.whole_us;
+        match self.fraction.checked_sub(other.fraction) {
+            Some(fraction) => Exact { whole_us, fraction },
+            // The fraction of `other` is the larger, so its whole part is the smaller.
+            None => Exact { whole_us: whole_us - 1, fraction: self.fraction + (per_us - other.fraction) },
+        }
+    }
+
     /// In ticks of 1/R µs.
     fn ticks(self, per_us: u32) -> u128 {
         u128::from(self.whole_us) * u128::from(per_us) + u128::from(self.fraction)
@@ -212,9 +226,9 @@ impl Limit {
         self.ticks_to_us((missing - 1) % period + 1)
     }
 
-    /// Microseconds, rounded up, until `later` is reached.
-    pub fn until_us(&self, later: Exact, now_us: u64) -> u64 {
-        self.ticks_to_us(self.missing_ticks(later, now_us))
+    /// Microseconds, rounded up, until the bucket is full.
+    pub fn full_us(&self, full_at: Exact, now_us: u64) -> u64 {
+        self.ticks_to_us(self.missing_ticks(full_at, now_us))
     }
 
     /// Microseconds, rounded up, until a take of `cost` fits a bucket that is full at `full_at`.
@@ -223,6 +237,7 @@ impl Limit {
         self.ticks_to_us(missing.saturating_sub(self.worth_of_burst.ticks(self.tokens)))
     }
 
+    /// What is missing from a full bucket, in time.
     fn missing_ticks(&self, full_at: Exact, now_us: u64) -> u128 {
         full_at.ticks(self.tokens).saturating_sub(Exact::at_us(now_us).ticks(self.tokens))
     }
@@ -249,3 +264,6 @@ impl Limit {
 fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,3 +68,20 @@ struct Node {
     rule: Option<Arc<Rule>>,
     below: Level,
 }
+
+// STUB
+#[derive(Debug)]
+pub struct DomainRules;
+impl DomainRules {
+    pub fn find<'a>(&self, _e: impl Iterator<Item = Entry<'a>>) -> Option<&Arc<Rule>> {
+        None
+    }
+}
+impl Matcher {
+    pub fn domain(&self, _name: &[u8]) -> Option<&DomainRules> {
+        None
+    }
+    pub fn rules(&self) -> &[Arc<Rule>] {
+        &self.rules
+    }
+}

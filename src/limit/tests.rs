@@ -1,0 +1,82 @@
+use proptest::{prelude::any, prop_assert, prop_assert_eq, proptest};
+
+use super::{Exact, Limit, LimitError, Unit};
+
+const NOW_US: u64 = 1_800_000_000_000_000;
+
+#[test]
+fn every_number_of_requests_is_exact_from_second_to_year() {
+    for unit in Unit::ALL {
+        for requests in [1, 7, 60, 999_983, 1_000_003, u32::MAX] {
+            let limit = Limit::new(requests, unit, None).unwrap();
+            let worth = limit.worth_of_burst();
+            assert_eq!(
+                worth,
+                Exact::at_us(unit.seconds() * 1_000_000),
+                "{requests} per {unit} take one unit"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_burst_that_would_take_over_71_years_to_fill_is_refused() {
+    assert!(Limit::new(1, Unit::Year, Some(71)).is_ok());
+    let refused = Limit::new(1, Unit::Year, Some(72)).unwrap_err();
+    assert_eq!(refused.to_string(), "a burst of 72 at 1 per year would take over 71 years to fill");
+    assert!(Limit::new(2, Unit::Second, Some(u32::MAX)).is_ok(), "68 years");
+    assert!(Limit::new(1, Unit::Second, Some(u32::MAX)).is_err(), "136 years");
+}
+
+#[test]
+fn a_burst_of_nothing_and_a_burst_that_nothing_refills_are_refused() {
+    assert_eq!(Limit::new(0, Unit::Hour, Some(3)), Err(LimitError::BurstWithoutRefill));
+    assert_eq!(Limit::new(3, Unit::Hour, Some(0)), Err(LimitError::BurstZero));
+    assert!(Limit::new(0, Unit::Hour, None).is_ok());
+}
+
+#[test]
+fn units_are_read_in_any_case() {
+    assert_eq!(Unit::from_name("Minute"), Some(Unit::Minute));
+    assert_eq!(Unit::from_name("YEAR"), Some(Unit::Year));
+    assert_eq!(Unit::from_name("fortnight"), None);
+    assert_eq!(Unit::from_name("unknown"), None);
+}
+
+#[test]
+fn the_next_token_comes_when_the_level_rises() {
+    let limit = Limit::new(7, Unit::Minute, Some(7)).unwrap();
+    let full_at = Exact::at_us(NOW_US).plus(limit.cost(3), limit.per_us());
+    assert_eq!(limit.level(full_at, NOW_US), 4);
+    let next_us = limit.next_token_us(full_at, NOW_US);
+    assert_eq!(next_us, 8_571_429, "a seventh of a minute, rounded up");
+    assert_eq!(limit.level(full_at, NOW_US + next_us - 1), 4);
+    assert_eq!(limit.level(full_at, NOW_US + next_us), 5);
+    assert_eq!(limit.next_token_us(Exact::default(), NOW_US), 0, "full");
+}
+
+proptest! {
+    #[test]
+    fn costs_add_up_without_rounding(requests in 1..=u32::MAX, a in 1..1_000_u64, b in 1..1_000_u64) {
+        let limit = Limit::new(requests, Unit::Day, Some(2_000)).unwrap();
+        let sum = limit.cost(a).plus(limit.cost(b), limit.per_us());
+        prop_assert_eq!(sum, limit.cost(a + b));
+        prop_assert_eq!(sum.minus(limit.cost(b), limit.per_us()), limit.cost(a));
+        prop_assert!(sum.fraction < limit.per_us());
+    }
+
+    #[test]
+    fn no_state_that_a_store_may_hold_makes_a_figure_panic(
+        requests in 0..=u32::MAX, whole_us in any::<u64>(), fraction in any::<u32>(), now_us in any::<u64>(),
+        hits in any::<u64>(),
+    ) {
+        let limit = Limit::new(requests, Unit::Hour, None).unwrap();
+        let full_at = Exact { whole_us, fraction };
+        let cost = limit.cost(hits);
+        prop_assert!(limit.level(full_at, now_us) <= limit.burst());
+        let _ = limit.wait_us(full_at, cost, now_us);
+        let _ = limit.next_token_us(full_at, now_us);
+        let _ = full_at.plus(cost, limit.per_us());
+        let _ = full_at.minus(cost, limit.per_us());
+    }
+}

@@ -1,0 +1,271 @@
+//! One request end to end: match its descriptors, take from the store, combine what came back.
+//!
+//! Charges every limit of a request or none, in one call to the store. It knows neither the wire nor
+//! headers, and it does not fail: what the store cannot answer becomes an [`Outcome`] that says so.
+
+use std::{sync::Arc, time::Duration};
+
+use thiserror::Error;
+
+use crate::{
+    clock,
+    decision::{Answer, Ask, Found, Source, Take, Verdict},
+    descriptor::{BucketKey, Entry, Hits},
+    limit::Limit,
+    matcher::{Matcher, Rule},
+    resilience::OnStoreFailure,
+    store::{Store, StoreError},
+};
+
+/// The most buckets that one request may ask for.
+pub const MAX_BUCKETS: usize = 512;
+/// What a denied guess tells the client to wait.
+const GUESSED_WAIT_US: u64 = 1_000_000;
+
+/// A request that has no meaning; the caller's fault.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BadRequest {
+    #[error("the domain is empty")]
+    EmptyDomain,
+    #[error("the request has no descriptors")]
+    NoDescriptors,
+    #[error("the request matches more than {MAX_BUCKETS} limits")]
+    TooManyBuckets,
+}
+
+/// One descriptor of a request; its entries are walked more than once.
+#[derive(Debug, Clone)]
+pub struct Descriptor<I> {
+    pub entries: I,
+    pub hits: Hits,
+}
+
+// === Outcome ===
+
+/// The answer for one request.
+#[derive(Debug)]
+pub struct Outcome<'m> {
+    /// None: there is no decision, and the caller must be told UNAVAILABLE.
+    pub verdict: Option<Verdict>,
+    pub source: Source,
+    /// How many descriptors the request had; each gets a status.
+    pub descriptors: usize,
+    /// One for each matched limit, in the order of the descriptors.
+    pub decisions: Vec<Decision<'m>>,
+    /// None where no limit matched, so that the store was not asked.
+    pub asked: Option<Asked>,
+}
+
+/// How asking the store went.
+#[derive(Debug)]
+pub struct Asked {
+    pub elapsed: Duration,
+    pub malformed: u32,
+    pub error: Option<StoreError>,
+}
+
+/// The answer for one limit.
+#[derive(Debug)]
+pub struct Decision<'m> {
+    /// Index of the descriptor that it belongs to.
+    pub descriptor: usize,
+    pub rule: &'m Rule,
+    pub verdict: Verdict,
+    /// Whole hits that would pass now.
+    pub remaining: u32,
+    /// Denied: until this take would fit. Allowed: until the next whole token, 0 when full.
+    pub reset_us: u64,
+    /// The request asks for more than the bucket can ever hold.
+    pub never_fits: bool,
+}
+
+impl<'m> Outcome<'m> {
+    /// Whose figures the headers show. Denied: the denying limit with the longest wait. Allowed: the limit
+    /// with the least remaining. The first on a tie.
+    pub fn speaker(&self) -> Option<&Decision<'m>> {
+        if self.verdict == Some(Verdict::Allow) {
+            return self.decisions.iter().min_by_key(|decision| decision.remaining);
+        }
+        let denying = self.decisions.iter().filter(|decision| decision.verdict == Verdict::Deny);
+        // max_by_key takes the last on a tie, so the search runs from the end.
+        denying.rev().max_by_key(|decision| decision.reset_us)
+    }
+}
+
+// === Limiter ===
+
+/// One runtime's limiter.
+#[derive(Debug)]
+pub struct Limiter {
+    matcher: Arc<Matcher>,
+    store: Store,
+    on_store_failure: OnStoreFailure,
+}
+
+/// A matched limit and what the request asks of it.
+struct Member<'m> {
+    descriptor: usize,
+    rule: &'m Rule,
+    hits: Hits,
+    take: Take,
+}
+
+impl Limiter {
+    pub fn new(matcher: Arc<Matcher>, store: Store, on_store_failure: OnStoreFailure) -> Limiter {
+        Limiter { matcher, store, on_store_failure }
+    }
+
+    pub fn rules(&self) -> &[Arc<Rule>] {
+        self.matcher.rules()
+    }
+
+    /// Decides one request. Descriptors that no rule matches are allowed and cost nothing; entries with an
+    /// empty key, or none at all, match nothing.
+    ///
+    /// Fails only for a request without meaning; nothing was charged then.
+    pub async fn decide<'a, I>(
+        &self,
+        domain: &[u8],
+        descriptors: impl ExactSizeIterator<Item = Descriptor<I>>,
+    ) -> Result<Outcome<'_>, BadRequest>
+    where
+        I: Iterator<Item = Entry<'a>> + Clone,
+    {
+        if domain.is_empty() {
+            return Err(BadRequest::EmptyDomain);
+        }
+        if descriptors.len() == 0 {
+            return Err(BadRequest::NoDescriptors);
+        }
+        let count = descriptors.len();
+        let members = self.members(domain, descriptors)?;
+        Ok(self.outcome(count, members).await)
+    }
+
+    fn members<'a, I>(
+        &self,
+        domain: &[u8],
+        descriptors: impl Iterator<Item = Descriptor<I>>,
+    ) -> Result<Vec<Member<'_>>, BadRequest>
+    where
+        I: Iterator<Item = Entry<'a>> + Clone,
+    {
+        let Some(rules) = self.matcher.domain(domain) else { return Ok(Vec::new()) };
+        let mut members = Vec::with_capacity(1);
+        for (index, descriptor) in descriptors.enumerate() {
+            let Some(rule) = rules.find(descriptor.entries.clone()) else { continue };
+            if members.len() == MAX_BUCKETS {
+                return Err(BadRequest::TooManyBuckets);
+            }
+            let hits = descriptor.hits;
+            let key = BucketKey::new(domain, descriptor.entries, &rule.limit);
+            members.push(Member {
+                descriptor: index,
+                rule,
+                hits,
+                take: Take { key, ask: Ask::new(hits, &rule.limit) },
+            });
+        }
+        Ok(members)
+    }
+
+    async fn outcome<'m>(&'m self, descriptors: usize, members: Vec<Member<'m>>) -> Outcome<'m> {
+        if members.is_empty() {
+            let verdict = Some(Verdict::Allow);
+            return Outcome {
+                verdict,
+                source: Source::Store,
+                descriptors,
+                decisions: Vec::new(),
+                asked: None,
+            };
+        }
+        let takes = members.iter().map(|member| member.take).collect();
+        let started = clock::monotonic();
+        let answer = self.store.take(takes).await;
+        let elapsed = started.elapsed();
+        match answer {
+            Ok(answer) => Outcome {
+                verdict: Some(answer.verdict),
+                source: Source::Store,
+                descriptors,
+                decisions: members
+                    .iter()
+                    .zip(&answer.found)
+                    .map(|(member, found)| member.decision(found, &answer))
+                    .collect(),
+                asked: Some(Asked { elapsed, malformed: answer.malformed, error: None }),
+            },
+            Err(error) => {
+                let asked = Asked { elapsed, malformed: 0, error: Some(error) };
+                self.guess(descriptors, &members, asked)
+            }
+        }
+    }
+
+    fn guess<'m>(&self, descriptors: usize, members: &[Member<'m>], asked: Asked) -> Outcome<'m> {
+        let verdict = match self.on_store_failure {
+            OnStoreFailure::Allow => Some(Verdict::Allow),
+            OnStoreFailure::Deny => Some(Verdict::Deny),
+            OnStoreFailure::Error => None,
+        };
+        let decisions = members
+            .iter()
+            .map(|member| Decision {
+                descriptor: member.descriptor,
+                rule: member.rule,
+                verdict: verdict.unwrap_or(Verdict::Deny),
+                remaining: 0,
+                reset_us: GUESSED_WAIT_US,
+                never_fits: false,
+            })
+            .collect();
+        Outcome {
+            verdict,
+            source: self.on_store_failure.source(),
+            descriptors,
+            decisions,
+            asked: Some(asked),
+        }
+    }
+}
+
+// === impl Member ===
+
+impl<'m> Member<'m> {
+    fn decision(&self, found: &Found, answer: &Answer) -> Decision<'m> {
+        let (descriptor, rule, now_us) = (self.descriptor, self.rule, answer.now_us);
+        let limit = &rule.limit;
+        if !found.fits {
+            let (reset_us, never_fits) = self.wait_us(found, limit, now_us);
+            let verdict = Verdict::Deny;
+            return Decision { descriptor, rule, verdict, remaining: 0, reset_us, never_fits };
+        }
+        // On a denied request nothing was charged, so the figures are those that were found.
+        let charged = answer.verdict == Verdict::Allow;
+        let full_at = self.take.ask.of(found.full_at, now_us).filter(|_| charged).unwrap_or(found.full_at);
+        Decision {
+            descriptor,
+            rule,
+            verdict: Verdict::Allow,
+            remaining: limit.level(full_at, now_us),
+            reset_us: limit.next_token_us(full_at, now_us),
+            never_fits: false,
+        }
+    }
+
+    /// How long until this take would fit, and whether it never will.
+    fn wait_us(&self, found: &Found, limit: &Limit, now_us: u64) -> (u64, bool) {
+        let unit_us = limit.unit().seconds() * 1_000_000;
+        match self.hits {
+            _ if limit.burst() == 0 => (unit_us, true),
+            Hits::Take(hits) if hits > u64::from(limit.burst()) => {
+                (limit.full_us(found.full_at, now_us).max(1_000_000), true)
+            }
+            _ => (limit.wait_us(found.full_at, self.take.ask.cost, now_us), false),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

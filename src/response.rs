@@ -1,0 +1,114 @@
+//! The contract: what an outcome looks like to Envoy and to its client.
+//!
+//! Statuses are always filled, one for each descriptor, so that Envoy's own `x-ratelimit-*` and
+//! `retry-after` work too. Envoy writes headers as they stand, so nothing that a client sent gets into
+//! one: they are made of numbers and of names from the configuration, escaped. `x-ratelimit-*` is never
+//! sent from here: Envoy appends its own, and the client would see both.
+
+mod headers;
+mod problem;
+
+use std::time::Duration;
+
+use crate::{
+    decision::{Source, Verdict},
+    limit::Unit,
+    limiter::{Decision, Outcome},
+    pb::{
+        RateLimitResponse,
+        rate_limit_response::{Code, DescriptorStatus, RateLimit, rate_limit},
+    },
+};
+pub use headers::{Group, Jitter, UnknownGroup};
+
+/// What is sent beside the verdict.
+#[derive(Debug, Clone)]
+pub struct Contract {
+    pub groups: Vec<Group>,
+    pub jitter: Jitter,
+}
+
+impl Default for Contract {
+    fn default() -> Self {
+        Contract { groups: Group::DEFAULT.to_vec(), jitter: Jitter::default() }
+    }
+}
+
+impl Contract {
+    /// The answer for an outcome that has a verdict.
+    pub fn response(&self, outcome: &Outcome<'_>, verdict: Verdict) -> RateLimitResponse {
+        let mut response = RateLimitResponse {
+            overall_code: code(verdict).into(),
+            statuses: statuses(outcome),
+            ..RateLimitResponse::default()
+        };
+        // A guess that allows knows no figures, so it shows none.
+        let Some(speaker) = outcome.speaker().filter(|_| outcome.source != Source::Allow) else {
+            return response;
+        };
+        response.response_headers_to_add = headers::headers(self, speaker, verdict);
+        if verdict == Verdict::Deny && self.groups.contains(&Group::ProblemBody) {
+            response.raw_body = problem::body(outcome, speaker).into();
+        }
+        response
+    }
+}
+
+/// One for each descriptor, in order; where a descriptor has several limits, the one that would speak.
+fn statuses(outcome: &Outcome<'_>) -> Vec<DescriptorStatus> {
+    let unmatched = DescriptorStatus { code: Code::Ok.into(), ..DescriptorStatus::default() };
+    let mut statuses = vec![unmatched; outcome.descriptors];
+    if outcome.source == Source::Allow {
+        return statuses;
+    }
+    for decision in &outcome.decisions {
+        statuses[decision.descriptor] = status(decision);
+    }
+    statuses
+}
+
+fn status(decision: &Decision<'_>) -> DescriptorStatus {
+    let limit = &decision.rule.limit;
+    DescriptorStatus {
+        code: code(decision.verdict).into(),
+        current_limit: Some(RateLimit {
+            name: String::new(),
+            requests_per_unit: limit.requests_per_unit(),
+            unit: unit(limit.unit()).into(),
+            unit_multiplier: None,
+        }),
+        limit_remaining: decision.remaining,
+        duration_until_reset: Some(prost_types::Duration {
+            seconds: i64::try_from(whole_seconds(decision.reset_us)).unwrap_or(i64::MAX),
+            nanos: 0,
+        }),
+        quota: None,
+    }
+}
+
+/// Rounded up: whoever comes back after that many seconds does not come too early.
+fn whole_seconds(us: u64) -> u64 {
+    us.div_ceil(u64::try_from(Duration::from_secs(1).as_micros()).expect("a million"))
+}
+
+fn code(verdict: Verdict) -> Code {
+    match verdict {
+        Verdict::Allow => Code::Ok,
+        Verdict::Deny => Code::OverLimit,
+    }
+}
+
+fn unit(unit: Unit) -> rate_limit::Unit {
+    match unit {
+        Unit::Second => rate_limit::Unit::Second,
+        Unit::Minute => rate_limit::Unit::Minute,
+        Unit::Hour => rate_limit::Unit::Hour,
+        Unit::Day => rate_limit::Unit::Day,
+        Unit::Week => rate_limit::Unit::Week,
+        Unit::Month => rate_limit::Unit::Month,
+        Unit::Year => rate_limit::Unit::Year,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! The headers of an answer, in groups that can be switched.
+
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use super::{Contract, whole_seconds};
+use crate::{decision::Verdict, limiter::Decision, matcher::Rule, pb::HeaderValue};
+
+/// What can be sent, beside the verdict and the statuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// `retry-after`, on a denial.
+    RetryAfter,
+    /// `ratelimit-limit`, `ratelimit-remaining` and `ratelimit-reset`, on every answer.
+    RateLimit,
+    /// `ratelimit-policy` and `ratelimit` of draft-ietf-httpapi-ratelimit-headers-11, on every answer.
+    Structured,
+    /// A problem+json body (RFC 9457) and its content type, on a denial.
+    ProblemBody,
+}
+
+/// The name of a group is none of those known.
+#[derive(Debug, Error)]
+#[error("no such group; there are retry-after, ratelimit, ratelimit-structured and problem-body")]
+pub struct UnknownGroup;
+
+impl Group {
+    pub const DEFAULT: [Group; 3] = [Group::RetryAfter, Group::RateLimit, Group::ProblemBody];
+}
+
+impl FromStr for Group {
+    type Err = UnknownGroup;
+
+    fn from_str(name: &str) -> Result<Group, UnknownGroup> {
+        match name {
+            "retry-after" => Ok(Group::RetryAfter),
+            "ratelimit" => Ok(Group::RateLimit),
+            "ratelimit-structured" => Ok(Group::Structured),
+            "problem-body" => Ok(Group::ProblemBody),
+            _ => Err(UnknownGroup),
+        }
+    }
+}
+
+// === Jitter ===
+
+/// What `retry-after` adds to the true wait at random, so that clients denied together do not return
+/// together: a whole number of seconds from 0 to max(1, share · wait), or nothing if the share is 0.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Jitter {
+    share: f64,
+}
+
+/// The share is not from 0 to 1.
+#[derive(Debug, Error)]
+#[error("the share of jitter must be a number from 0 to 1")]
+pub struct BadShare;
+
+impl Default for Jitter {
+    fn default() -> Self {
+        Jitter { share: 0.2 }
+    }
+}
+
+impl FromStr for Jitter {
+    type Err = BadShare;
+
+    fn from_str(text: &str) -> Result<Jitter, BadShare> {
+        let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+        share.map(|share| Jitter { share }).ok_or(BadShare)
+    }
+}
+
+impl Jitter {
+    pub const NONE: Jitter = Jitter { share: 0.0 };
+
+    fn seconds(self, wait_s: u64) -> u64 {
+        if self.share <= 0.0 {
+            return 0;
+        }
+        // Rounded after the product: jitter on a wait of one second would vanish otherwise.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a u64")]
+        #[allow(clippy::cast_precision_loss, reason = "it is random anyway")]
+        let most = ((wait_s as f64 * self.share).round() as u64).max(1);
+        rand::random_range(0..=most)
+    }
+}
+
+// === headers ===
+
+pub(super) fn headers(contract: &Contract, speaker: &Decision<'_>, verdict: Verdict) -> Vec<HeaderValue> {
+    let reset_s = whole_seconds(speaker.reset_us);
+    let mut headers = Vec::with_capacity(5);
+    for group in &contract.groups {
+        match group {
+            Group::RetryAfter if verdict == Verdict::Deny => {
+                let wait_s = reset_s.saturating_add(contract.jitter.seconds(reset_s));
+                headers.push(header("retry-after", wait_s.to_string()));
+            }
+            Group::RateLimit => {
+                headers.push(header("ratelimit-limit", speaker.rule.limit.burst().to_string()));
+                headers.push(header("ratelimit-remaining", speaker.remaining.to_string()));
+                headers.push(header("ratelimit-reset", reset_s.to_string()));
+            }
+            Group::Structured => headers.extend(structured(speaker, reset_s)),
+            Group::ProblemBody if verdict == Verdict::Deny => {
+                headers.push(header("content-type", "application/problem+json".to_owned()));
+            }
+            Group::RetryAfter | Group::ProblemBody => {}
+        }
+    }
+    headers
+}
+
+/// `q` is what comes back in the window `w`; how much may be taken at once is a parameter of our own.
+fn structured(speaker: &Decision<'_>, reset_s: u64) -> [HeaderValue; 2] {
+    let limit = &speaker.rule.limit;
+    let name = quoted_name(speaker.rule);
+    let policy = format!(
+        "{name};q={};w={};tollgate-burst={}",
+        limit.requests_per_unit(),
+        limit.unit().seconds(),
+        limit.burst()
+    );
+    let state = format!("{name};r={};t={reset_s}", speaker.remaining);
+    [header("ratelimit-policy", policy), header("ratelimit", state)]
+}
+
+/// A String of RFC 9651: printable ASCII in quotes. Other characters of a rule's name become `?`.
+fn quoted_name(rule: &Rule) -> String {
+    let mut quoted = String::with_capacity(rule.name.len() + 2);
+    quoted.push('"');
+    for letter in rule.name.chars() {
+        match letter {
+            '"' | '\\' => quoted.extend(['\\', letter]),
+            ' '..='~' => quoted.push(letter),
+            _ => quoted.push('?'),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+fn header(name: &str, value: String) -> HeaderValue {
+    HeaderValue { key: name.to_owned(), value, ..HeaderValue::default() }
+}

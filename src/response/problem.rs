@@ -1,0 +1,47 @@
+//! The body of a 429: problem details of RFC 9457, with the type that the RateLimit header draft defines.
+
+use serde_json::json;
+
+use super::whole_seconds;
+use crate::{
+    decision::{Source, Verdict},
+    limiter::{Decision, Outcome},
+};
+
+const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+const REDUCED_CAPACITY: &str = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
+
+pub(super) fn body(outcome: &Outcome<'_>, speaker: &Decision<'_>) -> String {
+    if outcome.source == Source::Deny {
+        return json!({
+            "type": REDUCED_CAPACITY,
+            "title": "Too Many Requests",
+            "status": 429,
+            "detail": "The rate limit cannot be checked at the moment; try again shortly.",
+        })
+        .to_string();
+    }
+    let denying = outcome.decisions.iter().filter(|decision| decision.verdict == Verdict::Deny);
+    let violated: Vec<&str> = denying.map(|decision| decision.rule.name.as_str()).collect();
+    json!({
+        "type": QUOTA_EXCEEDED,
+        "title": "Too Many Requests",
+        "status": 429,
+        "detail": detail(speaker),
+        "violated-policies": violated,
+    })
+    .to_string()
+}
+
+fn detail(speaker: &Decision<'_>) -> String {
+    let limit = &speaker.rule.limit;
+    let (requests, unit, burst) = (limit.requests_per_unit(), limit.unit(), limit.burst());
+    if burst == 0 {
+        return "Requests of this kind are not accepted.".to_owned();
+    }
+    if speaker.never_fits {
+        return format!("The request asks for more than {burst} at once, so it will never fit.");
+    }
+    let wait_s = whole_seconds(speaker.reset_us);
+    format!("The limit of {requests} per {unit}, at most {burst} at once, is used up. Retry in {wait_s} s.")
+}

@@ -1,0 +1,113 @@
+//! Where buckets live: in this process, or in Redis.
+//!
+//! A store takes one request's buckets, all or none, and gives one answer. It knows nothing of rules,
+//! domains or headers. Time belongs to whoever holds the bucket: Redis asks its own clock inside the
+//! script, memory asks its [`Clock`](crate::clock::Clock).
+
+pub mod memory;
+pub mod redis;
+
+use std::{sync::Arc, time::Duration};
+
+use thiserror::Error;
+
+use crate::decision::{Answer, Take};
+use memory::MemoryStore;
+use redis::{RedisStore, RedisTarget};
+
+/// Why a store has no answer. One variant for each reaction; [`StoreError::kind`] is the metric's label.
+#[derive(Debug, Clone, Error)]
+pub enum StoreError {
+    /// Whether the take was charged is not known: it must not be sent again.
+    #[error("no reply from Redis within the store deadline")]
+    Deadline,
+    /// There is no connection at the moment, or it broke before the reply.
+    #[error("no connection to Redis")]
+    Disconnected,
+    /// Redis said no: LOADING, READONLY, OOM and their like.
+    #[error("Redis refused: {0}")]
+    Refused(String),
+    /// A reply that the script cannot have made.
+    #[error("Redis sent a reply that is not the script's: {0}")]
+    Reply(&'static str),
+}
+
+impl StoreError {
+    pub fn kind(&self) -> &'static str {
+        match self {
+            StoreError::Deadline => "deadline",
+            StoreError::Disconnected => "disconnected",
+            StoreError::Refused(_) => "refused",
+            StoreError::Reply(_) => "reply",
+        }
+    }
+}
+
+/// A store's address in text is wrong.
+#[derive(Debug, Error)]
+pub enum TargetError {
+    #[error("a store is `memory` or redis://[user:password@]host[:port][/db]; this is neither")]
+    Unknown,
+    #[error("not a usable Redis address")]
+    Redis(#[source] deadpool_redis::redis::RedisError),
+}
+
+/// Which store, as configured; opened once on each runtime.
+#[derive(Debug, Clone)]
+pub enum Backend {
+    Memory(Arc<MemoryStore>),
+    Redis(RedisTarget),
+}
+
+impl Backend {
+    /// Reads `memory` or a `redis://` URL. The error never repeats the text, which may hold a password.
+    pub fn parse(text: &str) -> Result<Backend, TargetError> {
+        if text == "memory" {
+            return Ok(Backend::memory());
+        }
+        if text.starts_with("redis://") || text.starts_with("redis+unix://") || text.starts_with("unix://") {
+            return RedisTarget::parse(text).map(Backend::Redis).map_err(TargetError::Redis);
+        }
+        Err(TargetError::Unknown)
+    }
+
+    pub fn memory() -> Backend {
+        Backend::Memory(Arc::new(MemoryStore::new()))
+    }
+
+    /// This runtime's handle. Must be called within the runtime whose requests it will serve: it drives
+    /// the connection.
+    pub fn open(&self, deadline: Duration) -> Store {
+        match self {
+            Backend::Memory(store) => Store::Memory(Arc::clone(store)),
+            Backend::Redis(target) => Store::Redis(RedisStore::open(target, deadline)),
+        }
+    }
+}
+
+impl std::fmt::Display for Backend {
+    /// Without user and password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Backend::Memory(_) => f.write_str("memory"),
+            Backend::Redis(target) => target.fmt(f),
+        }
+    }
+}
+
+/// One runtime's way to the buckets.
+#[derive(Debug)]
+pub enum Store {
+    Memory(Arc<MemoryStore>),
+    Redis(RedisStore),
+}
+
+impl Store {
+    /// Takes all or none, atomically with every other request on any node.
+    pub async fn take(&self, takes: Vec<Take>) -> Result<Answer, StoreError> {
+        match self {
+            Store::Memory(store) => Ok(store.take(&takes)),
+            Store::Redis(store) => store.take(&takes).await,
+        }
+    }
+}

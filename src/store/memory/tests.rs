@@ -1,0 +1,44 @@
+use std::thread;
+
+use super::{MemoryStore, SMALLEST_SWEEP};
+use crate::{
+    decision::{Ask, Take, Verdict},
+    descriptor::{BucketKey, Hits},
+    limit::{Limit, Unit},
+};
+
+fn take(number: u64, limit: &Limit) -> Take {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&number.to_le_bytes());
+    Take { key: BucketKey::from_bytes(bytes), ask: Ask::new(Hits::Take(1), limit) }
+}
+
+#[test]
+fn buckets_that_are_full_again_leave() {
+    let store = MemoryStore::new();
+    let limit = Limit::new(10, Unit::Second, None).unwrap();
+    let many = 400 * u64::try_from(SMALLEST_SWEEP).unwrap();
+    for number in 0..many {
+        // One bucket a millisecond, each full again 100 ms later: about a hundred are not full.
+        store.take_at(&[take(number, &limit)], 1_800_000_000_000_000 + number * 1_000);
+    }
+    assert!(store.len() <= 64 * (SMALLEST_SWEEP + 1), "{} of {many} buckets are kept", store.len());
+}
+
+#[test]
+fn requests_over_the_same_buckets_in_any_order_do_not_wait_for_each_other() {
+    let store = MemoryStore::new();
+    let limit = Limit::new(1, Unit::Day, Some(1_000)).unwrap();
+    let admitted: usize = thread::scope(|scope| {
+        let start = |order: [u64; 3]| {
+            let (store, limit) = (&store, &limit);
+            scope.spawn(move || {
+                let takes = order.map(|number| take(number, limit));
+                (0..1_000).filter(|_| store.take(&takes).verdict == Verdict::Allow).count()
+            })
+        };
+        let threads = [[1, 2, 3], [3, 2, 1], [2, 3, 1], [1, 3, 2]].map(start);
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(admitted, 1_000);
+}

@@ -1,0 +1,33 @@
+use super::{Call, Now, redis_key, text};
+use crate::{
+    decision::{Ask, Take},
+    descriptor::{BucketKey, Hits},
+    limit::{Limit, Unit},
+};
+
+#[test]
+fn a_redis_key_is_the_bucket_key_in_url_safe_base64() {
+    let text =
+        |bytes: [u8; 16]| String::from_utf8(redis_key(&BucketKey::from_bytes(bytes)).to_vec()).unwrap();
+    assert_eq!(text([0; 16]), "tg:AAAAAAAAAAAAAAAAAAAAAA");
+    assert_eq!(text([0xff; 16]), "tg:_____________________w");
+    assert_eq!(text([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]), "tg:AAECAwQFBgcICQoLDA0ODw");
+}
+
+#[test]
+fn a_bucket_that_stands_twice_is_one_key_of_the_call() {
+    let limit = Limit::new(10, Unit::Second, None).unwrap();
+    let take =
+        |number| Take { key: BucketKey::from_bytes([number; 16]), ask: Ask::new(Hits::Take(1), &limit) };
+    let call = Call::new(&[take(1), take(2), take(1)]);
+    assert_eq!(call.keys, [take(1).key, take(2).key]);
+    assert_eq!(call.requests.len(), 2 + 3 * 31);
+}
+
+#[test]
+fn one_line_of_the_script_sets_the_time() {
+    let (server, argument) = (text(Now::Server), text(Now::Argument));
+    let differing = server.lines().zip(argument.lines()).filter(|(a, b)| a != b);
+    assert_eq!(differing.count(), 1);
+    assert!(!server.contains("$NOW"));
+}
