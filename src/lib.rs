@@ -1,6 +1,7 @@
 //! Tollgate: a rate-limit service for Envoy whose limit holds.
 
 pub mod clock;
+pub mod config;
 pub mod decision;
 pub mod descriptor;
 pub mod limit;

@@ -1,0 +1,85 @@
+//! What is wrong with the configuration: every error, each with its place in its file.
+
+use std::{error::Error, fmt, io, path::PathBuf, str::Utf8Error};
+
+use thiserror::Error;
+
+use crate::limit::LimitError;
+
+/// Where something stands in a file; both count from 1, columns in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    pub line: usize,
+    pub column: usize,
+}
+
+/// All that is wrong, by file in the order given and then by position. Never empty.
+///
+/// Displays as one line per error, `file:line:column: message`, without a last line break.
+#[derive(Debug)]
+pub struct ConfigErrors(pub(super) Vec<ConfigError>);
+
+/// One error. Without a position it is about the file as a whole.
+#[derive(Debug)]
+pub struct ConfigError {
+    pub file: PathBuf,
+    pub at: Option<Position>,
+    pub problem: Problem,
+}
+
+#[derive(Debug, Error)]
+pub enum Problem {
+    #[error("cannot be read")]
+    Unreadable(#[source] io::Error),
+    #[error("larger than {} MiB", super::MAX_FILE_BYTES >> 20)]
+    TooLarge,
+    #[error("not UTF-8")]
+    NotUtf8(#[source] Utf8Error),
+    #[error("not valid YAML: {0}")]
+    Syntax(String),
+    #[error("{place}")]
+    Limit { place: String, source: LimitError },
+    #[error("{0}")]
+    Refused(String),
+    #[error("{0} more errors")]
+    More(usize),
+}
+
+// === impl ConfigErrors ===
+
+impl ConfigErrors {
+    pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
+        self.0.iter()
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            let line_break = if index == 0 { "" } else { "\n" };
+            write!(f, "{line_break}{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for ConfigErrors {}
+
+// === impl ConfigError ===
+
+/// With its causes: a list of errors has no single chain that `main` could print.
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.file.display())?;
+        if let Some(Position { line, column }) = self.at {
+            write!(f, "{line}:{column}:")?;
+        }
+        write!(f, " {}", self.problem)?;
+        let mut cause = self.problem.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

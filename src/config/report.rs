@@ -1,0 +1,125 @@
+//! The errors of one file while it is checked, and the words for a place in it.
+
+use std::{borrow::Cow, fmt, path::PathBuf};
+
+use super::error::{ConfigError, Position, Problem};
+use crate::limit::LimitError;
+
+/// More errors than these, of one file, are only counted.
+const MAX_ERRORS: usize = 1_000;
+/// Characters of a file's own text, or of a place, that a message repeats.
+const MAX_QUOTE: usize = 60;
+
+/// Stands for a value that was wrong and is in the report already.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reported;
+
+pub(super) struct Report {
+    file: PathBuf,
+    errors: Vec<ConfigError>,
+    more: usize,
+}
+
+/// The way from the root to a map, as messages show it: `edge.descriptors[2].rate_limit`.
+pub(super) enum Place<'a> {
+    Root,
+    Domain(&'a str),
+    Key(&'a Place<'a>, &'static str),
+    Item(&'a Place<'a>, &'static str, usize),
+}
+
+// === impl Report ===
+
+impl Report {
+    pub(super) fn new(file: PathBuf) -> Report {
+        Report { file, errors: Vec::new(), more: 0 }
+    }
+
+    /// Notes what is wrong with the file, or with one point of it.
+    pub(super) fn note(&mut self, at: Option<Position>, problem: Problem) -> Reported {
+        if self.errors.len() < MAX_ERRORS {
+            self.errors.push(ConfigError { file: self.file.clone(), at, problem });
+        } else {
+            self.more += 1;
+        }
+        Reported
+    }
+
+    pub(super) fn refuse(
+        &mut self,
+        at: Position,
+        place: &Place<'_>,
+        message: fmt::Arguments<'_>,
+    ) -> Reported {
+        let place = cut(&place.to_string()).into_owned();
+        let colon = if place.is_empty() { "" } else { ": " };
+        self.note(Some(at), Problem::Refused(format!("{place}{colon}{message}")))
+    }
+
+    pub(super) fn refuse_limit(&mut self, at: Position, place: &Place<'_>, source: LimitError) -> Reported {
+        self.note(Some(at), Problem::Limit { place: cut(&place.to_string()).into_owned(), source })
+    }
+
+    /// By position, those about the whole file first.
+    pub(super) fn into_errors(mut self) -> Vec<ConfigError> {
+        self.errors.sort_by_key(|error| error.at);
+        if self.more > 0 {
+            let problem = Problem::More(self.more);
+            self.errors.push(ConfigError { file: self.file, at: None, problem });
+        }
+        self.errors
+    }
+}
+
+// === impl Place ===
+
+impl<'a> Place<'a> {
+    /// Of what holds this map; the root for itself.
+    pub(super) fn parent(&'a self) -> &'a Place<'a> {
+        match self {
+            Place::Root | Place::Domain(_) => self,
+            Place::Key(parent, _) | Place::Item(parent, ..) => parent,
+        }
+    }
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (parent, key) = match self {
+            Place::Root => return Ok(()),
+            Place::Domain(name) => return f.write_str(&shorten(name)),
+            Place::Key(parent, key) | Place::Item(parent, key, _) => (parent, key),
+        };
+        if !matches!(parent, Place::Root) {
+            write!(f, "{parent}.")?;
+        }
+        f.write_str(key)?;
+        if let Place::Item(.., index) = self {
+            write!(f, "[{index}]")?;
+        }
+        Ok(())
+    }
+}
+
+/// Text of a file, fit for one line of a message: cut when it is long, and what is not printable escaped.
+pub(super) fn shorten(text: &str) -> String {
+    let mut line = String::new();
+    for character in cut(text).chars() {
+        match character {
+            '"' | '\'' | '\\' => line.push(character),
+            _ => line.extend(character.escape_debug()),
+        }
+    }
+    line
+}
+
+/// Without its middle when it is long: what tells two places apart stands at their ends.
+fn cut(text: &str) -> Cow<'_, str> {
+    let half = MAX_QUOTE / 2;
+    let head = text.char_indices().nth(half).map(|(index, _)| index);
+    let tail = text.char_indices().nth_back(half - 1).map(|(index, _)| index);
+    match (head, tail) {
+        (Some(head), Some(tail)) if head < tail => Cow::Owned(format!("{}…{}", &text[..head], &text[tail..])),
+        _ => Cow::Borrowed(text),
+    }
+}

@@ -1,0 +1,73 @@
+//! What a scalar is, as Go's `yaml.v2` reads it: YAML 1.1, where `010` is 8 and `yes` is true.
+//!
+//! The files of envoyproxy/ratelimit were written against that library, so its reading is the contract.
+
+use super::yaml::Scalar;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Value {
+    Null,
+    Bool(bool),
+    Int(i64),
+    /// A fraction, an exponent, infinity, or a whole number from 2^63. No key takes one.
+    Float,
+    Text,
+}
+
+const TRUE: [&str; 11] = ["y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"];
+const FALSE: [&str; 11] = ["n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"];
+const NULL: [&str; 5] = ["", "~", "null", "Null", "NULL"];
+const NOT_A_NUMBER: [&str; 3] = [".nan", ".NaN", ".NAN"];
+const INFINITY: [&str; 3] = [".inf", ".Inf", ".INF"];
+
+pub(super) fn resolve(scalar: &Scalar) -> Value {
+    let text = scalar.text.as_str();
+    if !scalar.plain {
+        Value::Text
+    } else if NULL.contains(&text) {
+        Value::Null
+    } else if TRUE.contains(&text) {
+        Value::Bool(true)
+    } else if FALSE.contains(&text) {
+        Value::Bool(false)
+    } else if NOT_A_NUMBER.contains(&text) {
+        Value::Float
+    } else {
+        number(text).unwrap_or(Value::Text)
+    }
+}
+
+fn number(text: &str) -> Option<Value> {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if INFINITY.contains(&unsigned) {
+        return Some(Value::Float);
+    }
+    if !unsigned.starts_with(|first: char| first.is_ascii_digit() || first == '.') {
+        return None;
+    }
+    let digits = unsigned.replace('_', "");
+    match whole(&digits) {
+        Some(size) => {
+            let signed = if text.starts_with('-') { -i128::from(size) } else { i128::from(size) };
+            // The sign is applied first: -2^63 is an i64, 2^63 is not.
+            Some(i64::try_from(signed).map_or(Value::Float, Value::Int))
+        }
+        None => digits.parse::<f64>().is_ok().then_some(Value::Float),
+    }
+}
+
+/// `0x`, `0b`, `0o`, or a leading zero for octal, or decimal.
+fn whole(digits: &str) -> Option<u64> {
+    let (radix, digits) = match digits.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (16, &digits[2..]),
+        [b'0', b'b' | b'B', ..] => (2, &digits[2..]),
+        [b'0', b'o' | b'O', ..] => (8, &digits[2..]),
+        [b'0', _, ..] => (8, &digits[1..]),
+        _ => (10, digits),
+    };
+    // `from_str_radix` takes a sign, which has no business behind a prefix.
+    if digits.starts_with(['+', '-']) {
+        return None;
+    }
+    u64::from_str_radix(digits, radix).ok()
+}

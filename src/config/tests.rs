@@ -1,0 +1,173 @@
+mod bounds;
+mod refused;
+mod scalars;
+
+use std::{
+    fs,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use super::*;
+use crate::{
+    limit::{Limit, Unit},
+    matcher::{Matcher, Pattern},
+};
+
+/// Files of one test, gone with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("tollgate-config-{}-{number}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        Folder(folder)
+    }
+
+    fn load(&self, files: &[(&str, &[u8])]) -> Result<Config, String> {
+        let paths: Vec<PathBuf> = files.iter().map(|(name, _)| self.0.join(name)).collect();
+        for (path, (_, bytes)) in paths.iter().zip(files) {
+            fs::write(path, bytes).unwrap();
+        }
+        self.load_paths(&paths)
+    }
+
+    /// The errors without the folder's own name.
+    fn load_paths(&self, paths: &[PathBuf]) -> Result<Config, String> {
+        let folder = format!("{}/", self.0.display());
+        load(paths).map_err(|errors| errors.to_string().replace(&folder, ""))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn load_text(text: &str) -> Result<Config, String> {
+    Folder::new().load(&[("a.yaml", text.as_bytes())])
+}
+
+/// The descriptors of a file that is fine.
+#[track_caller]
+fn descriptors(text: &str) -> Vec<Pattern> {
+    load_text(text).unwrap().domains.remove(0).descriptors
+}
+
+/// All errors of a file.
+#[track_caller]
+fn errors(text: &str) -> String {
+    load_text(text).unwrap_err()
+}
+
+fn limit(requests_per_unit: u32, unit: Unit, burst: Option<u32>) -> Option<Limit> {
+    Some(Limit::new(requests_per_unit, unit, burst).unwrap())
+}
+
+#[test]
+fn a_file_becomes_the_domain_that_it_spells() {
+    let config = load_text(
+        "# limits of the edge
+domain: edge
+descriptors:
+- key: plan
+  value: gold
+  rate_limit: {unit: Minute, requests_per_unit: 100, burst: 20}
+  descriptors:
+  - key: op
+    rate_limit:
+      unit: second
+      requests_per_unit: 6
+- key: seat
+",
+    );
+    let op = Pattern {
+        key: "op".to_owned(),
+        value: None,
+        limit: limit(6, Unit::Second, None),
+        descriptors: vec![],
+    };
+    let plan = Pattern {
+        key: "plan".to_owned(),
+        value: Some("gold".to_owned()),
+        limit: limit(100, Unit::Minute, Some(20)),
+        descriptors: vec![op],
+    };
+    let seat = Pattern { key: "seat".to_owned(), value: None, limit: None, descriptors: vec![] };
+    let domains = vec![Domain { name: "edge".to_owned(), descriptors: vec![plan, seat] }];
+    assert_eq!(config, Ok(Config { domains }));
+}
+
+#[test]
+fn a_null_counts_as_absent() {
+    let text = "domain: edge\ndescriptors:\n- {key: a, value: , rate_limit: , descriptors: ~}\n";
+    let patterns = descriptors(text);
+    let bare = Pattern { key: "a".to_owned(), value: None, limit: None, descriptors: vec![] };
+    assert_eq!(patterns, [bare]);
+    assert_eq!(descriptors("domain: edge\ndescriptors:\n"), []);
+    assert_eq!(descriptors("domain: edge\n"), []);
+}
+
+#[test]
+fn an_empty_value_is_no_value() {
+    assert_eq!(descriptors("domain: edge\ndescriptors: [{key: a, value: ''}]")[0].value, None);
+}
+
+#[test]
+fn a_limit_without_requests_per_unit_denies_everything() {
+    let patterns = descriptors("domain: edge\ndescriptors: [{key: a, rate_limit: {unit: hour}}]");
+    assert_eq!(patterns[0].limit, limit(0, Unit::Hour, None));
+}
+
+#[test]
+fn files_become_domains_in_their_order_and_no_files_no_domains() {
+    let files: [(&str, &[u8]); 2] = [("b.yaml", b"domain: two\n"), ("a.yaml", b"domain: one\n")];
+    let config = Folder::new().load(&files).unwrap();
+    let names: Vec<&str> = config.domains.iter().map(|domain| domain.name.as_str()).collect();
+    assert_eq!(names, ["two", "one"]);
+    assert_eq!(load(&[]).unwrap().domains, []);
+}
+
+#[test]
+fn an_alias_means_what_its_anchor_holds() {
+    let patterns = descriptors(
+        "domain: edge
+descriptors:
+- {key: a, rate_limit: &slow {unit: hour, requests_per_unit: 1}}
+- {key: &name b, rate_limit: *slow, descriptors: &below [{key: c, rate_limit: *slow}]}
+- {key: d, value: *name, descriptors: *below}
+",
+    );
+    assert_eq!(patterns[1].limit, patterns[0].limit);
+    assert_eq!(patterns[2].value.as_deref(), Some("b"));
+    assert_eq!(patterns[2].descriptors, patterns[1].descriptors);
+}
+
+#[test]
+fn a_byte_order_mark_and_a_document_start_are_not_content() {
+    assert!(load_text("\u{feff}---\ndomain: edge\n...\n").is_ok());
+}
+
+#[test]
+fn what_was_loaded_can_be_looked_up() {
+    let text = "domain: shop
+descriptors:
+- key: plan
+  value: gold
+  descriptors: [{key: op, value: export, rate_limit: {unit: second, requests_per_unit: 6}}]
+- {key: seat, rate_limit: {unit: minute, requests_per_unit: 12}}
+- {key: seat, value: vip}
+";
+    let matcher = Matcher::new(load_text(text).unwrap().domains);
+    let shop = matcher.domain(b"shop").unwrap();
+    let find = |entries: &[(&str, &str)]| {
+        let rule = shop.find(entries.iter().map(|(key, value)| (key.as_bytes(), value.as_bytes())))?;
+        Some(rule.name.as_str())
+    };
+    assert_eq!(find(&[("plan", "gold"), ("op", "export")]), Some("plan_gold.op_export"));
+    assert_eq!(find(&[("plan", "gold")]), None);
+    assert_eq!(find(&[("seat", "x")]), Some("seat"));
+    assert_eq!(find(&[("seat", "vip")]), None);
+}

@@ -1,0 +1,115 @@
+//! Hostile files cost bounded time and memory, and get a clear answer.
+
+use super::{Folder, descriptors, errors, load_text};
+use crate::config::MAX_FILE_BYTES;
+
+fn nested_descriptors(levels: usize) -> String {
+    format!("domain: e\n{}{}", "descriptors: [{key: a, ".repeat(levels), "}]".repeat(levels))
+}
+
+#[test]
+fn descriptors_nest_64_levels_deep_and_no_deeper() {
+    let mut level = descriptors(&nested_descriptors(64));
+    for _ in 1..64 {
+        level = level.remove(0).descriptors;
+    }
+    assert_eq!(level.len(), 1);
+    let too_deep = "not valid YAML: nested too deeply; 64 levels of descriptors are the most";
+    let told = errors(&nested_descriptors(66));
+    assert!(told.starts_with("a.yaml:2:") && told.ends_with(too_deep), "{told}");
+}
+
+#[test]
+fn nesting_10_000_deep_is_refused_without_a_stack_of_that_depth() {
+    for text in ["[".repeat(10_000), "{a: ".repeat(10_000), "- ".repeat(10_000), "? ".repeat(10_000)] {
+        let told = errors(&text);
+        assert!(
+            told.ends_with("not valid YAML: nested too deeply; 64 levels of descriptors are the most"),
+            "{told}"
+        );
+    }
+    let indented: String = (0..3_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+    assert!(errors(&indented).contains("nested too deeply"));
+}
+
+#[test]
+fn depth_counts_through_aliases() {
+    let mut text = String::from("domain: e\nx0: &x0 [a]\n");
+    for level in 1..200 {
+        text.push_str(&format!("x{level}: &x{level} [*x{}]\n", level - 1));
+    }
+    assert_eq!(
+        errors(&text),
+        "a.yaml:131:14: not valid YAML: nested too deeply; 64 levels of descriptors are the most"
+    );
+}
+
+#[test]
+fn a_bomb_of_aliases_is_refused_before_it_is_walked() {
+    let mut text = String::from("domain: e\nx0: &x0 [a, a, a, a, a, a, a, a, a]\n");
+    for level in 1..60 {
+        let aliases = vec![format!("*x{}", level - 1); 9].join(", ");
+        text.push_str(&format!("x{level}: &x{level} [{aliases}]\n"));
+    }
+    assert_eq!(
+        errors(&text),
+        "a.yaml:8:35: not valid YAML: more than 4000000 values, those behind aliases counted at each use"
+    );
+}
+
+#[test]
+fn an_alias_inside_its_own_anchor_is_refused() {
+    assert_eq!(
+        errors("domain: e\ndescriptors: &all [{key: a, descriptors: *all}]\n"),
+        "a.yaml:2:42: not valid YAML: the alias stands inside the anchor that it names"
+    );
+}
+
+#[test]
+fn a_file_of_16_mib_is_read_and_a_larger_one_refused() {
+    let size = usize::try_from(MAX_FILE_BYTES).unwrap();
+    let mut text = String::from("domain: e\n#");
+    text.push_str(&"x".repeat(size - text.len()));
+    assert!(load_text(&text).is_ok());
+    text.push('x');
+    assert_eq!(errors(&text), "a.yaml: larger than 16 MiB");
+}
+
+#[test]
+fn a_hundred_thousand_rules_are_loaded() {
+    let mut text = String::from("domain: e\ndescriptors:\n");
+    for rule in 0..100_000 {
+        text.push_str(&format!(
+            "- {{key: a, value: v{rule}, rate_limit: {{unit: hour, requests_per_unit: 5}}}}\n"
+        ));
+    }
+    assert_eq!(descriptors(&text).len(), 100_000);
+}
+
+#[test]
+fn after_a_thousand_errors_of_a_file_the_rest_is_counted() {
+    let mut text = String::from("domain: e\ndescriptors:\n");
+    for rule in 0..1_500 {
+        text.push_str(&format!("- {{key: a, valu: v{rule}}}\n"));
+    }
+    let files: [(&str, &[u8]); 2] = [("a.yaml", text.as_bytes()), ("b.yaml", b"domain: \n")];
+    let told = Folder::new().load(&files).unwrap_err();
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines.len(), 1_002);
+    assert_eq!(lines[1000], "a.yaml: 1999 more errors");
+    assert_eq!(lines[1001], "b.yaml:1:7: domain is missing");
+}
+
+#[test]
+fn what_a_message_repeats_of_a_file_is_one_short_line() {
+    let domain = "d".repeat(100_000);
+    let key = format!("{}\\n\\u202e", "k".repeat(100_000));
+    let expected = format!(
+        "a.yaml:2:3: {}…{}: unknown key `{}…{}\\n\\u{{202e}}`",
+        "d".repeat(30),
+        "d".repeat(30),
+        "k".repeat(30),
+        "k".repeat(28)
+    );
+    assert_eq!(errors(&format!("domain: {domain}\n? \"{key}\"\n: 1\n")), expected);
+}

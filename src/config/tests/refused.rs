@@ -1,0 +1,281 @@
+//! One fixture per error, with the whole message.
+
+use super::{Folder, errors};
+
+/// The one error of a file of domain `e` that continues like this.
+#[track_caller]
+fn assert_refused(rest: &str, expected: &str) {
+    assert_eq!(errors(&format!("domain: e\n{rest}")), format!("a.yaml:{expected}"));
+}
+
+/// The one error of a file with one descriptor like this, in braces from 3:3.
+#[track_caller]
+fn assert_descriptor_refused(descriptor: &str, expected: &str) {
+    assert_refused(&format!("descriptors:\n- {{{descriptor}}}"), expected);
+}
+
+#[track_caller]
+fn assert_limit_refused(limit: &str, expected: &str) {
+    assert_descriptor_refused(&format!("key: a,\n   rate_limit: {{{limit}}}"), expected);
+}
+
+#[test]
+fn an_unknown_key_is_refused_at_every_level() {
+    assert_refused("foo: 1", "2:1: e: unknown key `foo`");
+    assert_descriptor_refused("key: a, foo: 1", "3:12: e.descriptors[0]: unknown key `foo`");
+    assert_limit_refused("unit: day, foo: 1", "4:28: e.descriptors[0].rate_limit: unknown key `foo`");
+    assert_descriptor_refused(
+        "key: a, descriptors: [{key: b, foo: 1}]",
+        "3:35: e.descriptors[0].descriptors[0]: unknown key `foo`",
+    );
+}
+
+#[test]
+fn a_known_key_in_the_wrong_place_is_unknown_there() {
+    assert_refused("unit: day", "2:1: e: unknown key `unit`");
+    assert_limit_refused("unit: day, key: a", "4:28: e.descriptors[0].rate_limit: unknown key `key`");
+}
+
+#[test]
+fn a_misspelled_key_gets_the_name_that_was_meant() {
+    assert_refused("descriptor: []", "2:1: e: unknown key `descriptor`; did you mean `descriptors`?");
+    let at = "3:12: e.descriptors[0]: unknown key";
+    assert_descriptor_refused("key: a, valeu: b", &format!("{at} `valeu`; did you mean `value`?"));
+    assert_descriptor_refused("key: a, valu: b", &format!("{at} `valu`; did you mean `value`?"));
+    assert_descriptor_refused(
+        "key: a, rateLimit: ~",
+        &format!("{at} `rateLimit`; did you mean `rate_limit`?"),
+    );
+}
+
+#[test]
+fn a_domain_must_be_there_and_hold_something() {
+    assert_eq!(errors("descriptors: []"), "a.yaml:1:1: domain is missing");
+    assert_eq!(errors("domain:\n"), "a.yaml:1:7: domain is missing");
+    assert_eq!(errors("domain: ''\n"), "a.yaml:1:9: domain must not be empty");
+    assert_eq!(errors("domain: [e]\n"), "a.yaml:1:9: domain must be a string, found a list");
+    assert_eq!(errors("domain: {e: f}\n"), "a.yaml:1:9: domain must be a string, found a map");
+}
+
+#[test]
+fn a_key_must_be_there_and_hold_something() {
+    assert_descriptor_refused("value: b", "3:3: e.descriptors[0]: key is missing");
+    assert_descriptor_refused("key: ~", "3:9: e.descriptors[0]: key is missing");
+    assert_descriptor_refused("key: ''", "3:9: e.descriptors[0]: key must not be empty");
+    assert_descriptor_refused(
+        "key: 1.5",
+        "3:9: e.descriptors[0]: key must be a string, found the number 1.5",
+    );
+}
+
+#[test]
+fn a_unit_must_be_there_and_be_one() {
+    let place = "e.descriptors[0].rate_limit:";
+    assert_limit_refused("requests_per_unit: 1", &format!("4:16: {place} unit is missing"));
+    assert_limit_refused("unit: ''", &format!("4:23: {place} unit must not be empty"));
+    assert_limit_refused("unit: [day]", &format!("4:23: {place} unit must be a string, found a list"));
+    let all = "second, minute, hour, day, week, month, year";
+    assert_limit_refused(
+        "unit: days",
+        &format!("4:23: {place} unknown unit `days`; it must be one of {all}"),
+    );
+}
+
+#[test]
+fn a_limit_that_cannot_hold_is_refused_where_its_burst_stands() {
+    let place = "e.descriptors[0].rate_limit:";
+    assert_limit_refused(
+        "unit: day, burst: 5",
+        &format!(
+            "4:35: {place} burst must be 0 when requests_per_unit is 0, since nothing would ever refill it"
+        ),
+    );
+    assert_limit_refused(
+        "burst: 0, unit: day, requests_per_unit: 1",
+        &format!("4:24: {place} burst must be at least 1; to deny every request, say requests_per_unit: 0"),
+    );
+    assert_limit_refused(
+        "unit: year, requests_per_unit: 1, burst: 100",
+        &format!("4:58: {place} a burst of 100 at 1 per year would take over 71 years to fill"),
+    );
+}
+
+#[test]
+fn a_wrong_number_is_not_blamed_a_second_time_on_the_limit() {
+    assert_limit_refused(
+        "unit: day, requests_per_unit: '9', burst: 5",
+        "4:47: e.descriptors[0].rate_limit: \
+         requests_per_unit must be a whole number from 0 to 4294967295, found a string",
+    );
+    assert_limit_refused(
+        "unit: day, requests_per_unit: 9, burst: -5",
+        "4:57: e.descriptors[0].rate_limit: burst must be a whole number from 0 to 4294967295, found the number -5",
+    );
+}
+
+#[test]
+fn lists_and_maps_must_be_lists_and_maps() {
+    assert_eq!(errors("- domain: e"), "a.yaml:1:1: the file must be a map, found a list");
+    assert_eq!(errors("domain"), "a.yaml:1:1: the file must be a map, found a string");
+    assert_refused("descriptors: {key: a}", "2:14: e: descriptors must be a list, found a map");
+    assert_refused("descriptors: yes", "2:14: e: descriptors must be a list, found the boolean yes");
+    assert_refused("descriptors: [a]", "2:15: e: descriptors[0] must be a map, found a string");
+    assert_refused("descriptors:\n- key: a\n-\n", "4:2: e: descriptors[1] must be a map, found nothing");
+    assert_descriptor_refused(
+        "key: a, rate_limit: 5",
+        "3:24: e.descriptors[0]: rate_limit must be a map, found the number 5",
+    );
+    assert_descriptor_refused(
+        "key: a, value: [b]",
+        "3:19: e.descriptors[0]: value must be a string, found a list",
+    );
+}
+
+#[test]
+fn the_key_of_a_map_must_be_a_string() {
+    assert_refused("? [a]\n: 1", "2:3: e: a key must be a string, found a list");
+    assert_refused("~: 1", "2:1: e: a key must be a string, found nothing");
+}
+
+#[test]
+fn a_key_that_stands_twice_in_a_map_is_refused() {
+    assert_refused("domain: f", "2:1: e: `domain` stands twice in this map; the first is at line 1");
+    assert_descriptor_refused(
+        "key: a,\n  'key': b",
+        "4:3: e.descriptors[0]: `key` stands twice in this map; the first is at line 3",
+    );
+    // Also if nobody knows it, which is told once.
+    assert_refused(
+        "foo: 1\nfoo: 2",
+        "2:1: e: unknown key `foo`\na.yaml:3:1: e: `foo` stands twice in this map; the first is at line 2",
+    );
+}
+
+#[test]
+fn a_rule_that_stands_twice_at_one_level_is_refused() {
+    assert_refused(
+        "descriptors:\n- key: a\n  value: b\n- key: a\n- key: c\n  value: b\n- {value: b, key: a}\n- key: a\n  value:\n",
+        "8:3: e.descriptors[3]: duplicate rule `a_b`; the first is at line 3\n\
+         a.yaml:9:3: e.descriptors[4]: duplicate rule `a`; the first is at line 5",
+    );
+    assert_refused(
+        "descriptors: [&a {key: a},\n  *a]",
+        "3:3: e.descriptors[1]: duplicate rule `a`; the first is at line 2",
+    );
+}
+
+#[test]
+fn rules_that_only_look_alike_are_no_duplicates() {
+    let text = "domain: e
+descriptors:
+- {key: a, value: b_c, descriptors: [{key: a, value: b_c}]}
+- {key: a_b, value: c}
+- {key: A, value: b_c}
+";
+    assert!(super::load_text(text).is_ok());
+}
+
+#[test]
+fn an_empty_file_is_refused() {
+    for text in ["", "\n\n", "# only a comment\n", "---\n", "~", "--- null\n...\n"] {
+        assert_eq!(errors(text), "a.yaml:1:1: the file is empty", "{text:?}");
+    }
+}
+
+#[test]
+fn a_second_document_is_refused_without_hiding_what_is_wrong_in_the_first() {
+    assert_refused(
+        "foo: 1\n---\ndomain: [\n",
+        "2:1: e: unknown key `foo`\na.yaml:3:1: a second document starts here; a file holds one",
+    );
+}
+
+#[test]
+fn a_domain_belongs_to_one_file() {
+    let folder = Folder::new();
+    let files: [(&str, &[u8]); 3] =
+        [("a.yaml", b"domain: e"), ("b.yaml", b"domain: f"), ("c.yaml", b"\n\ndomain: e")];
+    let told = folder.load(&files).unwrap_err();
+    assert_eq!(told, "c.yaml:3:9: the domain `e` is already in a.yaml:1");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_told_with_its_cause() {
+    let folder = Folder::new();
+    let told = folder.load_paths(&[folder.0.join("gone.yaml"), folder.0.clone()]).unwrap_err();
+    let (gone, directory) = told.split_once('\n').unwrap();
+    assert_eq!(gone, "gone.yaml: cannot be read: No such file or directory (os error 2)");
+    assert!(directory.ends_with(": cannot be read: Is a directory (os error 21)"), "{directory}");
+}
+
+#[test]
+fn a_file_that_is_not_utf_8_is_told_where() {
+    let told = Folder::new().load(&[("a.yaml", b"domain: e\n\xc3\xa9: \xff\n")]).unwrap_err();
+    assert_eq!(told, "a.yaml:2:4: not UTF-8: invalid utf-8 sequence of 1 bytes from index 14");
+}
+
+#[test]
+fn a_syntax_error_is_told_where_and_in_words() {
+    let told = [
+        (
+            "a: b: c",
+            "2:5: not valid YAML: no `key: value` can stand here; check the indentation, or quote a text that holds `: `",
+        ),
+        ("a:\n\t- b", "3:2: not valid YAML: a tab cannot indent; use spaces"),
+        ("a: \"x\nb: 3\n", "2:4: not valid YAML: the quote that opens here is never closed"),
+        ("a: {b: 1]", "2:4: not valid YAML: the `{` is closed by `]`"),
+        ("a: [b", "2:4: not valid YAML: the `[` is never closed"),
+        ("a: *b", "2:4: not valid YAML: no anchor of that name stands before this alias"),
+        ("a: 1\nb", "3:1: not valid YAML: a `key:` was expected here"),
+        ("a: %b", "2:4: not valid YAML: `%` cannot start a text; quote it"),
+        ("a: 'b' c", "2:8: not valid YAML: InvalidTrailingSingleQuotedScalar"),
+        ("a: !foo b", "2:9: not valid YAML: the tag `!foo` is not supported; leave it out"),
+        ("a: !foo [b]", "2:9: not valid YAML: the tag `!foo` is not supported; leave it out"),
+        ("a:\n  - b\n - c", "4:2: not valid YAML: the indentation does not fit what stands around it"),
+    ];
+    for (rest, expected) in told {
+        assert_refused(rest, expected);
+    }
+}
+
+#[test]
+fn all_errors_of_all_files_are_told_at_once_in_order() {
+    let folder = Folder::new();
+    let broken = b"descriptors:
+- valu: x
+  rate_limit: {unit: eon, requests_per_unit: many, burst: [1], extra: 1}
+- key: a
+  descriptors: {}
+- key: a
+- 7
+domain:
+";
+    let files: [(&str, &[u8]); 4] = [
+        ("z.yaml", broken),
+        ("y.yaml", b"domain: fine\n"),
+        ("x.yaml", b"domain: [\n"),
+        ("w.yaml", b"domain: fine\ntail: 1\n"),
+    ];
+    let mut paths: Vec<_> = vec![folder.0.join("gone.yaml")];
+    paths.extend(files.iter().map(|(name, _)| folder.0.join(name)));
+    folder.load(&files).unwrap_err();
+    assert_eq!(
+        folder.load_paths(&paths).unwrap_err(),
+        "gone.yaml: cannot be read: No such file or directory (os error 2)
+z.yaml:2:3: descriptors[0]: key is missing
+z.yaml:2:3: descriptors[0]: unknown key `valu`; did you mean `value`?
+z.yaml:3:22: descriptors[0].rate_limit: unknown unit `eon`; it must be one of \
+second, minute, hour, day, week, month, year
+z.yaml:3:46: descriptors[0].rate_limit: \
+requests_per_unit must be a whole number from 0 to 4294967295, found a string
+z.yaml:3:59: descriptors[0].rate_limit: burst must be a whole number from 0 to 4294967295, found a list
+z.yaml:3:64: descriptors[0].rate_limit: unknown key `extra`
+z.yaml:5:16: descriptors[1]: descriptors must be a list, found a map
+z.yaml:6:3: descriptors[2]: duplicate rule `a`; the first is at line 4
+z.yaml:7:3: descriptors[3] must be a map, found the number 7
+z.yaml:8:7: domain is missing
+x.yaml:1:9: not valid YAML: the `[` is never closed
+w.yaml:1:9: the domain `fine` is already in y.yaml:1
+w.yaml:2:1: fine: unknown key `tail`"
+    );
+}

@@ -1,0 +1,261 @@
+//! YAML text into a tree in which every node knows where it stands.
+//!
+//! Keeps what deserializing hides and a good message needs: positions, quotes, and keys that stand
+//! twice. An alias shares the content of its anchor, so memory stays near the size of the file; the
+//! bounds here count aliases as if written out, so that walking the tree is bounded too. What the
+//! nodes mean is left to others.
+
+use std::{collections::HashMap, rc::Rc};
+
+use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, Tag};
+
+use super::{error::Position, report::shorten};
+
+/// Levels of descriptors; each is a list and a map.
+const MAX_DESCRIPTOR_LEVELS: usize = 64;
+/// The root map, then the descriptors, then the map of a limit. The walks recurse this deep at most.
+const MAX_DEPTH: usize = 1 + 2 * MAX_DESCRIPTOR_LEVELS + 1;
+/// A rule is about 13 nodes, so this is some 300,000 rules.
+const MAX_NODES: usize = 4_000_000;
+
+/// The first document of a file.
+pub(super) struct Document {
+    /// None in a file of blanks and comments.
+    pub(super) root: Option<Node>,
+    /// Where a second document starts, if one does. Nothing from there on was read.
+    pub(super) second: Option<Position>,
+}
+
+/// Why there is no tree.
+#[derive(Debug)]
+pub(super) struct SyntaxError {
+    pub(super) at: Position,
+    pub(super) message: String,
+}
+
+#[derive(Clone)]
+pub(super) struct Node {
+    /// Where it stands; for an alias, where the alias does.
+    pub(super) at: Position,
+    content: Rc<Content>,
+}
+
+struct Content {
+    kind: Kind,
+    /// Itself and all below, aliases written out.
+    nodes: usize,
+    /// Collections from here to the deepest.
+    depth: usize,
+}
+
+pub(super) enum Kind {
+    Scalar(Scalar),
+    List(Vec<Node>),
+    Map(Vec<(Node, Node)>),
+}
+
+pub(super) struct Scalar {
+    pub(super) text: String,
+    /// Without quotes, so that it may be a number, a boolean or null.
+    pub(super) plain: bool,
+}
+
+/// Reads the first document. Fails at the first error of syntax, and beyond the bounds above.
+pub(super) fn parse(text: &str) -> Result<Document, SyntaxError> {
+    let options = granit_parser::options! {
+        flow_nesting_limit: MAX_DEPTH,
+        block_nesting_limit: MAX_DEPTH,
+    };
+    let mut builder = Builder::default();
+    let mut second = None;
+    for event in Parser::new_from_str_with_options(text, options) {
+        let (event, span) = event
+            .map_err(|error| SyntaxError { at: position(*error.marker()), message: explain(error.kind()) })?;
+        let at = position(span.start);
+        if matches!(event, Event::DocumentStart(..)) && builder.root.is_some() {
+            second = Some(at);
+            break;
+        }
+        builder.add(event, at).map_err(|message| SyntaxError { at, message })?;
+    }
+    Ok(Document { root: builder.root, second })
+}
+
+// === impl Node ===
+
+impl Node {
+    pub(super) fn kind(&self) -> &Kind {
+        &self.content.kind
+    }
+}
+
+// === Builder ===
+
+#[derive(Default)]
+struct Builder {
+    open: Vec<Open>,
+    /// By the parser's number, from 1. A collection is here once it is closed.
+    anchors: HashMap<usize, Node>,
+    nodes: usize,
+    root: Option<Node>,
+}
+
+/// A list or map that has not ended.
+struct Open {
+    at: Position,
+    anchor: usize,
+    children: Vec<Node>,
+}
+
+impl Builder {
+    fn add(&mut self, event: Event<'_>, at: Position) -> Result<(), String> {
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let plain = is_plain(style, tag.as_deref())?;
+                self.place(at, anchor, Kind::Scalar(Scalar { text: text.into_owned(), plain }))
+            }
+            Event::SequenceStart(_, anchor, tag) | Event::MappingStart(_, anchor, tag) => {
+                self.open(at, anchor, tag.as_deref())
+            }
+            Event::SequenceEnd => {
+                let Open { at, anchor, children } = self.open.pop().expect("an end follows its start");
+                self.place(at, anchor, Kind::List(children))
+            }
+            Event::MappingEnd => {
+                let Open { at, anchor, children } = self.open.pop().expect("an end follows its start");
+                self.place(at, anchor, Kind::Map(pairs(children)))
+            }
+            Event::Alias(anchor) => self.alias(at, anchor),
+            _ => Ok(()),
+        }
+    }
+
+    fn open(&mut self, at: Position, anchor: usize, tag: Option<&Tag>) -> Result<(), String> {
+        match tag {
+            Some(tag) if !matches!(tag.core_suffix(), Some("map" | "seq")) => return Err(unsupported(tag)),
+            _ if self.open.len() >= MAX_DEPTH => return Err(too_deep()),
+            _ => self.open.push(Open { at, anchor, children: Vec::new() }),
+        }
+        Ok(())
+    }
+
+    fn alias(&mut self, at: Position, anchor: usize) -> Result<(), String> {
+        let Some(target) = self.anchors.get(&anchor) else {
+            return Err("the alias stands inside the anchor that it names".to_owned());
+        };
+        let node = Node { at, content: Rc::clone(&target.content) };
+        if self.open.len() + node.content.depth > MAX_DEPTH {
+            return Err(too_deep());
+        }
+        self.count(node.content.nodes)?;
+        self.attach(node);
+        Ok(())
+    }
+
+    fn place(&mut self, at: Position, anchor: usize, kind: Kind) -> Result<(), String> {
+        self.count(1)?;
+        let node = Node { at, content: Rc::new(Content::new(kind)) };
+        if anchor != 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        self.attach(node);
+        Ok(())
+    }
+
+    fn attach(&mut self, node: Node) {
+        match self.open.last_mut() {
+            Some(parent) => parent.children.push(node),
+            None => self.root = Some(node),
+        }
+    }
+
+    fn count(&mut self, nodes: usize) -> Result<(), String> {
+        self.nodes = self.nodes.saturating_add(nodes);
+        if self.nodes > MAX_NODES {
+            return Err(format!("more than {MAX_NODES} values, those behind aliases counted at each use"));
+        }
+        Ok(())
+    }
+}
+
+impl Content {
+    fn new(kind: Kind) -> Content {
+        let mut content = Content { kind, nodes: 1, depth: 0 };
+        let mut include = |child: &Node| {
+            content.nodes = content.nodes.saturating_add(child.content.nodes);
+            content.depth = content.depth.max(child.content.depth);
+        };
+        match &content.kind {
+            Kind::Scalar(_) => return content,
+            Kind::List(items) => items.iter().for_each(include),
+            Kind::Map(pairs) => pairs.iter().for_each(|(key, value)| {
+                include(key);
+                include(value);
+            }),
+        }
+        content.depth += 1;
+        content
+    }
+}
+
+/// The parser tells keys and values in turn, and gives a missing one as an empty scalar.
+fn pairs(children: Vec<Node>) -> Vec<(Node, Node)> {
+    let mut children = children.into_iter();
+    let mut pairs = Vec::with_capacity(children.len() / 2);
+    while let (Some(key), Some(value)) = (children.next(), children.next()) {
+        pairs.push((key, value));
+    }
+    pairs
+}
+
+fn is_plain(style: ScalarStyle, tag: Option<&Tag>) -> Result<bool, String> {
+    match tag {
+        None => Ok(style == ScalarStyle::Plain),
+        Some(tag) if tag.core_suffix() == Some("str") => Ok(false),
+        Some(tag) => Err(unsupported(tag)),
+    }
+}
+
+fn unsupported(tag: &Tag) -> String {
+    format!("the tag `{}` is not supported; leave it out", shorten(&tag.original()))
+}
+
+fn too_deep() -> String {
+    format!("nested too deeply; {MAX_DESCRIPTOR_LEVELS} levels of descriptors are the most")
+}
+
+fn position(marker: Marker) -> Position {
+    Position { line: marker.line(), column: marker.col() + 1 }
+}
+
+// === Messages ===
+
+/// The mistakes that people make get words; the rest gets its name in the parser's documentation.
+fn explain(kind: &ErrorKind) -> String {
+    match kind {
+        ErrorKind::RecursionLimitExceeded => too_deep(),
+        ErrorKind::TabInBlockIndentation | ErrorKind::TabInIndentation | ErrorKind::TabNotAllowed => {
+            "a tab cannot indent; use spaces".to_owned()
+        }
+        ErrorKind::UnclosedQuotedScalar => "the quote that opens here is never closed".to_owned(),
+        ErrorKind::UnclosedFlowCollection { open } => format!("the `{open}` is never closed"),
+        ErrorKind::MismatchedFlowCollectionEnd { open, close } => {
+            format!("the `{open}` is closed by `{close}`")
+        }
+        ErrorKind::UnknownAnchor => "no anchor of that name stands before this alias".to_owned(),
+        ErrorKind::MappingValueNotAllowed => {
+            "no `key: value` can stand here; check the indentation, or quote a text that holds `: `"
+                .to_owned()
+        }
+        ErrorKind::SimpleKeyExpected => "a `key:` was expected here".to_owned(),
+        ErrorKind::UnexpectedCharacter { character } => {
+            format!("`{}` cannot start a text; quote it", character.escape_debug())
+        }
+        ErrorKind::InvalidIndentation
+        | ErrorKind::ExpectedBlockMappingKey
+        | ErrorKind::BlockSequenceEntryNotAllowed => {
+            "the indentation does not fit what stands around it".to_owned()
+        }
+        other => format!("{other:?}"),
+    }
+}
