@@ -153,7 +153,8 @@ impl Limiter {
         let Some(rules) = self.matcher.domain(domain) else { return Ok(Vec::new()) };
         let mut members = Vec::with_capacity(1);
         for (index, descriptor) in descriptors.enumerate() {
-            let Some(rule) = rules.find(descriptor.entries.clone()) else { continue };
+            let entries = descriptor.entries.clone().map(|entry| (entry.key, entry.value));
+            let Some(rule) = rules.find(entries) else { continue };
             if members.len() == MAX_BUCKETS {
                 return Err(BadRequest::TooManyBuckets);
             }

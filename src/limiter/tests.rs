@@ -1,1 +1,146 @@
+use std::{sync::Arc, time::Duration};
 
+use super::{BadRequest, Descriptor, Limiter, MAX_BUCKETS, Outcome};
+use crate::{
+    decision::{Source, Verdict},
+    descriptor::{Entry, Hits},
+    limit::{Limit, Unit},
+    matcher::{Domain, Matcher, Pattern},
+    resilience::OnStoreFailure,
+    store::Backend,
+};
+
+fn pattern(key: &str, requests_per_unit: u32, burst: u32) -> Pattern {
+    let limit = Limit::new(requests_per_unit, Unit::Day, Some(burst)).unwrap();
+    Pattern { key: key.to_owned(), value: None, limit: Some(limit), descriptors: Vec::new() }
+}
+
+fn limiter_on(backend: &Backend, on_store_failure: OnStoreFailure) -> Limiter {
+    let descriptors = vec![pattern("user", 1, 3), pattern("team", 1, 1), pattern("blocked", 0, 0)];
+    let domain = Domain { name: "edge".to_owned(), descriptors };
+    let store = backend.open(Duration::from_secs(1));
+    Limiter::new(Arc::new(Matcher::new(vec![domain])), store, on_store_failure)
+}
+
+fn limiter() -> Limiter {
+    limiter_on(&Backend::memory(), OnStoreFailure::Error)
+}
+
+type Asked<'a> = (&'a str, &'a str, Hits);
+
+async fn decide<'l>(limiter: &'l Limiter, asked: &[Asked<'_>]) -> Outcome<'l> {
+    let descriptors = asked.iter().map(|(key, value, hits)| Descriptor {
+        entries: [Entry { key: key.as_bytes(), value: value.as_bytes() }].into_iter(),
+        hits: *hits,
+    });
+    limiter.decide(b"edge", descriptors).await.unwrap()
+}
+
+const ONE: Hits = Hits::Take(1);
+
+#[tokio::test]
+async fn a_request_without_meaning_is_refused() {
+    let none: [Descriptor<std::iter::Empty<Entry<'_>>>; 0] = [];
+    let empty = || [Descriptor { entries: std::iter::empty(), hits: ONE }];
+    let refused = |outcome: Result<Outcome<'_>, BadRequest>| outcome.map(|_| ()).unwrap_err();
+    assert_eq!(refused(limiter().decide(b"edge", none.into_iter()).await), BadRequest::NoDescriptors);
+    assert_eq!(refused(limiter().decide(b"", empty().into_iter()).await), BadRequest::EmptyDomain);
+}
+
+#[tokio::test]
+async fn what_no_rule_matches_is_allowed_without_asking_the_store() {
+    let limiter = limiter();
+    for (domain, key) in [("edge", "unknown"), ("edge", ""), ("elsewhere", "user")] {
+        let entry = Entry { key: key.as_bytes(), value: b"\xff\xfe" };
+        let descriptor = Descriptor { entries: [entry].into_iter(), hits: Hits::Take(u64::MAX) };
+        let outcome = limiter.decide(domain.as_bytes(), [descriptor].into_iter()).await.unwrap();
+        assert_eq!((outcome.verdict, outcome.descriptors), (Some(Verdict::Allow), 1));
+        assert!(outcome.asked.is_none() && outcome.decisions.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn more_than_512_matched_limits_are_refused_and_unmatched_ones_do_not_count() {
+    let limiter = limiter();
+    let names: Vec<String> = (0..=MAX_BUCKETS).map(|number| number.to_string()).collect();
+    let one_of_each = |key: &'static str, count: usize| {
+        let entry =
+            move |name: &'_ String| Entry { key: key.as_bytes(), value: name.clone().leak().as_bytes() };
+        let descriptors: Vec<_> = names[..count]
+            .iter()
+            .map(|name| Descriptor { entries: [entry(name)].into_iter(), hits: ONE })
+            .collect();
+        descriptors.into_iter()
+    };
+    let refused = limiter.decide(b"edge", one_of_each("user", MAX_BUCKETS + 1)).await.map(|_| ());
+    assert_eq!(refused.unwrap_err(), BadRequest::TooManyBuckets);
+    let allowed = limiter.decide(b"edge", one_of_each("user", MAX_BUCKETS)).await.unwrap();
+    assert_eq!(allowed.decisions.len(), MAX_BUCKETS);
+    let unmatched = limiter.decide(b"edge", one_of_each("nobody", MAX_BUCKETS + 1)).await.unwrap();
+    assert_eq!((unmatched.verdict, unmatched.descriptors), (Some(Verdict::Allow), MAX_BUCKETS + 1));
+}
+
+#[tokio::test]
+async fn figures_count_down_and_a_denial_charges_nothing() {
+    let limiter = limiter();
+    let both = [("team", "t", ONE), ("user", "u", ONE)];
+    let allowed = decide(&limiter, &both).await;
+    assert_eq!(allowed.decisions.iter().map(|d| d.remaining).collect::<Vec<_>>(), [0, 2]);
+    assert_eq!(allowed.speaker().unwrap().rule.name, "team");
+
+    let denied = decide(&limiter, &both).await;
+    assert_eq!(denied.verdict, Some(Verdict::Deny));
+    assert_eq!(denied.decisions[0].verdict, Verdict::Deny);
+    assert_eq!((denied.decisions[1].verdict, denied.decisions[1].remaining), (Verdict::Allow, 2));
+    let day_us = 86_400_000_000;
+    let reset_us = denied.speaker().unwrap().reset_us;
+    assert!((day_us - 10_000_000..=day_us).contains(&reset_us), "{reset_us}");
+}
+
+#[tokio::test]
+async fn a_peek_shows_the_level_and_a_refund_raises_it() {
+    let limiter = limiter();
+    let remaining = async |hits| decide(&limiter, &[("user", "u", hits)]).await.decisions[0].remaining;
+    assert_eq!(remaining(Hits::Peek).await, 3);
+    assert_eq!(remaining(Hits::Take(2)).await, 1);
+    assert_eq!(remaining(Hits::Peek).await, 1);
+    assert_eq!(remaining(Hits::GiveBack(1)).await, 2);
+    assert_eq!(remaining(Hits::GiveBack(9)).await, 3);
+}
+
+#[tokio::test]
+async fn more_hits_than_the_burst_never_fit() {
+    let limiter = limiter();
+    let full = decide(&limiter, &[("user", "u", Hits::Take(4))]).await;
+    let decision = full.speaker().unwrap();
+    assert_eq!((decision.verdict, decision.never_fits, decision.reset_us), (Verdict::Deny, true, 1_000_000));
+    decide(&limiter, &[("user", "u", ONE)]).await;
+    let charged = decide(&limiter, &[("user", "u", Hits::Take(u64::MAX))]).await;
+    let until_full_us = charged.speaker().unwrap().reset_us;
+    assert!((86_390_000_000..=86_400_000_000).contains(&until_full_us), "{until_full_us}");
+}
+
+#[tokio::test]
+async fn a_limit_of_zero_waits_one_unit() {
+    let limiter = limiter();
+    let outcome = decide(&limiter, &[("blocked", "x", ONE)]).await;
+    let decision = outcome.speaker().unwrap();
+    assert_eq!((decision.verdict, decision.reset_us), (Verdict::Deny, 86_400_000_000));
+}
+
+#[tokio::test]
+async fn without_a_store_the_answer_is_the_one_configured() {
+    // Nothing listens on port 1 of loopback.
+    let nowhere = Backend::parse("redis://127.0.0.1:1").unwrap();
+    for (on_failure, verdict, source) in [
+        (OnStoreFailure::Allow, Some(Verdict::Allow), Source::Allow),
+        (OnStoreFailure::Deny, Some(Verdict::Deny), Source::Deny),
+        (OnStoreFailure::Error, None, Source::Error),
+    ] {
+        let limiter = limiter_on(&nowhere, on_failure);
+        let outcome = decide(&limiter, &[("user", "u", ONE)]).await;
+        assert_eq!((outcome.verdict, outcome.source), (verdict, source));
+        let error = outcome.asked.unwrap().error.unwrap();
+        assert_eq!(error.kind(), "disconnected");
+    }
+}

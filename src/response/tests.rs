@@ -1,1 +1,181 @@
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use super::{Contract, Group, Jitter};
+use crate::{
+    decision::{Source, Verdict},
+    limit::{Limit, Unit},
+    limiter::{Asked, Decision, Outcome},
+    matcher::Rule,
+    pb::{RateLimitResponse, rate_limit_response::Code},
+};
+
+fn rule(name: &str, requests_per_unit: u32, unit: Unit, burst: u32) -> Rule {
+    let limit = Limit::new(requests_per_unit, unit, Some(burst)).unwrap();
+    Rule { index: 0, domain: Arc::from("edge"), name: name.to_owned(), limit }
+}
+
+fn decision(descriptor: usize, rule: &Rule, verdict: Verdict, remaining: u32, reset_ms: u64) -> Decision<'_> {
+    Decision { descriptor, rule, verdict, remaining, reset_us: reset_ms * 1_000, never_fits: false }
+}
+
+fn outcome(descriptors: usize, decisions: Vec<Decision<'_>>) -> Outcome<'_> {
+    let denied = decisions.iter().any(|decision| decision.verdict == Verdict::Deny);
+    let asked = Asked { elapsed: Duration::ZERO, malformed: 0, error: None };
+    let verdict = Some(if denied { Verdict::Deny } else { Verdict::Allow });
+    Outcome { verdict, source: Source::Store, descriptors, decisions, asked: Some(asked) }
+}
+
+/// Without jitter, so that every figure is certain.
+fn respond(groups: &[Group], outcome: &Outcome<'_>) -> RateLimitResponse {
+    let contract = Contract { groups: groups.to_vec(), jitter: Jitter::NONE };
+    contract.response(outcome, outcome.verdict.unwrap())
+}
+
+fn headers(response: &RateLimitResponse) -> Vec<(&str, &str)> {
+    let headers = response.response_headers_to_add.iter();
+    headers.map(|header| (header.key.as_str(), header.value.as_str())).collect()
+}
+
+#[test]
+fn a_denial_says_when_to_come_back_and_why() {
+    let rule = rule("api_key", 10, Unit::Second, 20);
+    let outcome = outcome(1, vec![decision(0, &rule, Verdict::Deny, 0, 6_001)]);
+    let response = respond(&Group::DEFAULT, &outcome);
+    assert_eq!(response.overall_code(), Code::OverLimit);
+    assert_eq!(
+        headers(&response),
+        [
+            ("retry-after", "7"),
+            ("ratelimit-limit", "20"),
+            ("ratelimit-remaining", "0"),
+            ("ratelimit-reset", "7"),
+            ("content-type", "application/problem+json"),
+        ]
+    );
+    let body: serde_json::Value = serde_json::from_slice(&response.raw_body).unwrap();
+    assert_eq!(
+        body,
+        serde_json::json!({
+            "type": "https://iana.org/assignments/http-problem-types#quota-exceeded",
+            "title": "Too Many Requests",
+            "status": 429,
+            "detail": "The limit of 10 per second, at most 20 at once, is used up. Retry in 7 s.",
+            "violated-policies": ["api_key"],
+        })
+    );
+}
+
+#[test]
+fn an_allowed_request_is_told_its_limit_and_not_to_retry() {
+    let rule = rule("api_key", 10, Unit::Second, 20);
+    let response = respond(&Group::DEFAULT, &outcome(1, vec![decision(0, &rule, Verdict::Allow, 19, 100)]));
+    assert_eq!(response.overall_code(), Code::Ok);
+    assert_eq!(
+        headers(&response),
+        [("ratelimit-limit", "20"), ("ratelimit-remaining", "19"), ("ratelimit-reset", "1")]
+    );
+    assert!(response.raw_body.is_empty());
+}
+
+#[test]
+fn statuses_stand_one_for_each_descriptor_in_order() {
+    let (a, b) = (rule("a", 10, Unit::Minute, 5), rule("b", 3, Unit::Week, 3));
+    let decisions = vec![decision(1, &a, Verdict::Allow, 4, 200), decision(3, &b, Verdict::Deny, 0, 61_000)];
+    let response = respond(&[], &outcome(4, decisions));
+    let status = |index: usize| {
+        let status = &response.statuses[index];
+        let limit = status.current_limit.as_ref();
+        let reset_s = status.duration_until_reset.map(|reset| reset.seconds);
+        (
+            status.code(),
+            limit.map(|limit| (limit.requests_per_unit, limit.unit())),
+            status.limit_remaining,
+            reset_s,
+        )
+    };
+    use crate::pb::rate_limit_response::rate_limit::Unit as Wire;
+    assert_eq!(response.statuses.len(), 4);
+    assert_eq!(status(0), (Code::Ok, None, 0, None));
+    assert_eq!(status(1), (Code::Ok, Some((10, Wire::Minute)), 4, Some(1)));
+    assert_eq!(status(2), (Code::Ok, None, 0, None));
+    assert_eq!(status(3), (Code::OverLimit, Some((3, Wire::Week)), 0, Some(61)));
+    assert!(response.response_headers_to_add.is_empty(), "no group, no header");
+}
+
+#[test]
+fn the_denying_limit_with_the_longest_wait_speaks_and_the_first_on_a_tie() {
+    let rules = ["a", "b", "c", "d"].map(|name| rule(name, 10, Unit::Minute, 5));
+    let decisions = vec![
+        decision(0, &rules[0], Verdict::Allow, 0, 99_000),
+        decision(1, &rules[1], Verdict::Deny, 0, 2_000),
+        decision(2, &rules[2], Verdict::Deny, 0, 3_000),
+        decision(3, &rules[3], Verdict::Deny, 0, 3_000),
+    ];
+    assert_eq!(outcome(4, decisions).speaker().unwrap().rule.name, "c");
+}
+
+#[test]
+fn the_allowing_limit_with_the_least_left_speaks_and_the_first_on_a_tie() {
+    let rules = ["a", "b", "c"].map(|name| rule(name, 10, Unit::Minute, 5));
+    let decisions = vec![
+        decision(0, &rules[0], Verdict::Allow, 3, 0),
+        decision(1, &rules[1], Verdict::Allow, 2, 0),
+        decision(2, &rules[2], Verdict::Allow, 2, 0),
+    ];
+    assert_eq!(outcome(3, decisions).speaker().unwrap().rule.name, "b");
+}
+
+#[test]
+fn structured_headers_hold_nothing_but_printable_ascii() {
+    let rule = rule("key_\"a\\b\"\r\nx: é", 50, Unit::Hour, 5);
+    let response = respond(&[Group::Structured], &outcome(1, vec![decision(0, &rule, Verdict::Deny, 0, 1)]));
+    assert_eq!(
+        headers(&response),
+        [
+            ("ratelimit-policy", r#""key_\"a\\b\"??x: ?";q=50;w=3600;tollgate-burst=5"#),
+            ("ratelimit", r#""key_\"a\\b\"??x: ?";r=0;t=1"#),
+        ]
+    );
+}
+
+#[test]
+fn jitter_spreads_from_zero_to_the_share_and_at_least_to_one_second() {
+    let rule = rule("a", 1, Unit::Hour, 1);
+    let spread = |jitter: &str, wait_ms| {
+        let contract = Contract { groups: vec![Group::RetryAfter], jitter: jitter.parse().unwrap() };
+        let outcome = outcome(1, vec![decision(0, &rule, Verdict::Deny, 0, wait_ms)]);
+        let mut seen = HashMap::new();
+        for _ in 0..3_000 {
+            let response = contract.response(&outcome, Verdict::Deny);
+            let after: u64 = response.response_headers_to_add[0].value.parse().unwrap();
+            *seen.entry(after).or_insert(0) += 1;
+        }
+        let (least, most) = (seen.keys().min().copied().unwrap(), seen.keys().max().copied().unwrap());
+        (least, most, seen.len())
+    };
+    assert_eq!(spread("0.2", 50_000), (50, 60, 11));
+    assert_eq!(spread("0.2", 1), (1, 2, 2), "a wait of a second is spread too");
+    assert_eq!(spread("0", 50_000), (50, 50, 1));
+    assert!("1.5".parse::<Jitter>().is_err() && "NaN".parse::<Jitter>().is_err());
+}
+
+#[test]
+fn a_guess_that_allows_shows_no_figures() {
+    let rule = rule("a", 10, Unit::Minute, 5);
+    let mut outcome = outcome(1, vec![decision(0, &rule, Verdict::Allow, 0, 1_000)]);
+    outcome.source = Source::Allow;
+    let response = respond(&Group::DEFAULT, &outcome);
+    assert_eq!(response.overall_code(), Code::Ok);
+    assert!(response.response_headers_to_add.is_empty());
+    assert_eq!(response.statuses[0].current_limit, None);
+}
+
+#[test]
+fn a_guess_that_denies_says_that_it_is_one() {
+    let rule = rule("a", 10, Unit::Minute, 5);
+    let mut outcome = outcome(1, vec![decision(0, &rule, Verdict::Deny, 0, 1_000)]);
+    outcome.source = Source::Deny;
+    let response = respond(&Group::DEFAULT, &outcome);
+    assert!(headers(&response).contains(&("retry-after", "1")));
+    assert!(String::from_utf8_lossy(&response.raw_body).contains("cannot be checked"));
+}
