@@ -39,11 +39,23 @@ fn descriptor(fields: &mut Fields<'_>, lines: &mut Lines) -> Result<Pattern, Rep
     // An empty value means any, as in the reference.
     let value = fields.text("value").map(|value| value.filter(|text| !text.is_empty()));
     if let (Ok(key), Ok(value)) = (&key, &value) {
+        refuse_wildcards(fields, key, value.as_deref());
         refuse_duplicate(fields, key, value.as_deref(), lines);
     }
     let limit = fields.map("rate_limit", rate_limit);
     let descriptors = descriptors(fields);
     Ok(Pattern { key: key?, value: value?, limit: limit?, descriptors: descriptors? })
+}
+
+/// In envoyproxy/ratelimit a `*` is a wildcard. Until it is one here, such a file must not load with another
+/// meaning.
+fn refuse_wildcards(fields: &mut Fields<'_>, key: &str, value: Option<&str>) {
+    for (name, text) in [("key", key), ("value", value.unwrap_or_default())] {
+        if text.contains('*') {
+            let at = fields.at_value(name);
+            fields.refuse(at, format_args!("wildcards are not supported yet, and {name} holds a `*`"));
+        }
+    }
 }
 
 fn refuse_duplicate(fields: &mut Fields<'_>, key: &str, value: Option<&str>, lines: &mut Lines) {

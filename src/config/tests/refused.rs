@@ -176,6 +176,15 @@ descriptors:
 }
 
 #[test]
+fn a_wildcard_is_refused_rather_than_taken_for_a_letter() {
+    assert_eq!(
+        errors("domain: e\ndescriptors:\n- {key: a, value: 'web*'}\n- {key: 'b*'}\n"),
+        "a.yaml:3:19: e.descriptors[0]: wildcards are not supported yet, and value holds a `*`\n\
+         a.yaml:4:9: e.descriptors[1]: wildcards are not supported yet, and key holds a `*`"
+    );
+}
+
+#[test]
 fn an_empty_file_is_refused() {
     for text in ["", "\n\n", "# only a comment\n", "---\n", "~", "--- null\n...\n"] {
         assert_eq!(errors(text), "a.yaml:1:1: the file is empty", "{text:?}");
