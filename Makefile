@@ -1,0 +1,27 @@
+# What a contributor types. `make` alone lists it.
+.DEFAULT_GOAL := help
+.PHONY: help setup build test lint demo clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Fetch Envoy and Redis into .tools/, unless they are there
+	@scripts/setup
+
+build:
+	@cargo build --workspace --locked
+
+test: setup build ## Every test, against the real Redis and Envoy
+	TOLLGATE_REQUIRE_REAL=1 cargo test --workspace --locked
+
+lint: ## Format and clippy, as CI wants them
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+demo: setup ## Three Envoy nodes: naive against Tollgate, under the same load
+	@cargo build --release --workspace --locked
+	@target/release/lab demo
+
+clean: ## Remove what was built and fetched
+	cargo clean
+	rm -rf .tools

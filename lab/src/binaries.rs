@@ -1,0 +1,131 @@
+//! Where the real programs are: named by a variable, else fetched by `scripts/setup`, else on PATH.
+//!
+//! The same places in the same order as in `scripts/setup`, so what it printed is what runs.
+
+use std::{
+    env, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use thiserror::Error;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Envoy,
+    Redis,
+}
+
+#[derive(Debug, Error)]
+pub enum BinaryError {
+    #[error(
+        "no {program} {oldest} or later in .tools/bin or on PATH: run scripts/setup, or name one in {variable}"
+    )]
+    Missing { program: &'static str, oldest: &'static str, variable: &'static str },
+    #[error("{variable} names {path}, which is not {program} {oldest} or later")]
+    NotThat { variable: &'static str, path: String, program: &'static str, oldest: &'static str },
+    #[error("no tollgate at {path}: run cargo build, or name one in TOLLGATE_BIN")]
+    NoTollgate { path: String },
+    #[error("cannot tell where this program itself lies")]
+    NoSelf(#[source] io::Error),
+}
+
+// === impl Part ===
+
+impl Part {
+    pub const ALL: [Part; 2] = [Part::Envoy, Part::Redis];
+
+    /// The binary that tests and the demo run.
+    pub fn find(self) -> Result<PathBuf, BinaryError> {
+        if let Some(named) = env::var_os(self.variable()).filter(|value| !value.is_empty()) {
+            return self.checked(PathBuf::from(&named)).ok_or_else(|| BinaryError::NotThat {
+                variable: self.variable(),
+                path: named.to_string_lossy().into_owned(),
+                program: self.program(),
+                oldest: self.oldest(),
+            });
+        }
+        let path = env::var_os("PATH").unwrap_or_default();
+        std::iter::once(checkout().join(".tools/bin"))
+            .chain(env::split_paths(&path))
+            .find_map(|folder| self.checked(folder.join(self.program())))
+            .ok_or(BinaryError::Missing {
+                program: self.program(),
+                oldest: self.oldest(),
+                variable: self.variable(),
+            })
+    }
+
+    pub const fn program(self) -> &'static str {
+        match self {
+            Part::Envoy => "envoy",
+            Part::Redis => "redis-server",
+        }
+    }
+
+    const fn variable(self) -> &'static str {
+        match self {
+            Part::Envoy => "TOLLGATE_ENVOY",
+            Part::Redis => "TOLLGATE_REDIS_SERVER",
+        }
+    }
+
+    const fn oldest(self) -> &'static str {
+        match self {
+            Part::Envoy => "1.40",
+            Part::Redis => "6.2",
+        }
+    }
+
+    /// What stands before the version in what `--version` prints.
+    const fn marker(self) -> &'static str {
+        match self {
+            Part::Envoy => "/",
+            Part::Redis => "v=",
+        }
+    }
+
+    fn checked(self, binary: PathBuf) -> Option<PathBuf> {
+        if !binary.is_file() {
+            return None;
+        }
+        let output = Command::new(&binary).arg("--version").output().ok()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let oldest = version(self.oldest())?;
+        let found = said.split(self.marker()).find_map(version)?;
+        (found >= oldest).then_some(binary)
+    }
+}
+
+/// The major and minor version that a text begins with.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit());
+    let major = numbers.next()?.parse().ok()?;
+    let rest = text.strip_prefix(&format!("{major}."))?;
+    let minor = rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
+    Some((major, minor))
+}
+
+/// The service's own binary: TOLLGATE_BIN, else the one that cargo put beside this program.
+pub fn tollgate() -> Result<PathBuf, BinaryError> {
+    let path = match env::var_os("TOLLGATE_BIN").filter(|value| !value.is_empty()) {
+        Some(named) => PathBuf::from(named),
+        None => beside_this_program()?,
+    };
+    if path.is_file() { Ok(path) } else { Err(BinaryError::NoTollgate { path: path.display().to_string() }) }
+}
+
+fn beside_this_program() -> Result<PathBuf, BinaryError> {
+    let this = env::current_exe().map_err(BinaryError::NoSelf)?;
+    let mut folder = this.parent().expect("a program lies in a folder");
+    // Tests lie one folder deeper than binaries.
+    if folder.ends_with("deps") {
+        folder = folder.parent().unwrap_or(folder);
+    }
+    Ok(folder.join("tollgate"))
+}
+
+/// The top of the checkout that this was built from.
+pub fn checkout() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("lab/ lies in the checkout")
+}

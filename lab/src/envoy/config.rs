@@ -1,0 +1,140 @@
+//! A file under `envoy/`, with other addresses and numbers in it.
+//!
+//! The files are what users read, and they run as they stand; so they hold plain values rather than
+//! placeholders, and those known here are replaced as text. A value that is not there is an error: an edit that
+//! does nothing would leave a test that tests something else.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use thiserror::Error;
+use tollgate::limit::Limit;
+
+use crate::binaries::checkout;
+
+// The ports in the files, as envoy/README.md lists them.
+const LB: u16 = 10_000;
+const NODES: [u16; 3] = [10_001, 10_002, 10_003];
+const UPSTREAM: u16 = 9_000;
+const TOLLGATE: u16 = 8_081;
+const LB_ADMIN: u16 = 9_900;
+const NODE_ADMIN: u16 = 9_901;
+const UPSTREAM_ADMIN: u16 = 9_909;
+
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    #[error("cannot read {path}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("envoy/{file}: '{text}' stands there {found} times, not once")]
+    NotOnce { file: &'static str, text: String, found: usize },
+}
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    name: String,
+    file: &'static str,
+    text: String,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// In front of the nodes, round robin.
+    pub fn load_balancer(nodes: [SocketAddr; 3]) -> Result<Config, ConfigError> {
+        let mut config = Config::read("lb", "lb.yaml")?.at_any_port(LB, LB_ADMIN)?;
+        for (port, node) in NODES.into_iter().zip(nodes) {
+            config = config.endpoint(port, &[node])?;
+        }
+        Ok(config)
+    }
+
+    /// A node that asks the Tollgates at `rls`.
+    pub fn global_node(name: &str, upstream: SocketAddr, rls: &[SocketAddr]) -> Result<Config, ConfigError> {
+        Config::read(name, "global/node.yaml")?
+            .at_any_port(NODES[0], NODE_ADMIN)?
+            .endpoint(UPSTREAM, &[upstream])?
+            .endpoint(TOLLGATE, rls)
+    }
+
+    /// A node that counts for itself.
+    pub fn naive_node(name: &str, upstream: SocketAddr, limit: &Limit) -> Result<Config, ConfigError> {
+        let bucket = format!(
+            "{{ max_tokens: {}, tokens_per_fill: {}, fill_interval: {}s }}",
+            limit.burst(),
+            limit.requests_per_unit(),
+            limit.unit().seconds()
+        );
+        Config::read(name, "naive/node.yaml")?
+            .at_any_port(NODES[0], NODE_ADMIN)?
+            .endpoint(UPSTREAM, &[upstream])?
+            .replace("{ max_tokens: 10, tokens_per_fill: 10, fill_interval: 1s }", &bucket)
+    }
+
+    /// Answers everything with 200.
+    pub fn upstream() -> Result<Config, ConfigError> {
+        Config::read("upstream", "upstream.yaml")?.at_any_port(UPSTREAM, UPSTREAM_ADMIN)
+    }
+
+    /// How long a global node waits for Tollgate: for an answer, for each try, and for a connection.
+    pub fn patience(self, timeout: Duration) -> Result<Config, ConfigError> {
+        let timeout = format!("{}s", timeout.as_secs_f64());
+        self.replace("\n              timeout: 0.2s\n", &format!("\n              timeout: {timeout}\n"))?
+            .replace("max_interval: 0.1s", &format!("max_interval: {timeout}"))?
+            .replace("connect_timeout: 0.1s", &format!("connect_timeout: {timeout}"))
+    }
+
+    /// `text`, which must stand there exactly once, becomes `put`.
+    pub fn replace(mut self, text: &str, put: &str) -> Result<Config, ConfigError> {
+        let found = self.text.matches(text).count();
+        if found != 1 {
+            return Err(ConfigError::NotOnce { file: self.file, text: text.trim().to_owned(), found });
+        }
+        self.text = self.text.replace(text, put);
+        Ok(self)
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn read(name: &str, file: &'static str) -> Result<Config, ConfigError> {
+        let path = checkout().join("envoy").join(file);
+        let text = read(&path)?;
+        Ok(Config { name: name.to_owned(), file, text })
+    }
+
+    /// Takes requests and admin calls wherever the kernel says.
+    fn at_any_port(self, listener: u16, admin: u16) -> Result<Config, ConfigError> {
+        let any = socket_address("127.0.0.1", 0);
+        self.replace(&socket_address("127.0.0.1", listener), &any)?
+            .replace(&socket_address("127.0.0.1", admin), &any)
+    }
+
+    /// The line with that endpoint, once for each of `to`.
+    fn endpoint(self, port: u16, to: &[SocketAddr]) -> Result<Config, ConfigError> {
+        let address = socket_address("127.0.0.1", port);
+        let line = self.text.lines().find(|line| line.contains(&address)).unwrap_or(&address).to_owned();
+        let lines: Vec<String> = to
+            .iter()
+            .map(|to| line.replace(&address, &socket_address(&to.ip().to_string(), to.port())))
+            .collect();
+        self.replace(&line, &lines.join("\n"))
+    }
+}
+
+/// As all files write it, on one line.
+fn socket_address(host: &str, port: u16) -> String {
+    format!("address: {host}, port_value: {port} }}")
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+}

@@ -1,0 +1,19 @@
+//! Starts real Redis, Envoy and Tollgate processes, for tests, the demo and benchmarks; never ships.
+//!
+//! What is started here ends when its owner is dropped, and also when this process ends in any other way, a
+//! panic, Ctrl-C and SIGKILL included. Nothing listens but on 127.0.0.1, on ports that were free; logs stay
+//! under `target/lab/`.
+//!
+//! [`topology`] is the whole picture: upstream ← three nodes ← load balancer; [`redis`], [`envoy`] and
+//! [`tollgate`] are its parts, each a [`process`]. Tests begin with [`real::available`].
+
+pub mod binaries;
+pub mod envoy;
+pub mod http;
+mod ports;
+pub mod process;
+pub mod real;
+pub mod redis;
+pub mod tollgate;
+pub mod topology;
+mod watchdog;

@@ -1,0 +1,103 @@
+//! A Redis of our own: on a free port of 127.0.0.1, in memory only, gone with its owner.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    process::Command,
+};
+
+use thiserror::Error;
+
+use crate::{
+    binaries::Part,
+    ports,
+    process::{Process, ProcessError, Signal, run_folder},
+};
+
+/// Between finding a port free and taking it someone else may take it; not five times in a row.
+const PORTS_TRIED: usize = 5;
+
+#[derive(Debug, Error)]
+pub enum RedisError {
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    #[error("redis: no free port on 127.0.0.1")]
+    NoPort,
+}
+
+#[derive(Debug)]
+pub struct Redis {
+    process: Process,
+    addr: SocketAddr,
+    args: Vec<String>,
+}
+
+// === impl Redis ===
+
+impl Redis {
+    pub async fn start() -> Result<Redis, RedisError> {
+        Redis::start_with(&[]).await
+    }
+
+    /// With further arguments for redis-server, such as `["--maxmemory", "10mb"]`.
+    pub async fn start_with(args: &[&str]) -> Result<Redis, RedisError> {
+        let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+        let mut tried = 0;
+        loop {
+            let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free().ok_or(RedisError::NoPort)?));
+            tried += 1;
+            match serve(addr, &args).await {
+                Ok(process) => return Ok(Redis { process, addr, args }),
+                Err(ProcessError::Ended { .. }) if tried < PORTS_TRIED => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Again on the same port, and empty. What still runs is killed first.
+    pub async fn restart(&mut self) -> Result<(), RedisError> {
+        self.kill();
+        self.process = serve(self.addr, &self.args).await?;
+        Ok(())
+    }
+
+    pub const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// As `tollgate --store` takes it.
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.addr)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Freezes it: connections stay open, and the kernel accepts new ones, but nobody answers.
+    pub fn pause(&mut self) -> Result<(), RedisError> {
+        Ok(self.process.signal(Signal::Stop)?)
+    }
+
+    pub fn resume(&mut self) -> Result<(), RedisError> {
+        Ok(self.process.signal(Signal::Continue)?)
+    }
+
+    /// SIGKILL: connections are reset, new ones refused, and what it held is lost.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+}
+
+async fn serve(addr: SocketAddr, args: &[String]) -> Result<Process, ProcessError> {
+    let folder = run_folder()?;
+    let mut command = Command::new(Part::Redis.find()?);
+    command
+        .args(["--port", &addr.port().to_string(), "--bind", "127.0.0.1", "--unixsocket", ""])
+        .args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--dir"])
+        .arg(folder)
+        .args(args);
+    let mut process = Process::spawn("redis", &command)?;
+    // Its own word, not a connection: another Redis may have taken this very port.
+    process.ready(async |log| log.contains("Ready to accept connections").then_some(())).await?;
+    Ok(process)
+}
