@@ -119,6 +119,8 @@ impl RedisStore {
     async fn send(&self, connection: &Connection, command: &Cmd) -> Result<Value, StoreError> {
         let mut handle = connection.inner.clone();
         let reply = within(self.deadline, handle.send_packed_command(command)).await;
+        // What Redis says in place of an answer comes as a value.
+        let reply = reply.map(|reply| reply.and_then(Value::extract_error));
         self.line.note(connection.number, reply.as_ref());
         reply.ok_or(StoreError::Deadline)?.map_err(|error| store_error(&error))
     }

@@ -1,0 +1,192 @@
+//! The script in Redis and `decision::decide` answer alike, on the same random takes at the same times.
+
+mod support;
+
+use std::collections::HashMap;
+
+use deadpool_redis::redis::{Connection, Pipeline, cmd, pipe};
+use rand::{Rng, RngExt, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
+use tollgate::{
+    decision::{Answer, Ask, Buckets, Take, decide},
+    descriptor::{BucketKey, Hits},
+    limit::{Exact, Limit, Unit},
+    store::redis::script::{self, Call, Now, redis_key},
+};
+
+const SEQUENCES: u64 = 20_000;
+/// As far in the future as tests of ours may run: a key whose expiry has passed is not stored at all.
+const START_US: u64 = 4_000_000_000_000_000;
+
+#[derive(Default)]
+struct Table(HashMap<BucketKey, Exact>);
+
+impl Buckets for Table {
+    fn full_at(&self, key: &BucketKey) -> Exact {
+        self.0.get(key).copied().unwrap_or_default()
+    }
+    fn set_full_at(&mut self, key: &BucketKey, full_at: Exact) {
+        self.0.insert(*key, full_at);
+    }
+}
+
+/// Requests in the order of their times, which may step back.
+type Sequence = Vec<(u64, Vec<Take>)>;
+
+#[tokio::test]
+async fn lua_and_rust_answer_alike_on_random_sequences_of_takes() {
+    let Some(redis) = support::redis().await else { return };
+    let mut connection = support::connection(&redis);
+    let seed = rand::random();
+    println!("seed {seed}");
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let digest: String =
+        cmd("SCRIPT").arg("LOAD").arg(script::text(Now::Argument)).query(&mut connection).expect("loads");
+    let mut denied = 0;
+    for batch in 0..SEQUENCES / 100 {
+        let sequences: Vec<Sequence> =
+            (0..100).map(|number| sequence(&mut rng, batch * 100 + number)).collect();
+        let replies = replies(&mut connection, &digest, &sequences);
+        let mut replies = replies.iter();
+        for sequence in &sequences {
+            let mut table = Table::default();
+            for (now_us, takes) in sequence {
+                let expected = decide(takes, *now_us, &mut table);
+                let reply = replies.next().expect("a reply for each request");
+                let answer = script::answer(reply, takes.len()).expect("the script's reply");
+                denied += u64::from(answer.found.iter().any(|found| !found.fits));
+                assert_eq!(known(answer), known(expected), "seed {seed}: {takes:#?} at {now_us}");
+            }
+        }
+    }
+    assert!(denied > SEQUENCES, "only {denied} requests were denied: the test is too gentle");
+}
+
+#[tokio::test]
+async fn a_bucket_is_stored_exactly_and_expires_when_it_would_be_full() {
+    let Some(redis) = support::redis().await else { return };
+    let mut connection = support::connection(&redis);
+    let limit = Limit::new(7, Unit::Minute, Some(7)).expect("sound");
+    let key = BucketKey::from_bytes([1; 16]);
+    let request = [Take { key, ask: Ask::new(Hits::Take(3), &limit) }];
+    let mut command = Call::new(&request).command("EVAL", &script::text(Now::Argument));
+    let reply: Vec<u8> = command.arg(START_US).query(&mut connection).expect("runs");
+    assert_eq!(script::answer(&reply, 1).expect("a reply").now_us, START_US);
+
+    // 3 of 7 a minute: 25,714,285 µs and 5/7.
+    let mut stored = (START_US + 25_714_285).to_le_bytes().to_vec();
+    stored.extend(5_u32.to_le_bytes());
+    let value: Vec<u8> = cmd("GET").arg(&redis_key(&key)[..]).query(&mut connection).expect("is there");
+    assert_eq!(value, stored);
+    let expiry_ms: u64 =
+        cmd("PEXPIRETIME").arg(&redis_key(&key)[..]).query(&mut connection).expect("expires");
+    assert_eq!(expiry_ms, (START_US + 25_714_286).div_ceil(1_000));
+}
+
+#[tokio::test]
+async fn what_is_given_back_in_full_leaves_no_key() {
+    let Some(redis) = support::redis().await else { return };
+    let mut connection = support::connection(&redis);
+    let limit = Limit::new(7, Unit::Minute, Some(7)).expect("sound");
+    let key = BucketKey::from_bytes([1; 16]);
+    for hits in [Hits::Take(3), Hits::GiveBack(5)] {
+        let request = [Take { key, ask: Ask::new(hits, &limit) }];
+        let mut command = Call::new(&request).command("EVAL", &script::text(Now::Argument));
+        let _: Vec<u8> = command.arg(START_US).query(&mut connection).expect("runs");
+    }
+    let keys: u64 = cmd("DBSIZE").query(&mut connection).expect("counts");
+    assert_eq!(keys, 0);
+}
+
+#[tokio::test]
+async fn a_malformed_bucket_counts_as_missing_and_is_counted() {
+    let Some(redis) = support::redis().await else { return };
+    let mut connection = support::connection(&redis);
+    let limit = Limit::new(7, Unit::Minute, Some(7)).expect("sound");
+    let key = BucketKey::from_bytes([1; 16]);
+    let request = [Take { key, ask: Ask::new(Hits::Take(3), &limit) }];
+    let too_large = [0xff; 12];
+    let mut fraction_of_another_rate = START_US.to_le_bytes().to_vec();
+    fraction_of_another_rate.extend(7_u32.to_le_bytes());
+    for value in [&b""[..], b"hello", &[0; 13], &too_large, &fraction_of_another_rate] {
+        let () = cmd("SET").arg(&redis_key(&key)[..]).arg(value).query(&mut connection).expect("sets");
+        let mut command = Call::new(&request).command("EVAL", &script::text(Now::Argument));
+        let reply: Vec<u8> = command.arg(START_US).query(&mut connection).expect("runs");
+        let answer = script::answer(&reply, 1).expect("a reply");
+        assert_eq!((answer.malformed, answer.found[0].full_at), (1, Exact::default()), "{value:?}");
+    }
+    let () = cmd("DEL").arg(&redis_key(&key)[..]).query(&mut connection).expect("deletes");
+    let () = cmd("LPUSH").arg(&redis_key(&key)[..]).arg("x").query(&mut connection).expect("pushes");
+    let mut command = Call::new(&request).command("EVAL", &script::text(Now::Argument));
+    let reply: Vec<u8> =
+        command.arg(START_US).query(&mut connection).expect("a list under the key is no error");
+    assert!(script::answer(&reply, 1).expect("a reply").found[0].fits);
+}
+
+/// Sources need not agree on what a full bucket's instant in the past is, only that it is full.
+fn known(mut answer: Answer) -> Answer {
+    for found in &mut answer.found {
+        found.full_at = found.full_at.max(Exact::at_us(answer.now_us));
+    }
+    answer
+}
+
+fn replies(connection: &mut Connection, digest: &str, sequences: &[Sequence]) -> Vec<Vec<u8>> {
+    let mut pipeline: Pipeline = pipe();
+    for (now_us, takes) in sequences.iter().flatten() {
+        let mut command = Call::new(takes).command("EVALSHA", digest);
+        command.arg(*now_us);
+        pipeline.add_command(command);
+    }
+    pipeline.query(connection).expect("every call runs")
+}
+
+/// Up to 12 requests of up to 4 takes over 3 buckets, each bucket with a limit of its own.
+fn sequence(rng: &mut SmallRng, number: u64) -> Sequence {
+    let limits: Vec<Limit> = (0..3).map(|_| limit(rng)).collect();
+    let mut now_us = START_US;
+    (0..rng.random_range(1..=12))
+        .map(|_| {
+            now_us = step(rng, now_us, &limits[0]);
+            let takes = (0..rng.random_range(1..=4)).map(|_| take(rng, number, &limits)).collect();
+            (now_us, takes)
+        })
+        .collect()
+}
+
+fn take(rng: &mut SmallRng, sequence: u64, limits: &[Limit]) -> Take {
+    let index = rng.random_range(0..limits.len());
+    let mut bytes = [u8::try_from(index).expect("three buckets"); 16];
+    bytes[..8].copy_from_slice(&sequence.to_le_bytes());
+    let limit = &limits[index];
+    let burst = u64::from(limit.burst());
+    let hits = *[1, 1, 1, 0, burst, burst + 1, burst / 2, u64::MAX].choose(rng).expect("one");
+    let hits = Hits::new(Some(hits), 0, rng.random_bool(0.1));
+    Take { key: BucketKey::from_bytes(bytes), ask: Ask::new(hits, limit) }
+}
+
+fn limit(rng: &mut SmallRng) -> Limit {
+    let chosen = [
+        (7, Unit::Second, 1),
+        (7, Unit::Second, 7),
+        (10, Unit::Second, 3),
+        (1_000_003, Unit::Day, 2),
+        (u32::MAX, Unit::Minute, 2),
+        (u32::MAX, Unit::Second, u32::MAX),
+        (1, Unit::Year, 1),
+        (60, Unit::Minute, 4),
+        (0, Unit::Hour, 0),
+    ];
+    let (requests_per_unit, unit, burst) = *chosen.choose(rng).expect("one");
+    Limit::new(requests_per_unit, unit, Some(burst)).expect("sound")
+}
+
+/// Forward by nothing, by about a token's time, by about the time to full; now and then back.
+fn step(rng: &mut impl Rng, now_us: u64, limit: &Limit) -> u64 {
+    let token_us = limit.cost(1).whole_us.max(1);
+    match rng.random_range(0..8) {
+        0..4 => now_us,
+        4 | 5 => now_us + rng.random_range(0..=token_us + 1),
+        6 => now_us + limit.worth_of_burst().whole_us + rng.random_range(0..2),
+        _ => now_us - rng.random_range(0..=token_us.min(1_000_000_000)),
+    }
+}

@@ -1,0 +1,142 @@
+//! What every store promises, run against each of them.
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use tollgate::{
+    decision::{Answer, Ask, Take, Verdict},
+    descriptor::{BucketKey, Entry, Hits},
+    limit::{Exact, Limit, Unit},
+    store::{Backend, Store},
+};
+
+/// Generous: these tests are about exactness, not about time.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// A limit that gives nothing back while a test runs.
+fn slow(burst: u32) -> Limit {
+    Limit::new(1, Unit::Day, Some(burst)).expect("sound")
+}
+
+fn take(name: &str, limit: &Limit, hits: Hits) -> Take {
+    let entry = Entry { key: b"test", value: name.as_bytes() };
+    Take { key: BucketKey::new(b"contract", [entry].into_iter(), limit), ask: Ask::new(hits, limit) }
+}
+
+async fn ask(store: &Store, takes: &[Take]) -> Answer {
+    store.take(takes.to_vec()).await.expect("the store answers")
+}
+
+fn fits(answer: &Answer) -> Vec<bool> {
+    answer.found.iter().map(|found| found.fits).collect()
+}
+
+async fn admits_the_burst_and_no_more(store: Arc<Store>) {
+    let limit = slow(3);
+    let one = [take("burst", &limit, Hits::Take(1))];
+    for left in [2, 1, 0] {
+        let answer = ask(&store, &one).await;
+        assert_eq!(answer.verdict, Verdict::Allow);
+        let after = one[0].ask.of(answer.found[0].full_at, answer.now_us).expect("it fitted");
+        assert_eq!(limit.level(after, answer.now_us), left);
+    }
+    let denied = ask(&store, &one).await;
+    assert_eq!(denied.verdict, Verdict::Deny);
+    let wait_us = limit.wait_us(denied.found[0].full_at, one[0].ask.cost, denied.now_us);
+    let day_us = 86_400_000_000;
+    assert!((day_us - 60_000_000..=day_us).contains(&wait_us), "{wait_us}");
+}
+
+async fn charges_all_or_none(store: Arc<Store>) {
+    let (two, one) = (slow(2), slow(1));
+    let both = [take("all-a", &two, Hits::Take(1)), take("all-b", &one, Hits::Take(1))];
+    assert_eq!(ask(&store, &both).await.verdict, Verdict::Allow);
+    let denied = ask(&store, &both).await;
+    assert_eq!((denied.verdict, fits(&denied)), (Verdict::Deny, vec![true, false]));
+    assert_eq!(ask(&store, &both[..1]).await.verdict, Verdict::Allow, "the denial charged nothing");
+    assert_eq!(ask(&store, &both[..1]).await.verdict, Verdict::Deny);
+}
+
+async fn adds_up_a_bucket_that_stands_twice(store: Arc<Store>) {
+    let limit = slow(3);
+    let one = take("twice", &limit, Hits::Take(1));
+    assert_eq!(ask(&store, &[one, one]).await.verdict, Verdict::Allow);
+    assert_eq!(fits(&ask(&store, &[one, one]).await), [true, false]);
+    assert_eq!(ask(&store, &[one]).await.verdict, Verdict::Allow);
+    assert_eq!(ask(&store, &[one]).await.verdict, Verdict::Deny);
+}
+
+async fn peeks_without_charging(store: Arc<Store>) {
+    let limit = slow(1);
+    let (peek, one) = (take("peek", &limit, Hits::Peek), take("peek", &limit, Hits::Take(1)));
+    for _ in 0..3 {
+        assert_eq!(ask(&store, &[peek]).await.verdict, Verdict::Allow);
+    }
+    assert_eq!(ask(&store, &[one]).await.verdict, Verdict::Allow);
+    assert_eq!(ask(&store, &[peek]).await.verdict, Verdict::Deny);
+}
+
+async fn gives_back_up_to_full(store: Arc<Store>) {
+    let limit = slow(5);
+    assert_eq!(ask(&store, &[take("back", &limit, Hits::Take(5))]).await.verdict, Verdict::Allow);
+    assert_eq!(ask(&store, &[take("back", &limit, Hits::GiveBack(9))]).await.verdict, Verdict::Allow);
+    assert_eq!(ask(&store, &[take("back", &limit, Hits::Take(6))]).await.verdict, Verdict::Deny);
+    let last = ask(&store, &[take("back", &limit, Hits::Take(5))]).await;
+    assert_eq!((last.verdict, last.found[0].full_at), (Verdict::Allow, Exact::default()));
+}
+
+async fn takes_512_buckets_at_once(store: Arc<Store>) {
+    let limit = slow(1);
+    let names: Vec<String> = (0..512).map(|number| format!("wide-{number}")).collect();
+    let takes: Vec<Take> = names.iter().map(|name| take(name, &limit, Hits::Take(1))).collect();
+    assert_eq!(ask(&store, &takes[511..]).await.verdict, Verdict::Allow);
+    let denied = ask(&store, &takes).await;
+    assert_eq!(denied.verdict, Verdict::Deny);
+    assert_eq!(denied.found.iter().filter(|found| !found.fits).count(), 1);
+    assert_eq!(ask(&store, &takes[..511]).await.verdict, Verdict::Allow);
+}
+
+async fn admits_exactly_the_burst_to_many_at_once(store: Arc<Store>) {
+    let limit = slow(100);
+    let one = take("many", &limit, Hits::Take(1));
+    let tasks: Vec<_> = (0..64)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let mut admitted = 0;
+                for _ in 0..20 {
+                    admitted += u32::from(ask(&store, &[one]).await.verdict == Verdict::Allow);
+                }
+                admitted
+            })
+        })
+        .collect();
+    let mut admitted = 0;
+    for task in tasks {
+        admitted += task.await.expect("no panic");
+    }
+    assert_eq!(admitted, 100);
+}
+
+async fn honours_the_contract(store: Arc<Store>) {
+    admits_the_burst_and_no_more(Arc::clone(&store)).await;
+    charges_all_or_none(Arc::clone(&store)).await;
+    adds_up_a_bucket_that_stands_twice(Arc::clone(&store)).await;
+    peeks_without_charging(Arc::clone(&store)).await;
+    gives_back_up_to_full(Arc::clone(&store)).await;
+    takes_512_buckets_at_once(Arc::clone(&store)).await;
+    admits_exactly_the_burst_to_many_at_once(store).await;
+}
+
+#[tokio::test]
+async fn memory_honours_the_contract() {
+    honours_the_contract(Arc::new(Backend::memory().open(DEADLINE))).await;
+}
+
+#[tokio::test]
+async fn redis_honours_the_contract() {
+    let Some(redis) = support::redis().await else { return };
+    let store = support::open(&redis, DEADLINE).await;
+    honours_the_contract(Arc::new(store)).await;
+}

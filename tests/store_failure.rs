@@ -1,0 +1,115 @@
+//! The store on a Redis that goes away, stalls, forgets the script, or comes back.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use deadpool_redis::redis::cmd;
+use tollgate::{
+    decision::{Ask, Take},
+    descriptor::{BucketKey, Hits},
+    limit::{Limit, Unit},
+    store::{Backend, Store, StoreError},
+};
+
+const GENEROUS: Duration = Duration::from_secs(5);
+const TIGHT: Duration = Duration::from_millis(10);
+
+fn one() -> Vec<Take> {
+    let limit = Limit::new(1, Unit::Day, Some(1_000)).expect("sound");
+    vec![Take { key: BucketKey::from_bytes([7; 16]), ask: Ask::new(Hits::Take(1), &limit) }]
+}
+
+/// Takes until one succeeds, for at most five seconds; how long that took.
+async fn healed(store: &Store) -> Duration {
+    let started = Instant::now();
+    while started.elapsed() < GENEROUS {
+        if store.take(one()).await.is_ok() {
+            return started.elapsed();
+        }
+        tokio::time::sleep(TIGHT).await;
+    }
+    panic!("still no answer after {GENEROUS:?}")
+}
+
+#[tokio::test]
+async fn the_store_heals_after_redis_was_killed_and_came_back() {
+    let Some(mut redis) = support::redis().await else { return };
+    let store = support::open(&redis, GENEROUS).await;
+    assert!(store.take(one()).await.is_ok());
+    redis.kill();
+    let error = store.take(one()).await.expect_err("Redis is gone");
+    assert!(matches!(error, StoreError::Disconnected), "{error:?}");
+    let started = Instant::now();
+    let error = store.take(one()).await.expect_err("Redis is gone");
+    assert!(matches!(error, StoreError::Disconnected), "{error:?}");
+    assert!(started.elapsed() < TIGHT, "without a connection a take fails at once");
+    redis.restart().await.expect("Redis starts again");
+    healed(&store).await;
+}
+
+#[tokio::test]
+async fn the_store_starts_without_redis_and_finds_it_later() {
+    let Some(mut redis) = support::redis().await else { return };
+    redis.kill();
+    let store = Backend::parse(&redis.url()).expect("a URL").open(GENEROUS);
+    assert!(matches!(store.take(one()).await, Err(StoreError::Disconnected)));
+    redis.restart().await.expect("Redis starts");
+    healed(&store).await;
+}
+
+#[tokio::test]
+async fn a_stalled_redis_costs_the_deadline_and_no_more() {
+    let Some(mut redis) = support::redis().await else { return };
+    let store = support::open(&redis, TIGHT).await;
+    redis.pause().expect("stops");
+    let started = Instant::now();
+    let error = store.take(one()).await.expect_err("Redis is stopped");
+    let waited = started.elapsed();
+    assert!(matches!(error, StoreError::Deadline), "{error:?}");
+    assert!((TIGHT..TIGHT * 10).contains(&waited), "{waited:?}");
+    redis.resume().expect("goes on");
+    healed(&store).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_stays_silent_is_connected_to_anew() {
+    let Some(mut redis) = support::redis().await else { return };
+    let store = support::open(&redis, TIGHT).await;
+    redis.pause().expect("stops");
+    let started = Instant::now();
+    while !matches!(store.take(one()).await, Err(StoreError::Disconnected)) {
+        assert!(started.elapsed() < GENEROUS, "the silent connection is still in use");
+    }
+    assert!(started.elapsed() > Duration::from_secs(1), "given up too early");
+    redis.resume().expect("goes on");
+    healed(&store).await;
+}
+
+#[tokio::test]
+async fn a_forgotten_script_is_sent_again_and_charged_once() {
+    let Some(redis) = support::redis().await else { return };
+    let store = support::open(&redis, GENEROUS).await;
+    let mut connection = support::connection(&redis);
+    store.take(one()).await.expect("an answer");
+    let () = cmd("SCRIPT").arg("FLUSH").query(&mut connection).expect("flushes");
+    let before = store.take(one()).await.expect("an answer").found[0].full_at;
+    let after = store.take(one()).await.expect("an answer").found[0].full_at;
+    let ask = one()[0].ask;
+    assert_eq!(after, before.plus(ask.cost, ask.per_us));
+}
+
+#[tokio::test]
+async fn a_runtime_that_was_busy_elsewhere_does_not_take_redis_for_dead() {
+    let Some(redis) = support::redis().await else { return };
+    let store = support::open(&redis, TIGHT).await;
+    for _ in 0..10 {
+        let (answer, ()) = tokio::join!(store.take(one()), async {
+            // The take is on its way; the reply arrives while this thread sleeps past the deadline.
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+            std::thread::sleep(TIGHT * 5);
+        });
+        answer.expect("the reply was there to be read");
+    }
+}

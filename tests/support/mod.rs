@@ -1,0 +1,43 @@
+//! A real Redis for the tests of this package.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::time::Duration;
+
+use deadpool_redis::redis::{Client, Connection};
+use lab::{binaries::Part, redis::Redis};
+use tollgate::{
+    decision::{Ask, Take},
+    descriptor::{BucketKey, Hits},
+    limit::{Limit, Unit},
+    store::{Backend, Store, StoreError},
+};
+
+/// A Redis of this test's own. None, said aloud, where there is no Redis and that is allowed.
+pub async fn redis() -> Option<Redis> {
+    if !lab::real::available(&[Part::Redis]) {
+        return None;
+    }
+    Some(Redis::start().await.expect("Redis starts"))
+}
+
+pub fn connection(redis: &Redis) -> Connection {
+    Client::open(redis.url()).expect("a URL").get_connection().expect("connects")
+}
+
+/// A store on that Redis, once it is connected.
+pub async fn open(redis: &Redis, deadline: Duration) -> Store {
+    let store = Backend::parse(&redis.url()).expect("a URL").open(deadline);
+    let limit = Limit::new(1, Unit::Second, None).expect("sound");
+    let peek = Take { key: BucketKey::from_bytes([0; 16]), ask: Ask::new(Hits::Peek, &limit) };
+    for _ in 0..500 {
+        match store.take(vec![peek]).await {
+            Err(StoreError::Disconnected) => tokio::time::sleep(Duration::from_millis(10)).await,
+            other => {
+                other.expect("a connected store answers");
+                return store;
+            }
+        }
+    }
+    panic!("no connection to {} within 5 s", redis.url())
+}
