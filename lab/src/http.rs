@@ -1,4 +1,4 @@
-//! One GET, for tests and for Envoy's admin pages. Load comes from elsewhere.
+//! GETs over HTTP/1.1, for tests, for Envoy's admin pages, and for clients that the demo plays.
 
 use std::{io, net::SocketAddr};
 
@@ -15,8 +15,8 @@ pub enum HttpError {
     Connect { addr: SocketAddr, source: io::Error },
     #[error("GET {path}: no such request")]
     Request { path: String, source: http::Error },
-    #[error("GET {path}: no whole answer")]
-    Exchange { path: String, source: hyper::Error },
+    #[error("no whole answer from {addr}")]
+    Exchange { addr: SocketAddr, source: hyper::Error },
 }
 
 #[derive(Debug, Clone)]
@@ -26,30 +26,56 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// One GET on a connection of its own. Any status is an answer.
-pub async fn get(addr: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<Answer, HttpError> {
-    let stream = TcpStream::connect(addr).await.map_err(|source| HttpError::Connect { addr, source })?;
-    get_over(stream, path, headers).await
+/// A client's connection, kept open from request to request and opened anew when the server closes it.
+#[derive(Debug)]
+pub struct Connection {
+    addr: SocketAddr,
+    sender: http1::SendRequest<Empty<Bytes>>,
 }
 
-/// The same over a connection that the caller made, from an address of its choice for instance.
-pub async fn get_over(stream: TcpStream, path: &str, headers: &[(&str, &str)]) -> Result<Answer, HttpError> {
-    let mut request = Request::get(path).header("host", "edge.test");
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let request = request
-        .body(Empty::<Bytes>::new())
-        .map_err(|source| HttpError::Request { path: path.to_owned(), source })?;
+/// One GET on a connection of its own. Any status is an answer.
+pub async fn get(addr: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<Answer, HttpError> {
+    Connection::open(addr).await?.get(path, headers).await
+}
 
-    let exchange = |source| HttpError::Exchange { path: path.to_owned(), source };
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(exchange)?;
-    // Ends with the sender; what goes wrong on it comes back from the exchange.
-    let driver = tokio::spawn(connection);
-    let answer = read(&mut sender, request).await.map_err(exchange);
-    drop(sender);
-    let _ = driver.await;
-    answer
+/// The same over a stream that the caller made, from an address of its choice for instance.
+pub async fn get_over(stream: TcpStream, path: &str, headers: &[(&str, &str)]) -> Result<Answer, HttpError> {
+    let addr = stream.peer_addr().unwrap_or(SocketAddr::from(([0; 4], 0)));
+    Connection::over(stream, addr).await?.get(path, headers).await
+}
+
+// === impl Connection ===
+
+impl Connection {
+    pub async fn open(addr: SocketAddr) -> Result<Connection, HttpError> {
+        let stream = TcpStream::connect(addr).await.map_err(|source| HttpError::Connect { addr, source })?;
+        Connection::over(stream, addr).await
+    }
+
+    async fn over(stream: TcpStream, addr: SocketAddr) -> Result<Connection, HttpError> {
+        stream.set_nodelay(true).map_err(|source| HttpError::Connect { addr, source })?;
+        let handshake = http1::handshake(TokioIo::new(stream)).await;
+        let (sender, connection) = handshake.map_err(|source| HttpError::Exchange { addr, source })?;
+        // Ends with the sender; what goes wrong on it comes back from send_request and collect.
+        tokio::spawn(connection);
+        Ok(Connection { addr, sender })
+    }
+
+    /// Any status is an answer.
+    pub async fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Result<Answer, HttpError> {
+        let mut request = Request::get(path).header("host", "edge.test");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request
+            .body(Empty::<Bytes>::new())
+            .map_err(|source| HttpError::Request { path: path.to_owned(), source })?;
+        if self.sender.is_closed() {
+            *self = Connection::open(self.addr).await?;
+        }
+        let addr = self.addr;
+        read(&mut self.sender, request).await.map_err(|source| HttpError::Exchange { addr, source })
+    }
 }
 
 async fn read(
