@@ -63,6 +63,32 @@ pub trait Buckets {
 /// Takes all or none: if one take does not fit, every bucket is as it was.
 ///
 /// A bucket that stands twice is charged twice, so the second take sees what the first one left.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use tollgate::{decision::*, descriptor::*, limit::*};
+///
+/// struct Table(HashMap<BucketKey, Exact>);
+/// impl Buckets for Table {
+///     fn full_at(&self, key: &BucketKey) -> Exact {
+///         self.0.get(key).copied().unwrap_or_default()
+///     }
+///     fn set_full_at(&mut self, key: &BucketKey, full_at: Exact) {
+///         self.0.insert(*key, full_at);
+///     }
+/// }
+///
+/// let limit = Limit::new(10, Unit::Second, Some(2))?;
+/// let take = Take { key: BucketKey::from_bytes([0; 16]), ask: Ask::new(Hits::Take(1), &limit) };
+/// let mut table = Table(HashMap::new());
+/// let mut verdict = |now_us| decide(&[take], now_us, &mut table).verdict;
+///
+/// let noon_us = 1_800_000_000_000_000;
+/// assert_eq!([noon_us; 3].map(&mut verdict), [Verdict::Allow, Verdict::Allow, Verdict::Deny]);
+/// assert_eq!(verdict(noon_us + 99_999), Verdict::Deny);
+/// assert_eq!(verdict(noon_us + 100_000), Verdict::Allow, "a tenth of a second brings one token");
+/// # Ok::<(), LimitError>(())
+/// ```
 pub fn decide(takes: &[Take], now_us: u64, buckets: &mut impl Buckets) -> Answer {
     let mut found = Vec::with_capacity(takes.len());
     let mut verdict = Verdict::Allow;

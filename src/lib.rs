@@ -1,15 +1,49 @@
 //! Tollgate: a rate-limit service for Envoy whose limit holds.
+//!
+//! Many Envoy nodes ask one service, which decides on token buckets. Where the buckets live in Redis, each
+//! request is one atomic call, so any number of nodes and replicas share one limit.
+//!
+//! # One request, top to bottom
+//!
+//! | step | module |
+//! |---|---|
+//! | a connection is dealt to a runtime, which serves it | [`server`] |
+//! | the message is decoded; the answer is counted and encoded | [`rls`] |
+//! | descriptors are matched, buckets taken, figures combined into an outcome | [`limiter`] |
+//! | which rule does a descriptor fall under? | [`matcher`] |
+//! | what is asked, and the key of a bucket | [`descriptor`] |
+//! | burst and refill; exact time | [`limit`] |
+//! | one request's takes in, one answer out | [`store`], [`store::memory`], [`store::redis`] |
+//! | what is answered when the store has none | [`resilience`] |
+//! | does a take fit, and what does it leave? | [`decision`], [`decision::token_bucket`]; in Redis `lua/token_bucket.lua` |
+//! | verdict, statuses, headers, body | [`response`] |
+//!
+//! # Around it
+//!
+//! [`config`] reads YAML into rules; [`admin`] answers operators; [`metrics`] counts; [`clock`] is the only
+//! place that reads clocks; [`logging`] and [`cli`] turn what was typed into all of this.
+//!
+//! # Arrows
+//!
+//! They point to the core: [`descriptor`], [`limit`], [`matcher`] and [`decision`] name no async runtime, no
+//! wire, no Redis, no metrics and no clock; `now` is a parameter. `tests/layering.rs` holds this.
 
+pub mod admin;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod decision;
 pub mod descriptor;
+pub mod duration;
 pub mod limit;
 pub mod limiter;
+pub mod logging;
 pub mod matcher;
+pub mod metrics;
 pub mod resilience;
 pub mod response;
 pub mod rls;
+pub mod server;
 pub mod store;
 
 /// The protocol, generated from `proto/` at build time.

@@ -1,1 +1,43 @@
-fn main() {}
+//! The binary: reads the command line, prints what went wrong, and sets the exit code.
+
+use std::{
+    error::Error,
+    io::{self, Write as _},
+    iter,
+    process::ExitCode,
+};
+
+use clap::Parser as _;
+use tollgate::cli::Cli;
+
+/// What a shell expects from a command line that was not understood.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(shown) => {
+            // Help and version come this way too; they go to stdout and are no failure.
+            let printed = shown.print();
+            return if shown.use_stderr() || printed.is_err() {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match cli.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let chain: Vec<_> = chain(&error).map(ToString::to_string).collect();
+            // If stderr is gone there is nowhere left to complain.
+            let _ = writeln!(io::stderr(), "{}", chain.join(": "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The error and its causes, outermost first.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(Some(error), |&error: &&'a (dyn Error + 'static)| error.source())
+}

@@ -5,11 +5,15 @@
 
 pub mod codec;
 
+use std::sync::Arc;
+
 use tonic::{Request, Response, Status};
 
 use crate::{
+    decision::Verdict,
     descriptor::{Entry, Hits},
-    limiter::{BadRequest, Descriptor, Limiter},
+    limiter::{BadRequest, Descriptor, Limiter, Outcome},
+    metrics::{Metrics, RequestOutcome, RuleCounters},
     pb::{
         RateLimitDescriptor, RateLimitRequest, RateLimitResponse, rate_limit_service_server::RateLimitService,
     },
@@ -21,11 +25,34 @@ use crate::{
 pub struct Rls {
     limiter: Limiter,
     contract: Contract,
+    metrics: Arc<Metrics>,
+    counters: RuleCounters,
 }
 
 impl Rls {
-    pub fn new(limiter: Limiter, contract: Contract) -> Rls {
-        Rls { limiter, contract }
+    pub fn new(limiter: Limiter, contract: Contract, metrics: Arc<Metrics>) -> Rls {
+        let counters = metrics.for_rules(limiter.rules());
+        Rls { limiter, contract, metrics, counters }
+    }
+
+    fn count(&self, outcome: &Outcome<'_>) {
+        self.metrics.count_request(match outcome.verdict {
+            Some(_) if outcome.decisions.is_empty() => RequestOutcome::Unmatched,
+            Some(Verdict::Allow) => RequestOutcome::Allow,
+            Some(Verdict::Deny) => RequestOutcome::Deny,
+            None => RequestOutcome::Unavailable,
+        });
+        for decision in &outcome.decisions {
+            self.counters.count(decision.rule.index, decision.verdict, outcome.source);
+        }
+        let Some(asked) = &outcome.asked else { return };
+        self.metrics.observe_store(asked.elapsed);
+        if let Some(error) = &asked.error {
+            self.metrics.count_store_error(error.kind());
+        }
+        for _ in 0..asked.malformed {
+            self.metrics.count_store_error("malformed");
+        }
     }
 }
 
@@ -37,7 +64,14 @@ impl RateLimitService for Rls {
     ) -> Result<Response<RateLimitResponse>, Status> {
         let request = request.get_ref();
         let descriptors = request.descriptors.iter().map(|wire| descriptor(wire, request.hits_addend));
-        let outcome = self.limiter.decide(request.domain.as_bytes(), descriptors).await.map_err(refused)?;
+        let outcome = match self.limiter.decide(request.domain.as_bytes(), descriptors).await {
+            Ok(outcome) => outcome,
+            Err(bad) => {
+                self.metrics.count_request(RequestOutcome::Invalid);
+                return Err(refused(&bad));
+            }
+        };
+        self.count(&outcome);
         match outcome.verdict {
             Some(verdict) => Ok(Response::new(self.contract.response(&outcome, verdict))),
             None => Err(Status::unavailable("the store has no answer")),
@@ -55,6 +89,6 @@ fn descriptor(
     }
 }
 
-fn refused(bad: BadRequest) -> Status {
+fn refused(bad: &BadRequest) -> Status {
     Status::invalid_argument(bad.to_string())
 }

@@ -46,7 +46,7 @@ impl StoreError {
 /// A store's address in text is wrong.
 #[derive(Debug, Error)]
 pub enum TargetError {
-    #[error("a store is `memory` or redis://[user:password@]host[:port][/db]; this is neither")]
+    #[error("a store is memory or redis://[user:password@]host[:port][/database]")]
     Unknown,
     #[error("not a usable Redis address")]
     Redis(#[source] deadpool_redis::redis::RedisError),
@@ -65,7 +65,7 @@ impl Backend {
         if text == "memory" {
             return Ok(Backend::memory());
         }
-        if text.starts_with("redis://") || text.starts_with("redis+unix://") || text.starts_with("unix://") {
+        if text.starts_with("redis://") {
             return RedisTarget::parse(text).map(Backend::Redis).map_err(TargetError::Redis);
         }
         Err(TargetError::Unknown)
@@ -81,16 +81,6 @@ impl Backend {
         match self {
             Backend::Memory(store) => Store::Memory(Arc::clone(store)),
             Backend::Redis(target) => Store::Redis(RedisStore::open(target, deadline)),
-        }
-    }
-}
-
-impl std::fmt::Display for Backend {
-    /// Without user and password.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Backend::Memory(_) => f.write_str("memory"),
-            Backend::Redis(target) => target.fmt(f),
         }
     }
 }

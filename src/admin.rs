@@ -1,0 +1,67 @@
+//! HTTP for operators, on a port of its own.
+//!
+//! | route | answer |
+//! |---|---|
+//! | `GET /` | this list, as text |
+//! | `GET /healthcheck` | 200 `OK`; 500 from SIGTERM on. Liveness: Redis plays no part |
+//! | `GET /metrics` | Prometheus, text format |
+//!
+//! Anything else is 404, another method 405. It answers until the last connection of the gRPC port is
+//! gone, so that a drain can be watched.
+
+use std::{io, sync::Arc};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::IntoResponse,
+    routing::get,
+};
+use tokio::net::TcpListener;
+
+use crate::{
+    metrics::{self, Metrics},
+    server::{Lifecycle, Phase},
+};
+
+const ROUTES: &str = "\
+tollgate admin
+GET /healthcheck  200 while serving, 500 from SIGTERM on
+GET /metrics      Prometheus text format
+";
+
+/// What the routes show.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    lifecycle: Lifecycle,
+    metrics: Arc<Metrics>,
+}
+
+impl Admin {
+    pub fn new(lifecycle: Lifecycle, metrics: Arc<Metrics>) -> Admin {
+        Admin { lifecycle, metrics }
+    }
+
+    /// Serves until dropped. Ends with an error only where the listener is broken for good.
+    pub(crate) async fn serve(self, listener: TcpListener) -> io::Result<()> {
+        let routes = Router::new()
+            .route("/", get(ROUTES))
+            .route("/healthcheck", get(healthcheck))
+            .route("/metrics", get(exposition))
+            .fallback((StatusCode::NOT_FOUND, "not found; GET / lists what there is\n"))
+            .with_state(self);
+        axum::serve(listener, routes).await
+    }
+}
+
+async fn healthcheck(State(admin): State<Admin>) -> impl IntoResponse {
+    match admin.lifecycle.phase() {
+        Phase::Serving => (StatusCode::OK, "OK"),
+        Phase::Draining | Phase::Ended => (StatusCode::INTERNAL_SERVER_ERROR, "draining"),
+    }
+}
+
+async fn exposition(State(admin): State<Admin>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], admin.metrics.render())
+}

@@ -1,0 +1,49 @@
+//! What was typed, and what it means.
+//!
+//! Each subcommand has a module with its flags and a `run` that wires the parts together. Only
+//! [`Cli::run`] knows them all.
+
+use clap::{Parser, Subcommand};
+use thiserror::Error;
+
+pub mod serve;
+mod store_url;
+
+pub use store_url::StoreUrl;
+
+use serve::{Serve, ServeError};
+
+const EXAMPLE: &str = "\
+Example:
+  tollgate serve --config limits.yaml --store redis://127.0.0.1:6379";
+
+/// A rate-limit service for Envoy whose limit holds.
+///
+/// Many Envoy nodes ask one Tollgate (or several that share a Redis); the limit holds over all of them, and
+/// every 429 tells the client when to come back.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLE, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(Box<Serve>),
+}
+
+#[derive(Debug, Error)]
+pub enum CliError {
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+impl Cli {
+    /// Does what the command says. Returns when it is done: for `serve`, after it was told to stop.
+    pub fn run(self) -> Result<(), CliError> {
+        match self.command {
+            Command::Serve(serve) => Ok(serve.run()?),
+        }
+    }
+}

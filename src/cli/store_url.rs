@@ -1,0 +1,89 @@
+//! Where the store is, without its password where anyone could read it.
+
+use std::{convert::Infallible, fmt, str::FromStr};
+
+/// What `--store` was given. Shown and logged as `memory` or `redis://host:port`, never with user, password
+/// or database.
+///
+/// Any text is taken here and judged later: clap would repeat what it refuses, password included.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoreUrl(String);
+
+impl StoreUrl {
+    pub fn is_memory(&self) -> bool {
+        self.0 == "memory"
+    }
+
+    /// As typed. Not for logs or errors.
+    pub fn secret(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for StoreUrl {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<StoreUrl, Infallible> {
+        Ok(StoreUrl(text.to_owned()))
+    }
+}
+
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_memory() {
+            return f.write_str("memory");
+        }
+        let Some((scheme @ ("redis" | "rediss"), rest)) = self.0.split_once("://") else {
+            return f.write_str("(hidden: no redis:// address)");
+        };
+        // From the last @ on: a password with a raw @ or / in it is a mistake, but stays a secret.
+        let address = rest.rsplit('@').next().unwrap_or_default();
+        let host = address.split(['/', '?', '#']).next().unwrap_or_default();
+        let has_port = host.rsplit(']').next().is_some_and(|after| after.contains(':'));
+        write!(f, "{scheme}://{host}{}", if has_port { "" } else { ":6379" })
+    }
+}
+
+impl fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> String {
+        let url: StoreUrl = text.parse().unwrap();
+        assert_eq!(format!("{url:?}"), url.to_string());
+        url.to_string()
+    }
+
+    #[test]
+    fn an_address_is_shown_as_host_and_port() {
+        assert_eq!(shown("memory"), "memory");
+        assert_eq!(shown("redis://127.0.0.1:7000/3"), "redis://127.0.0.1:7000");
+        assert_eq!(shown("redis://cache"), "redis://cache:6379");
+        assert_eq!(shown("redis://[::1]"), "redis://[::1]:6379");
+        assert_eq!(shown("rediss://user@[::1]:7000?x=1"), "rediss://[::1]:7000");
+    }
+
+    #[test]
+    fn a_password_is_never_shown_however_the_address_is_broken() {
+        for text in [
+            "redis://:s3cret@host:6379",
+            "redis://user:s3cret@host/0",
+            "redis://:a@s3cret@host:6379",
+            "redis://:s3cret/x@host:6379",
+            "redis://:s3cret?x#y@host:6379",
+            "redis://host:6379?password=s3cret",
+            "redis:/:s3cret@host",
+            "s3cret@host:6379",
+            "http://:s3cret@host",
+            ":s3cret",
+        ] {
+            assert!(!shown(text).contains("s3cret"), "{text} is shown as {}", shown(text));
+        }
+    }
+}

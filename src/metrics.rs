@@ -1,0 +1,217 @@
+//! What is counted, and how it is exposed to Prometheus.
+//!
+//! | metric | labels | counts |
+//! |---|---|---|
+//! | `tollgate_decisions_total` | domain, rule, verdict, source | answers for one bucket |
+//! | `tollgate_requests_total` | outcome | answers for one request |
+//! | `tollgate_store_seconds` | | calls into the store, by time |
+//! | `tollgate_store_errors_total` | kind | calls that the store did not answer |
+//! | `tollgate_build_info` | version | 1 |
+//!
+//! Labels hold what is configured or compiled in, never what a client sent. On the request path a count is
+//! one relaxed atomic add on a handle that exists already; nothing is looked up.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    core::Collector,
+};
+
+use crate::{
+    decision::{Source, Verdict},
+    matcher::Rule,
+};
+
+/// Value of the content-type header under which [`Metrics::render`] is served.
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// From 50 µs, a round trip on loopback, to 1 s, a hundred times the default store deadline.
+const STORE_SECONDS: [f64; 14] =
+    [0.000_05, 0.000_1, 0.000_2, 0.000_35, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
+
+/// All metrics of the process. Shared by all runtimes.
+pub struct Metrics {
+    registry: Registry,
+    decisions: IntCounterVec,
+    requests: [IntCounter; RequestOutcome::ALL.len()],
+    store_seconds: Histogram,
+    store_errors: IntCounterVec,
+}
+
+/// How a request was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestOutcome {
+    Allow,
+    Deny,
+    /// No rule applies: OK.
+    Unmatched,
+    /// The request is malformed: INVALID_ARGUMENT.
+    Invalid,
+    /// The store had no answer and the answer for that is an error: UNAVAILABLE.
+    Unavailable,
+}
+
+/// One counter per rule, verdict and source, by [`Rule::index`].
+#[derive(Debug)]
+pub struct RuleCounters {
+    rules: Vec<DecisionCounters>,
+    decisions: IntCounterVec,
+}
+
+/// Decisions of the store are there from the start, so that a rate can be taken of the first of them.
+/// Guesses appear with the first one: most rules never see any, and each would be one more line to scrape.
+#[derive(Debug)]
+struct DecisionCounters {
+    rule: Arc<Rule>,
+    allowed: IntCounter,
+    denied: IntCounter,
+    guessed_allow: OnceLock<IntCounter>,
+    guessed_deny: OnceLock<IntCounter>,
+    no_answer: OnceLock<IntCounter>,
+}
+
+// === impl RequestOutcome ===
+
+impl RequestOutcome {
+    const ALL: [RequestOutcome; 5] = [
+        RequestOutcome::Allow,
+        RequestOutcome::Deny,
+        RequestOutcome::Unmatched,
+        RequestOutcome::Invalid,
+        RequestOutcome::Unavailable,
+    ];
+
+    const fn label(self) -> &'static str {
+        match self {
+            RequestOutcome::Allow => "allow",
+            RequestOutcome::Deny => "deny",
+            RequestOutcome::Unmatched => "unmatched",
+            RequestOutcome::Invalid => "invalid",
+            RequestOutcome::Unavailable => "unavailable",
+        }
+    }
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    #[expect(clippy::new_without_default, reason = "a default set of counters would be one nobody reads")]
+    pub fn new() -> Metrics {
+        let registry = Registry::new();
+        let decisions = counters(
+            &registry,
+            Opts::new("tollgate_decisions_total", "Decisions on one bucket, by rule and by who made them."),
+            &["domain", "rule", "verdict", "source"],
+        );
+        let requests = counters(
+            &registry,
+            Opts::new("tollgate_requests_total", "ShouldRateLimit requests, by outcome."),
+            &["outcome"],
+        );
+        let store_errors = counters(
+            &registry,
+            Opts::new("tollgate_store_errors_total", "Calls that the store did not answer, by reason."),
+            &["kind"],
+        );
+        let store_seconds =
+            HistogramOpts::new("tollgate_store_seconds", "Time that the store took to answer a request.")
+                .buckets(STORE_SECONDS.to_vec());
+        let store_seconds = Histogram::with_opts(store_seconds).expect("the buckets ascend");
+        register(&registry, &store_seconds);
+
+        let build_info = Opts::new("tollgate_build_info", "The version that runs.");
+        let build_info = IntGaugeVec::new(build_info, &["version"]).expect("the name is valid");
+        register(&registry, &build_info);
+        build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+
+        let requests = RequestOutcome::ALL.map(|outcome| requests.with_label_values(&[outcome.label()]));
+        Metrics { registry, decisions, requests, store_seconds, store_errors }
+    }
+
+    /// Handles for the decisions of these rules, which are all rules of one matcher in its order. Counters
+    /// go on where they stood if a rule of that domain and name was there before.
+    pub fn for_rules(&self, rules: &[Arc<Rule>]) -> RuleCounters {
+        let of_store = |rule: &Rule, verdict| counter(&self.decisions, rule, verdict, "store");
+        let rules = rules.iter().map(|rule| DecisionCounters {
+            rule: Arc::clone(rule),
+            allowed: of_store(rule, "allow"),
+            denied: of_store(rule, "deny"),
+            guessed_allow: OnceLock::new(),
+            guessed_deny: OnceLock::new(),
+            no_answer: OnceLock::new(),
+        });
+        RuleCounters { rules: rules.collect(), decisions: self.decisions.clone() }
+    }
+
+    pub fn count_request(&self, outcome: RequestOutcome) {
+        // The discriminant is the position in `RequestOutcome::ALL`; a test holds it.
+        self.requests[outcome as usize].inc();
+    }
+
+    pub fn observe_store(&self, took: Duration) {
+        self.store_seconds.observe(took.as_secs_f64());
+    }
+
+    /// `kind` is one of a handful of fixed words. Looks its counter up: errors are not the request path.
+    pub fn count_store_error(&self, kind: &'static str) {
+        self.store_errors.with_label_values(&[kind]).inc();
+    }
+
+    /// Everything in Prometheus' text format.
+    pub fn render(&self) -> String {
+        TextEncoder::new()
+            .encode_to_string(&self.registry.gather())
+            .expect("a String takes all that is written")
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+// === impl RuleCounters ===
+
+impl RuleCounters {
+    /// Counts one decision under the rule of that index. A guess has the verdict that it guesses.
+    ///
+    /// Panics if the index is none of the rules that these counters were made for.
+    pub fn count(&self, rule_index: usize, verdict: Verdict, source: Source) {
+        let counters = &self.rules[rule_index];
+        match (source, verdict) {
+            (Source::Store, Verdict::Allow) => counters.allowed.inc(),
+            (Source::Store, Verdict::Deny) => counters.denied.inc(),
+            (Source::Allow, _) => self.guess(counters, &counters.guessed_allow, "allow"),
+            (Source::Deny, _) => self.guess(counters, &counters.guessed_deny, "deny"),
+            (Source::Error, _) => self.guess(counters, &counters.no_answer, "error"),
+        }
+    }
+
+    /// Verdict and source of a guess are the same word.
+    fn guess(&self, counters: &DecisionCounters, handle: &OnceLock<IntCounter>, word: &str) {
+        handle.get_or_init(|| counter(&self.decisions, &counters.rule, word, word)).inc();
+    }
+}
+
+fn counter(decisions: &IntCounterVec, rule: &Rule, verdict: &str, source: &str) -> IntCounter {
+    decisions.with_label_values(&[&*rule.domain, rule.name.as_str(), verdict, source])
+}
+
+fn counters(registry: &Registry, opts: Opts, labels: &[&str]) -> IntCounterVec {
+    let counters = IntCounterVec::new(opts, labels).expect("the name is valid");
+    register(registry, &counters);
+    counters
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: &C) {
+    registry.register(Box::new(metric.clone())).expect("each metric is registered once");
+}
+
+#[cfg(test)]
+mod tests;

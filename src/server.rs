@@ -1,0 +1,270 @@
+//! The process as its peers see it: two ports, one runtime per core, and an orderly end.
+//!
+//! The calling thread accepts connections, deals each to the runtime with the fewest open ones, and answers
+//! the admin port. Each runtime is one thread that serves its connections and nothing else, with a service
+//! built on that thread, so that what a service owns (connections to Redis) is driven by one runtime.
+//!
+//! Stopping has three phases, see [`Phase`]. In the second no call in flight is lost; the third cuts what is
+//! left. [`Server::run`] returns only when each thread has been joined.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    num::NonZeroUsize,
+    sync::Arc,
+    time::Duration,
+};
+
+use thiserror::Error;
+use tokio::{net::TcpListener, runtime, select, time};
+use tracing::{debug, error, info, warn};
+
+use crate::{admin::Admin, pb::rate_limit_service_server::RateLimitService};
+
+mod connection;
+mod lifecycle;
+mod routes;
+mod runtimes;
+
+pub use lifecycle::{Lifecycle, Phase};
+
+use lifecycle::Signals;
+use routes::{Health, Routes};
+use runtimes::Runtimes;
+
+/// How long to wait before accepting again when the process is out of file descriptors or memory. Trying at
+/// once would spin, and keep busy the thread that answers the admin port.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long the runtimes may take to end once their connections are cut. They need microseconds; one that
+/// is stuck must not hold up the end.
+const CUT_GRACE: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Port 0: any free one.
+    pub grpc_listen: SocketAddr,
+    /// Port 0: any free one.
+    pub admin_listen: SocketAddr,
+    pub runtimes: NonZeroUsize,
+    /// From the signal to stop until open connections are cut.
+    pub drain_timeout: Duration,
+}
+
+/// Both ports, bound; nothing is accepted yet.
+#[derive(Debug)]
+pub struct Server {
+    main: runtime::Runtime,
+    grpc: TcpListener,
+    admin: TcpListener,
+    addresses: Addresses,
+    lifecycle: Lifecycle,
+    options: Options,
+}
+
+/// The addresses really bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    pub grpc: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+#[derive(Debug, Error)]
+pub enum ServerError {
+    #[error("cannot listen on {address} ({port})")]
+    Listen { address: SocketAddr, port: Port, source: SystemError },
+    #[error("cannot start a runtime")]
+    Start(#[source] SystemError),
+    #[error("cannot listen for signals")]
+    Signals(#[source] SystemError),
+    #[error("the admin server has ended")]
+    AdminEnded(#[source] SystemError),
+    #[error("runtime {index} has panicked")]
+    RuntimePanicked { index: usize },
+    #[error("{count} runtimes did not end within {CUT_GRACE:?} of being cut")]
+    RuntimesStuck { count: usize },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Port {
+    Grpc,
+    Admin,
+}
+
+/// What the operating system said, in a form that reads on after a colon: `address already in use`.
+#[derive(Debug)]
+pub struct SystemError(io::Error);
+
+// === impl Server ===
+
+impl Server {
+    pub fn bind(options: Options) -> Result<Server, ServerError> {
+        let main = current_thread_runtime()?;
+        let (grpc, grpc_address) = main.block_on(bind(options.grpc_listen, Port::Grpc))?;
+        let (admin, admin_address) = main.block_on(bind(options.admin_listen, Port::Admin))?;
+        let addresses = Addresses { grpc: grpc_address, admin: admin_address };
+        Ok(Server { main, grpc, admin, addresses, lifecycle: Lifecycle::new(), options })
+    }
+
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// A handle that shows how far the server is, and stops it.
+    pub fn lifecycle(&self) -> Lifecycle {
+        self.lifecycle.clone()
+    }
+
+    /// From here on SIGTERM and SIGINT drain this server, and a second signal ends it at once. Acts for the
+    /// whole process and cannot be undone, so tests that share one stop their servers by the lifecycle.
+    pub fn stop_on_signals(&self) -> Result<(), ServerError> {
+        let _context = self.main.enter();
+        let signals = Signals::install().map_err(|error| ServerError::Signals(error.into()))?;
+        // Runs on the main runtime and ends with it.
+        self.main.spawn(signals.drive(self.lifecycle.clone(), self.options.drain_timeout));
+        Ok(())
+    }
+
+    /// Serves until the lifecycle has ended. `make_service` is called once on the thread of each runtime,
+    /// inside its context.
+    ///
+    /// Fails when a runtime cannot be started, panics, or cannot be ended. Connections that had to be cut
+    /// are no failure.
+    pub fn run<S: RateLimitService>(
+        self,
+        admin: Admin,
+        make_service: impl Fn() -> S + Send + Sync + 'static,
+    ) -> Result<(), ServerError> {
+        let Server { main, grpc, admin: admin_listener, lifecycle, options, .. } = self;
+        let health = main.block_on(Health::serving());
+        let make_routes = {
+            let health = health.clone();
+            Arc::new(move || Routes::new(make_service(), &health))
+        };
+        let mut runtimes = Runtimes::start(options.runtimes, make_routes, &lifecycle)?;
+        let outcome = main.block_on(async {
+            let serving = serve_and_drain(grpc, &mut runtimes, &health, &lifecycle, options.drain_timeout);
+            select! {
+                outcome = serving => outcome,
+                ended = admin.serve(admin_listener) => {
+                    let error = ended.err().unwrap_or_else(|| io::ErrorKind::Other.into());
+                    Err(ServerError::AdminEnded(error.into()))
+                }
+            }
+        });
+        // A thread that is stuck cannot be joined; the process ends without it.
+        if let Err(ServerError::RuntimesStuck { .. }) = outcome {
+            return outcome;
+        }
+        lifecycle.advance_to(Phase::Ended);
+        outcome.and(runtimes.join())
+    }
+}
+
+async fn serve_and_drain(
+    listener: TcpListener,
+    runtimes: &mut Runtimes,
+    health: &Health,
+    lifecycle: &Lifecycle,
+    drain_timeout: Duration,
+) -> Result<(), ServerError> {
+    // A runtime that ends by itself has panicked: its share of the connections would fail in silence, so
+    // the others are drained and the process ends with an error, which `join` finds.
+    select! {
+        never = accept(&listener, runtimes) => match never {},
+        () = lifecycle.reached(Phase::Draining) => {}
+        () = runtimes.one_ended() => error!("a runtime has ended by itself; stopping"),
+    }
+    drop(listener);
+    health.not_serving().await;
+    lifecycle.advance_to(Phase::Draining);
+
+    runtimes.deal_no_more();
+    select! {
+        () = runtimes.all_ended() => {}
+        () = time::sleep(drain_timeout) => {}
+        () = lifecycle.reached(Phase::Ended) => {}
+    }
+    lifecycle.advance_to(Phase::Ended);
+    time::timeout(CUT_GRACE, runtimes.all_ended())
+        .await
+        .map_err(|_elapsed| ServerError::RuntimesStuck { count: runtimes.running() })?;
+    info!("stopped");
+    Ok(())
+}
+
+/// Deals connections until dropped.
+async fn accept(listener: &TcpListener, runtimes: &Runtimes) -> Infallible {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                if let Err(error) = runtimes.deal(stream, peer) {
+                    debug!(%peer, error = %SystemError(error), "connection lost before it was served");
+                }
+            }
+            // The client has gone again; nothing is wrong here.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
+            Err(error) => {
+                warn!(error = %SystemError(error), "cannot accept connections; trying again");
+                time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn bind(address: SocketAddr, port: Port) -> Result<(TcpListener, SocketAddr), ServerError> {
+    let failed = |error: io::Error| ServerError::Listen { address, port, source: error.into() };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+fn current_thread_runtime() -> Result<runtime::Runtime, ServerError> {
+    runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| ServerError::Start(error.into()))
+}
+
+// === impl Port, SystemError ===
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Port::Grpc => "gRPC",
+            Port::Admin => "admin",
+        })
+    }
+}
+
+impl From<io::Error> for SystemError {
+    fn from(error: io::Error) -> Self {
+        SystemError(error)
+    }
+}
+
+impl std::error::Error for SystemError {}
+
+impl fmt::Display for SystemError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        let text = text.split(" (os error").next().unwrap_or_default();
+        let mut letters = text.chars();
+        let first = letters.next().unwrap_or('?').to_ascii_lowercase();
+        write!(f, "{first}{}", letters.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_error_reads_on_after_a_colon() {
+        let error = SystemError(io::Error::from_raw_os_error(98));
+        assert_eq!(error.to_string(), "address already in use");
+    }
+}

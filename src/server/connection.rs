@@ -1,0 +1,123 @@
+//! One connection, from its first byte to its end.
+
+use std::{io, pin::pin, time::Duration};
+
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use thiserror::Error;
+use tokio::{io::Interest, net::TcpStream, select, time};
+
+use super::{Lifecycle, Phase, SystemError, routes::Routes};
+use crate::pb::rate_limit_service_server::RateLimitService;
+
+/// Streams that a client may have open on one connection. hyper's default is 200; a request beyond it is
+/// one that Envoy lets pass unlimited, and its own circuit breaker allows 1,024 on each of its workers.
+const MAX_STREAMS: u32 = 4_096;
+
+/// Streams that a client may have opened and reset again before we saw them; beyond it h2 closes the
+/// connection. Its default of 20 is reached when we stall for longer than Envoy's timeout (20 ms) with more
+/// than that many calls under way: the next read brings them and their resets together.
+const MAX_UNSEEN_RESETS: usize = 1_024;
+
+/// Bytes in flight that a client may send before they are read. h2 allows small DATA frames that wait to be
+/// read for half of this, counting 256 bytes for each, and closes the connection beyond that. So it takes
+/// this much for [`MAX_STREAMS`] small requests to arrive in one go.
+const CONNECTION_WINDOW: u32 = 2 * 256 * MAX_STREAMS;
+
+/// Time that a client has to say that it speaks HTTP/2.
+const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The same once the server drains: enough for a connection that was accepted just before, with its first
+/// request right behind the preface.
+const PREFACE_GRACE: Duration = Duration::from_millis(100);
+
+/// The first bytes of every HTTP/2 connection (RFC 9113, section 3.4).
+const PREFACE: &[u8; PREFACE_BYTES] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+const PREFACE_BYTES: usize = 24;
+
+/// Pause before looking again for the rest of a preface that came in pieces, which no known client sends.
+const PREFACE_PAUSE: Duration = Duration::from_millis(10);
+
+/// Why a connection ended otherwise than by its client closing it.
+#[derive(Debug, Error)]
+pub(super) enum ConnectionError {
+    #[error("its client does not speak HTTP/2")]
+    NotHttp2,
+    #[error("nothing was sent for {PREFACE_TIMEOUT:?}")]
+    Silent,
+    #[error("it broke before the first request")]
+    Broken(#[source] SystemError),
+    #[error("HTTP/2 failed")]
+    Http2(#[source] hyper::Error),
+    #[error("it was still open when the server ended")]
+    Cut,
+}
+
+pub(super) fn http2() -> http2::Builder<TokioExecutor> {
+    let mut http2 = http2::Builder::new(TokioExecutor::new());
+    http2
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_pending_accept_reset_streams(MAX_UNSEEN_RESETS)
+        .initial_connection_window_size(CONNECTION_WINDOW);
+    http2
+}
+
+/// Serves until the client closes the connection, or it is drained or cut. Requests under way when it is
+/// drained are answered, and the client is told (GOAWAY) to open no more.
+pub(super) async fn serve<S: RateLimitService>(
+    stream: std::net::TcpStream,
+    routes: Routes<S>,
+    http2: &http2::Builder<TokioExecutor>,
+    lifecycle: &Lifecycle,
+) -> Result<(), ConnectionError> {
+    let stream = TcpStream::from_std(stream).map_err(|error| ConnectionError::Broken(error.into()))?;
+    // hyper would wait for the preface for ever, also while draining.
+    select! {
+        greeted = time::timeout(PREFACE_TIMEOUT, greeting(&stream)) => match greeted {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => return Ok(()),
+            Ok(Err(error)) => return Err(error),
+            Err(_elapsed) => return Err(ConnectionError::Silent),
+        },
+        () = draining_for(PREFACE_GRACE, lifecycle) => return Ok(()),
+    }
+    let mut connection = pin!(http2.serve_connection(TokioIo::new(stream), routes));
+    select! {
+        biased;
+        ended = &mut connection => return ended.map_err(ConnectionError::Http2),
+        () = lifecycle.reached(Phase::Draining) => connection.as_mut().graceful_shutdown(),
+    }
+    select! {
+        biased;
+        ended = connection => ended.map_err(ConnectionError::Http2),
+        () = lifecycle.reached(Phase::Ended) => Err(ConnectionError::Cut),
+    }
+}
+
+async fn draining_for(grace: Duration, lifecycle: &Lifecycle) {
+    lifecycle.reached(Phase::Draining).await;
+    time::sleep(grace).await;
+}
+
+/// Whether the client has begun to speak HTTP/2; not if it has closed the connection without a word.
+/// Leaves its bytes to be read.
+async fn greeting(stream: &TcpStream) -> Result<bool, ConnectionError> {
+    let broken = |error: io::Error| ConnectionError::Broken(error.into());
+    let mut start = [0; PREFACE_BYTES];
+    loop {
+        let there = stream.peek(&mut start).await.map_err(broken)?;
+        if start[..there] != PREFACE[..there] {
+            return Err(ConnectionError::NotHttp2);
+        }
+        match there {
+            0 => return Ok(false),
+            PREFACE_BYTES => return Ok(true),
+            _ if stream.ready(Interest::READABLE).await.map_err(broken)?.is_read_closed() => {
+                return Err(ConnectionError::NotHttp2);
+            }
+            _ => time::sleep(PREFACE_PAUSE).await,
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! How far the server is: serving, draining, ended. It only goes forward.
+//!
+//! Each part that must act on a change waits for it itself, so there is no list of parts to notify.
+
+use std::{io, sync::Arc, time::Duration};
+
+use tokio::{
+    select,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
+use tracing::{info, warn};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    Serving,
+    /// Health says no, nothing new is accepted, calls in flight are answered.
+    Draining,
+    /// What is still open is cut.
+    Ended,
+}
+
+/// A shared view of the phase, and the means to advance it.
+#[derive(Debug, Clone)]
+pub struct Lifecycle {
+    phase: Arc<watch::Sender<Phase>>,
+}
+
+/// The signals that stop the process.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+// === impl Lifecycle ===
+
+impl Lifecycle {
+    pub(super) fn new() -> Lifecycle {
+        Lifecycle { phase: Arc::new(watch::Sender::new(Phase::Serving)) }
+    }
+
+    pub fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// Goes on to `phase`; stays where it is if that lies behind.
+    pub fn advance_to(&self, phase: Phase) {
+        self.phase.send_if_modified(|current| {
+            let ahead = *current < phase;
+            *current = phase.max(*current);
+            ahead
+        });
+    }
+
+    /// Returns once `phase` is reached or behind.
+    pub async fn reached(&self, phase: Phase) {
+        let mut changes = self.phase.subscribe();
+        changes.wait_for(|current| *current >= phase).await.expect("self holds the sender");
+    }
+}
+
+// === impl Signals ===
+
+impl Signals {
+    /// From here on the process is not ended by these signals any more.
+    pub(super) fn install() -> io::Result<Signals> {
+        let terminate = signal(SignalKind::terminate())?;
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Signals { terminate, interrupt })
+    }
+
+    /// Drains on the first signal, ends on the second.
+    pub(super) async fn drive(mut self, lifecycle: Lifecycle, drain_timeout: Duration) {
+        let signal = self.next().await;
+        info!(signal, ?drain_timeout, "stopping: answering what is in flight");
+        lifecycle.advance_to(Phase::Draining);
+
+        let signal = self.next().await;
+        warn!(signal, "stopping at once");
+        lifecycle.advance_to(Phase::Ended);
+    }
+
+    async fn next(&mut self) -> &'static str {
+        select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_phase_is_reached_also_when_it_is_passed_over_and_never_left_again() {
+        let lifecycle = Lifecycle::new();
+        let seen = lifecycle.clone();
+        let waiting = tokio::spawn(async move { seen.reached(Phase::Draining).await });
+        lifecycle.advance_to(Phase::Ended);
+        waiting.await.unwrap();
+
+        lifecycle.advance_to(Phase::Draining);
+        assert_eq!(lifecycle.phase(), Phase::Ended);
+        lifecycle.reached(Phase::Serving).await;
+    }
+}

@@ -1,0 +1,216 @@
+//! One thread per core with a runtime of its own, and the dealing of connections to them.
+//!
+//! Envoy opens one HTTP/2 connection per worker and keeps it for hours, so where a connection lands decides
+//! how even the load is: it is dealt to the runtime with the fewest open ones, not hashed.
+
+use std::{
+    error::Error,
+    io,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use tokio::{
+    net::TcpStream,
+    select,
+    sync::{
+        mpsc::{self, UnboundedReceiver, UnboundedSender},
+        watch,
+    },
+    task::{JoinError, JoinSet},
+};
+use tracing::{debug, error, warn};
+
+use super::{
+    Lifecycle, ServerError,
+    connection::{self, ConnectionError},
+    current_thread_runtime,
+    routes::Routes,
+};
+use crate::pb::rate_limit_service_server::RateLimitService;
+
+/// All runtimes. Dropped, they run on; [`Runtimes::join`] waits for them.
+pub(super) struct Runtimes {
+    handles: Vec<Handle>,
+    running: watch::Receiver<usize>,
+}
+
+/// One runtime, seen from the thread that accepts.
+struct Handle {
+    /// None once no more are dealt.
+    sender: Option<UnboundedSender<Dealt>>,
+    open: Arc<AtomicUsize>,
+    thread: JoinHandle<()>,
+}
+
+/// An accepted connection on its way to its runtime.
+struct Dealt {
+    stream: std::net::TcpStream,
+    peer: SocketAddr,
+    seat: Seat,
+}
+
+/// Counts one connection of a runtime for as long as it lives, however it ends.
+struct Seat(Arc<AtomicUsize>);
+
+/// Counts one thread for as long as it runs, however it ends.
+struct Running(watch::Sender<usize>);
+
+// === impl Runtimes ===
+
+impl Runtimes {
+    /// Starts `count` threads. `make_routes` is called on each, inside the context of its runtime.
+    pub(super) fn start<S: RateLimitService>(
+        count: NonZeroUsize,
+        make_routes: Arc<impl Fn() -> Routes<S> + Send + Sync + 'static>,
+        lifecycle: &Lifecycle,
+    ) -> Result<Runtimes, ServerError> {
+        let running = watch::Sender::new(0);
+        let mut runtimes = Runtimes { handles: Vec::new(), running: running.subscribe() };
+        for index in 0..count.get() {
+            let running = Running::start(&running);
+            let runtime = current_thread_runtime()?;
+            let (sender, dealt) = mpsc::unbounded_channel();
+            let make_routes = Arc::clone(&make_routes);
+            let lifecycle = lifecycle.clone();
+            let thread = thread::Builder::new()
+                .name(format!("runtime-{index}"))
+                .spawn(move || {
+                    // Dropped in reverse order, also by a panic: it runs until all its tasks are gone.
+                    let (_running, runtime) = (running, runtime);
+                    runtime.block_on(async { serve_connections(dealt, make_routes(), lifecycle).await });
+                })
+                .map_err(|error| ServerError::Start(error.into()))?;
+            runtimes.handles.push(Handle { sender: Some(sender), open: Arc::default(), thread });
+        }
+        Ok(runtimes)
+    }
+
+    /// Hands the connection to the runtime with the fewest open ones, the first of several. Fails where the
+    /// connection has broken already, or the runtime ends.
+    pub(super) fn deal(&self, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
+        // Small answers must not wait for the acknowledgement of earlier ones.
+        stream.set_nodelay(true)?;
+        // Off this thread's event loop; the runtime puts it on its own.
+        let stream = stream.into_std()?;
+        let fewest = self.handles.iter().min_by_key(|handle| handle.open.load(Ordering::Relaxed));
+        let handle = fewest.expect("there is at least one runtime");
+        let seat = Seat::take(&handle.open);
+        let sender = handle.sender.as_ref().ok_or(io::ErrorKind::ConnectionAborted)?;
+        sender.send(Dealt { stream, peer, seat }).map_err(|_unsent| io::ErrorKind::ConnectionAborted.into())
+    }
+
+    pub(super) fn deal_no_more(&mut self) {
+        for handle in &mut self.handles {
+            handle.sender = None;
+        }
+    }
+
+    pub(super) fn running(&self) -> usize {
+        *self.running.borrow()
+    }
+
+    /// Returns once one of the runtimes has ended.
+    pub(super) async fn one_ended(&self) {
+        self.until_running(|running| running < self.handles.len()).await;
+    }
+
+    pub(super) async fn all_ended(&self) {
+        self.until_running(|running| running == 0).await;
+    }
+
+    async fn until_running(&self, few_enough: impl Fn(usize) -> bool) {
+        // An error says that the last thread is gone, and its count with it.
+        let _ = self.running.clone().wait_for(|running| few_enough(*running)).await;
+    }
+
+    /// Waits for all threads, which end when nothing is dealt any more and their connections are closed.
+    pub(super) fn join(mut self) -> Result<(), ServerError> {
+        self.deal_no_more();
+        let mut outcome = Ok(());
+        for (index, handle) in self.handles.into_iter().enumerate() {
+            if handle.thread.join().is_err() {
+                outcome = Err(ServerError::RuntimePanicked { index });
+            }
+        }
+        outcome
+    }
+}
+
+/// The whole life of one runtime: until nothing more can be dealt and all its connections are closed.
+async fn serve_connections<S: RateLimitService>(
+    mut dealt: UnboundedReceiver<Dealt>,
+    routes: Routes<S>,
+    lifecycle: Lifecycle,
+) {
+    let http2 = connection::http2();
+    let mut connections = JoinSet::new();
+    loop {
+        select! {
+            next = dealt.recv() => {
+                let Some(Dealt { stream, peer, seat }) = next else { break };
+                let (routes, http2, lifecycle) = (routes.clone(), http2.clone(), lifecycle.clone());
+                connections.spawn(async move {
+                    let _seat = seat;
+                    (peer, connection::serve(stream, routes, &http2, &lifecycle).await)
+                });
+            }
+            Some(ended) = connections.join_next() => { report(ended); }
+        }
+    }
+    let mut cut = 0;
+    while let Some(ended) = connections.join_next().await {
+        cut += usize::from(report(ended));
+    }
+    if cut > 0 {
+        warn!(connections = cut, "cut what was still open");
+    }
+}
+
+/// Logs how a connection ended, and tells whether it was cut. What a client can cause is not an error.
+fn report(ended: Result<(SocketAddr, Result<(), ConnectionError>), JoinError>) -> bool {
+    match ended {
+        Ok((_, Ok(()))) => false,
+        Ok((peer, Err(error))) => {
+            debug!(%peer, error = &error as &dyn Error, "connection ended");
+            matches!(error, ConnectionError::Cut)
+        }
+        Err(panic) => {
+            error!(error = &panic as &dyn Error, "a connection was lost to a bug");
+            false
+        }
+    }
+}
+
+// === impl Seat, Running ===
+
+impl Seat {
+    fn take(open: &Arc<AtomicUsize>) -> Seat {
+        open.fetch_add(1, Ordering::Relaxed);
+        Seat(Arc::clone(open))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Running {
+    fn start(threads: &watch::Sender<usize>) -> Running {
+        threads.send_modify(|running| *running += 1);
+        Running(threads.clone())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.send_modify(|running| *running -= 1);
+    }
+}
