@@ -1,6 +1,6 @@
 //! Whatever arrives on the wire gets a defined answer: never a panic, never UNKNOWN as an overall code.
 
-use std::io::Write as _;
+mod support;
 
 use http::uri::PathAndQuery;
 use lab::tollgate::{Serve, Tollgate};
@@ -28,19 +28,11 @@ struct Service {
 }
 
 async fn service() -> Service {
-    let mut file = tempfile();
-    file.1.write_all(LIMITS.as_bytes()).expect("writes");
-    let process = Tollgate::start(&Serve::new(&file.0)).await.expect("starts");
+    let limits = support::file("bad_input.yaml", LIMITS);
+    let process = Tollgate::start(&Serve::new(&limits)).await.expect("starts");
     let channel = Channel::from_shared(format!("http://{}", process.grpc())).expect("an address");
     let channel = channel.connect().await.expect("connects");
     Service { client: RateLimitServiceClient::new(channel.clone()), channel, process }
-}
-
-/// Below the target folder, which is not tracked.
-fn tempfile() -> (std::path::PathBuf, std::fs::File) {
-    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("bad_input.yaml");
-    let file = std::fs::File::create(&path).expect("creates");
-    (path, file)
 }
 
 fn descriptor(key: &[u8], value: &[u8]) -> RateLimitDescriptor {

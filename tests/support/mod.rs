@@ -1,8 +1,12 @@
-//! A real Redis for the tests of this package.
+//! What tests of this package share: a real Redis, a store on it, a file.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use std::time::Duration;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use deadpool_redis::redis::{Client, Connection};
 use lab::{binaries::Part, redis::Redis};
@@ -14,19 +18,26 @@ use tollgate::{
 };
 
 /// A Redis of this test's own. None, said aloud, where there is no Redis and that is allowed.
-pub async fn redis() -> Option<Redis> {
+pub(crate) async fn redis() -> Option<Redis> {
     if !lab::real::available(&[Part::Redis]) {
         return None;
     }
     Some(Redis::start().await.expect("Redis starts"))
 }
 
-pub fn connection(redis: &Redis) -> Connection {
+/// A file of this test's own with that text.
+pub(crate) fn file(name: &str, text: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, text).expect("the target folder can be written");
+    path
+}
+
+pub(crate) fn connection(redis: &Redis) -> Connection {
     Client::open(redis.url()).expect("a URL").get_connection().expect("connects")
 }
 
 /// A store on that Redis, once it is connected.
-pub async fn open(redis: &Redis, deadline: Duration) -> Store {
+pub(crate) async fn open(redis: &Redis, deadline: Duration) -> Store {
     let store = Backend::parse(&redis.url()).expect("a URL").open(deadline);
     let limit = Limit::new(1, Unit::Second, None).expect("sound");
     let peek = Take { key: BucketKey::from_bytes([0; 16]), ask: Ask::new(Hits::Peek, &limit) };

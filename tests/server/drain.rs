@@ -1,0 +1,103 @@
+//! The end: nothing new, nothing lost, nothing that holds it up.
+
+use std::{
+    net::TcpStream,
+    sync::{Arc, Mutex, mpsc},
+    thread,
+    time::Duration,
+};
+
+use tollgate::{
+    admin::Admin,
+    metrics::Metrics,
+    pb::{RateLimitRequest, rate_limit_service_server::SERVICE_NAME},
+    server::{Phase, ServerError},
+};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
+use crate::harness::{self, Gated, LONG, Running, SOON, until};
+
+#[tokio::test]
+async fn a_call_in_flight_is_answered_while_draining() {
+    let server = Running::start();
+    server.close_gate();
+    let mut client = server.client().await;
+    let call =
+        tokio::spawn(async move { client.should_rate_limit(RateLimitRequest::default()).await.map(|_| ()) });
+    server.until_arrived(1).await;
+
+    server.lifecycle.advance_to(Phase::Draining);
+    until(|| TcpStream::connect(server.addresses.grpc).is_err()).await;
+    assert_eq!(server.get("/healthcheck").0, 500);
+    assert!(!call.is_finished() && !server.has_ended());
+
+    server.open_gate();
+    call.await.unwrap().unwrap();
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_hold_up_the_end() {
+    let server = Running::start();
+    let mut client = server.client().await;
+    client.should_rate_limit(RateLimitRequest::default()).await.unwrap();
+    let silent = TcpStream::connect(server.addresses.grpc).unwrap();
+    tokio::time::timeout(SOON, server.stop()).await.unwrap().unwrap();
+    drop((client, silent));
+}
+
+#[tokio::test]
+async fn a_health_watch_sees_not_serving_and_is_cut_at_the_drain_timeout() {
+    let server = Running::with(2, Duration::from_millis(200));
+    let mut health = HealthClient::new(server.channel().await);
+    let request = HealthCheckRequest { service: SERVICE_NAME.to_owned() };
+    let mut watch = health.watch(request).await.unwrap().into_inner();
+    let first = watch.message().await.unwrap().unwrap();
+    assert_eq!(first.status(), ServingStatus::Serving);
+
+    let stopped = tokio::spawn(tokio::time::timeout(SOON, server.stop()));
+    let second = watch.message().await.unwrap().unwrap();
+    assert_eq!(second.status(), ServingStatus::NotServing);
+    stopped.await.unwrap().unwrap().unwrap();
+    assert!(!matches!(watch.message().await, Ok(Some(_))));
+}
+
+#[tokio::test]
+async fn the_end_does_not_wait_for_the_drain_timeout_when_told_so() {
+    let server = Running::start();
+    server.close_gate();
+    let mut client = server.client().await;
+    let call = tokio::spawn(async move { client.should_rate_limit(RateLimitRequest::default()).await });
+    server.until_arrived(1).await;
+    server.lifecycle.advance_to(Phase::Draining);
+    until(|| TcpStream::connect(server.addresses.grpc).is_err()).await;
+
+    server.lifecycle.advance_to(Phase::Ended);
+    tokio::time::timeout(SOON, server.stop()).await.unwrap().unwrap();
+    assert!(call.await.unwrap().is_err());
+}
+
+#[test]
+fn a_runtime_that_is_stuck_does_not_hold_up_the_end() {
+    let server = harness::bind(2, LONG);
+    let lifecycle = server.lifecycle();
+    let admin = Admin::new(server.lifecycle(), Arc::new(Metrics::new()));
+    let (release, stuck) = mpsc::channel::<()>();
+    let stuck = Mutex::new(stuck);
+    let (ended, end) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        let outcome = server.run(admin, move || {
+            // One runtime waits here with the lock held, the other for the lock.
+            let _ = stuck.lock().unwrap().recv();
+            Gated::idle()
+        });
+        ended.send(outcome).unwrap();
+    });
+    lifecycle.advance_to(Phase::Ended);
+    let outcome = end.recv_timeout(SOON).unwrap();
+    assert!(matches!(outcome, Err(ServerError::RuntimesStuck { count: 2 })), "{outcome:?}");
+    drop(release);
+    thread.join().unwrap();
+}

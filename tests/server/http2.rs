@@ -1,0 +1,181 @@
+//! The gRPC port under load that hyper's and h2's defaults would refuse, and under bytes that are no gRPC.
+
+use std::{
+    io::{ErrorKind, Read as _, Write as _},
+    net::{Shutdown, TcpStream},
+    sync::atomic::Ordering,
+};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tollgate::pb::RateLimitRequest;
+use tonic::Code;
+
+use crate::harness::{LONG, Running, SOON};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const PATH: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+#[tokio::test]
+async fn a_thousand_calls_are_in_flight_at_once_on_one_connection() {
+    let server = Running::start();
+    server.close_gate();
+    let client = server.client().await;
+    let calls: Vec<_> = (0..1_000)
+        .map(|_| {
+            let mut client = client.clone();
+            tokio::spawn(async move { client.should_rate_limit(RateLimitRequest::default()).await.is_ok() })
+        })
+        .collect();
+    server.until_arrived(1_000).await;
+    server.open_gate();
+    for call in calls {
+        assert!(call.await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_request_over_four_mebibytes_is_out_of_range() {
+    let server = Running::start();
+    let request = RateLimitRequest { domain: "x".repeat(4 << 20), ..Default::default() };
+    let refused = server.client().await.should_rate_limit(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::OutOfRange);
+    assert_eq!(server.stage.arrived.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn four_thousand_small_requests_may_arrive_in_one_go() {
+    let server = Running::start();
+    let mut bytes = greeting();
+    for stream in streams(4_000) {
+        bytes.extend(frame(HEADERS, END_HEADERS, stream, &request_headers()));
+        bytes.extend(frame(DATA, END_STREAM, stream, &[0, 0, 0, 0, 0]));
+    }
+    let mut connection = send(&server, &bytes);
+    read_until_answers(&mut connection, 4_000);
+}
+
+#[tokio::test]
+async fn calls_that_time_out_together_do_not_cost_the_connection() {
+    let server = Running::start();
+    let mut bytes = greeting();
+    for stream in streams(1_000) {
+        bytes.extend(frame(HEADERS, END_HEADERS, stream, &request_headers()));
+        bytes.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+    }
+    bytes.extend(frame(HEADERS, END_HEADERS, 2_001, &request_headers()));
+    bytes.extend(frame(DATA, END_STREAM, 2_001, &[0, 0, 0, 0, 0]));
+    let mut connection = send(&server, &bytes);
+    read_until_answers(&mut connection, 1);
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_framed_as_grpc_is_the_clients_fault() {
+    let server = Running::start();
+    let stream = tokio::net::TcpStream::connect(server.addresses.grpc).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let driver = tokio::spawn(connection);
+    // No message at all, a flag that does not exist, a length that does not come, no protobuf.
+    for body in [&b""[..], &[9, 0, 0, 0, 0], &[0, 0, 0, 0, 7, 1], &[0, 0, 0, 0, 1, 0xff]] {
+        let request = http::Request::post(format!("http://test{PATH}"))
+            .header("content-type", "application/grpc")
+            .body(Full::new(Bytes::from_static(body)))
+            .unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        assert_eq!(answer.headers()["grpc-status"], "3", "{body:?}");
+        assert_eq!(answer.headers()["content-type"], "application/grpc");
+    }
+    assert_eq!(server.stage.arrived.load(Ordering::SeqCst), 0);
+    drop(sender);
+    driver.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_http2_end_their_connection_and_nothing_else() {
+    let server = Running::start();
+    let garbage: [&[u8]; 4] = [
+        b"GET / HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"QUIT\r\n",
+        &[0xff; 4_096],
+        b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
+    ];
+    for garbage in garbage {
+        let mut connection = send(&server, garbage);
+        assert_closed(&mut connection);
+    }
+    let mut connection = send(&server, &[PREFACE, &[0xff; 4_096]].concat());
+    assert_closed(&mut connection);
+
+    // Half a preface and then the end; and nothing at all.
+    for start in [&PREFACE[..10], &[]] {
+        let mut connection = send(&server, start);
+        connection.shutdown(Shutdown::Write).unwrap();
+        assert_closed(&mut connection);
+    }
+    server.client().await.should_rate_limit(RateLimitRequest::default()).await.unwrap();
+    server.stop().await.unwrap();
+}
+
+// === a client in bytes ===
+
+fn greeting() -> Vec<u8> {
+    [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
+}
+
+/// The numbers of that many streams that a client opens.
+fn streams(count: u32) -> impl Iterator<Item = u32> {
+    (0..count).map(|index| 2 * index + 1)
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// HPACK without a table: POST, http, :path and content-type.
+fn request_headers() -> Vec<u8> {
+    let literal =
+        |name: &[u8], value: &str| [name, &[u8::try_from(value.len()).unwrap()], value.as_bytes()].concat();
+    [vec![0x83, 0x86], literal(&[0x04], PATH), literal(&[0x0f, 0x10], "application/grpc")].concat()
+}
+
+fn send(server: &Running, bytes: &[u8]) -> TcpStream {
+    let mut connection = TcpStream::connect(server.addresses.grpc).unwrap();
+    connection.set_read_timeout(Some(LONG)).unwrap();
+    connection.write_all(bytes).unwrap();
+    connection
+}
+
+/// Reads until that many streams have been answered to their end; fails on GOAWAY.
+fn read_until_answers(connection: &mut TcpStream, answers: usize) {
+    let mut ended = 0;
+    while ended < answers {
+        let mut head = [0; 9];
+        connection.read_exact(&mut head).unwrap();
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        connection.read_exact(&mut payload).unwrap();
+        assert_ne!(head[3], GOAWAY, "{}", String::from_utf8_lossy(&payload));
+        if head[3] == HEADERS {
+            ended += usize::from(head[4] & END_STREAM != 0);
+        }
+    }
+}
+
+/// Waits for the end of the connection, whatever is said before; it must not take until the timeout of a
+/// client that says nothing.
+fn assert_closed(connection: &mut TcpStream) {
+    connection.set_read_timeout(Some(SOON)).unwrap();
+    let end = connection.read_to_end(&mut Vec::new());
+    assert!(!matches!(&end, Err(error) if error.kind() == ErrorKind::WouldBlock), "it hangs: {end:?}");
+}

@@ -1,0 +1,9 @@
+//! The server over real sockets: what it answers, how it ends, and the binary around it.
+
+#![allow(clippy::unwrap_used, reason = "all of this is test code, also what stands outside a #[test]")]
+
+mod drain;
+mod harness;
+mod http2;
+mod ports;
+mod process;

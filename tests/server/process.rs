@@ -1,0 +1,180 @@
+//! The binary as a script or an orchestrator sees it.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    process::{Child, ChildStderr, Command, Stdio},
+};
+
+use crate::harness::{self, ANY_PORT};
+
+const CONFIG: &str = "\
+domain: edge
+descriptors:
+  - key: api_key
+    rate_limit: { unit: second, requests_per_unit: 10 }
+";
+
+const FREE_PORTS: [&str; 4] = ["--grpc-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+
+/// A process that is killed when the test ends.
+struct Tollgate {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+}
+
+impl Tollgate {
+    fn start(test: &str, flags: &[&str]) -> Tollgate {
+        let flags = [&FREE_PORTS[..], flags].concat();
+        let mut child = command(test, CONFIG, &flags).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        Tollgate { child, stderr }
+    }
+
+    /// The next line that contains `words`.
+    fn line_with(&mut self, words: &str) -> String {
+        let mut seen = String::new();
+        loop {
+            let start = seen.len();
+            let read = self.stderr.read_line(&mut seen).unwrap();
+            assert_ne!(read, 0, "no line has {words:?}:\n{seen}");
+            if seen[start..].contains(words) {
+                return seen[start..].trim_end().to_owned();
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let killed = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+    }
+
+    /// Exit code, and what was still written to stderr.
+    fn end(mut self) -> (Option<i32>, String) {
+        let mut rest = String::new();
+        self.stderr.read_to_string(&mut rest).unwrap();
+        (self.child.wait().unwrap().code(), rest)
+    }
+}
+
+impl Drop for Tollgate {
+    fn drop(&mut self) {
+        // It has ended already unless the test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(test: &str, config: &str, flags: &[&str]) -> Command {
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}.yaml"));
+    fs::write(&file, config).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    command.env_clear().arg("serve").arg("--config").arg(file).args(flags);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs what is expected to end by itself: exit code and stderr.
+fn run(test: &str, config: &str, flags: &[&str]) -> (Option<i32>, String) {
+    let output = command(test, config, flags).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// The value of that field in a line of the text format.
+fn field<'a>(line: &'a str, name: &str) -> &'a str {
+    line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('=')).unwrap()
+}
+
+#[test]
+fn the_bound_ports_are_in_the_start_line_and_sigterm_ends_with_0() {
+    let mut tollgate = Tollgate::start("start_line", &[]);
+    let line = tollgate.line_with(" listening grpc=");
+    let admin: SocketAddr = field(&line, "admin").parse().unwrap();
+    let grpc: SocketAddr = field(&line, "grpc").parse().unwrap();
+    assert!(line.ends_with(&format!(" listening grpc={grpc} admin={admin} store=memory")), "{line}");
+    tollgate.line_with("in this process's memory");
+    assert_eq!(harness::http(admin, "GET", "/healthcheck").1, "OK");
+
+    tollgate.signal("TERM");
+    let (code, rest) = tollgate.end();
+    assert_eq!(code, Some(0), "{rest}");
+    assert!(rest.contains("stopping") && rest.contains("SIGTERM"), "{rest}");
+}
+
+#[test]
+fn json_logs_carry_the_same_fields_and_no_password() {
+    let flags =
+        ["--log-format", "json", "--store", "redis://user:s3cret@127.0.0.1:1", "--log-level", "debug"];
+    let mut tollgate = Tollgate::start("json", &flags);
+    let line = tollgate.line_with("\"listening\"");
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["message"], "listening");
+    assert_eq!(line["level"], "INFO");
+    assert_eq!(line["store"], "redis://127.0.0.1:1");
+    assert!(line["grpc"].as_str().unwrap().parse::<SocketAddr>().is_ok(), "{line}");
+
+    tollgate.signal("INT");
+    let (code, rest) = tollgate.end();
+    assert_eq!(code, Some(0));
+    assert!(!rest.contains("s3cret"), "{rest}");
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let mut tollgate = Tollgate::start("second_signal", &["--drain-timeout", "1h"]);
+    let line = tollgate.line_with(" listening grpc=");
+    let grpc: SocketAddr = field(&line, "grpc").parse().unwrap();
+    // An HTTP/2 client that never answers the ping of a graceful end.
+    let mut deaf = std::net::TcpStream::connect(grpc).unwrap();
+    std::io::Write::write_all(&mut deaf, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+    deaf.read_exact(&mut [0; 9]).unwrap();
+
+    tollgate.signal("TERM");
+    tollgate.line_with("SIGTERM");
+    tollgate.signal("TERM");
+    let (code, rest) = tollgate.end();
+    assert_eq!(code, Some(0), "{rest}");
+    assert!(rest.contains("stopping at once") && rest.contains("connections=1"), "{rest}");
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_ends_with_1_and_its_file() {
+    let (code, stderr) = run("missing", CONFIG, &["--config", "/nonexistent/limits.yaml"]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.starts_with("/nonexistent/limits.yaml"), "{stderr}");
+}
+
+#[test]
+fn a_port_in_use_is_one_clear_line_and_ends_with_1() {
+    let taken = TcpListener::bind(ANY_PORT).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, stderr) = run("port", CONFIG, &["--admin-listen", "127.0.0.1:0", "--grpc-listen", &address]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert_eq!(stderr, format!("cannot listen on {address} (gRPC): address already in use\n"));
+}
+
+#[test]
+fn a_store_that_is_none_is_refused_without_repeating_its_password() {
+    let (code, stderr) = run("store", CONFIG, &["--store", "radish://user:s3cret@10.0.0.7"]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.starts_with("--store") && !stderr.contains("s3cret"), "{stderr}");
+}
+
+#[test]
+fn help_explains_the_flags_and_hides_the_password_in_the_environment() {
+    let mut help = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    let help = help.args(["serve", "--help"]).env("TOLLGATE_STORE", "redis://:s3cret@host").output().unwrap();
+    let stdout = String::from_utf8(help.stdout).unwrap();
+    assert_eq!(help.status.code(), Some(0));
+    assert!(stdout.contains("--config <FILE>") && stdout.contains("TOLLGATE_STORE"), "{stdout}");
+    assert!(!stdout.contains("s3cret"), "{stdout}");
+}
+
+#[test]
+fn a_command_line_that_makes_no_sense_ends_with_2() {
+    let (code, stderr) = run("usage", CONFIG, &["--jitter", "much"]);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("--jitter"), "{stderr}");
+}
