@@ -89,11 +89,22 @@ impl Part {
         if !binary.is_file() {
             return None;
         }
-        let output = Command::new(&binary).arg("--version").output().ok()?;
-        let said = String::from_utf8_lossy(&output.stdout);
         let oldest = version(self.oldest())?;
-        let found = said.split(self.marker()).find_map(version)?;
+        let found = version(&self.says(&binary)?)?;
         (found >= oldest).then_some(binary)
+    }
+
+    /// The version of the binary that is found, such as `1.40.0`; none if it does not say.
+    pub fn version(self) -> Option<String> {
+        self.says(&self.find().ok()?)
+    }
+
+    fn says(self, binary: &Path) -> Option<String> {
+        let output = Command::new(binary).arg("--version").output().ok()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let numbered = said.split(self.marker()).find(|rest| version(rest).is_some())?;
+        let end = numbered.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(numbered.len());
+        Some(numbered[..end].to_owned())
     }
 }
 

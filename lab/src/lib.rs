@@ -8,6 +8,7 @@
 //! [`tollgate`] are its parts, each a [`process`]. Tests begin with [`real::available`].
 
 pub mod binaries;
+pub mod demo;
 pub mod envoy;
 pub mod http;
 mod ports;

