@@ -21,7 +21,8 @@
 //! # Around it
 //!
 //! [`config`] reads YAML into rules; [`admin`] answers operators; [`metrics`] counts; [`clock`] is the only
-//! place that reads clocks; [`logging`] and [`cli`] turn what was typed into all of this.
+//! place that reads clocks; [`logging`] and [`cli`] turn what was typed into all of this. [`prove`] is a tool of
+//! its own: it hammers any limiter from outside and audits what was admitted.
 //!
 //! # Arrows
 //!
@@ -40,6 +41,7 @@ pub mod limiter;
 pub mod logging;
 pub mod matcher;
 pub mod metrics;
+pub mod prove;
 pub mod resilience;
 pub mod response;
 pub mod rls;

@@ -1,0 +1,2 @@
+//! `tollgate prove`.
+mod audit;
