@@ -1,0 +1,197 @@
+//! All facts of a run, counted once: the verdict and both forms of the report read nothing else.
+
+use std::collections::BTreeMap;
+
+use super::{
+    audit::{self, Allowance, Denials, WorstInterval},
+    metrics::Decisions,
+    phases::{Course, UNDER_LOAD},
+    record::{Broken, Class, Entry, Record, count},
+};
+use crate::limit::Limit;
+
+#[derive(Debug)]
+pub(super) struct Findings {
+    pub(super) limit: Limit,
+    pub(super) counts: Counts,
+    pub(super) targets: Vec<(String, Counts)>,
+    pub(super) phases: Vec<PhaseCounts>,
+    pub(super) statuses: BTreeMap<u16, u64>,
+    pub(super) latency: Option<Latency>,
+    /// Admitted while there was always demand, and what was allowed then.
+    pub(super) under_load: Amounts,
+    pub(super) worst: Option<Worst>,
+    pub(super) denials: Denials,
+    pub(super) broken: BTreeMap<&'static str, Broken>,
+    pub(super) silences: BTreeMap<&'static str, Broken>,
+    pub(super) guesses: Guesses,
+    pub(super) is_other_clock: bool,
+    pub(super) left_out: Vec<String>,
+    pub(super) is_interrupted: bool,
+    pub(super) is_full: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Counts {
+    pub(super) sent: u64,
+    /// With and without the limiter's headers.
+    pub(super) admitted: u64,
+    pub(super) denied: u64,
+    /// Success and 429 without the limiter's headers.
+    pub(super) unsigned: u64,
+    pub(super) failed: u64,
+    pub(super) silent: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PhaseCounts {
+    pub(super) name: String,
+    pub(super) from_us: u64,
+    pub(super) to_us: u64,
+    pub(super) counts: Counts,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Latency {
+    pub(super) p50_us: u32,
+    pub(super) p99_us: u32,
+    pub(super) p999_us: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Amounts {
+    pub(super) admitted: u64,
+    /// In thousandths: the burst, and what was refilled.
+    pub(super) allowed_milli: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Worst {
+    pub(super) interval: WorstInterval,
+    pub(super) refilled_milli: u64,
+    pub(super) surplus_milli: u64,
+}
+
+/// What Tollgate's own counters say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Guesses {
+    NotAsked,
+    Counted(Decisions),
+    Unreadable(String),
+}
+
+/// What a run leaves behind.
+pub(super) struct Run {
+    pub(super) limit: Limit,
+    pub(super) allowance: Allowance,
+    pub(super) is_other_clock: bool,
+    pub(super) targets: Vec<String>,
+    pub(super) record: Record,
+    pub(super) course: Course,
+    pub(super) guesses: Guesses,
+}
+
+impl Findings {
+    pub(super) fn of(run: Run) -> Findings {
+        let Run { limit, allowance, is_other_clock, targets, record, course, guesses } = run;
+        let worst = audit::too_much(&record.admitted(), &allowance).map(|interval| Worst {
+            interval,
+            refilled_milli: allowance.refilled_milli(interval.length_us()),
+            surplus_milli: interval.surplus_milli(&allowance),
+        });
+        let entries = &record.entries;
+        let count_target = |(name, target): (String, u16)| {
+            (name, Counts::of(entries.iter().filter(|entry| entry.target == target)))
+        };
+        Findings {
+            counts: Counts::of(entries.iter()),
+            targets: targets.into_iter().zip(0..).map(count_target).collect(),
+            phases: phase_counts(&course, entries),
+            statuses: statuses(entries),
+            latency: Latency::of(entries),
+            under_load: under_load(&course, &record, &limit, &allowance),
+            worst,
+            denials: audit::too_little(&record.charged(), &record.denied(), &allowance),
+            limit,
+            broken: record.broken,
+            silences: record.silences,
+            guesses,
+            is_other_clock,
+            left_out: course.left_out,
+            is_interrupted: course.is_interrupted,
+            is_full: course.is_full,
+        }
+    }
+
+    pub(super) fn allowed_milli(&self, refilled_milli: u64) -> u64 {
+        (u64::from(self.limit.burst()) * 1000).saturating_add(refilled_milli)
+    }
+}
+
+impl Counts {
+    fn of<'a>(entries: impl Iterator<Item = &'a Entry>) -> Counts {
+        entries.fold(Counts::default(), |mut counts, entry| {
+            counts.sent += 1;
+            counts.admitted += u64::from(entry.class.is_admitted());
+            counts.denied += u64::from(matches!(entry.class, Class::Denied | Class::DeniedUnsigned));
+            counts.unsigned +=
+                u64::from(matches!(entry.class, Class::AdmittedUnsigned | Class::DeniedUnsigned));
+            counts.failed += u64::from(entry.class == Class::Failed);
+            counts.silent += u64::from(entry.class == Class::Silent);
+            counts
+        })
+    }
+}
+
+impl Latency {
+    /// Of all answered requests, by nearest rank.
+    fn of(entries: &[Entry]) -> Option<Latency> {
+        let answered = entries.iter().filter(|entry| entry.class != Class::Silent);
+        let mut sorted: Vec<u32> = answered.map(|entry| entry.latency_us).collect();
+        sorted.sort_unstable();
+        let rank = |per_mille: usize| {
+            sorted.get((sorted.len() * per_mille).div_ceil(1000).saturating_sub(1)).copied()
+        };
+        Some(Latency { p50_us: rank(500)?, p99_us: rank(990)?, p999_us: rank(999)? })
+    }
+}
+
+fn phase_counts(course: &Course, entries: &[Entry]) -> Vec<PhaseCounts> {
+    let count = |phase: &super::phases::Phase| {
+        let within = |entry: &&Entry| (phase.from_us..=phase.to_us).contains(&entry.span.start_us);
+        PhaseCounts {
+            name: phase.name.clone(),
+            from_us: phase.from_us,
+            to_us: phase.to_us,
+            counts: Counts::of(entries.iter().filter(within)),
+        }
+    };
+    course.phases.iter().map(count).collect()
+}
+
+fn statuses(entries: &[Entry]) -> BTreeMap<u16, u64> {
+    let mut statuses = BTreeMap::new();
+    for entry in entries.iter().filter(|entry| entry.class != Class::Silent) {
+        *statuses.entry(entry.status).or_default() += 1;
+    }
+    statuses
+}
+
+fn under_load(course: &Course, record: &Record, limit: &Limit, allowance: &Allowance) -> Amounts {
+    let phases = &course.phases[..course.phases.len().min(UNDER_LOAD)];
+    let (Some(first), Some(last)) = (phases.first(), phases.last()) else { return Amounts::default() };
+    let began = |entry: &&Entry| (first.from_us..=last.to_us).contains(&entry.span.start_us);
+    let admitted = record.entries.iter().filter(began).filter(|entry| entry.class.is_admitted());
+    let refilled_milli = allowance.refilled_milli(last.to_us - first.from_us);
+    Amounts {
+        admitted: count(admitted),
+        allowed_milli: (u64::from(limit.burst()) * 1000).saturating_add(refilled_milli),
+    }
+}
+
+impl Amounts {
+    /// Admitted by allowed, in thousandths; none where nothing is allowed.
+    pub(super) fn ratio_milli(&self) -> Option<u64> {
+        self.admitted.checked_mul(1_000_000)?.checked_div(self.allowed_milli)
+    }
+}

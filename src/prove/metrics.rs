@@ -1,0 +1,126 @@
+//! How many of Tollgate's decisions were guesses, by its own counters before and after the run.
+//!
+//! Reads the Prometheus text of each replica and sums `tollgate_decisions_total` by its label `source`:
+//! `store` and `memo` are decisions of the store, anything else was answered without it.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use http_body_util::{BodyExt, Limited};
+use thiserror::Error;
+use tokio::time::{error::Elapsed, timeout};
+
+use super::{
+    args::Target,
+    link::{self, Link, LinkError, Protocol, SendError},
+};
+
+const FAMILY: &str = "tollgate_decisions_total";
+
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(5);
+const LONGEST_BODY: usize = 16 << 20;
+
+/// Sums of one replica's counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Decisions {
+    pub(super) store_made: u64,
+    pub(super) guesses: u64,
+}
+
+/// All variants have one reaction: what the counters would say is unknown.
+#[derive(Debug, Error)]
+pub(super) enum MetricsError {
+    #[error("cannot ask for the metrics")]
+    Request(#[source] http::Error),
+    #[error(transparent)]
+    Link(LinkError),
+    #[error("cannot read the metrics")]
+    Send(#[source] SendError),
+    #[error("cannot read the metrics")]
+    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("no metrics within {SCRAPE_TIMEOUT:?}")]
+    Late(#[source] Elapsed),
+    #[error("the metrics answered {0}")]
+    Status(StatusCode),
+    #[error("line {0} of the metrics is not understood")]
+    Line(usize),
+}
+
+impl Decisions {
+    /// What was counted since `before`. A counter that fell was started anew by a restart.
+    pub(super) fn since(self, before: Decisions) -> Decisions {
+        if self.store_made < before.store_made || self.guesses < before.guesses {
+            return self;
+        }
+        Decisions { store_made: self.store_made - before.store_made, guesses: self.guesses - before.guesses }
+    }
+
+    pub(super) fn plus(self, other: Decisions) -> Decisions {
+        Decisions {
+            store_made: self.store_made.saturating_add(other.store_made),
+            guesses: self.guesses.saturating_add(other.guesses),
+        }
+    }
+}
+
+/// Asks one replica for its counters.
+pub(super) async fn scrape(target: &Target) -> Result<Decisions, MetricsError> {
+    let text = timeout(SCRAPE_TIMEOUT, fetch(target)).await.map_err(MetricsError::Late)??;
+    read(&text)
+}
+
+async fn fetch(target: &Target) -> Result<String, MetricsError> {
+    let request = link::request(target, &[], Protocol::Http1).map_err(MetricsError::Request)?;
+    let address = link::look_up(target).await.map_err(MetricsError::Link)?;
+    let mut link = Link::open(address, Protocol::Http1).await.map_err(MetricsError::Link)?;
+    let response = link.send(request).await.map_err(MetricsError::Send)?;
+    if !response.status().is_success() {
+        return Err(MetricsError::Status(response.status()));
+    }
+    let body = Limited::new(response.into_body(), LONGEST_BODY).collect().await;
+    let body = body.map_err(MetricsError::Body)?.to_bytes();
+    Ok(String::from_utf8_lossy(&body).into_owned())
+}
+
+/// Sums the decisions in a Prometheus text; 0 where there are none yet.
+///
+/// Fails at a line of that family without a whole number, since a sum without it would say too little.
+pub(super) fn read(text: &str) -> Result<Decisions, MetricsError> {
+    let mut decisions = Decisions::default();
+    for (line, number) in text.lines().zip(1..) {
+        let Some(rest) = line.strip_prefix(FAMILY) else { continue };
+        if !rest.starts_with(['{', ' ']) {
+            continue;
+        }
+        let (labels, value) = match rest.rfind('}') {
+            Some(end) => rest.split_at(end + 1),
+            None => ("", rest),
+        };
+        let value = value.split_whitespace().next().and_then(whole).ok_or(MetricsError::Line(number))?;
+        let part = match source(labels) {
+            Some("store" | "memo") => Decisions { store_made: value, guesses: 0 },
+            _ => Decisions { store_made: 0, guesses: value },
+        };
+        decisions = decisions.plus(part);
+    }
+    Ok(decisions)
+}
+
+fn source(labels: &str) -> Option<&str> {
+    let labels = labels.strip_prefix('{')?;
+    // The label may be the first or follow another one; a value that looks like it has its quote escaped.
+    let after = match labels.strip_prefix("source=\"") {
+        Some(after) => after,
+        None => labels.split_once(",source=\"")?.1,
+    };
+    after.split_once('"').map(|(value, _)| value)
+}
+
+/// Counters are written `12` or, by some libraries, `12.0`.
+fn whole(value: &str) -> Option<u64> {
+    let digits = value.strip_suffix(".0").unwrap_or(value);
+    if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests;

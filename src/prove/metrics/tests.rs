@@ -1,0 +1,34 @@
+use super::{Decisions, MetricsError, read};
+
+const TEXT: &str = r#"# HELP tollgate_decisions_total Decisions by verdict and source
+# TYPE tollgate_decisions_total counter
+tollgate_decisions_total{source="store",verdict="allow"} 10
+tollgate_decisions_total{rule="a, \"b\" }",source="memo",verdict="deny"} 7 1700000000
+tollgate_decisions_total{verdict="allow",source="local"} 2.0
+tollgate_decisions_total{source="open"} 1
+tollgate_decisions_total_created{source="local"} 1.7e9
+tollgate_flights_total 99
+"#;
+
+#[test]
+fn what_neither_store_nor_memo_answered_is_a_guess() {
+    assert_eq!(read(TEXT).unwrap(), Decisions { store_made: 17, guesses: 3 });
+    assert_eq!(read("").unwrap(), Decisions::default());
+    assert_eq!(read("tollgate_decisions_total 4").unwrap(), Decisions { store_made: 0, guesses: 4 });
+}
+
+#[test]
+fn a_figure_that_is_not_understood_is_not_left_out_silently() {
+    let text = "x 1\ntollgate_decisions_total{source=\"local\"} 1e3\n";
+    assert!(matches!(read(text), Err(MetricsError::Line(2))));
+    assert!(matches!(read("tollgate_decisions_total{source=\"local\"}"), Err(MetricsError::Line(1))));
+}
+
+#[test]
+fn growth_is_what_counts_and_a_restart_starts_from_zero() {
+    let before = Decisions { store_made: 10, guesses: 3 };
+    let after = Decisions { store_made: 15, guesses: 3 };
+    assert_eq!(after.since(before), Decisions { store_made: 5, guesses: 0 });
+    let restarted = Decisions { store_made: 4, guesses: 1 };
+    assert_eq!(restarted.since(before), restarted);
+}

@@ -1,0 +1,135 @@
+//! The report, as text or JSON: the same facts in both. The one place that names serde_json.
+
+mod text;
+
+use serde_json::{Value, json};
+
+use super::{
+    findings::{Counts, Findings, Guesses},
+    verdict::Verdict,
+};
+
+pub(super) use text::text;
+
+/// The `status` of a JSON problem body; none if it is no JSON or has no such number.
+pub(super) fn problem_status(body: &[u8]) -> Option<u64> {
+    serde_json::from_slice::<Value>(body).ok()?.get("status")?.as_u64()
+}
+
+pub(super) fn json(findings: &Findings, verdict: Verdict, reason: &str) -> String {
+    let limit = &findings.limit;
+    let worst = findings.worst.map(|worst| {
+        json!({
+            "from_us": worst.interval.from_us,
+            "to_us": worst.interval.to_us,
+            "admitted": worst.interval.admitted,
+            "allowed": thousandths(findings.allowed_milli(worst.refilled_milli)),
+            "surplus": thousandths(worst.surplus_milli),
+        })
+    });
+    let unjustified = findings.denials.worst.map(|worst| {
+        json!({
+            "from_us": worst.denial.start_us,
+            "to_us": worst.denial.end_us,
+            "tokens_at_least": thousandths(worst.level_milli),
+        })
+    });
+    let latency =
+        findings.latency.map(|l| json!({ "p50_us": l.p50_us, "p99_us": l.p99_us, "p99.9_us": l.p999_us }));
+    let report = json!({
+        "verdict": verdict.name(),
+        "exit_status": verdict.exit_status(),
+        "reason": reason,
+        "limit": {
+            "requests_per_unit": limit.requests_per_unit(),
+            "unit": limit.unit().name(),
+            "burst": limit.burst(),
+        },
+        "other_clock": findings.is_other_clock,
+        "all": counts(&findings.counts),
+        "under_load": {
+            "admitted": findings.under_load.admitted,
+            "allowed": thousandths(findings.under_load.allowed_milli),
+            "ratio": findings.under_load.ratio_milli().map(thousandths),
+        },
+        "worst_interval": worst,
+        "denials": {
+            "checked": findings.denials.checked,
+            "unjustified": findings.denials.unjustified,
+            "worst": unjustified,
+        },
+        "contract": findings.broken.iter()
+            .map(|(rule, broken)| json!({ "rule": rule, "broken": broken.count, "example": broken.example }))
+            .collect::<Vec<_>>(),
+        "no_answer": findings.silences.iter()
+            .map(|(kind, note)| json!({ "kind": kind, "count": note.count, "example": note.example }))
+            .collect::<Vec<_>>(),
+        "statuses": findings.statuses.iter().map(|(status, count)| (status.to_string(), json!(count)))
+            .collect::<serde_json::Map<_, _>>(),
+        "latency": latency,
+        "targets": findings.targets.iter().map(|(url, c)| json!({ "url": url, "counts": counts(c) })).collect::<Vec<_>>(),
+        "phases": phases(findings),
+        "metrics": metrics(&findings.guesses),
+        "left_out": findings.left_out,
+        "interrupted": findings.is_interrupted,
+        "cut_short": findings.is_full,
+    });
+    format!("{report:#}\n")
+}
+
+fn counts(counts: &Counts) -> Value {
+    json!({
+        "sent": counts.sent,
+        "admitted": counts.admitted,
+        "denied": counts.denied,
+        "without_ratelimit_headers": counts.unsigned,
+        "errors": counts.failed,
+        "no_answer": counts.silent,
+    })
+}
+
+fn phases(findings: &Findings) -> Vec<Value> {
+    let phase = |phase: &super::findings::PhaseCounts| {
+        json!({
+            "name": phase.name,
+            "from_us": phase.from_us,
+            "to_us": phase.to_us,
+            "counts": counts(&phase.counts),
+        })
+    };
+    findings.phases.iter().map(phase).collect()
+}
+
+fn metrics(guesses: &Guesses) -> Value {
+    match guesses {
+        Guesses::NotAsked => Value::Null,
+        Guesses::Counted(decisions) => {
+            json!({ "store_made": decisions.store_made, "guesses": decisions.guesses })
+        }
+        Guesses::Unreadable(error) => json!({ "unreadable": error }),
+    }
+}
+
+/// A JSON number with three digits behind the point.
+fn thousandths(milli: u64) -> Value {
+    milli_text(milli).parse::<serde_json::Number>().map_or(Value::Null, Value::Number)
+}
+
+fn milli_text(milli: u64) -> String {
+    format!("{}.{:03}", milli / 1000, milli % 1000)
+}
+
+/// Thousandths with one digit behind the point, cut; none where it is whole.
+pub(super) fn milli(milli: u64) -> String {
+    match milli % 1000 / 100 {
+        0 => (milli / 1000).to_string(),
+        tenths => format!("{}.{tenths}", milli / 1000),
+    }
+}
+
+pub(super) fn seconds(us: u64) -> String {
+    format!("{} s", milli_text(us / 1000))
+}
+
+#[cfg(test)]
+mod tests;

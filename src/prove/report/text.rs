@@ -1,0 +1,120 @@
+//! The report for a terminal: the verdict first, then the figures behind it, aligned.
+
+use std::fmt::Write;
+
+use super::{milli, milli_text, seconds};
+use crate::prove::{
+    findings::{Amounts, Counts, Findings, Guesses},
+    verdict::Verdict,
+};
+
+pub(in crate::prove) fn text(findings: &Findings, verdict: Verdict, reason: &str) -> String {
+    let limit = &findings.limit;
+    let mut lines = Lines::default();
+    lines.out.push_str(reason);
+    lines.out.push_str("\n\n");
+    lines
+        .add("limit", format!("{} per {}, burst {}", limit.requests_per_unit(), limit.unit(), limit.burst()));
+    lines.add("under load", amounts(&findings.under_load));
+    lines.add("worst interval", worst(findings));
+    let denials = &findings.denials;
+    lines.add("denials", format!("{} unjustified of {} checked", denials.unjustified, denials.checked));
+    contract(&mut lines, findings);
+    statuses(&mut lines, findings);
+    if let Some(latency) = findings.latency {
+        let ms = |us: u32| format!("{} ms", milli_text(u64::from(us)));
+        let (p50, p99, p999) = (ms(latency.p50_us), ms(latency.p99_us), ms(latency.p999_us));
+        lines.add("latency", format!("p50 {p50}, p99 {p99}, p99.9 {p999}"));
+    }
+    match &findings.guesses {
+        Guesses::NotAsked => {}
+        Guesses::Counted(d) => {
+            lines.add("metrics", format!("{} decisions by the store, {} guesses", d.store_made, d.guesses));
+        }
+        Guesses::Unreadable(error) => lines.add("metrics", format!("not readable: {error}")),
+    }
+    for left_out in &findings.left_out {
+        lines.add("left out", left_out.clone());
+    }
+    if findings.is_other_clock {
+        lines.add("clock", "not this machine's, so 0.1 % of the refill is tolerated".to_owned());
+    }
+    lines.table(
+        "phase",
+        findings
+            .phases
+            .iter()
+            .map(|phase| (format!("{:>8}  {}", seconds(phase.from_us), phase.name), &phase.counts)),
+    );
+    lines.table("target", findings.targets.iter().map(|(url, counts)| (url.clone(), counts)));
+    let _ = writeln!(lines.out, "\nexit status {}", verdict.exit_status());
+    lines.out
+}
+
+fn amounts(amounts: &Amounts) -> String {
+    let ratio = match amounts.ratio_milli() {
+        Some(ratio) => format!(", ratio {}", milli_text(ratio)),
+        None => String::new(),
+    };
+    format!("{} admitted, {} allowed{ratio}", amounts.admitted, milli(amounts.allowed_milli))
+}
+
+fn worst(findings: &Findings) -> String {
+    let Some(worst) = findings.worst else { return "none: nothing was admitted".to_owned() };
+    let interval = &worst.interval;
+    let allowed = milli(findings.allowed_milli(worst.refilled_milli));
+    let surplus = match worst.surplus_milli {
+        0 => String::new(),
+        surplus => format!(", {} too many", milli(surplus)),
+    };
+    let (from, to) = (seconds(interval.from_us), seconds(interval.to_us));
+    format!("{from} to {to}: {} admitted, {allowed} allowed{surplus}", interval.admitted)
+}
+
+fn contract(lines: &mut Lines, findings: &Findings) {
+    if findings.broken.is_empty() {
+        lines.add("contract", format!("kept in {} answers", findings.counts.sent));
+    }
+    for (rule, broken) in &findings.broken {
+        lines.add("contract", format!("broken {} times: {rule} ({})", broken.count, broken.example));
+    }
+}
+
+fn statuses(lines: &mut Lines, findings: &Findings) {
+    let mut statuses: Vec<_> =
+        findings.statuses.iter().map(|(status, count)| format!("{status}: {count}")).collect();
+    if findings.counts.silent > 0 {
+        statuses.push(format!("no answer: {}", findings.counts.silent));
+    }
+    if findings.counts.unsigned > 0 {
+        statuses.push(format!("without ratelimit headers: {}", findings.counts.unsigned));
+    }
+    lines.add("answers", statuses.join(", "));
+    for (kind, note) in &findings.silences {
+        lines.add(kind, format!("{} times ({})", note.count, note.example));
+    }
+}
+
+#[derive(Default)]
+struct Lines {
+    out: String,
+}
+
+impl Lines {
+    fn add(&mut self, label: &str, value: String) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.out, "{label:<16}{value}");
+    }
+
+    fn table<'a>(&mut self, title: &str, rows: impl Iterator<Item = (String, &'a Counts)>) {
+        let rows: Vec<_> = rows.collect();
+        let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).max(title.len());
+        let (sent, admitted, denied, other) = ("sent", "admitted", "denied", "other");
+        let _ = writeln!(self.out, "\n{title:<width$} {sent:>9} {admitted:>9} {denied:>9} {other:>7}");
+        for (name, counts) in rows {
+            let Counts { sent, admitted, denied, failed, silent, .. } = *counts;
+            let other = failed + silent;
+            let _ = writeln!(self.out, "{name:<width$} {sent:>9} {admitted:>9} {denied:>9} {other:>7}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What follows from the findings: one verdict, its exit status, and the reason in one sentence.
+//!
+//! The order is the whole policy. Too much is a proof, whatever else went wrong; next, answers that the
+//! limiter did not make prove nothing; only then is it held against a limiter that it denied too often or
+//! told its clients the wrong thing.
+
+use super::{
+    findings::{Findings, Guesses, Worst},
+    report::{milli, seconds},
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Holds,
+    TooMuch,
+    TooLittle,
+    BrokenContract,
+    NotProven,
+}
+
+impl Verdict {
+    pub fn exit_status(self) -> u8 {
+        match self {
+            Verdict::Holds => 0,
+            Verdict::TooMuch | Verdict::TooLittle | Verdict::BrokenContract => 1,
+            Verdict::NotProven => 3,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Holds => "holds",
+            Verdict::TooMuch => "too much",
+            Verdict::TooLittle => "too little",
+            Verdict::BrokenContract => "broken contract",
+            Verdict::NotProven => "not proven",
+        }
+    }
+}
+
+pub(super) fn decide(findings: &Findings) -> (Verdict, String) {
+    let denials = &findings.denials;
+    let (verdict, reason) = if let Some(worst) = findings.worst.filter(|worst| worst.interval.is_too_much()) {
+        (Verdict::TooMuch, too_much(findings, &worst))
+    } else if let Some(reason) = unproven(findings) {
+        (Verdict::NotProven, reason)
+    } else if let Some(worst) = denials.worst {
+        let reason = format!(
+            "{} of {} denials were unjustified; one between {} and {}, when the bucket held at least {} tokens",
+            denials.unjustified,
+            denials.checked,
+            seconds(worst.denial.start_us),
+            seconds(worst.denial.end_us),
+            milli(worst.level_milli),
+        );
+        (Verdict::TooLittle, reason)
+    } else if let Some((rule, broken)) = findings.broken.iter().max_by_key(|(_, broken)| broken.count) {
+        let more = match findings.broken.len() - 1 {
+            0 => String::new(),
+            more => format!(", and {more} more rules were broken"),
+        };
+        let reason = format!(
+            "{} times it was not so that {rule} (for example {}){more}",
+            broken.count, broken.example
+        );
+        (Verdict::BrokenContract, reason)
+    } else {
+        (Verdict::Holds, holds(findings))
+    };
+    (verdict, format!("{}: {reason}", verdict.name()))
+}
+
+fn too_much(findings: &Findings, worst: &Worst) -> String {
+    format!(
+        "{} admitted between {} and {} where {} were allowed (burst {} + {} refilled)",
+        worst.interval.admitted,
+        seconds(worst.interval.from_us),
+        seconds(worst.interval.to_us),
+        milli(findings.allowed_milli(worst.refilled_milli)),
+        findings.limit.burst(),
+        milli(worst.refilled_milli),
+    )
+}
+
+/// Why the run proves nothing, if so. All reasons at once, since each must go before a run can prove.
+fn unproven(findings: &Findings) -> Option<String> {
+    let counts = &findings.counts;
+    let mut reasons = Vec::new();
+    if findings.is_interrupted {
+        reasons.push("the run was interrupted".to_owned());
+    }
+    if findings.is_full {
+        reasons.push(format!("the run was cut short after {} requests, all that fit", counts.sent));
+    }
+    if counts.silent > 0 {
+        let kinds: Vec<_> =
+            findings.silences.iter().map(|(kind, note)| format!("{kind}: {}", note.example)).collect();
+        reasons.push(format!(
+            "{} of {} requests got no answer ({})",
+            counts.silent,
+            counts.sent,
+            kinds.join("; ")
+        ));
+    }
+    if counts.failed > 0 {
+        let failed = |status: &u16| *status != 429 && !(200..300).contains(status);
+        let statuses: Vec<_> =
+            findings.statuses.keys().filter(|status| failed(status)).map(u16::to_string).collect();
+        reasons.push(format!(
+            "{} of {} answers were errors ({})",
+            counts.failed,
+            counts.sent,
+            statuses.join(", ")
+        ));
+    }
+    if counts.unsigned > 0 {
+        reasons.push(format!("{} of {} answers carried no ratelimit headers", counts.unsigned, counts.sent));
+    }
+    match &findings.guesses {
+        Guesses::Unreadable(error) => reasons.push(format!("the metrics were not readable ({error})")),
+        Guesses::Counted(decisions) if decisions.guesses > 0 => {
+            reasons.push(format!("{} decisions were guesses, made without the store", decisions.guesses));
+        }
+        Guesses::Counted(decisions) if decisions.store_made == 0 => {
+            reasons.push("the metrics counted no decision, so they are not those of this limiter".to_owned());
+        }
+        Guesses::Counted(_) | Guesses::NotAsked => {}
+    }
+    if counts.sent == 0 {
+        reasons.push(format!("nothing was sent ({})", findings.left_out.join("; ")));
+    } else if reasons.is_empty() && counts.denied == 0 {
+        reasons.push("no request was denied, so the load never reached the limit".to_owned());
+    }
+    (!reasons.is_empty()).then(|| reasons.join("; "))
+}
+
+fn holds(findings: &Findings) -> String {
+    let (admitted, denied) = (findings.counts.admitted, findings.counts.denied);
+    format!(
+        "in no interval were more than burst {} + refill admitted ({admitted} in all), and each of {denied} denials \
+         was justified and told its client when to come back",
+        findings.limit.burst(),
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+use std::collections::BTreeMap;
+
+use super::{Verdict, decide};
+use crate::{
+    limit::{Limit, Unit},
+    prove::{
+        args::ProveArgs,
+        audit::{Allowance, Remoteness, Span},
+        findings::{Findings, Guesses, Run},
+        metrics::Decisions,
+        phases::Course,
+        record::{Broken, Class, Entry, Record},
+    },
+};
+
+/// A limit of one a second, and requests 10 µs long: (start, class, status).
+fn findings(requests: &[(u64, Class, u16)]) -> Findings {
+    let limit = Limit::new(1, Unit::Second, None).unwrap();
+    let entry = |&(start_us, class, status): &(u64, Class, u16)| Entry {
+        span: Span { start_us, end_us: start_us + 10 },
+        latency_us: 10,
+        status,
+        target: 0,
+        class,
+    };
+    let entries = requests.iter().map(entry).collect();
+    Findings::of(Run {
+        allowance: Allowance::of(&limit, Remoteness::SameClock),
+        limit,
+        is_other_clock: false,
+        targets: vec!["http://h/".to_owned()],
+        record: Record { entries, ..Record::default() },
+        course: Course::default(),
+        guesses: Guesses::NotAsked,
+    })
+}
+
+const ADMITTED: (u64, Class, u16) = (0, Class::Admitted, 200);
+const DENIED: (u64, Class, u16) = (20, Class::Denied, 429);
+const ONE_TOO_MANY: (u64, Class, u16) = (40, Class::Admitted, 200);
+const WRONGLY_DENIED: (u64, Class, u16) = (5_000_000, Class::Denied, 429);
+const FAILED: (u64, Class, u16) = (6_000_000, Class::Failed, 503);
+
+fn verdict(requests: &[(u64, Class, u16)]) -> (Verdict, u8) {
+    let verdict = decide(&findings(requests)).0;
+    (verdict, verdict.exit_status())
+}
+
+fn broken() -> BTreeMap<&'static str, Broken> {
+    BTreeMap::from([("a rule holds", Broken { count: 7, example: "no rule".to_owned() })])
+}
+
+#[test]
+fn too_much_comes_before_nothing_proven_and_that_before_too_little() {
+    assert_eq!(verdict(&[ADMITTED, DENIED]), (Verdict::Holds, 0));
+    assert_eq!(verdict(&[ADMITTED, DENIED, WRONGLY_DENIED]), (Verdict::TooLittle, 1));
+    assert_eq!(verdict(&[ADMITTED, DENIED, WRONGLY_DENIED, FAILED]), (Verdict::NotProven, 3));
+    assert_eq!(verdict(&[ADMITTED, DENIED, ONE_TOO_MANY, WRONGLY_DENIED, FAILED]), (Verdict::TooMuch, 1));
+}
+
+#[test]
+fn a_broken_contract_counts_only_where_the_limit_was_kept() {
+    let mut kept = findings(&[ADMITTED, DENIED]);
+    kept.broken = broken();
+    let (verdict, reason) = decide(&kept);
+    assert_eq!((verdict, verdict.exit_status()), (Verdict::BrokenContract, 1));
+    assert_eq!(reason, "broken contract: 7 times it was not so that a rule holds (for example no rule)");
+    let mut too_little = findings(&[WRONGLY_DENIED]);
+    too_little.broken = broken();
+    assert_eq!(decide(&too_little).0, Verdict::TooLittle);
+    let mut unproven = findings(&[ADMITTED, DENIED, FAILED]);
+    unproven.broken = broken();
+    assert_eq!(decide(&unproven).0, Verdict::NotProven);
+}
+
+#[test]
+fn the_reason_for_too_much_shows_the_sum() {
+    let (_, reason) = decide(&findings(&[ADMITTED, ONE_TOO_MANY, (400_000, Class::AdmittedUnsigned, 200)]));
+    assert_eq!(
+        reason,
+        "too much: 3 admitted between 0.000 s and 0.400 s where 1.4 were allowed (burst 1 + 0.4 refilled)"
+    );
+}
+
+#[test]
+fn the_reason_for_too_little_shows_a_denial() {
+    let (_, reason) = decide(&findings(&[WRONGLY_DENIED]));
+    assert_eq!(
+        reason,
+        "too little: 1 of 1 denials were unjustified; one between 5.000 s and 5.000 s, \
+         when the bucket held at least 1 tokens"
+    );
+}
+
+#[test]
+fn every_answer_that_the_limiter_did_not_make_leaves_the_run_unproven() {
+    for (class, status, said) in [
+        (Class::Failed, 503, "not proven: 1 of 3 answers were errors (503)"),
+        (Class::Silent, 0, "not proven: 1 of 3 requests got no answer ()"),
+        (Class::AdmittedUnsigned, 200, "not proven: 1 of 3 answers carried no ratelimit headers"),
+        (Class::DeniedUnsigned, 429, "not proven: 1 of 3 answers carried no ratelimit headers"),
+    ] {
+        // Late enough to be no too-much.
+        let (verdict, reason) = decide(&findings(&[ADMITTED, DENIED, (3_000_000, class, status)]));
+        assert_eq!((verdict, reason.as_str()), (Verdict::NotProven, said));
+    }
+    assert_eq!(
+        decide(&findings(&[ADMITTED])).1,
+        "not proven: no request was denied, so the load never reached the limit"
+    );
+}
+
+#[test]
+fn guesses_and_unreadable_metrics_leave_the_run_unproven() {
+    let decided = |store_made, guesses| Guesses::Counted(Decisions { store_made, guesses });
+    for (guesses, expected) in [
+        (decided(5, 0), Verdict::Holds),
+        (decided(5, 1), Verdict::NotProven),
+        (decided(0, 0), Verdict::NotProven),
+        (Guesses::Unreadable("refused".to_owned()), Verdict::NotProven),
+    ] {
+        let mut findings = findings(&[ADMITTED, DENIED]);
+        findings.guesses = guesses.clone();
+        assert_eq!(decide(&findings).0, expected, "{guesses:?}");
+        let mut too_much = super::tests::findings(&[ADMITTED, ONE_TOO_MANY]);
+        too_much.guesses = guesses;
+        assert_eq!(decide(&too_much).0, Verdict::TooMuch);
+    }
+}
+
+#[test]
+fn a_run_cut_short_proves_only_too_much() {
+    for cut in [|f: &mut Findings| f.is_interrupted = true, |f: &mut Findings| f.is_full = true] {
+        let mut short = findings(&[ADMITTED, DENIED]);
+        cut(&mut short);
+        assert_eq!(decide(&short).0, Verdict::NotProven);
+        let mut short = findings(&[ADMITTED, ONE_TOO_MANY]);
+        cut(&mut short);
+        assert_eq!(decide(&short).0, Verdict::TooMuch);
+    }
+}
+
+#[test]
+fn both_reports_carry_the_reason_and_the_figures() {
+    let findings = findings(&[ADMITTED, DENIED, ONE_TOO_MANY]);
+    let (verdict, reason) = decide(&findings);
+    let text = crate::prove::report::text(&findings, verdict, &reason);
+    assert!(text.starts_with(&reason), "{text}");
+    assert!(text.contains("\nworst interval  0.000 s to 0.000 s: 2 admitted, 1 allowed"), "{text}");
+    assert!(text.contains("\nanswers         200: 2, 429: 1\n"), "{text}");
+    assert!(text.ends_with("\nexit status 1\n"), "{text}");
+    let json: serde_json::Value =
+        serde_json::from_str(&crate::prove::report::json(&findings, verdict, &reason)).unwrap();
+    assert_eq!(json["reason"], reason.as_str());
+    assert_eq!(json["worst_interval"]["admitted"], 2);
+    assert_eq!(json["worst_interval"]["surplus"], 0.999);
+    assert_eq!(json["statuses"]["200"], 2);
+    assert_eq!(json["targets"][0]["counts"]["denied"], 1);
+    // The type that the CLI hands over is public, and so is all it takes to make one.
+    let _: fn(ProveArgs) -> std::process::ExitCode = crate::prove::run;
+}
