@@ -3,6 +3,8 @@
 //! Each subcommand has a module with its flags and a `run` that wires the parts together. Only
 //! [`Cli::run`] knows them all.
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 use thiserror::Error;
 
@@ -11,6 +13,7 @@ mod store_url;
 
 pub use store_url::StoreUrl;
 
+use crate::prove::{self, ProveArgs};
 use serve::{Serve, ServeError};
 
 const EXAMPLE: &str = "\
@@ -31,6 +34,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(Box<Serve>),
+    Prove(Box<ProveArgs>),
 }
 
 #[derive(Debug, Error)]
@@ -41,9 +45,10 @@ pub enum CliError {
 
 impl Cli {
     /// Does what the command says. Returns when it is done: for `serve`, after it was told to stop.
-    pub fn run(self) -> Result<(), CliError> {
+    pub fn run(self) -> Result<ExitCode, CliError> {
         match self.command {
-            Command::Serve(serve) => Ok(serve.run()?),
+            Command::Serve(serve) => serve.run().map(|()| ExitCode::SUCCESS).map_err(CliError::from),
+            Command::Prove(args) => Ok(prove::run(*args)),
         }
     }
 }

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         }
     };
     match cli.run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             let chain: Vec<_> = chain(&error).map(ToString::to_string).collect();
             // If stderr is gone there is nowhere left to complain.

@@ -10,6 +10,9 @@ use super::{
 };
 use crate::limit::Limit;
 
+/// A tenth of a second.
+pub(super) const BIN_US: u64 = 100_000;
+
 #[derive(Debug)]
 pub(super) struct Findings {
     pub(super) limit: Limit,
@@ -20,6 +23,8 @@ pub(super) struct Findings {
     pub(super) latency: Option<Latency>,
     /// Admitted while there was always demand, and what was allowed then.
     pub(super) under_load: Amounts,
+    /// Admitted in each [`BIN_US`] of that time, by when the answer came.
+    pub(super) timeline: Vec<u64>,
     pub(super) worst: Option<Worst>,
     pub(super) denials: Denials,
     pub(super) broken: BTreeMap<&'static str, Broken>,
@@ -110,6 +115,7 @@ impl Findings {
             statuses: statuses(entries),
             latency: Latency::of(entries),
             under_load: under_load(&course, &record, &limit, &allowance),
+            timeline: timeline(&course, &record),
             worst,
             denials: audit::too_little(&record.charged(), &record.denied(), &allowance),
             limit,
@@ -187,6 +193,19 @@ fn under_load(course: &Course, record: &Record, limit: &Limit, allowance: &Allow
         admitted: count(admitted),
         allowed_milli: (u64::from(limit.burst()) * 1000).saturating_add(refilled_milli),
     }
+}
+
+fn timeline(course: &Course, record: &Record) -> Vec<u64> {
+    let phases = &course.phases[..course.phases.len().min(UNDER_LOAD)];
+    let (Some(first), Some(last)) = (phases.first(), phases.last()) else { return Vec::new() };
+    let bin = |us: u64| usize::try_from(us.saturating_sub(first.from_us) / BIN_US).unwrap_or(usize::MAX);
+    let mut bins = vec![0; bin(last.to_us) + 1];
+    for entry in record.entries.iter().filter(|entry| entry.class.is_admitted()) {
+        if let Some(count) = bins.get_mut(bin(entry.span.end_us)) {
+            *count += 1;
+        }
+    }
+    bins
 }
 
 impl Amounts {

@@ -5,7 +5,7 @@ mod text;
 use serde_json::{Value, json};
 
 use super::{
-    findings::{Counts, Findings, Guesses},
+    findings::{BIN_US, Counts, Findings, Guesses},
     verdict::Verdict,
 };
 
@@ -52,6 +52,7 @@ pub(super) fn json(findings: &Findings, verdict: Verdict, reason: &str) -> Strin
             "allowed": thousandths(findings.under_load.allowed_milli),
             "ratio": findings.under_load.ratio_milli().map(thousandths),
         },
+        "timeline": { "bin_ms": BIN_US / 1000, "admitted": findings.timeline },
         "worst_interval": worst,
         "denials": {
             "checked": findings.denials.checked,

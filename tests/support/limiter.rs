@@ -18,7 +18,7 @@ use tokio::{net::TcpListener, sync::watch};
 use tollgate::clock::Clock;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Manner {
+pub(crate) enum Manner {
     Exact,
     /// As many as the burst in each second of the wall clock.
     FixedWindow,
@@ -42,19 +42,19 @@ pub enum Manner {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Http {
+pub(crate) enum Http {
     One,
     Two,
 }
 
-pub struct Limiter {
+pub(crate) struct Limiter {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Limiter {
-    pub fn start(manner: Manner, burst: u64, per_second: u64, http: Http) -> Limiter {
+    pub(crate) fn start(manner: Manner, burst: u64, per_second: u64, http: Http) -> Limiter {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
@@ -64,7 +64,7 @@ impl Limiter {
         Limiter { address, stop, thread: Some(thread) }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/", self.address)
     }
 }
