@@ -8,6 +8,7 @@ mod admission;
 mod burst;
 mod denial;
 pub mod figures;
+mod hammer;
 pub mod herd;
 mod latency;
 mod stack;
@@ -21,6 +22,7 @@ use crate::{
     binaries::BinaryError, envoy::EnvoyError, http::HttpError, process::ProcessError, redis::RedisError,
 };
 use figures::{Claim, Figures, HerdArrivals, Verdict};
+pub use hammer::how_to_hammer;
 use herd::Herd;
 pub use stack::Stack;
 
@@ -41,6 +43,10 @@ pub enum DemoError {
     Binary(#[from] BinaryError),
     #[error("a request of the demo has failed")]
     Http(#[from] HttpError),
+    #[error("a request that no limit stands in the way of was answered {status}")]
+    Hindered { status: http::StatusCode },
+    #[error("cannot wait for Ctrl-C")]
+    Signal(#[source] io::Error),
     #[error("a task of the demo has ended")]
     Task(#[source] tokio::task::JoinError),
     #[error("cannot run {command}")]
@@ -55,7 +61,7 @@ pub enum DemoError {
 ///
 /// The exit status is 0 if every claim was shown, 1 if one was refuted, else 3 if one was not proven.
 pub async fn run(folder: &Path) -> Result<ExitCode, DemoError> {
-    terminal::say("starting Redis, two Tollgates and ten Envoys");
+    terminal::say("starting Redis, two Tollgates and thirteen Envoys");
     let stack = Stack::start().await?;
     let figures = measure(&stack).await?;
     let written = write(folder, &figures)?;

@@ -70,7 +70,8 @@ impl Connection {
         let request = request
             .body(Empty::<Bytes>::new())
             .map_err(|source| HttpError::Request { path: path.to_owned(), source })?;
-        if self.sender.is_closed() {
+        // Ready once the answer before has been read to its end; an error says that the server has closed.
+        if self.sender.ready().await.is_err() {
             *self = Connection::open(self.addr).await?;
         }
         let addr = self.addr;

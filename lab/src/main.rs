@@ -1,17 +1,12 @@
-//! Starts the stack by hand.
+//! The lab's own command line: the demo, and the stack by hand.
 
-use std::{
-    error::Error,
-    io::{self, Write as _},
-    process::ExitCode,
-};
+use std::{error::Error, path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand, ValueEnum};
-use lab::topology::{Topology, Variant};
-use tollgate::limit::{Limit, Unit};
+use clap::{Parser, Subcommand};
+use lab::demo::{self, DemoError, Stack};
 
 #[derive(Debug, Parser)]
-#[command(about = "Starts real Envoy, Redis and Tollgate processes, and ends them")]
+#[command(about = "Starts real Envoy, Redis and Tollgate processes on 127.0.0.1, and ends them")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -19,49 +14,35 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Keep a stack in the foreground until Ctrl-C
-    Up { variant: Stack },
+    /// Run the per-node limiter and Tollgate under the same load, and show what each let through
+    ///
+    /// Exits with 0 if all that is claimed was shown, 1 if something was refuted, 3 if something was not proven.
+    Demo {
+        /// Where report.html and report.json go
+        #[arg(long, default_value = "target/demo")]
+        out: PathBuf,
+    },
+    /// Keep both variants in the foreground until Ctrl-C, and print how to hammer them
+    Up,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Stack {
-    /// Three nodes that each count for themselves: 10 per second for each key and route
-    Naive,
-}
-
-#[tokio::main(flavor = "current_thread")]
+#[tokio::main]
 async fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Up { variant } => up(variant).await,
+        Command::Demo { out } => demo::run(&out).await,
+        Command::Up => up().await,
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("lab: {}", chain(error.as_ref()));
-            ExitCode::FAILURE
-        }
-    }
+    done.unwrap_or_else(|error| {
+        eprintln!("lab: {}", chain(&error));
+        ExitCode::FAILURE
+    })
 }
 
-async fn up(stack: Stack) -> Result<(), Box<dyn Error>> {
-    let variant = match stack {
-        Stack::Naive => Variant::Naive(Limit::new(10, Unit::Second, None)?),
-    };
-    let topology = Topology::start(&variant).await?;
-    print(&topology)?;
-    tokio::signal::ctrl_c().await?;
-    Ok(())
-}
-
-fn print(topology: &Topology) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "load balancer  http://{}", topology.addr())?;
-    for (number, node) in (1..).zip(&topology.nodes) {
-        writeln!(out, "node{number}          http://{}  admin http://{}", node.listen(), node.admin())?;
-    }
-    let pids: Vec<String> = topology.pids().iter().map(u32::to_string).collect();
-    writeln!(out, "processes      {}", pids.join(" "))?;
-    writeln!(out, "Ctrl-C ends them")
+async fn up() -> Result<ExitCode, DemoError> {
+    let stack = Stack::start().await?;
+    print!("{}", demo::how_to_hammer(&stack));
+    tokio::signal::ctrl_c().await.map_err(DemoError::Signal)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The error and what caused it, outermost first.

@@ -9,28 +9,19 @@ use crate::{
 };
 
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+/// In the order in which a person reads it, which a map of serde_json would not keep.
+const COMMON: &str = r#""title":"Too Many Requests","status":429"#;
 const REDUCED_CAPACITY: &str = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
 
 pub(super) fn body(outcome: &Outcome<'_>, speaker: &Decision<'_>) -> String {
     if outcome.source == Source::Deny {
-        return json!({
-            "type": REDUCED_CAPACITY,
-            "title": "Too Many Requests",
-            "status": 429,
-            "detail": "The rate limit cannot be checked at the moment; try again shortly.",
-        })
-        .to_string();
+        let detail = json!("The rate limit cannot be checked at the moment; try again shortly.");
+        return format!(r#"{{"type":"{REDUCED_CAPACITY}",{COMMON},"detail":{detail}}}"#);
     }
     let denying = outcome.decisions.iter().filter(|decision| decision.verdict == Verdict::Deny);
     let violated: Vec<&str> = denying.map(|decision| decision.rule.name.as_str()).collect();
-    json!({
-        "type": QUOTA_EXCEEDED,
-        "title": "Too Many Requests",
-        "status": 429,
-        "detail": detail(speaker),
-        "violated-policies": violated,
-    })
-    .to_string()
+    let (detail, violated) = (json!(detail(speaker)), json!(violated));
+    format!(r#"{{"type":"{QUOTA_EXCEEDED}",{COMMON},"detail":{detail},"violated-policies":{violated}}}"#)
 }
 
 fn detail(speaker: &Decision<'_>) -> String {

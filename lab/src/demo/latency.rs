@@ -12,7 +12,7 @@ const REQUESTS: usize = 150;
 pub async fn measure(stack: &Stack) -> Result<Vec<Latency>, DemoError> {
     let nodes = [
         ("no limiter", stack.plain_node.listen()),
-        ("per-node limiter", stack.naive.nodes[0].listen()),
+        ("per-node limiter", stack.counting_node.listen()),
         ("Tollgate in memory", stack.memory_node.listen()),
         ("Tollgate on Redis", stack.global.nodes[0].listen()),
     ];
@@ -22,7 +22,10 @@ pub async fn measure(stack: &Stack) -> Result<Vec<Latency>, DemoError> {
             let mut connection = Connection::open(*node).await?;
             for number in 0..=REQUESTS {
                 let sent = Instant::now();
-                connection.get("/", &[("x-api-key", "unhindered")]).await?;
+                let answer = connection.get("/", &[("x-api-key", "unhindered")]).await?;
+                if !answer.status.is_success() {
+                    return Err(DemoError::Hindered { status: answer.status });
+                }
                 // The first one opens connections further in.
                 if number > 0 {
                     samples.push(u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX));

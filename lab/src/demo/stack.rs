@@ -29,6 +29,8 @@ pub struct Stack {
     pub memory_node: Envoy,
     /// A node that limits nothing.
     pub plain_node: Envoy,
+    /// A node that counts for itself, up to a limit that is never in the way.
+    pub counting_node: Envoy,
 }
 
 impl Stack {
@@ -45,9 +47,21 @@ impl Stack {
         let (global, naive) = tokio::try_join!(Topology::start(&global), Topology::start(&naive))?;
 
         let upstream = global.upstream.listen();
-        let (memory_node, plain_node) =
-            tokio::try_join!(memory_node(upstream, &tollgate_in_memory), plain_node(upstream, &tollgate))?;
-        Ok(Stack { redis, tollgate, tollgate_in_memory, global, naive, memory_node, plain_node })
+        let (memory_node, plain_node, counting_node) = tokio::try_join!(
+            memory_node(upstream, &tollgate_in_memory),
+            plain_node(upstream, &tollgate),
+            counting_node(upstream)
+        )?;
+        Ok(Stack {
+            redis,
+            tollgate,
+            tollgate_in_memory,
+            global,
+            naive,
+            memory_node,
+            plain_node,
+            counting_node,
+        })
     }
 
     /// On what the figures were measured.
@@ -68,6 +82,11 @@ async fn plain_node(upstream: SocketAddr, tollgate: &Tollgate) -> Result<Envoy, 
     // A filter that is disabled is skipped, as if it were not in the chain.
     let filter = "- name: envoy.filters.http.ratelimit\n";
     Envoy::start(&config.replace(filter, &format!("{filter}            disabled: true\n"))?).await
+}
+
+async fn counting_node(upstream: SocketAddr) -> Result<Envoy, EnvoyError> {
+    let ample = Limit::new(1_000_000, Unit::Second, None).expect("a million a second is a limit");
+    Envoy::start(&Config::naive_node("counting", upstream, &ample)?).await
 }
 
 /// The limits of the demo.

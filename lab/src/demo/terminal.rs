@@ -45,15 +45,15 @@ fn row(out: &mut impl Write, claim: &Claim) -> io::Result<()> {
     let ratio = if claim.allowed > 0.0 { format!("{:.2}", claim.ratio()) } else { "-".to_owned() };
     writeln!(
         out,
-        "  {:<30}{:>10}{:>10.1}{:>8}  {}: {}",
+        "  {:<30}{:>10}{:>10.1}{:>8}   {}",
         claim.subject,
         claim.measured,
         claim.allowed,
         ratio,
-        verdict(claim.verdict),
-        claim.reason
+        verdict(claim.verdict)
     )?;
-    writeln!(out, "    $ {}", claim.command)
+    writeln!(out, "      {}", claim.reason)?;
+    writeln!(out, "      $ {}", claim.command)
 }
 
 fn verdict(verdict: Verdict) -> &'static str {
