@@ -1,5 +1,7 @@
 //! `tollgate prove` finds each way in which a limiter can be wrong, and accuses no sound one.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 #[path = "support/limiter.rs"]
 mod limiter;
 

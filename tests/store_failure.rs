@@ -2,9 +2,10 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use deadpool_redis::redis::cmd;
+use tokio::time::Instant;
 use tollgate::{
     decision::{Ask, Take},
     descriptor::{BucketKey, Hits},

@@ -175,7 +175,7 @@ impl Bucket {
             return then_full_at_us - (now_us + worth_us);
         }
         self.fitted += 1;
-        if self.manner == Manner::DeniesHalf && self.fitted % 2 == 0 {
+        if self.manner == Manner::DeniesHalf && self.fitted.is_multiple_of(2) {
             return 1;
         }
         self.full_at_us = then_full_at_us;
@@ -188,7 +188,7 @@ fn answer(bucket: &mut Bucket, request: &Request<Incoming>) -> Response<Full<Byt
         return metrics(bucket);
     }
     let wait_us = bucket.take(bucket.clock.now_us());
-    if bucket.manner == Manner::Fails && bucket.asked % 50 == 0 {
+    if bucket.manner == Manner::Fails && bucket.asked.is_multiple_of(50) {
         return Response::builder().status(503).body(Full::default()).unwrap();
     }
     let mut response = Response::builder().status(if wait_us == 0 { 200 } else { 429 });
