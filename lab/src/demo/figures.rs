@@ -83,3 +83,22 @@ impl Claim {
         if self.allowed > 0.0 { measured / self.allowed } else { 0.0 }
     }
 }
+
+impl Admission {
+    /// What the limit allows from the first request to the end of so many bins: burst + refill.
+    pub fn allowed_after(&self, bins: usize) -> f64 {
+        #[allow(clippy::cast_precision_loss, reason = "counts of a demo")]
+        let (burst, per_bin) = (self.burst as f64, (self.per_second * self.bin_ms) as f64 / 1_000.0);
+        #[allow(clippy::cast_precision_loss, reason = "counts of a demo")]
+        let bins = bins as f64;
+        burst + per_bin * bins
+    }
+
+    /// What was admitted in all these bins, by what is allowed until their end.
+    pub fn ratio(&self, bins: &[u64]) -> f64 {
+        let allowed = self.allowed_after(bins.len());
+        #[allow(clippy::cast_precision_loss, reason = "counts of a demo")]
+        let admitted = bins.iter().sum::<u64>() as f64;
+        if allowed > 0.0 { admitted / allowed } else { 0.0 }
+    }
+}
