@@ -10,7 +10,9 @@ mod denial;
 pub mod figures;
 mod hammer;
 pub mod herd;
+pub mod json;
 mod latency;
+pub mod page;
 mod stack;
 mod terminal;
 
@@ -113,8 +115,7 @@ fn write(folder: &Path, figures: &Figures) -> Result<Vec<String>, DemoError> {
             .map(|()| shown.clone())
             .map_err(|source| DemoError::Write { path: shown, source })
     };
-    let _ = figures;
-    Ok(vec![put("report.json", String::new())?])
+    Ok(vec![put("report.html", page::html(figures))?, put("report.json", format!("{:#}\n", json::json(figures)))?])
 }
 
 fn exit(claims: &[Claim]) -> ExitCode {

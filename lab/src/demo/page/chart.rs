@@ -1,0 +1,120 @@
+//! Scales and axes of the page's charts.
+//!
+//! A chart is drawn at the size at which it is seen, give or take a third, so that its text stays as large
+//! as the text around it: what has to look well on a phone and on a desktop is drawn twice.
+
+use super::text::{count, escape};
+
+/// Where the data goes inside an SVG, and which data fits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plot {
+    pub(super) width: f64,
+    pub(super) height: f64,
+    /// Room above the plot, for what is written on top of the lines.
+    pub(super) top: f64,
+    pub(super) x_max: f64,
+    pub(super) y_max: f64,
+}
+
+/// What those are told who do not see the chart.
+#[derive(Debug)]
+pub(super) struct Label<'a> {
+    /// Unique on the page.
+    pub(super) id: &'a str,
+    pub(super) class: &'a str,
+    pub(super) title: &'a str,
+    pub(super) desc: &'a str,
+}
+
+const LEFT: f64 = 44.0;
+const RIGHT: f64 = 10.0;
+const BOTTOM: f64 = 26.0;
+
+// === impl Plot ===
+
+impl Plot {
+    pub(super) fn x(&self, value: f64) -> f64 {
+        LEFT + share(value, self.x_max) * (self.right() - LEFT)
+    }
+
+    pub(super) fn y(&self, value: f64) -> f64 {
+        self.bottom() - share(value, self.y_max) * (self.bottom() - self.top)
+    }
+
+    pub(super) fn right(&self) -> f64 {
+        self.width - RIGHT
+    }
+
+    pub(super) fn bottom(&self) -> f64 {
+        self.height - BOTTOM
+    }
+
+    /// Horizontal lines at round counts, and round seconds below.
+    pub(super) fn axes(&self, x_ticks: &[u64], y_ticks: &[u64], y_title: &str) -> String {
+        let mut axes = format!(r#"<text class="axis" x="0" y="12">{}</text>"#, escape(y_title));
+        for &tick in y_ticks {
+            let (y, right) = (self.y(float(tick)), self.right());
+            let class = if tick == 0 { "base" } else { "grid" };
+            axes +=
+                &format!(r#"<line class="{class}" x1="{LEFT}" x2="{right:.1}" y1="{y:.1}" y2="{y:.1}"/>"#);
+            let (x, y) = (LEFT - 6.0, y + 4.0);
+            axes += &format!(r#"<text class="axis end" x="{x}" y="{y:.1}">{}</text>"#, count(tick));
+        }
+        for &tick in x_ticks {
+            let (x, y) = (self.x(float(tick)), self.height - 8.0);
+            // The last label would leave the picture if it were centred below the last tick.
+            let class = if x + 14.0 > self.width { "axis end" } else { "axis middle" };
+            let x = if x + 14.0 > self.width { self.width } else { x };
+            axes += &format!(r#"<text class="{class}" x="{x:.1}" y="{y:.1}">{tick}&#160;s</text>"#);
+        }
+        axes
+    }
+
+    pub(super) fn svg(&self, label: &Label<'_>, content: &str) -> String {
+        let (width, height) = (self.width, self.height);
+        let Label { id, class, title, desc } = label;
+        let (title, desc) = (escape(title), escape(desc));
+        format!(
+            r#"<svg class="{class}" viewBox="0 0 {width} {height}" role="img" aria-labelledby="{id}-t {id}-d">
+<title id="{id}-t">{title}</title><desc id="{id}-d">{desc}</desc>
+{content}
+</svg>
+"#
+        )
+    }
+}
+
+/// Round numbers from 0, about as many as asked for; the last is the first that is not below `max`.
+pub(super) fn ticks_over(max: u64, about: u64) -> Vec<u64> {
+    let step = step(max, about);
+    (0..=max.div_ceil(step).max(1)).map(|number| number.saturating_mul(step)).collect()
+}
+
+/// Round numbers from 0, about as many as asked for, none above `max`.
+pub(super) fn ticks_within(max: u64, about: u64) -> Vec<u64> {
+    let step = step(max, about);
+    (0..=max / step).map(|number| number.saturating_mul(step)).collect()
+}
+
+#[allow(clippy::cast_precision_loss, reason = "pixels")]
+pub(super) fn float(number: u64) -> f64 {
+    number as f64
+}
+
+/// The first of 1, 2, 5, 10, 20, 50, … that needs no more steps than `about`.
+fn step(max: u64, about: u64) -> u64 {
+    let mut power: u64 = 1;
+    loop {
+        for step in [1, 2, 5].map(|digit| power.saturating_mul(digit)) {
+            if max.div_ceil(step) <= about.max(1) {
+                return step;
+            }
+        }
+        power = power.saturating_mul(10);
+    }
+}
+
+/// Where a value lies from 0 to `max`; nothing leaves the plot, whatever was counted.
+pub(super) fn share(value: f64, max: f64) -> f64 {
+    if max > 0.0 { (value / max).clamp(0.0, 1.0) } else { 0.0 }
+}

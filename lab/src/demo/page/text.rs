@@ -1,0 +1,55 @@
+//! Text and numbers as the page shows them.
+
+/// For text and for quoted attributes.
+pub(super) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// `12,345`.
+pub(super) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// `12,345.6`, and `12,345` where the tenths are none.
+pub(super) fn amount(number: f64) -> String {
+    let rounded = format!("{:.1}", number.max(0.0));
+    let (whole, tenths) = rounded.split_once('.').unwrap_or((&rounded, "0"));
+    // What is no whole number of a u64 (infinity) stays as it was printed.
+    let whole = whole.parse().map_or_else(|_| whole.to_owned(), count);
+    if tenths == "0" { whole } else { format!("{whole}.{tenths}") }
+}
+
+/// `3.0 ×`, never broken between lines.
+pub(super) fn times(ratio: f64) -> String {
+    format!("{ratio:.1}\u{a0}×")
+}
+
+/// `1.01 ×`: a hundredth too much is too much, and a table has room for it.
+pub(super) fn times_exactly(ratio: f64) -> String {
+    format!("{ratio:.2}\u{a0}×")
+}
+
+/// `1.26 ms`.
+pub(super) fn ms(us: u64) -> String {
+    let hundredths = us.saturating_add(5) / 10;
+    format!("{}.{:02}\u{a0}ms", count(hundredths / 100), hundredths % 100)
+}
