@@ -115,7 +115,10 @@ fn write(folder: &Path, figures: &Figures) -> Result<Vec<String>, DemoError> {
             .map(|()| shown.clone())
             .map_err(|source| DemoError::Write { path: shown, source })
     };
-    Ok(vec![put("report.html", page::html(figures))?, put("report.json", format!("{:#}\n", json::json(figures)))?])
+    Ok(vec![
+        put("report.html", page::html(figures))?,
+        put("report.json", format!("{:#}\n", json::json(figures)))?,
+    ])
 }
 
 fn exit(claims: &[Claim]) -> ExitCode {
