@@ -63,7 +63,7 @@ pub enum DemoError {
 ///
 /// The exit status is 0 if every claim was shown, 1 if one was refuted, else 3 if one was not proven.
 pub async fn run(folder: &Path) -> Result<ExitCode, DemoError> {
-    terminal::say("starting Redis, two Tollgates and thirteen Envoys");
+    terminal::say("starting Redis, Tollgate, and Envoy: three nodes and a load balancer for each variant");
     let stack = Stack::start().await?;
     let figures = measure(&stack).await?;
     let written = write(folder, &figures)?;

@@ -62,10 +62,10 @@ fn a_panic_leaves_no_process_behind() {
     assert!(!runs(pid));
 }
 
-/// `lab up naive`, and the processes that it said it has started.
+/// `lab up`, and the processes that it said it has started.
 fn lab_up() -> (Child, Vec<u32>) {
     let mut lab = Command::new(env!("CARGO_BIN_EXE_lab"))
-        .args(["up", "naive"])
+        .arg("up")
         .stdout(Stdio::piped())
         .spawn()
         .expect("lab was built for this test");
@@ -83,11 +83,11 @@ fn send(signal: &str, pid: u32) {
 
 #[test]
 fn sigkill_of_the_owner_leaves_no_process_behind() {
-    if !real::available(&[Part::Envoy]) {
+    if !real::available(&Part::ALL) {
         return;
     }
     let (mut lab, pids) = lab_up();
-    assert_eq!(pids.iter().filter(|pid| runs(**pid)).count(), 5);
+    assert_eq!(pids.iter().filter(|pid| runs(**pid)).count(), 12);
     // One that is frozen cannot act on anything but SIGKILL.
     send("STOP", pids[0]);
     send("KILL", lab.id());
@@ -97,7 +97,7 @@ fn sigkill_of_the_owner_leaves_no_process_behind() {
 
 #[test]
 fn ctrl_c_and_sigterm_leave_no_process_behind() {
-    if !real::available(&[Part::Envoy]) {
+    if !real::available(&Part::ALL) {
         return;
     }
     for signal in ["INT", "TERM"] {

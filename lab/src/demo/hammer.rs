@@ -30,8 +30,10 @@ ghz, straight at Tollgate: latency and throughput; it counts OVER_LIMIT as OK
   {ghz} {load}
   {ghz} --proto proto/envoy/service/ratelimit/v3/rls.proto --import-paths proto {load}
 
+processes {pids}
 Ctrl-C ends everything
 ",
         redis = stack.redis.url(),
+        pids = stack.pids().iter().map(u32::to_string).collect::<Vec<_>>().join(" "),
     )
 }
