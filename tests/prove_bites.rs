@@ -71,8 +71,16 @@ fn an_exact_bucket_with_metrics_of_its_store_holds() {
 #[test]
 fn one_bucket_per_node_is_too_much() {
     let nodes = [limiter(Manner::Exact), limiter(Manner::Exact), limiter(Manner::Exact)];
-    let proof = prove(&[&nodes[0], &nodes[1], &nodes[2]], &[]);
+    let proof = prove(&[&nodes[0], &nodes[1], &nodes[2]], &["--format", "json"]);
     expect(&proof, Verdict::TooMuch, 1, "(burst 20 + ");
+    let report: serde_json::Value = serde_json::from_str(&proof.report).unwrap();
+    let sent = |counts: &serde_json::Value| counts["sent"].as_u64().unwrap();
+    for target in 0..3 {
+        let share = sent(&report["targets"][target]["counts"]) * 100 / sent(&report["all"]);
+        assert!((30..=36).contains(&share), "target {target} got {share} %");
+    }
+    let ratio = report["under_load"]["ratio"].as_f64().unwrap();
+    assert!((2.5..=3.1).contains(&ratio), "three buckets admitted {ratio} times the limit");
 }
 
 #[test]

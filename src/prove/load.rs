@@ -65,14 +65,13 @@ impl Load {
     /// Opens all connections, and sends nothing yet: the first request should find a burst right behind it.
     pub(super) async fn open(common: Common, concurrency: u16, stop: watch::Receiver<bool>) -> Load {
         let common = Arc::new(common);
-        let mut workers: Vec<Worker> = (0..concurrency).map(|_| Worker::new(Arc::clone(&common))).collect();
-        for i in 0..workers.len() {
-            let (opened, rest) = workers.split_at_mut(i);
-            if let Some(first) = opened.get(i % SHARED_CONNECTIONS).filter(|_| i >= SHARED_CONNECTIONS) {
-                rest[0].share_links_of(first);
-            }
-            rest[0].connect().await;
+        let mut first: Vec<Worker> = (0..concurrency).map(|_| Worker::new(Arc::clone(&common))).collect();
+        let mut rest = first.split_off(first.len().min(SHARED_CONNECTIONS));
+        let mut workers = connected(first).await;
+        for (worker, other) in rest.iter_mut().zip((0..workers.len()).cycle()) {
+            worker.share_links_of(&workers[other]);
         }
+        workers.append(&mut connected(rest).await);
         Load { common, workers, stop, sent: Arc::default(), alone: 0 }
     }
 
@@ -135,6 +134,17 @@ impl Load {
             whole
         })
     }
+}
+
+async fn connected(workers: Vec<Worker>) -> Vec<Worker> {
+    let mut connecting = JoinSet::new();
+    for mut worker in workers {
+        connecting.spawn(async move {
+            worker.connect().await;
+            worker
+        });
+    }
+    connecting.join_all().await
 }
 
 async fn work(mut worker: Worker, round: Arc<Round>, targets: usize) -> Worker {

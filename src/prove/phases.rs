@@ -106,9 +106,13 @@ fn begin(load: &Load, progress: &Progress, name: &str) -> u64 {
 /// the next are what shows them; at the start of a window they look sound.
 async fn wait_for_mid_second(load: &Load, plan: &Plan) {
     if plan.limit.unit() == Unit::Second {
-        let into_second_us = clock::unix_us() % 1_000_000;
-        load.pause(Duration::from_micros((1_600_000 - into_second_us) % 1_000_000)).await;
+        load.pause(until_mid_second(clock::unix_us())).await;
     }
+}
+
+/// Until 0.6 s after a whole second: enough is left of the window to send a burst in.
+fn until_mid_second(unix_us: u64) -> Duration {
+    Duration::from_micros((1_600_000 - unix_us % 1_000_000) % 1_000_000)
 }
 
 // === a client alone ===

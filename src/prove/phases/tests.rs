@@ -11,7 +11,7 @@ use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, sync::watch};
 
-use super::{Course, Plan, come_early, obey};
+use super::{Course, Plan, come_early, obey, until_mid_second};
 use crate::{
     limit::{Limit, Unit},
     prove::{
@@ -122,4 +122,15 @@ fn a_burst_is_large_enough_to_be_denied_and_no_larger_than_can_be_sent() {
     assert_eq!(count(5), (69, 2));
     assert_eq!(count(1000), (2000, 4));
     assert_eq!(count(4_000_000), (200_000, 4));
+}
+
+#[test]
+fn the_first_burst_comes_late_in_a_second_whenever_the_run_begins() {
+    let began_us = 1_700_000_000_000_000;
+    for into_second_us in [0, 1, 599_999, 600_000, 600_001, 999_999] {
+        let now_us = began_us + into_second_us;
+        let wait = until_mid_second(now_us);
+        assert!(wait < Duration::from_secs(1), "{into_second_us}: {wait:?}");
+        assert_eq!((u128::from(now_us) + wait.as_micros()) % 1_000_000, 600_000, "{into_second_us}");
+    }
 }
