@@ -2,10 +2,13 @@
 
 mod text;
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::{
     findings::{BIN_US, Counts, Findings, Guesses},
+    record::Broken,
     verdict::Verdict,
 };
 
@@ -18,22 +21,6 @@ pub(super) fn problem_status(body: &[u8]) -> Option<u64> {
 
 pub(super) fn json(findings: &Findings, verdict: Verdict, reason: &str) -> String {
     let limit = &findings.limit;
-    let worst = findings.worst.map(|worst| {
-        json!({
-            "from_us": worst.interval.from_us,
-            "to_us": worst.interval.to_us,
-            "admitted": worst.interval.admitted,
-            "allowed": thousandths(findings.allowed_milli(worst.refilled_milli)),
-            "surplus": thousandths(worst.surplus_milli),
-        })
-    });
-    let unjustified = findings.denials.worst.map(|worst| {
-        json!({
-            "from_us": worst.denial.start_us,
-            "to_us": worst.denial.end_us,
-            "tokens_at_least": thousandths(worst.level_milli),
-        })
-    });
     let latency =
         findings.latency.map(|l| json!({ "p50_us": l.p50_us, "p99_us": l.p99_us, "p99.9_us": l.p999_us }));
     let report = json!({
@@ -53,18 +40,10 @@ pub(super) fn json(findings: &Findings, verdict: Verdict, reason: &str) -> Strin
             "ratio": findings.under_load.ratio_milli().map(thousandths),
         },
         "timeline": { "bin_ms": BIN_US / 1000, "admitted": findings.timeline },
-        "worst_interval": worst,
-        "denials": {
-            "checked": findings.denials.checked,
-            "unjustified": findings.denials.unjustified,
-            "worst": unjustified,
-        },
-        "contract": findings.broken.iter()
-            .map(|(rule, broken)| json!({ "rule": rule, "broken": broken.count, "example": broken.example }))
-            .collect::<Vec<_>>(),
-        "no_answer": findings.silences.iter()
-            .map(|(kind, note)| json!({ "kind": kind, "count": note.count, "example": note.example }))
-            .collect::<Vec<_>>(),
+        "worst_interval": worst_interval(findings),
+        "denials": denials(findings),
+        "contract": notes("rule", &findings.broken),
+        "no_answer": notes("kind", &findings.silences),
         "statuses": findings.statuses.iter().map(|(status, count)| (status.to_string(), json!(count)))
             .collect::<serde_json::Map<_, _>>(),
         "latency": latency,
@@ -76,6 +55,39 @@ pub(super) fn json(findings: &Findings, verdict: Verdict, reason: &str) -> Strin
         "cut_short": findings.is_full,
     });
     format!("{report:#}\n")
+}
+
+fn worst_interval(findings: &Findings) -> Option<Value> {
+    let worst = findings.worst?;
+    Some(json!({
+        "from_us": worst.interval.from_us,
+        "to_us": worst.interval.to_us,
+        "admitted": worst.interval.admitted,
+        "allowed": thousandths(findings.allowed_milli(worst.refilled_milli)),
+        "surplus": thousandths(worst.surplus_milli),
+    }))
+}
+
+fn denials(findings: &Findings) -> Value {
+    let worst = findings.denials.worst.map(|worst| {
+        json!({
+            "from_us": worst.denial.start_us,
+            "to_us": worst.denial.end_us,
+            "tokens_at_least": thousandths(worst.level_milli),
+        })
+    });
+    json!({
+        "checked": findings.denials.checked,
+        "unjustified": findings.denials.unjustified,
+        "worst": worst,
+    })
+}
+
+/// What was noted, each under its name.
+fn notes(name: &str, notes: &BTreeMap<&'static str, Broken>) -> Vec<Value> {
+    let note =
+        |(what, note): (&&str, &Broken)| json!({ name: what, "count": note.count, "example": note.example });
+    notes.iter().map(note).collect()
 }
 
 fn counts(counts: &Counts) -> Value {

@@ -116,22 +116,26 @@ fn unproven(findings: &Findings) -> Option<String> {
     if counts.unsigned > 0 {
         reasons.push(format!("{} of {} answers carried no ratelimit headers", counts.unsigned, counts.sent));
     }
-    match &findings.guesses {
-        Guesses::Unreadable(error) => reasons.push(format!("the metrics were not readable ({error})")),
-        Guesses::Counted(decisions) if decisions.guesses > 0 => {
-            reasons.push(format!("{} decisions were guesses, made without the store", decisions.guesses));
-        }
-        Guesses::Counted(decisions) if decisions.store_made == 0 => {
-            reasons.push("the metrics counted no decision, so they are not those of this limiter".to_owned());
-        }
-        Guesses::Counted(_) | Guesses::NotAsked => {}
-    }
+    reasons.extend(guessed(&findings.guesses));
     if counts.sent == 0 {
         reasons.push(format!("nothing was sent ({})", findings.left_out.join("; ")));
     } else if reasons.is_empty() && counts.denied == 0 {
         reasons.push("no request was denied, so the load never reached the limit".to_owned());
     }
     (!reasons.is_empty()).then(|| reasons.join("; "))
+}
+
+fn guessed(guesses: &Guesses) -> Option<String> {
+    match guesses {
+        Guesses::Unreadable(error) => Some(format!("the metrics were not readable ({error})")),
+        Guesses::Counted(decisions) if decisions.guesses > 0 => {
+            Some(format!("{} decisions were guesses, made without the store", decisions.guesses))
+        }
+        Guesses::Counted(decisions) if decisions.store_made == 0 => {
+            Some("the metrics counted no decision, so they are not those of this limiter".to_owned())
+        }
+        Guesses::Counted(_) | Guesses::NotAsked => None,
+    }
 }
 
 fn holds(findings: &Findings) -> String {
