@@ -1,6 +1,6 @@
 //! `tollgate prove` finds each way in which a limiter can be wrong, and accuses no sound one.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
+#![allow(clippy::unwrap_used, reason = "all of this is a test; clippy excuses only functions marked as one")]
 
 #[path = "support/limiter.rs"]
 mod limiter;
