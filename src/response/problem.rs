@@ -2,7 +2,6 @@
 
 use serde_json::json;
 
-use super::whole_seconds;
 use crate::{
     decision::{Source, Verdict},
     limiter::{Decision, Outcome},
@@ -24,6 +23,7 @@ pub(super) fn body(outcome: &Outcome<'_>, speaker: &Decision<'_>) -> String {
     format!(r#"{{"type":"{QUOTA_EXCEEDED}",{COMMON},"detail":{detail},"violated-policies":{violated}}}"#)
 }
 
+/// Nothing in it changes from one denial to the next: the wait stands in the headers.
 fn detail(speaker: &Decision<'_>) -> String {
     let limit = &speaker.rule.limit;
     let (requests, unit, burst) = (limit.requests_per_unit(), limit.unit(), limit.burst());
@@ -33,6 +33,5 @@ fn detail(speaker: &Decision<'_>) -> String {
     if speaker.never_fits {
         return format!("The request asks for more than {burst} at once, so it will never fit.");
     }
-    let wait_s = whole_seconds(speaker.reset_us);
-    format!("The limit of {requests} per {unit}, at most {burst} at once, is used up. Retry in {wait_s} s.")
+    format!("The limit of {requests} per {unit}, at most {burst} at once, is used up.")
 }

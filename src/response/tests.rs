@@ -59,7 +59,7 @@ fn a_denial_says_when_to_come_back_and_why() {
             "type": "https://iana.org/assignments/http-problem-types#quota-exceeded",
             "title": "Too Many Requests",
             "status": 429,
-            "detail": "The limit of 10 per second, at most 20 at once, is used up. Retry in 7 s.",
+            "detail": "The limit of 10 per second, at most 20 at once, is used up.",
             "violated-policies": ["api_key"],
         })
     );

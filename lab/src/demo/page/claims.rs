@@ -10,7 +10,7 @@ pub(super) fn section(claims: &[Claim]) -> String {
 <h2>What was claimed, and what was measured</h2>
 <p>Ratio: admitted divided by allowed. <b class="shown">✓ Shown</b>: the claim is so;
 <b class="refuted">✗ Refuted</b>: it is not; <b class="not-proven">? Not proven</b>: answers were missing or
-guessed. The commands run beside a stack that <code>lab up</code> started.</p>
+guessed. The commands run beside a stack that <code>lab up</code> started, with its addresses.</p>
 <table class="claims" role="table">
 <thead role="rowgroup"><tr role="row"><th role="columnheader">Load</th><th role="columnheader">Subject</th>
 <th role="columnheader" class="number">Admitted</th><th role="columnheader" class="number">Allowed</th>
