@@ -6,7 +6,7 @@
 pub mod token_bucket;
 
 use crate::{descriptor::BucketKey, limit::Exact};
-pub use token_bucket::Ask;
+pub use token_bucket::{Ask, Kind};
 
 /// The answer for one bucket, or for all of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,10 +15,12 @@ pub enum Verdict {
     Deny,
 }
 
-/// Who made a decision: the store, or a guess because the store had no answer in time.
+/// Who made a decision: the store, memory on its behalf, or a guess because the store had no answer in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {
     Store,
+    /// Memory, which knows what the store would say; only ever a denial.
+    Memo,
     /// A guess that lets the request pass.
     Allow,
     /// A guess that denies it.
@@ -51,6 +53,8 @@ pub struct Answer {
     pub found: Vec<Found>,
     /// Buckets whose stored value made no sense and counted as missing.
     pub malformed: u32,
+    /// [`Source::Store`] or [`Source::Memo`].
+    pub source: Source,
 }
 
 /// Where [`decide`] reads and writes buckets.
@@ -108,7 +112,7 @@ pub fn decide(takes: &[Take], now_us: u64, buckets: &mut impl Buckets) -> Answer
             buckets.set_full_at(&take.key, found.full_at);
         }
     }
-    Answer { now_us, verdict, found, malformed: 0 }
+    Answer { now_us, verdict, found, malformed: 0, source: Source::Store }
 }
 
 #[cfg(test)]

@@ -188,7 +188,7 @@ impl Limiter {
         match answer {
             Ok(answer) => Outcome {
                 verdict: Some(answer.verdict),
-                source: Source::Store,
+                source: answer.source,
                 descriptors,
                 decisions: members
                     .iter()

@@ -70,6 +70,8 @@ struct DecisionCounters {
     rule: Arc<Rule>,
     allowed: IntCounter,
     denied: IntCounter,
+    denied_by_memo: IntCounter,
+    allowed_by_memo: OnceLock<IntCounter>,
     guessed_allow: OnceLock<IntCounter>,
     guessed_deny: OnceLock<IntCounter>,
     no_answer: OnceLock<IntCounter>,
@@ -141,6 +143,8 @@ impl Metrics {
             rule: Arc::clone(rule),
             allowed: of_store(rule, "allow"),
             denied: of_store(rule, "deny"),
+            denied_by_memo: counter(&self.decisions, rule, "deny", "memo"),
+            allowed_by_memo: OnceLock::new(),
             guessed_allow: OnceLock::new(),
             guessed_deny: OnceLock::new(),
             no_answer: OnceLock::new(),
@@ -187,6 +191,12 @@ impl RuleCounters {
         match (source, verdict) {
             (Source::Store, Verdict::Allow) => counters.allowed.inc(),
             (Source::Store, Verdict::Deny) => counters.denied.inc(),
+            (Source::Memo, Verdict::Deny) => counters.denied_by_memo.inc(),
+            // A limit that would have let the request pass, beside one that denied it.
+            (Source::Memo, Verdict::Allow) => {
+                let handle = &counters.allowed_by_memo;
+                handle.get_or_init(|| counter(&self.decisions, &counters.rule, "allow", "memo")).inc();
+            }
             (Source::Allow, _) => self.guess(counters, &counters.guessed_allow, "allow"),
             (Source::Deny, _) => self.guess(counters, &counters.guessed_deny, "deny"),
             (Source::Error, _) => self.guess(counters, &counters.no_answer, "error"),

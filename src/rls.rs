@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    decision::Verdict,
+    decision::{Source, Verdict},
     descriptor::{Entry, Hits},
     limiter::{BadRequest, Descriptor, Limiter, Outcome},
     metrics::{Metrics, RequestOutcome, RuleCounters},
@@ -46,7 +46,9 @@ impl Rls {
             self.counters.count(decision.rule.index, decision.verdict, outcome.source);
         }
         let Some(asked) = &outcome.asked else { return };
-        self.metrics.observe_store(asked.elapsed);
+        if outcome.source != Source::Memo {
+            self.metrics.observe_store(asked.elapsed);
+        }
         if let Some(error) = &asked.error {
             self.metrics.count_store_error(error.kind());
         }

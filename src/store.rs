@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::decision::{Answer, Take};
 use memory::MemoryStore;
-use redis::{RedisStore, RedisTarget};
+use redis::{RedisBackend, RedisStore, RedisTarget};
 
 /// Why a store has no answer. One variant for each reaction; [`StoreError::kind`] is the metric's label.
 #[derive(Debug, Clone, Error)]
@@ -24,6 +24,9 @@ pub enum StoreError {
     /// There is no connection at the moment, or it broke before the reply.
     #[error("no connection to Redis")]
     Disconnected,
+    /// More arrives than the store can decide: the take was queued for too long, and was not sent.
+    #[error("queued for too long: the store cannot keep up")]
+    Overload,
     /// Redis said no: LOADING, READONLY, OOM and their like.
     #[error("Redis refused: {0}")]
     Refused(String),
@@ -37,6 +40,7 @@ impl StoreError {
         match self {
             StoreError::Deadline => "deadline",
             StoreError::Disconnected => "disconnected",
+            StoreError::Overload => "overload",
             StoreError::Refused(_) => "refused",
             StoreError::Reply(_) => "reply",
         }
@@ -56,7 +60,7 @@ pub enum TargetError {
 #[derive(Debug, Clone)]
 pub enum Backend {
     Memory(Arc<MemoryStore>),
-    Redis(RedisTarget),
+    Redis(RedisBackend),
 }
 
 impl Backend {
@@ -66,7 +70,8 @@ impl Backend {
             return Ok(Backend::memory());
         }
         if text.starts_with("redis://") {
-            return RedisTarget::parse(text).map(Backend::Redis).map_err(TargetError::Redis);
+            let target = RedisTarget::parse(text).map_err(TargetError::Redis)?;
+            return Ok(Backend::Redis(RedisBackend::new(target)));
         }
         Err(TargetError::Unknown)
     }
@@ -80,7 +85,7 @@ impl Backend {
     pub fn open(&self, deadline: Duration) -> Store {
         match self {
             Backend::Memory(store) => Store::Memory(Arc::clone(store)),
-            Backend::Redis(target) => Store::Redis(RedisStore::open(target, deadline)),
+            Backend::Redis(backend) => Store::Redis(RedisStore::open(backend, deadline)),
         }
     }
 }
@@ -97,7 +102,7 @@ impl Store {
     pub async fn take(&self, takes: Vec<Take>) -> Result<Answer, StoreError> {
         match self {
             Store::Memory(store) => Ok(store.take(&takes)),
-            Store::Redis(store) => store.take(&takes).await,
+            Store::Redis(store) => store.take(takes).await,
         }
     }
 }

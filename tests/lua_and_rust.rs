@@ -52,7 +52,7 @@ async fn lua_and_rust_answer_alike_on_random_sequences_of_takes() {
             for (now_us, takes) in sequence {
                 let expected = decide(takes, *now_us, &mut table);
                 let reply = replies.next().expect("a reply for each request");
-                let answer = script::answer(reply, takes.len()).expect("the script's reply");
+                let answer = answer(reply, takes.len());
                 denied += u64::from(answer.found.iter().any(|found| !found.fits));
                 assert_eq!(known(answer), known(expected), "seed {seed}: {takes:#?} at {now_us}");
             }
@@ -68,9 +68,9 @@ async fn a_bucket_is_stored_exactly_and_expires_when_it_would_be_full() {
     let limit = Limit::new(7, Unit::Minute, Some(7)).expect("sound");
     let key = BucketKey::from_bytes([1; 16]);
     let request = [Take { key, ask: Ask::new(Hits::Take(3), &limit) }];
-    let mut command = Call::new(&request).command("EVAL", &script::text(Now::Argument));
+    let mut command = Call::new([&request[..]]).command("EVAL", &script::text(Now::Argument));
     let reply: Vec<u8> = command.arg(START_US).query(&mut connection).expect("runs");
-    assert_eq!(script::answer(&reply, 1).expect("a reply").now_us, START_US);
+    assert_eq!(answer(&reply, 1).now_us, START_US);
 
     // 3 of 7 a minute: 25,714,285 µs and 5/7.
     let mut stored = (START_US + 25_714_285).to_le_bytes().to_vec();
@@ -90,7 +90,7 @@ async fn what_is_given_back_in_full_leaves_no_key() {
     let key = BucketKey::from_bytes([1; 16]);
     for hits in [Hits::Take(3), Hits::GiveBack(5)] {
         let request = [Take { key, ask: Ask::new(hits, &limit) }];
-        let mut command = Call::new(&request).command("EVAL", &script::text(Now::Argument));
+        let mut command = Call::new([&request[..]]).command("EVAL", &script::text(Now::Argument));
         let _: Vec<u8> = command.arg(START_US).query(&mut connection).expect("runs");
     }
     let keys: u64 = cmd("DBSIZE").query(&mut connection).expect("counts");
@@ -109,17 +109,22 @@ async fn a_malformed_bucket_counts_as_missing_and_is_counted() {
     fraction_of_another_rate.extend(7_u32.to_le_bytes());
     for value in [&b""[..], b"hello", &[0; 13], &too_large, &fraction_of_another_rate] {
         let () = cmd("SET").arg(&redis_key(&key)[..]).arg(value).query(&mut connection).expect("sets");
-        let mut command = Call::new(&request).command("EVAL", &script::text(Now::Argument));
+        let mut command = Call::new([&request[..]]).command("EVAL", &script::text(Now::Argument));
         let reply: Vec<u8> = command.arg(START_US).query(&mut connection).expect("runs");
-        let answer = script::answer(&reply, 1).expect("a reply");
+        let answer = answer(&reply, 1);
         assert_eq!((answer.malformed, answer.found[0].full_at), (1, Exact::default()), "{value:?}");
     }
     let () = cmd("DEL").arg(&redis_key(&key)[..]).query(&mut connection).expect("deletes");
     let () = cmd("LPUSH").arg(&redis_key(&key)[..]).arg("x").query(&mut connection).expect("pushes");
-    let mut command = Call::new(&request).command("EVAL", &script::text(Now::Argument));
+    let mut command = Call::new([&request[..]]).command("EVAL", &script::text(Now::Argument));
     let reply: Vec<u8> =
         command.arg(START_US).query(&mut connection).expect("a list under the key is no error");
-    assert!(script::answer(&reply, 1).expect("a reply").found[0].fits);
+    assert!(answer(&reply, 1).found[0].fits);
+}
+
+/// The answer to a call for one request.
+fn answer(reply: &[u8], takes: usize) -> Answer {
+    script::answers(reply, std::iter::once(takes)).expect("the script's reply").remove(0)
 }
 
 /// Sources need not agree on what a full bucket's instant in the past is, only that it is full.
@@ -133,7 +138,7 @@ fn known(mut answer: Answer) -> Answer {
 fn replies(connection: &mut Connection, digest: &str, sequences: &[Sequence]) -> Vec<Vec<u8>> {
     let mut pipeline: Pipeline = pipe();
     for (now_us, takes) in sequences.iter().flatten() {
-        let mut command = Call::new(takes).command("EVALSHA", digest);
+        let mut command = Call::new([&takes[..]]).command("EVALSHA", digest);
         command.arg(*now_us);
         pipeline.add_command(command);
     }

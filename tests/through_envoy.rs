@@ -67,7 +67,8 @@ impl Stack {
         let metrics = http::get(self.tollgate.admin(), "/metrics", &[]).await.expect("an answer").text();
         let guesses = metrics.lines().filter(|line| line.starts_with("tollgate_decisions_total"));
         assert!(guesses.clone().count() > 0, "{metrics}");
-        assert!(guesses.clone().all(|line| line.contains(r#"source="store""#)), "{metrics}");
+        let made = |line: &str| line.contains(r#"source="store""#) || line.contains(r#"source="memo""#);
+        assert!(guesses.clone().all(made), "{metrics}");
     }
 }
 

@@ -51,13 +51,14 @@ fn a_decision_is_counted_by_domain_rule_verdict_and_source() {
 }
 
 #[test]
-fn a_rule_shows_at_zero_for_the_store_and_not_at_all_for_guesses() {
+fn a_rule_shows_at_zero_for_what_is_decided_and_not_at_all_for_guesses() {
     let metrics = Metrics::new();
     let _counters = metrics.for_rules(&[rule(0, "edge", "api_key")]);
     let text = metrics.render();
     let lines: Vec<_> = text.lines().filter(|line| line.starts_with("tollgate_decisions_total")).collect();
-    assert_eq!(lines.len(), 2, "{lines:?}");
-    assert!(lines.iter().all(|line| line.contains("source=\"store\"") && line.ends_with(" 0")), "{lines:?}");
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    let known = |line: &&str| line.contains("source=\"store\"") || line.contains("source=\"memo\"");
+    assert!(lines.iter().all(|line| known(line) && line.ends_with(" 0")), "{lines:?}");
 }
 
 #[test]

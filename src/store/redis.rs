@@ -1,14 +1,16 @@
-//! Buckets in Redis: each request is one call of one script, so it is atomic on any number of nodes.
+//! Buckets in Redis: one script decides, so a request is atomic on any number of nodes.
 //!
-//! Every runtime has a store of its own, since a connection is driven by the runtime that opened it. A
-//! task keeps one connection up and replaces it when it breaks or falls silent; a request never waits for
-//! a connection. A take is sent again only after NOSCRIPT, which proves that nothing ran, and never after
-//! silence, when it may have been charged.
+//! Every runtime has a store of its own, since a connection is driven by the runtime that opened it. A take
+//! that the [`memo`] knows to be denied is answered from memory; all others are queued, and [`flights`] carry
+//! them to Redis together. A request never waits for a connection. A take is sent again only after NOSCRIPT,
+//! which proves that nothing ran, and never after silence, when it may have been charged.
 
+mod connection;
+pub mod flights;
+pub mod memo;
 pub mod script;
 
 use std::{
-    fmt,
     future::{self, Future},
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -16,107 +18,162 @@ use std::{
     time::Duration,
 };
 
-use deadpool_redis::{
-    Manager, Pool, Runtime,
-    redis::{
-        AsyncConnectionConfig, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, Value,
-        aio::MultiplexedConnection, cmd, io::tcp::TcpSettings,
-    },
-};
+use deadpool_redis::redis::{Cmd, RedisError, Value};
 use tokio::{
-    sync::Notify,
+    sync::{Notify, oneshot},
     task::JoinHandle,
-    time::{Instant, sleep, timeout},
+    time::timeout,
 };
 
 use crate::{
-    decision::{Answer, Take},
+    clock::Clock,
+    decision::{Answer, Kind, Take, Verdict},
     store::StoreError,
 };
+pub use connection::RedisTarget;
+use connection::{Connection, Line, keep_connected};
+use flights::{Flight, Flights, MOST_IN_AIR, Request};
+use memo::{Memo, Trip};
 use script::{Call, Now};
 
-/// Opening a connection, log-in and script included, may take this long.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Between two attempts to connect: this long at first, doubled up to the longest, then spread at random
-/// over half of it, so that replicas do not come back in step.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-/// A connection that has let a deadline pass and answered nothing since is replaced after this long: its
-/// peer may be gone without a word.
-const LONGEST_SILENCE: Duration = Duration::from_secs(1);
-
-// === RedisTarget ===
-
-/// Where Redis is and how to log in. Neither `Debug` nor `Display` shows the password.
+/// How the store is used; the same on every runtime.
 #[derive(Debug, Clone)]
-pub struct RedisTarget(ConnectionInfo);
-
-impl RedisTarget {
-    pub fn parse(url: &str) -> Result<RedisTarget, RedisError> {
-        let info = url.into_connection_info()?;
-        // Off by default in the redis crate; Nagle's algorithm would hold back a call for 40 ms.
-        Ok(RedisTarget(info.set_tcp_settings(TcpSettings::default().set_nodelay(true))))
-    }
-
-    fn pool(&self) -> Pool {
-        // The store's own deadline counts, and it is shorter than the crate's default of 500 ms or longer
-        // only where a test says so.
-        let config = AsyncConnectionConfig::new()
-            .set_response_timeout(None)
-            .set_connection_timeout(Some(CONNECT_TIMEOUT));
-        let manager =
-            Manager::new_with_config(self.0.clone(), config).expect("the address was parsed before");
-        Pool::builder(manager)
-            .max_size(1)
-            .runtime(Runtime::Tokio1)
-            .build()
-            .expect("a pool without timeouts needs nothing more")
-    }
+pub struct RedisBackend {
+    target: RedisTarget,
+    /// One for each runtime. None: the memo is off.
+    memos: Option<Arc<Mutex<Vec<Arc<Mutex<Memo>>>>>>,
 }
 
-impl fmt::Display for RedisTarget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.addr() {
-            ConnectionAddr::Tcp(host, port) => write!(f, "redis://{host}:{port}"),
-            other => write!(f, "redis at {other}"),
-        }
+impl RedisBackend {
+    pub fn new(target: RedisTarget) -> RedisBackend {
+        RedisBackend { target, memos: Some(Arc::default()) }
+    }
+
+    /// Every take is asked of Redis, also one that memory could deny.
+    #[must_use]
+    pub fn without_memo(self) -> RedisBackend {
+        RedisBackend { memos: None, ..self }
     }
 }
 
 // === RedisStore ===
 
+/// One runtime's store.
 #[derive(Debug)]
 pub struct RedisStore {
+    shared: Arc<Shared>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// What takes, flights and the connection's keeper share. All of it stays on one runtime, so its locks are free
+/// but for the moment in which another runtime reports a refund.
+#[derive(Debug)]
+struct Shared {
+    backend: RedisBackend,
     line: Arc<Line>,
     deadline: Duration,
-    keeper: JoinHandle<()>,
+    clock: Clock,
+    flights: Mutex<Flights<Ticket>>,
+    memo: Arc<Mutex<Memo>>,
+    queued: Notify,
 }
+
+type Ticket = oneshot::Sender<Result<Answer, StoreError>>;
 
 impl RedisStore {
     /// Starts connecting and returns at once. Must be called within a tokio runtime.
-    pub fn open(target: &RedisTarget, deadline: Duration) -> RedisStore {
-        let line = Arc::new(Line::default());
-        let keeper = tokio::spawn(keep_connected(Arc::clone(&line), target.clone()));
-        RedisStore { line, deadline, keeper }
+    pub fn open(backend: &RedisBackend, deadline: Duration) -> RedisStore {
+        let memo = Arc::default();
+        if let Some(memos) = &backend.memos {
+            lock(memos).push(Arc::clone(&memo));
+        }
+        let shared = Arc::new(Shared {
+            backend: backend.clone(),
+            line: Arc::default(),
+            deadline,
+            clock: Clock::start(),
+            flights: Mutex::new(Flights::new(u64::try_from(deadline.as_micros()).unwrap_or(u64::MAX))),
+            memo,
+            queued: Notify::new(),
+        });
+        let keeper = tokio::spawn(keep_connected(Arc::clone(&shared.line), backend.target.clone()));
+        let slots = (0..MOST_IN_AIR).map(|_| tokio::spawn(fly(Arc::clone(&shared))));
+        let tasks = std::iter::once(keeper).chain(slots).collect();
+        RedisStore { shared, tasks }
     }
 
     /// Takes all or none. Without a connection it fails at once.
-    pub async fn take(&self, takes: &[Take]) -> Result<Answer, StoreError> {
+    pub async fn take(&self, takes: Vec<Take>) -> Result<Answer, StoreError> {
+        let now_us = self.shared.clock.now_us();
+        if let Some(denial) = lock(&self.shared.memo).denial(&takes, now_us) {
+            return Ok(denial);
+        }
+        if !self.shared.line.is_up() {
+            return Err(StoreError::Disconnected);
+        }
+        let (ticket, answer) = oneshot::channel();
+        lock(&self.shared.flights).push(Request { takes, ticket, queued_us: now_us });
+        self.shared.queued.notify_one();
+        // Dropped unanswered only where the store itself is dropped.
+        answer.await.unwrap_or(Err(StoreError::Disconnected))
+    }
+}
+
+impl Drop for RedisStore {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+// === flying ===
+
+/// One slot in the air: forms a flight, sends it, hands out its answers, for ever.
+async fn fly(shared: Arc<Shared>) {
+    loop {
+        // Woken after the requests that are being read at the moment, so these travel together.
+        let Some(flight) = shared.form() else {
+            shared.queued.notified().await;
+            continue;
+        };
+        let answers = shared.send(&flight).await;
+        shared.land(flight, answers);
+    }
+}
+
+impl Shared {
+    fn form(&self) -> Option<Flight<Ticket>> {
+        let now_us = self.clock.now_us();
+        let formed = lock(&self.flights).form(&lock(&self.memo), now_us, oneshot::Sender::is_closed);
+        for (ticket, answer) in formed.denied {
+            // Fails where the caller has gone meanwhile.
+            let _ = ticket.send(Ok(answer));
+        }
+        for ticket in formed.overdue {
+            let _ = ticket.send(Err(StoreError::Overload));
+        }
+        formed.flight
+    }
+
+    async fn send(&self, flight: &Flight<Ticket>) -> Result<Vec<Answer>, StoreError> {
         let connection = self.line.connection().ok_or(StoreError::Disconnected)?;
-        let call = Call::new(takes);
-        let mut reply = self.send(&connection, &call.command("EVALSHA", &connection.script)).await;
+        let call = Call::new(flight.requests.iter().map(|request| &request.takes[..]));
+        let mut reply = self.exchange(&connection, &call.command("EVALSHA", &connection.script)).await;
         if let Err(StoreError::Refused(code)) = &reply
             && code == "NOSCRIPT"
         {
-            reply = self.send(&connection, &call.command("EVAL", &script::text(Now::Server))).await;
+            reply = self.exchange(&connection, &call.command("EVAL", &script::text(Now::Server))).await;
         }
         match reply? {
-            Value::BulkString(bytes) => script::answer(&bytes, takes.len()),
+            Value::BulkString(bytes) => {
+                script::answers(&bytes, flight.requests.iter().map(|request| request.takes.len()))
+            }
             _ => Err(StoreError::Reply("it is not a string")),
         }
     }
 
-    async fn send(&self, connection: &Connection, command: &Cmd) -> Result<Value, StoreError> {
+    async fn exchange(&self, connection: &Connection, command: &Cmd) -> Result<Value, StoreError> {
         let mut handle = connection.inner.clone();
         let reply = within(self.deadline, handle.send_packed_command(command)).await;
         // What Redis says in place of an answer comes as a value.
@@ -124,12 +181,50 @@ impl RedisStore {
         self.line.note(connection.number, reply.as_ref());
         reply.ok_or(StoreError::Deadline)?.map_err(|error| store_error(&error))
     }
+
+    fn land(&self, mut flight: Flight<Ticket>, answers: Result<Vec<Answer>, StoreError>) {
+        let trip = Trip { sent_us: flight.sent_us, arrived_us: self.clock.now_us() };
+        if let Ok(answers) = &answers {
+            self.learn(&flight, answers, trip);
+        }
+        lock(&self.flights).land(&flight.take_asks_for(), trip);
+        match answers {
+            Ok(answers) => {
+                for (request, answer) in flight.requests.into_iter().zip(answers) {
+                    let _ = request.ticket.send(Ok(answer));
+                }
+            }
+            Err(error) => {
+                for request in flight.requests {
+                    let _ = request.ticket.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    fn learn(&self, flight: &Flight<Ticket>, answers: &[Answer], trip: Trip) {
+        let Some(memos) = &self.backend.memos else { return };
+        let mut memo = lock(&self.memo);
+        for (request, answer) in flight.requests.iter().zip(answers) {
+            memo.learn(&request.takes, answer, trip);
+        }
+        drop(memo);
+        let given_back = flight.requests.iter().zip(answers).flat_map(|(request, answer)| {
+            let given = request.takes.iter().filter(|take| take.ask.kind == Kind::GiveBack);
+            given.filter(|_| answer.verdict == Verdict::Allow).map(|take| (take.key, answer.now_us))
+        });
+        // What one runtime gave back, no other may go on denying.
+        for (key, told_us) in given_back {
+            for memo in lock(memos).iter() {
+                lock(memo).void(key, told_us, trip);
+            }
+        }
+    }
 }
 
-impl Drop for RedisStore {
-    fn drop(&mut self) {
-        self.keeper.abort();
-    }
+/// Nothing is left half-changed by a panic: each change under these locks is one call of pure code.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// None if the answer is not there in time. What has arrived by then is still read: a runtime that was
@@ -156,112 +251,4 @@ fn store_error(error: &RedisError) -> StoreError {
         Some(code) => StoreError::Refused(code.to_owned()),
         None => StoreError::Disconnected,
     }
-}
-
-// === Line ===
-
-/// The connection in use, if there is one.
-#[derive(Debug, Default)]
-struct Line {
-    state: Mutex<State>,
-    lost: Notify,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    connection: Option<Connection>,
-    /// When a deadline first passed with no reply since.
-    silent_since: Option<Instant>,
-}
-
-#[derive(Clone)]
-struct Connection {
-    inner: MultiplexedConnection,
-    script: Arc<str>,
-    /// Counts up, so that a late failure of an old connection does not end the new one.
-    number: u64,
-}
-
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("number", &self.number).finish_non_exhaustive()
-    }
-}
-
-impl Line {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn connection(&self) -> Option<Connection> {
-        self.state().connection.clone()
-    }
-
-    fn up(&self, connection: Connection) {
-        *self.state() = State { connection: Some(connection), silent_since: None };
-    }
-
-    /// Learns from a reply, or from none within the deadline, whether connection `number` is still good.
-    fn note(&self, number: u64, reply: Option<&Result<Value, RedisError>>) {
-        let mut state = self.state();
-        if state.connection.as_ref().is_none_or(|connection| connection.number != number) {
-            return;
-        }
-        let broken = match reply {
-            Some(Ok(_)) => {
-                state.silent_since = None;
-                false
-            }
-            // A demoted master keeps its connections and refuses every write.
-            Some(Err(error)) => error.code().is_none_or(|code| code == "READONLY"),
-            None => state.silent_since.get_or_insert_with(Instant::now).elapsed() > LONGEST_SILENCE,
-        };
-        if broken {
-            *state = State::default();
-            self.lost.notify_one();
-        }
-    }
-}
-
-/// Connects, waits until the connection is lost, and connects again, for ever.
-async fn keep_connected(line: Arc<Line>, target: RedisTarget) {
-    let pool = target.pool();
-    let mut pause = FIRST_PAUSE;
-    let mut failing = false;
-    let mut number = 0;
-    loop {
-        match timeout(CONNECT_TIMEOUT, connect(&pool)).await.unwrap_or_else(|late| Err(late.to_string())) {
-            Ok((inner, script)) => {
-                number += 1;
-                tracing::info!(store = %target, "connected to the store");
-                (pause, failing) = (FIRST_PAUSE, false);
-                line.up(Connection { inner, script, number });
-                line.lost.notified().await;
-                tracing::warn!(store = %target, "lost the connection to the store");
-            }
-            Err(error) => {
-                // Once for each outage: the metrics count the rest.
-                if !failing {
-                    tracing::warn!(store = %target, %error, "cannot reach the store; trying on");
-                }
-                failing = true;
-                let spread = rand::random_range(0.5..1.0);
-                sleep(pause.mul_f64(spread)).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
-        }
-    }
-}
-
-/// A connection of our own, taken out of the pool for good, and the digest of the script that it has.
-async fn connect(pool: &Pool) -> Result<(MultiplexedConnection, Arc<str>), String> {
-    let pooled = pool.get().await.map_err(|error| error.to_string())?;
-    let mut connection = deadpool_redis::Connection::take(pooled);
-    let digest: String = cmd("SCRIPT")
-        .arg("LOAD")
-        .arg(script::text(Now::Server))
-        .query_async(&mut connection)
-        .await
-        .map_err(|error| error.to_string())?;
-    Ok((connection, digest.into()))
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use deadpool_redis::redis::{Cmd, cmd};
 
 use crate::{
-    decision::{Answer, Found, Take, Verdict},
+    decision::{Answer, Ask, Found, Source, Take, Verdict},
     descriptor::BucketKey,
     limit::Exact,
     store::StoreError,
@@ -41,26 +41,31 @@ pub struct Call {
 }
 
 impl Call {
-    /// At most 65,535 takes in a request, which the limiter bounds far below.
-    pub fn new(takes: &[Take]) -> Call {
-        let mut call = Call { keys: Vec::with_capacity(takes.len()), requests: Vec::new() };
-        let mut index_of = HashMap::with_capacity(takes.len());
-        call.requests.extend_from_slice(&u16_of(takes.len()).to_le_bytes());
-        for take in takes {
-            let index = *index_of.entry(take.key).or_insert_with(|| {
-                call.keys.push(take.key);
-                u16_of(call.keys.len())
-            });
-            let ask = &take.ask;
-            call.requests.extend_from_slice(&index.to_le_bytes());
-            call.requests.push(ask.kind as u8);
-            call.requests.extend_from_slice(&ask.per_us.to_le_bytes());
-            for time in [ask.cost, ask.burst] {
-                call.requests.extend_from_slice(&time.whole_us.to_le_bytes());
-                call.requests.extend_from_slice(&time.fraction.to_le_bytes());
+    /// At most 65,535 different buckets, which flights bound far below.
+    pub fn new<'a>(requests: impl IntoIterator<Item = &'a [Take]>) -> Call {
+        let mut call = Call { keys: Vec::new(), requests: Vec::new() };
+        let mut index_of = HashMap::new();
+        for takes in requests {
+            call.requests.extend_from_slice(&u16_of(takes.len()).to_le_bytes());
+            for take in takes {
+                let index = *index_of.entry(take.key).or_insert_with(|| {
+                    call.keys.push(take.key);
+                    u16_of(call.keys.len())
+                });
+                call.put(index, &take.ask);
             }
         }
         call
+    }
+
+    fn put(&mut self, index: u16, ask: &Ask) {
+        self.requests.extend_from_slice(&index.to_le_bytes());
+        self.requests.push(ask.kind as u8);
+        self.requests.extend_from_slice(&ask.per_us.to_le_bytes());
+        for time in [ask.cost, ask.burst] {
+            self.requests.extend_from_slice(&time.whole_us.to_le_bytes());
+            self.requests.extend_from_slice(&time.fraction.to_le_bytes());
+        }
     }
 
     /// `EVALSHA digest …`, or `EVAL text …`.
@@ -87,25 +92,33 @@ pub fn redis_key(key: &BucketKey) -> [u8; 25] {
     text
 }
 
-/// Reads the reply to a call for one request with `takes` takes.
-pub fn answer(reply: &[u8], takes: usize) -> Result<Answer, StoreError> {
-    if reply.len() != NOW_AND_MALFORMED + takes * FOUND {
-        return Err(StoreError::Reply("its length is wrong"));
-    }
-    let (head, rest) = reply.split_at(NOW_AND_MALFORMED);
+/// Reads the reply to a call for requests of these numbers of takes, one answer each.
+pub fn answers(reply: &[u8], takes: impl Iterator<Item = usize>) -> Result<Vec<Answer>, StoreError> {
+    let (head, mut rest) = reply.split_at_checked(NOW_AND_MALFORMED).ok_or(TOO_SHORT)?;
     let head = exact(head);
-    let found: Vec<Found> = rest
-        .chunks_exact(FOUND)
-        .map(|bytes| Found { fits: bytes[0] == 1, full_at: exact(&bytes[1..]) })
-        .collect();
-    let all_fit = found.iter().all(|found| found.fits);
-    Ok(Answer {
-        now_us: head.whole_us,
-        verdict: if all_fit { Verdict::Allow } else { Verdict::Deny },
-        found,
-        malformed: head.fraction,
-    })
+    let mut answers = Vec::with_capacity(takes.size_hint().0);
+    for count in takes {
+        let (of_request, behind) = rest.split_at_checked(count * FOUND).ok_or(TOO_SHORT)?;
+        rest = behind;
+        let found: Vec<Found> = of_request
+            .chunks_exact(FOUND)
+            .map(|bytes| Found { fits: bytes[0] == 1, full_at: exact(&bytes[1..]) })
+            .collect();
+        let all_fit = found.iter().all(|found| found.fits);
+        let verdict = if all_fit { Verdict::Allow } else { Verdict::Deny };
+        answers.push(Answer { now_us: head.whole_us, verdict, found, malformed: 0, source: Source::Store });
+    }
+    if !rest.is_empty() {
+        return Err(StoreError::Reply("it is too long"));
+    }
+    // Counted once for the call, so with one of its requests.
+    if let Some(first) = answers.first_mut() {
+        first.malformed = head.fraction;
+    }
+    Ok(answers)
 }
+
+const TOO_SHORT: StoreError = StoreError::Reply("it is too short");
 
 /// `<I8I4`.
 fn exact(bytes: &[u8]) -> Exact {
@@ -117,7 +130,7 @@ fn exact(bytes: &[u8]) -> Exact {
 }
 
 fn u16_of(count: usize) -> u16 {
-    u16::try_from(count).expect("a request has at most 512 buckets")
+    u16::try_from(count).expect("a flight is far smaller")
 }
 
 #[cfg(test)]

@@ -19,9 +19,9 @@ fn a_bucket_that_stands_twice_is_one_key_of_the_call() {
     let limit = Limit::new(10, Unit::Second, None).unwrap();
     let take =
         |number| Take { key: BucketKey::from_bytes([number; 16]), ask: Ask::new(Hits::Take(1), &limit) };
-    let call = Call::new(&[take(1), take(2), take(1)]);
+    let call = Call::new([&[take(1), take(2), take(1)][..], &[take(2)]]);
     assert_eq!(call.keys, [take(1).key, take(2).key]);
-    assert_eq!(call.requests.len(), 2 + 3 * 31);
+    assert_eq!(call.requests.len(), 2 * 2 + 4 * 31);
 }
 
 #[test]

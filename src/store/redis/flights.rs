@@ -1,0 +1,160 @@
+//! Which requests travel together. Pure: what is queued and what time it is in, a flight out.
+//!
+//! A flight is one call to Redis that carries many requests. Whatever is queued when a slot in the air is free
+//! goes out at once; nothing waits to fill a flight. One thing waits: a request for a bucket that was lately
+//! seen without room, while another flight asks for that bucket, since that flight's answer is likely its own.
+
+use std::{collections::VecDeque, mem};
+
+use super::memo::{Memo, Trip};
+use crate::{
+    decision::{Answer, Kind, Take},
+    descriptor::BucketKey,
+};
+
+/// Flights in the air at once. A second one keeps Redis busy while the first one's answer travels.
+pub const MOST_IN_AIR: usize = 2;
+/// Takes in a flight, so that no call holds up Redis for long. A larger request travels alone.
+pub const MOST_TAKES: usize = 128;
+/// How long a take may stay queued: longer means that more arrives than the store can decide.
+pub const PATIENCE_US: u64 = 100_000;
+/// A flight slower than half the deadline halves what is in the air; after this long without one it grows.
+const GOOD_US: u64 = 1_000_000;
+
+/// A request that waits for its answer; `ticket` is how the answer gets to it.
+#[derive(Debug)]
+pub struct Request<T> {
+    pub takes: Vec<Take>,
+    pub ticket: T,
+    pub queued_us: u64,
+}
+
+/// Requests that travel together.
+#[derive(Debug)]
+pub struct Flight<T> {
+    pub requests: Vec<Request<T>>,
+    pub sent_us: u64,
+    /// Buckets that others wait for this flight to tell of.
+    asks_for: Vec<BucketKey>,
+}
+
+/// What forming a flight yields: perhaps a flight, and requests that need none any more.
+#[derive(Debug)]
+pub struct Formed<T> {
+    pub flight: Option<Flight<T>>,
+    /// Denied by what has been learnt since they were queued.
+    pub denied: Vec<(T, Answer)>,
+    /// Queued for longer than [`PATIENCE_US`]; not sent.
+    pub overdue: Vec<T>,
+}
+
+/// One runtime's queue.
+#[derive(Debug)]
+pub struct Flights<T> {
+    queue: VecDeque<Request<T>>,
+    in_air: usize,
+    allowed: usize,
+    slow_us: u64,
+    last_change_us: u64,
+    asked_for: Vec<BucketKey>,
+}
+
+impl<T> Flights<T> {
+    /// `deadline_us` is what the store has for an answer.
+    pub fn new(deadline_us: u64) -> Flights<T> {
+        Flights {
+            queue: VecDeque::new(),
+            in_air: 0,
+            allowed: MOST_IN_AIR,
+            slow_us: deadline_us / 2,
+            last_change_us: 0,
+            asked_for: Vec::new(),
+        }
+    }
+
+    pub fn push(&mut self, request: Request<T>) {
+        self.queue.push_back(request);
+    }
+
+    /// The next flight, if a slot is free. `is_gone` tells whether nobody waits for a request any more: such a
+    /// one leaves the queue. [`land`](Self::land) must be called for every flight.
+    pub fn form(&mut self, memo: &Memo, now_us: u64, is_gone: impl Fn(&T) -> bool) -> Formed<T> {
+        let mut formed = Formed { flight: None, denied: Vec::new(), overdue: Vec::new() };
+        if self.in_air >= self.allowed || self.queue.is_empty() {
+            return formed;
+        }
+        let mut flight = Flight { requests: Vec::new(), sent_us: now_us, asks_for: Vec::new() };
+        let mut takes = 0;
+        let mut held = VecDeque::new();
+        while let Some(request) = self.queue.pop_front() {
+            if is_gone(&request.ticket) {
+                continue;
+            }
+            if now_us.saturating_sub(request.queued_us) > PATIENCE_US {
+                formed.overdue.push(request.ticket);
+            } else if let Some(answer) = memo.denial(&request.takes, now_us) {
+                formed.denied.push((request.ticket, answer));
+            } else if self.is_asked_for(&request.takes) {
+                held.push_back(request);
+            } else if takes > 0 && takes + request.takes.len() > MOST_TAKES {
+                self.queue.push_front(request);
+                break;
+            } else {
+                takes += request.takes.len();
+                flight.asks_for.extend(out_of_room(memo, &request.takes));
+                flight.requests.push(request);
+            }
+        }
+        // Those held are the oldest, and keep their place.
+        held.append(&mut self.queue);
+        self.queue = held;
+        if !flight.requests.is_empty() {
+            self.asked_for.extend(&flight.asks_for);
+            self.in_air += 1;
+            formed.flight = Some(flight);
+        }
+        formed
+    }
+
+    /// A flight is over: answered, refused or lost. Its slot is free, and so is what waited for it.
+    pub fn land(&mut self, asks_for: &[BucketKey], trip: Trip) {
+        self.in_air -= 1;
+        for key in asks_for {
+            if let Some(at) = self.asked_for.iter().position(|asked| asked == key) {
+                self.asked_for.swap_remove(at);
+            }
+        }
+        if trip.arrived_us.saturating_sub(trip.sent_us) > self.slow_us {
+            self.allowed = (self.allowed / 2).max(1);
+            self.last_change_us = trip.arrived_us;
+        } else if self.allowed < MOST_IN_AIR && trip.arrived_us.saturating_sub(self.last_change_us) >= GOOD_US
+        {
+            self.allowed += 1;
+            self.last_change_us = trip.arrived_us;
+        }
+    }
+
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    fn is_asked_for(&self, takes: &[Take]) -> bool {
+        !self.asked_for.is_empty() && takes.iter().any(|take| self.asked_for.contains(&take.key))
+    }
+}
+
+impl<T> Flight<T> {
+    /// What [`Flights::land`] needs, once the requests are answered.
+    pub fn take_asks_for(&mut self) -> Vec<BucketKey> {
+        mem::take(&mut self.asks_for)
+    }
+}
+
+fn out_of_room<'a>(memo: &'a Memo, takes: &'a [Take]) -> impl Iterator<Item = BucketKey> + 'a {
+    // What is given back is worth its own answer to nobody else.
+    let asking = takes.iter().filter(|take| take.ask.kind != Kind::GiveBack);
+    asking.map(|take| take.key).filter(|key| memo.knows(key))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+use super::{Flight, Flights, Formed, MOST_TAKES, PATIENCE_US, Request};
+use crate::{
+    decision::{self, Ask, Buckets, Take, Verdict},
+    descriptor::{BucketKey, Hits},
+    limit::{Exact, Limit, Unit},
+    store::redis::memo::{Memo, Trip},
+};
+
+const DEADLINE_US: u64 = 10_000;
+
+fn take(number: u8) -> Take {
+    let limit = Limit::new(10, Unit::Second, Some(1)).unwrap();
+    Take { key: BucketKey::from_bytes([number; 16]), ask: Ask::new(Hits::Take(1), &limit) }
+}
+
+fn request(ticket: u32, takes: Vec<Take>) -> Request<u32> {
+    Request { takes, ticket, queued_us: 0 }
+}
+
+fn queue(tickets: impl IntoIterator<Item = u32>) -> Flights<u32> {
+    let mut flights = Flights::new(DEADLINE_US);
+    for ticket in tickets {
+        flights.push(request(ticket, vec![take(u8::try_from(ticket % 200).unwrap())]));
+    }
+    flights
+}
+
+fn form(flights: &mut Flights<u32>, now_us: u64) -> Formed<u32> {
+    flights.form(&Memo::default(), now_us, |_| false)
+}
+
+fn tickets(flight: &Flight<u32>) -> Vec<u32> {
+    flight.requests.iter().map(|request| request.ticket).collect()
+}
+
+fn quick() -> Trip {
+    Trip { sent_us: 0, arrived_us: DEADLINE_US / 10 }
+}
+
+/// A memo that has seen bucket `number` emptied just now, and at `0` of the local clock.
+fn memo_of(number: u8) -> Memo {
+    struct Full;
+    impl Buckets for Full {
+        fn full_at(&self, _: &BucketKey) -> Exact {
+            Exact::default()
+        }
+        fn set_full_at(&mut self, _: &BucketKey, _: Exact) {}
+    }
+    let mut memo = Memo::default();
+    let takes = [take(number)];
+    memo.learn(&takes, &decision::decide(&takes, 1_000_000, &mut Full), Trip { sent_us: 0, arrived_us: 0 });
+    memo
+}
+
+#[test]
+fn all_that_is_queued_travels_together_and_at_once() {
+    let mut flights = queue(0..64);
+    let flight = form(&mut flights, 1).flight.unwrap();
+    assert_eq!(tickets(&flight), (0..64).collect::<Vec<_>>());
+    assert_eq!(flights.queued(), 0);
+    assert!(form(&mut flights, 1).flight.is_none(), "nothing is queued");
+}
+
+#[test]
+fn two_flights_are_in_the_air_and_a_third_waits_for_a_slot() {
+    let mut flights = queue([1]);
+    assert!(form(&mut flights, 1).flight.is_some());
+    flights.push(request(2, vec![take(2)]));
+    assert!(form(&mut flights, 1).flight.is_some());
+    flights.push(request(3, vec![take(3)]));
+    assert!(form(&mut flights, 1).flight.is_none());
+    flights.land(&[], quick());
+    assert_eq!(tickets(&form(&mut flights, 2).flight.unwrap()), [3]);
+}
+
+#[test]
+fn a_flight_is_full_at_128_takes_and_a_larger_request_travels_alone() {
+    let mut flights = queue(0..200);
+    flights.push(request(900, vec![take(1); MOST_TAKES + 1]));
+    flights.push(request(901, vec![take(1)]));
+    let sizes: Vec<usize> = (0..4)
+        .map(|_| {
+            let flight = form(&mut flights, 1).flight.unwrap();
+            flights.land(&[], quick());
+            flight.requests.iter().map(|request| request.takes.len()).sum()
+        })
+        .collect();
+    assert_eq!(sizes, [MOST_TAKES, 200 - MOST_TAKES, MOST_TAKES + 1, 1]);
+}
+
+#[test]
+fn a_call_that_was_cancelled_leaves_the_queue() {
+    let mut flights = queue(0..4);
+    let flight = flights.form(&Memo::default(), 1, |ticket| ticket % 2 == 0).flight.unwrap();
+    assert_eq!(tickets(&flight), [1, 3]);
+}
+
+#[test]
+fn a_take_that_was_queued_for_too_long_is_not_sent() {
+    let mut flights = queue([1]);
+    flights.push(Request { queued_us: 10, ..request(2, vec![take(2)]) });
+    let formed = form(&mut flights, PATIENCE_US + 1);
+    assert_eq!(formed.overdue, [1]);
+    assert_eq!(tickets(&formed.flight.unwrap()), [2]);
+}
+
+#[test]
+fn what_became_known_as_denied_while_it_was_queued_is_answered_from_memory() {
+    let mut flights = queue([1, 2]);
+    let formed = flights.form(&memo_of(1), 1_000, |_| false);
+    assert_eq!(tickets(&formed.flight.unwrap()), [2]);
+    let (ticket, answer) = &formed.denied[0];
+    assert_eq!((*ticket, answer.verdict), (1, Verdict::Deny));
+}
+
+#[test]
+fn one_flight_asks_for_a_bucket_that_ran_out_and_the_others_wait_for_its_answer() {
+    // Its token is due after 100 ms, so memory can no longer deny.
+    let (memo, now_us) = (memo_of(1), 100_000);
+    let mut flights = Flights::new(DEADLINE_US);
+    let queued = |ticket, number| Request { queued_us: now_us, ..request(ticket, vec![take(number)]) };
+    flights.push(queued(1, 1));
+    let mut first = flights.form(&memo, now_us, |_| false).flight.unwrap();
+    flights.push(queued(2, 1));
+    flights.push(queued(3, 7));
+    let second = flights.form(&memo, now_us, |_| false).flight.unwrap();
+    assert_eq!(tickets(&second), [3], "another bucket does not wait");
+    flights.land(&first.take_asks_for(), quick());
+    assert_eq!(tickets(&flights.form(&memo, now_us, |_| false).flight.unwrap()), [2]);
+}
+
+#[test]
+fn slow_flights_halve_what_is_in_the_air_and_good_seconds_bring_it_back() {
+    let mut flights = queue([1]);
+    form(&mut flights, 1);
+    flights.land(&[], Trip { sent_us: 0, arrived_us: DEADLINE_US / 2 + 1 });
+    let in_air = |flights: &mut Flights<u32>, now_us| {
+        (0..3)
+            .filter(|ticket| {
+                flights.push(Request { queued_us: now_us, ..request(*ticket, vec![take(1)]) });
+                form(flights, now_us).flight.is_some()
+            })
+            .count()
+    };
+    assert_eq!(in_air(&mut flights, 6_000), 1);
+    flights.land(&[], Trip { sent_us: 1_100_000, arrived_us: 1_100_001 });
+    assert_eq!(in_air(&mut flights, 1_100_002), 2);
+}
