@@ -49,9 +49,9 @@ impl BucketKey {
     /// Digests an injective encoding: each part goes in behind its length.
     pub fn new<'a>(domain: &[u8], entries: impl Iterator<Item = Entry<'a>>, limit: &Limit) -> BucketKey {
         let mut text = Vec::with_capacity(128);
-        text.extend_from_slice(b"token_bucket");
-        text.extend_from_slice(&limit.requests_per_unit().to_le_bytes());
+        put(&mut text, b"token_bucket");
         put(&mut text, limit.unit().name().as_bytes());
+        put(&mut text, &limit.requests_per_unit().to_le_bytes());
         put(&mut text, domain);
         for entry in entries {
             put(&mut text, entry.key);

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 /// The longest time that a burst may need to fill: 2^51 µs, 71 years. Twice this, added to a clock
 /// reading, still stays below 2^53, where the doubles of Redis' Lua stop being exact.
-const LONGEST_FILL_US: u128 = 1 << 51;
+const LONGEST_FILL_US: u64 = 1 << 51;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum LimitError {
@@ -170,9 +170,11 @@ impl Limit {
             cost_of_one: Exact::default(),
             worth_of_burst: Exact::default(),
         };
-        let too_slow = LimitError::FillsTooSlowly { burst, requests_per_unit, unit };
-        limit.worth_of_burst = limit.cost_ticks(u64::from(burst)).ok_or(too_slow)?;
-        limit.cost_of_one = limit.cost_ticks(1).ok_or(too_slow)?;
+        limit.worth_of_burst = limit.time_for(u64::from(burst));
+        limit.cost_of_one = limit.time_for(1);
+        if limit.worth_of_burst.whole_us > LONGEST_FILL_US {
+            return Err(LimitError::FillsTooSlowly { burst, requests_per_unit, unit });
+        }
         Ok(limit)
     }
 
@@ -198,14 +200,19 @@ impl Limit {
         self.worth_of_burst
     }
 
-    /// What a take of `hits` costs in time. Hits above the burst cost as much as burst + 1, which never
-    /// fits either, so the result is bounded.
+    /// What a take of `hits` costs in time. Hits above the burst cost as much as burst + 1, which never fits
+    /// either, so the result is bounded.
     pub fn cost(&self, hits: u64) -> Exact {
         if hits == 1 {
             return self.cost_of_one;
         }
-        let clamped = hits.min(u64::from(self.burst) + 1);
-        self.cost_ticks(clamped).unwrap_or(self.worth_of_burst)
+        self.time_for(hits.min(u64::from(self.burst) + 1))
+    }
+
+    /// What giving back `hits` is worth in time. Twice the burst and one more is as good as any larger number:
+    /// no bucket is further from full, also after its burst was lowered.
+    pub fn worth(&self, hits: u64) -> Exact {
+        self.time_for(hits.min(2 * u64::from(self.burst) + 1))
     }
 
     /// Whole tokens in a bucket that is full again at `full_at`, at the instant `now`.
@@ -246,18 +253,16 @@ impl Limit {
         u64::try_from(ticks.div_ceil(u128::from(self.tokens))).unwrap_or(u64::MAX)
     }
 
-    /// hits · P/R µs; none when that is more than a bucket may take to fill.
-    fn cost_ticks(&self, hits: u64) -> Option<Exact> {
+    /// hits · P/R µs. For hits up to 2·burst + 1, so at most twice 71 years and one period of a year.
+    fn time_for(&self, hits: u64) -> Exact {
         let ticks = u128::from(hits) * u128::from(self.period_us);
-        let whole = ticks / u128::from(self.tokens);
+        let whole_us = ticks / u128::from(self.tokens);
         let fraction = ticks % u128::from(self.tokens);
-        if whole > LONGEST_FILL_US {
-            return None;
-        }
-        Some(Exact {
-            whole_us: u64::try_from(whole).expect("at most 2^51"),
+        Exact {
+            // Before the burst is known to be sound it may take longer than 2^64 µs, which is refused then.
+            whole_us: u64::try_from(whole_us).unwrap_or(u64::MAX),
             fraction: u32::try_from(fraction).expect("a remainder by a u32"),
-        })
+        }
     }
 }
 

@@ -11,16 +11,13 @@ use crate::{
     clock,
     decision::{Answer, Ask, Found, Source, Take, Verdict},
     descriptor::{BucketKey, Entry, Hits},
-    limit::Limit,
     matcher::{Matcher, Rule},
-    resilience::OnStoreFailure,
+    resilience::{GUESSED_WAIT_US, OnStoreFailure},
     store::{Store, StoreError},
 };
 
 /// The most buckets that one request may ask for.
 pub const MAX_BUCKETS: usize = 512;
-/// What a denied guess tells the client to wait.
-const GUESSED_WAIT_US: u64 = 1_000_000;
 
 /// A request that has no meaning; the caller's fault.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -190,11 +187,7 @@ impl Limiter {
                 verdict: Some(answer.verdict),
                 source: answer.source,
                 descriptors,
-                decisions: members
-                    .iter()
-                    .zip(&answer.found)
-                    .map(|(member, found)| member.decision(found, &answer))
-                    .collect(),
+                decisions: decisions(&members, &answer),
                 asked: Some(Asked { elapsed, malformed: answer.malformed, error: None }),
             },
             Err(error) => {
@@ -205,11 +198,7 @@ impl Limiter {
     }
 
     fn guess<'m>(&self, descriptors: usize, members: &[Member<'m>], asked: Asked) -> Outcome<'m> {
-        let verdict = match self.on_store_failure {
-            OnStoreFailure::Allow => Some(Verdict::Allow),
-            OnStoreFailure::Deny => Some(Verdict::Deny),
-            OnStoreFailure::Error => None,
-        };
+        let verdict = self.on_store_failure.verdict();
         let decisions = members
             .iter()
             .map(|member| Decision {
@@ -231,40 +220,61 @@ impl Limiter {
     }
 }
 
-// === impl Member ===
+// === figures ===
+
+fn decisions<'m>(members: &[Member<'m>], answer: &Answer) -> Vec<Decision<'m>> {
+    let figures = |(index, member): (usize, &Member<'m>)| {
+        let found = &answer.found[index];
+        if found.fits {
+            member.fitting(first_found(members, answer, index), found, answer)
+        } else {
+            member.denied(members, found, answer)
+        }
+    };
+    members.iter().enumerate().map(figures).collect()
+}
+
+/// What the first take of the same bucket found: what was there before this request.
+fn first_found<'a>(members: &[Member<'_>], answer: &'a Answer, index: usize) -> &'a Found {
+    let key = members[index].take.key;
+    let first = members.iter().position(|member| member.take.key == key).unwrap_or(index);
+    &answer.found[first]
+}
 
 impl<'m> Member<'m> {
-    fn decision(&self, found: &Found, answer: &Answer) -> Decision<'m> {
-        let (descriptor, rule, now_us) = (self.descriptor, self.rule, answer.now_us);
-        let limit = &rule.limit;
-        if !found.fits {
-            let (reset_us, never_fits) = self.wait_us(found, limit, now_us);
-            let verdict = Verdict::Deny;
-            return Decision { descriptor, rule, verdict, remaining: 0, reset_us, never_fits };
-        }
-        // On a denied request nothing was charged, so the figures are those that were found.
-        let charged = answer.verdict == Verdict::Allow;
-        let full_at = self.take.ask.of(found.full_at, now_us).filter(|_| charged).unwrap_or(found.full_at);
+    /// This take fits. On a denied request nothing was charged, so the figures are those of `before`.
+    fn fitting(&self, before: &Found, found: &Found, answer: &Answer) -> Decision<'m> {
+        let full_at = match answer.verdict {
+            Verdict::Allow => self.take.ask.of(found.full_at, answer.now_us).unwrap_or(found.full_at),
+            Verdict::Deny => before.full_at,
+        };
+        let limit = &self.rule.limit;
         Decision {
-            descriptor,
-            rule,
+            descriptor: self.descriptor,
+            rule: self.rule,
             verdict: Verdict::Allow,
-            remaining: limit.level(full_at, now_us),
-            reset_us: limit.next_token_us(full_at, now_us),
+            remaining: limit.level(full_at, answer.now_us),
+            reset_us: limit.next_token_us(full_at, answer.now_us),
             never_fits: false,
         }
     }
 
-    /// How long until this take would fit, and whether it never will.
-    fn wait_us(&self, found: &Found, limit: &Limit, now_us: u64) -> (u64, bool) {
-        let unit_us = limit.unit().seconds() * 1_000_000;
-        match self.hits {
-            _ if limit.burst() == 0 => (unit_us, true),
-            Hits::Take(hits) if hits > u64::from(limit.burst()) => {
-                (limit.full_us(found.full_at, now_us).max(1_000_000), true)
-            }
-            _ => (limit.wait_us(found.full_at, self.take.ask.cost, now_us), false),
-        }
+    fn denied(&self, members: &[Member<'m>], found: &Found, answer: &Answer) -> Decision<'m> {
+        let limit = &self.rule.limit;
+        // All that this request takes from the bucket has to fit at once.
+        let same = members.iter().filter(|member| member.take.key == self.take.key);
+        let hits = same.fold(0_u64, |sum, member| match member.hits {
+            Hits::Take(hits) => sum.saturating_add(hits),
+            Hits::Peek | Hits::GiveBack(_) => sum,
+        });
+        let never_fits = hits > u64::from(limit.burst()) || limit.burst() == 0;
+        let reset_us = match never_fits {
+            _ if limit.burst() == 0 => limit.unit().seconds() * 1_000_000,
+            true => limit.full_us(found.full_at, answer.now_us).max(1_000_000),
+            false => limit.wait_us(found.full_at, self.take.ask.cost, answer.now_us),
+        };
+        let (descriptor, rule) = (self.descriptor, self.rule);
+        Decision { descriptor, rule, verdict: Verdict::Deny, remaining: 0, reset_us, never_fits }
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `tollgate_requests_total` | outcome | answers for one request |
 //! | `tollgate_store_seconds` | | calls into the store, by time |
 //! | `tollgate_store_errors_total` | kind | calls that the store did not answer |
+//! | `tollgate_malformed_buckets_total` | | stored values that made no sense |
 //! | `tollgate_build_info` | version | 1 |
 //!
 //! Labels hold what is configured or compiled in, never what a client sent. On the request path a count is
@@ -41,6 +42,7 @@ pub struct Metrics {
     requests: [IntCounter; RequestOutcome::ALL.len()],
     store_seconds: Histogram,
     store_errors: IntCounterVec,
+    malformed: IntCounter,
 }
 
 /// How a request was answered.
@@ -120,6 +122,12 @@ impl Metrics {
             Opts::new("tollgate_store_errors_total", "Calls that the store did not answer, by reason."),
             &["kind"],
         );
+        let malformed = Opts::new(
+            "tollgate_malformed_buckets_total",
+            "Stored buckets that made no sense and counted as full.",
+        );
+        let malformed = IntCounter::with_opts(malformed).expect("the name is valid");
+        register(&registry, &malformed);
         let store_seconds =
             HistogramOpts::new("tollgate_store_seconds", "Time that the store took to answer a request.")
                 .buckets(STORE_SECONDS.to_vec());
@@ -132,7 +140,7 @@ impl Metrics {
         build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
 
         let requests = RequestOutcome::ALL.map(|outcome| requests.with_label_values(&[outcome.label()]));
-        Metrics { registry, decisions, requests, store_seconds, store_errors }
+        Metrics { registry, decisions, requests, store_seconds, store_errors, malformed }
     }
 
     /// Handles for the decisions of these rules, which are all rules of one matcher in its order. Counters
@@ -164,6 +172,10 @@ impl Metrics {
     /// `kind` is one of a handful of fixed words. Looks its counter up: errors are not the request path.
     pub fn count_store_error(&self, kind: &'static str) {
         self.store_errors.with_label_values(&[kind]).inc();
+    }
+
+    pub fn count_malformed(&self, buckets: u32) {
+        self.malformed.inc_by(u64::from(buckets));
     }
 
     /// Everything in Prometheus' text format.

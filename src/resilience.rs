@@ -3,7 +3,10 @@
 //! Everything below this module may fail; the limiter above it gets an outcome, which says that it is a
 //! guess, never an error of the store.
 
-use crate::decision::Source;
+use crate::decision::{Source, Verdict};
+
+/// What a denying guess tells the client to wait.
+pub const GUESSED_WAIT_US: u64 = 1_000_000;
 
 /// What a request gets when the store cannot decide it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -18,6 +21,15 @@ pub enum OnStoreFailure {
 }
 
 impl OnStoreFailure {
+    /// None: there is no decision, and the caller is told so.
+    pub fn verdict(self) -> Option<Verdict> {
+        match self {
+            OnStoreFailure::Allow => Some(Verdict::Allow),
+            OnStoreFailure::Deny => Some(Verdict::Deny),
+            OnStoreFailure::Error => None,
+        }
+    }
+
     pub fn source(self) -> Source {
         match self {
             OnStoreFailure::Allow => Source::Allow,

@@ -52,8 +52,8 @@ impl Rls {
         if let Some(error) = &asked.error {
             self.metrics.count_store_error(error.kind());
         }
-        for _ in 0..asked.malformed {
-            self.metrics.count_store_error("malformed");
+        if asked.malformed > 0 {
+            self.metrics.count_malformed(asked.malformed);
         }
     }
 }

@@ -52,6 +52,8 @@ impl StoreError {
 pub enum TargetError {
     #[error("a store is memory or redis://[user:password@]host[:port][/database]")]
     Unknown,
+    #[error("TLS and unix sockets are not supported yet; use redis://")]
+    NotYet,
     #[error("not a usable Redis address")]
     Redis(#[source] deadpool_redis::redis::RedisError),
 }
@@ -73,7 +75,9 @@ impl Backend {
             let target = RedisTarget::parse(text).map_err(TargetError::Redis)?;
             return Ok(Backend::Redis(RedisBackend::new(target)));
         }
-        Err(TargetError::Unknown)
+        let not_yet =
+            ["rediss://", "unix:", "redis+unix:", "/"].iter().any(|scheme| text.starts_with(scheme));
+        Err(if not_yet { TargetError::NotYet } else { TargetError::Unknown })
     }
 
     pub fn memory() -> Backend {

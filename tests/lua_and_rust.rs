@@ -178,6 +178,7 @@ fn limit(rng: &mut SmallRng) -> Limit {
         (u32::MAX, Unit::Minute, 2),
         (u32::MAX, Unit::Second, u32::MAX),
         (1, Unit::Year, 1),
+        (1, Unit::Year, 2),
         (60, Unit::Minute, 4),
         (0, Unit::Hour, 0),
     ];

@@ -45,6 +45,8 @@ fn limits() -> impl Strategy<Value = Limit> {
         limit(u32::MAX, Unit::Minute, 3),
         limit(u32::MAX, Unit::Second, u32::MAX),
         limit(1, Unit::Year, 1),
+        limit(1, Unit::Year, 71),
+        limit(1, Unit::Month, 868),
         limit(60, Unit::Minute, 10),
         limit(999_983, Unit::Hour, 999_983),
     ])

@@ -33,12 +33,12 @@ pub enum Kind {
 
 impl Ask {
     pub fn new(hits: Hits, limit: &Limit) -> Ask {
-        let (kind, hits) = match hits {
-            Hits::Take(hits) => (Kind::Take, hits),
-            Hits::Peek => (Kind::Peek, 1),
-            Hits::GiveBack(hits) => (Kind::GiveBack, hits),
+        let (kind, cost) = match hits {
+            Hits::Take(hits) => (Kind::Take, limit.cost(hits)),
+            Hits::Peek => (Kind::Peek, limit.cost(1)),
+            Hits::GiveBack(hits) => (Kind::GiveBack, limit.worth(hits)),
         };
-        Ask { kind, cost: limit.cost(hits), burst: limit.worth_of_burst(), per_us: limit.per_us() }
+        Ask { kind, cost, burst: limit.worth_of_burst(), per_us: limit.per_us() }
     }
 
     /// The bucket's `full_at` afterwards, or none if the take does not fit.

@@ -26,9 +26,9 @@ fn a_key_names_the_same_bucket_in_every_version() {
     assert_eq!(
         named.map(hex),
         [
-            "0de604a35f82d047ef8ec18962354e60",
-            "abf97e51372bc0ee7e0e81754cbe3571",
-            "8dad93c62013942ec2bb6fd332d38b68",
+            "1dac2ba7fb9609efb666de8b3f42e55f",
+            "8b2e0d23cbba894ef10f7d418d0e36a6",
+            "56e39fa1231210c66fad2912e1e74f3f",
         ]
     );
 }

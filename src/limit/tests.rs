@@ -29,6 +29,18 @@ fn a_burst_that_would_take_over_71_years_to_fill_is_refused() {
 }
 
 #[test]
+fn no_number_of_hits_costs_less_than_a_smaller_one_however_slow_the_limit() {
+    for limit in
+        [Limit::new(1, Unit::Year, Some(71)), Limit::new(1, Unit::Month, Some(868))].map(Result::unwrap)
+    {
+        let burst = u64::from(limit.burst());
+        assert!(limit.cost(burst + 1) > limit.worth_of_burst());
+        assert_eq!(limit.cost(u64::MAX), limit.cost(burst + 1));
+        assert!(limit.worth(u64::MAX) > limit.worth(2 * burst));
+    }
+}
+
+#[test]
 fn a_burst_of_nothing_and_a_burst_that_nothing_refills_are_refused() {
     assert_eq!(Limit::new(0, Unit::Hour, Some(3)), Err(LimitError::BurstWithoutRefill));
     assert_eq!(Limit::new(3, Unit::Hour, Some(0)), Err(LimitError::BurstZero));

@@ -121,6 +121,22 @@ async fn more_hits_than_the_burst_never_fit() {
 }
 
 #[tokio::test]
+async fn a_bucket_that_stands_twice_is_judged_by_what_it_is_asked_for_in_all() {
+    let limiter = limiter();
+    let twice = [("user", "u", Hits::Take(2)), ("user", "u", Hits::Take(2))];
+    let never = decide(&limiter, &twice).await;
+    assert_eq!((never.verdict, never.decisions[1].never_fits), (Some(Verdict::Deny), true));
+    assert_eq!(never.decisions[0].remaining, 3, "nothing was charged");
+
+    let three = [("user", "u", ONE), ("user", "u", ONE), ("team", "t", Hits::Take(2))];
+    let denied = decide(&limiter, &three).await;
+    assert_eq!(denied.verdict, Some(Verdict::Deny));
+    assert_eq!(denied.decisions.iter().map(|d| d.remaining).collect::<Vec<_>>(), [3, 3, 0]);
+    let allowed = decide(&limiter, &three[..2]).await;
+    assert_eq!(allowed.decisions.iter().map(|d| d.remaining).collect::<Vec<_>>(), [2, 1]);
+}
+
+#[tokio::test]
 async fn a_limit_of_zero_waits_one_unit() {
     let limiter = limiter();
     let outcome = decide(&limiter, &[("blocked", "x", ONE)]).await;

@@ -44,14 +44,14 @@ impl MemoryStore {
     }
 
     pub fn take(&self, takes: &[Take]) -> Answer {
-        self.take_at(takes, self.clock.now_us())
+        let locked = self.lock(takes);
+        // Read under the locks: whoever comes later sees a later time, so a sweep forgets nothing too early.
+        decide(takes, self.clock.now_us(), locked)
     }
 
-    /// As [`take`](Self::take), with the time as a parameter; the bound holds also if it steps back.
+    /// As [`take`](Self::take), with the time as a parameter, which must not step back.
     pub fn take_at(&self, takes: &[Take], now_us: u64) -> Answer {
-        let mut locked = self.lock(takes);
-        locked.now = Exact::at_us(now_us);
-        decision::decide(takes, now_us, &mut locked)
+        decide(takes, now_us, self.lock(takes))
     }
 
     /// Buckets kept at the moment.
@@ -72,6 +72,11 @@ impl MemoryStore {
         let shards = numbers.into_iter().map(|number| (number, unpoisoned(&self.shards[number]))).collect();
         Locked { shards, now: Exact::default() }
     }
+}
+
+fn decide(takes: &[Take], now_us: u64, mut locked: Locked<'_>) -> Answer {
+    locked.now = Exact::at_us(now_us);
+    decision::decide(takes, now_us, &mut locked)
 }
 
 fn shard_of(key: &BucketKey) -> usize {

@@ -40,9 +40,12 @@ use script::{Call, Now};
 #[derive(Debug, Clone)]
 pub struct RedisBackend {
     target: RedisTarget,
-    /// One for each runtime. None: the memo is off.
-    memos: Option<Arc<Mutex<Vec<Arc<Mutex<Memo>>>>>>,
+    /// None: the memo is off.
+    memos: Option<Arc<Mutex<Memos>>>,
 }
+
+/// One for each runtime.
+type Memos = Vec<Arc<Mutex<Memo>>>;
 
 impl RedisBackend {
     pub fn new(target: RedisTarget) -> RedisBackend {
@@ -177,9 +180,11 @@ impl Shared {
         let mut handle = connection.inner.clone();
         let reply = within(self.deadline, handle.send_packed_command(command)).await;
         // What Redis says in place of an answer comes as a value.
-        let reply = reply.map(|reply| reply.and_then(Value::extract_error));
-        self.line.note(connection.number, reply.as_ref());
-        reply.ok_or(StoreError::Deadline)?.map_err(|error| store_error(&error))
+        let reply = reply.ok_or(StoreError::Deadline)?.and_then(Value::extract_error);
+        reply.map_err(|error| {
+            self.line.note(connection.number, &error);
+            store_error(&error)
+        })
     }
 
     fn land(&self, mut flight: Flight<Ticket>, answers: Result<Vec<Answer>, StoreError>) {

@@ -43,7 +43,9 @@ pub(crate) async fn open(redis: &Redis, deadline: Duration) -> Store {
     let peek = Take { key: BucketKey::from_bytes([0; 16]), ask: Ask::new(Hits::Peek, &limit) };
     for _ in 0..500 {
         match store.take(vec![peek]).await {
-            Err(StoreError::Disconnected) => tokio::time::sleep(Duration::from_millis(10)).await,
+            Err(StoreError::Disconnected | StoreError::Deadline) => {
+                tokio::time::sleep(Duration::from_millis(10)).await
+            }
             other => {
                 other.expect("a connected store answers");
                 return store;

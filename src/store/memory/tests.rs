@@ -17,12 +17,21 @@ fn take(number: u64, limit: &Limit) -> Take {
 fn buckets_that_are_full_again_leave() {
     let store = MemoryStore::new();
     let limit = Limit::new(10, Unit::Second, None).unwrap();
+    let slow = Limit::new(1, Unit::Day, None).unwrap();
+    let live: Vec<Take> = (0..256).map(|number| take(u64::MAX - number, &slow)).collect();
+    for take in &live {
+        assert_eq!(store.take_at(&[*take], 1_800_000_000_000_000).verdict, Verdict::Allow);
+    }
     let many = 400 * u64::try_from(SMALLEST_SWEEP).unwrap();
     for number in 0..many {
         // One bucket a millisecond, each full again 100 ms later: about a hundred are not full.
         store.take_at(&[take(number, &limit)], 1_800_000_000_000_000 + number * 1_000);
     }
     assert!(store.len() <= 64 * (SMALLEST_SWEEP + 1), "{} of {many} buckets are kept", store.len());
+    for take in &live {
+        let answer = store.take_at(&[*take], 1_800_000_000_000_000 + many * 1_000);
+        assert_eq!(answer.verdict, Verdict::Deny, "a bucket that is not full was forgotten");
+    }
 }
 
 #[test]

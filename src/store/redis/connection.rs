@@ -9,13 +9,13 @@ use std::{
 use deadpool_redis::{
     Manager, Pool, Runtime,
     redis::{
-        AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, Value,
+        AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError,
         aio::MultiplexedConnection, cmd, io::tcp::TcpSettings,
     },
 };
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 
 use super::script::{self, Now};
@@ -26,9 +26,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// over half of it, so that replicas do not come back in step.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-/// A connection that has let a deadline pass and answered nothing since is replaced after this long: its
-/// peer may be gone without a word.
-const LONGEST_SILENCE: Duration = Duration::from_secs(1);
+/// How often an idle connection is tried, and how long its answer may take: a peer that is gone without a word
+/// is noticed within the sum of both, and before a request has to find out.
+const PING_EVERY: Duration = Duration::from_millis(500);
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
+/// A connection that was lost sooner counts as an attempt that failed: a demoted master takes connections and
+/// refuses what is sent over them.
+const SETTLED: Duration = Duration::from_secs(1);
 
 // === RedisTarget ===
 
@@ -73,15 +77,8 @@ impl fmt::Display for RedisTarget {
 /// The connection in use, if there is one.
 #[derive(Debug, Default)]
 pub(super) struct Line {
-    state: Mutex<State>,
+    connection: Mutex<Option<Connection>>,
     lost: Notify,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    connection: Option<Connection>,
-    /// When a deadline first passed with no reply since.
-    silent_since: Option<Instant>,
 }
 
 #[derive(Clone)]
@@ -99,71 +96,90 @@ impl fmt::Debug for Connection {
 }
 
 impl Line {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn is_up(&self) -> bool {
-        self.state().connection.is_some()
+        self.locked().is_some()
     }
 
     pub(super) fn connection(&self) -> Option<Connection> {
-        self.state().connection.clone()
+        self.locked().clone()
     }
 
-    fn up(&self, connection: Connection) {
-        *self.state() = State { connection: Some(connection), silent_since: None };
-    }
-
-    /// Learns from a reply, or from none within the deadline, whether connection `number` is still good.
-    pub(super) fn note(&self, number: u64, reply: Option<&Result<Value, RedisError>>) {
-        let mut state = self.state();
-        if state.connection.as_ref().is_none_or(|connection| connection.number != number) {
-            return;
+    /// Learns from a failure whether connection `number` is of any more use.
+    pub(super) fn note(&self, number: u64, error: &RedisError) {
+        // Without a code it comes from the connection. A demoted master keeps its connections and refuses
+        // every write, so that one is given up as well.
+        if error.code().is_none_or(|code| code == "READONLY") {
+            self.give_up(number);
         }
-        let broken = match reply {
-            Some(Ok(_)) => {
-                state.silent_since = None;
-                false
-            }
-            // A demoted master keeps its connections and refuses every write.
-            Some(Err(error)) => error.code().is_none_or(|code| code == "READONLY"),
-            None => state.silent_since.get_or_insert_with(Instant::now).elapsed() > LONGEST_SILENCE,
-        };
-        if broken {
-            *state = State::default();
+    }
+
+    fn give_up(&self, number: u64) {
+        let mut connection = self.locked();
+        if connection.as_ref().is_some_and(|connection| connection.number == number) {
+            *connection = None;
             self.lost.notify_one();
         }
     }
+
+    fn locked(&self) -> MutexGuard<'_, Option<Connection>> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// Connects, waits until the connection is lost, and connects again, for ever.
+/// Connects, keeps the connection until it is lost, and connects again, for ever.
 pub(super) async fn keep_connected(line: Arc<Line>, target: RedisTarget) {
     let pool = target.pool();
     let mut pause = FIRST_PAUSE;
-    let mut failing = false;
-    let mut number = 0;
-    loop {
+    // Whether an outage was logged and its end was not: one line for each, the metrics count the rest.
+    let mut away = false;
+    for number in 0.. {
         match timeout(CONNECT_TIMEOUT, connect(&pool)).await.unwrap_or_else(|late| Err(late.to_string())) {
             Ok((inner, script)) => {
-                number += 1;
-                tracing::info!(store = %target, "connected to the store");
-                (pause, failing) = (FIRST_PAUSE, false);
-                line.up(Connection { inner, script, number });
-                line.lost.notified().await;
-                tracing::warn!(store = %target, "lost the connection to the store");
-            }
-            Err(error) => {
-                // Once for each outage: the metrics count the rest.
-                if !failing {
-                    tracing::warn!(store = %target, %error, "cannot reach the store; trying on");
+                if !away {
+                    tracing::info!(store = %target, "connected to the store");
                 }
-                failing = true;
-                let spread = rand::random_range(0.5..1.0);
-                sleep(pause.mul_f64(spread)).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                let connection = Connection { inner, script, number };
+                *line.locked() = Some(connection.clone());
+                if timeout(SETTLED, watch(&line, &connection)).await.is_err() {
+                    if away {
+                        tracing::info!(store = %target, "connected to the store again");
+                    }
+                    (away, pause) = (false, FIRST_PAUSE);
+                    watch(&line, &connection).await;
+                }
+                if !away {
+                    tracing::warn!(store = %target, "lost the connection to the store");
+                }
+            }
+            Err(error) if !away => {
+                tracing::warn!(store = %target, %error, "cannot reach the store; trying on")
+            }
+            Err(_) => {}
+        }
+        away = true;
+        let spread = rand::random_range(0.5..1.0);
+        sleep(pause.mul_f64(spread)).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Returns when the connection is lost: a request found out, or it does not answer when it is tried.
+async fn watch(line: &Line, connection: &Connection) {
+    let mut inner = connection.inner.clone();
+    let pings = async {
+        loop {
+            sleep(PING_EVERY).await;
+            let answer = timeout(PING_TIMEOUT, cmd("PING").query_async::<()>(&mut inner)).await;
+            // A refusal is an answer.
+            if answer.is_err() || answer.is_ok_and(|answer| answer.is_err_and(|error| error.code().is_none()))
+            {
+                line.give_up(connection.number);
             }
         }
+    };
+    tokio::select! {
+        () = line.lost.notified() => {}
+        () = pings => {}
     }
 }
 

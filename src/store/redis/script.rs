@@ -113,7 +113,7 @@ pub fn answers(reply: &[u8], takes: impl Iterator<Item = usize>) -> Result<Vec<A
     }
     // Counted once for the call, so with one of its requests.
     if let Some(first) = answers.first_mut() {
-        first.malformed = head.fraction;
+        first.malformed = head.fraction.min(u32::from(u16::MAX));
     }
     Ok(answers)
 }
