@@ -8,12 +8,14 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use thiserror::Error;
 
+pub mod healthcheck;
 pub mod serve;
 mod store_url;
 
 pub use store_url::StoreUrl;
 
 use crate::prove::{self, ProveArgs};
+use healthcheck::{Healthcheck, HealthcheckError};
 use serve::{Serve, ServeError};
 
 const EXAMPLE: &str = "\
@@ -35,20 +37,25 @@ pub struct Cli {
 enum Command {
     Serve(Box<Serve>),
     Prove(Box<ProveArgs>),
+    Healthcheck(Healthcheck),
 }
 
 #[derive(Debug, Error)]
 pub enum CliError {
     #[error(transparent)]
     Serve(#[from] ServeError),
+    #[error(transparent)]
+    Healthcheck(#[from] HealthcheckError),
 }
 
 impl Cli {
     /// Does what the command says. Returns when it is done: for `serve`, after it was told to stop.
     pub fn run(self) -> Result<ExitCode, CliError> {
         match self.command {
-            Command::Serve(serve) => serve.run().map(|()| ExitCode::SUCCESS).map_err(CliError::from),
-            Command::Prove(args) => Ok(prove::run(*args)),
+            Command::Serve(serve) => serve.run()?,
+            Command::Prove(args) => return Ok(prove::run(*args)),
+            Command::Healthcheck(healthcheck) => healthcheck.run()?,
         }
+        Ok(ExitCode::SUCCESS)
     }
 }

@@ -104,6 +104,27 @@ fn the_bound_ports_are_in_the_start_line_and_sigterm_ends_with_0() {
 }
 
 #[test]
+fn the_health_check_needs_no_arguments_where_the_service_runs_and_fails_once_it_is_gone() {
+    let check = |port: u16| {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        let check =
+            check.env_clear().env("TOLLGATE_ADMIN_LISTEN", format!("0.0.0.0:{port}")).arg("healthcheck");
+        let output = check.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let mut tollgate = Tollgate::start("health_check", &[]);
+    let admin: SocketAddr = field(&tollgate.line_with(" listening grpc="), "admin").parse().unwrap();
+    assert_eq!(check(admin.port()), (Some(0), String::new()));
+
+    tollgate.signal("TERM");
+    tollgate.end();
+    let (code, stderr) = check(admin.port());
+    assert_eq!(code, Some(1));
+    let expected = format!("unhealthy: cannot connect to 127.0.0.1:{}: ", admin.port());
+    assert!(stderr.starts_with(&expected) && stderr.lines().count() == 1, "{stderr}");
+}
+
+#[test]
 fn json_logs_carry_the_same_fields_and_no_password() {
     let flags =
         ["--log-format", "json", "--store", "redis://user:s3cret@127.0.0.1:1", "--log-level", "debug"];
