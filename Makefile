@@ -1,9 +1,9 @@
 # What a contributor types. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test lint demo clean
+.PHONY: help setup build test compose-test lint demo clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Fetch Envoy and Redis into .tools/, unless they are there
 	@scripts/setup
@@ -13,6 +13,9 @@ build:
 
 test: setup build ## Every test, against the real Redis and Envoy
 	TOLLGATE_REQUIRE_REAL=1 cargo test --workspace --locked
+
+compose-test: ## compose.yaml in a Docker engine; says so where there is none
+	@scripts/compose-test
 
 lint: ## Format and clippy, as CI wants them
 	cargo fmt --all --check
