@@ -1,13 +1,14 @@
 //! Compiles `proto/` without a `protoc`.
 //!
-//! The published descriptors (served by reflection) stay as written. The generated code differs in one
-//! point: entry keys and values are decoded as bytes, because Envoy fills these proto strings with header
-//! values that need not be UTF-8, and a decode error would let such a request pass unlimited.
+//! The published descriptors (served by reflection) stay as written. The generated code differs in two
+//! points, neither of which shows on the wire. Entry keys and values are read as bytes, because Envoy fills
+//! these proto strings with header values that need not be UTF-8, and a decode error would let such a request
+//! pass unlimited. Headers are written as bytes, so that their names need no copy for each answer.
 
 use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
-use prost_types::{FileDescriptorSet, field_descriptor_proto::Type};
+use prost_types::{DescriptorProto, FileDescriptorSet, field_descriptor_proto::Type};
 
 const RLS: &str = "envoy/service/ratelimit/v3/rls.proto";
 
@@ -17,7 +18,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("rls_descriptor.bin"), descriptors.encode_to_vec())?;
 
-    read_entries_as_bytes(&mut descriptors);
+    strings_as_bytes(&mut descriptors, "envoy.extensions.common.ratelimit.v3", "Entry");
+    strings_as_bytes(&mut descriptors, "envoy.config.core.v3", "HeaderValue");
     tonic_prost_build::configure()
         .build_client(true)
         .codec_path("crate::rls::codec::RlsCodec")
@@ -27,16 +29,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn read_entries_as_bytes(descriptors: &mut FileDescriptorSet) {
-    let entry = descriptors
-        .file
-        .iter_mut()
-        .filter(|file| file.package() == "envoy.extensions.common.ratelimit.v3")
+fn strings_as_bytes(descriptors: &mut FileDescriptorSet, package: &str, name: &str) {
+    let files = descriptors.file.iter_mut().filter(|file| file.package() == package);
+    let message = files
         .flat_map(|file| &mut file.message_type)
-        .flat_map(|message| &mut message.nested_type)
-        .find(|nested| nested.name() == "Entry")
-        .expect("proto/ defines RateLimitDescriptor.Entry");
-    for field in &mut entry.field {
-        field.set_type(Type::Bytes);
+        .find_map(|message| named(message, name))
+        .expect("proto/ defines the message");
+    for field in &mut message.field {
+        if field.r#type() == Type::String {
+            field.set_type(Type::Bytes);
+        }
     }
+}
+
+/// The message of that name, which is this one or stands in it.
+fn named<'a>(message: &'a mut DescriptorProto, name: &str) -> Option<&'a mut DescriptorProto> {
+    if message.name() == name {
+        return Some(message);
+    }
+    message.nested_type.iter_mut().find_map(|nested| named(nested, name))
 }

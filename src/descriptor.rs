@@ -1,5 +1,7 @@
 //! What is asked: entries, hits, and the key of a bucket.
 
+use smallvec::SmallVec;
+
 use crate::limit::Limit;
 
 /// One key/value pair of a descriptor, as bytes: Envoy passes on header values that are no UTF-8.
@@ -48,7 +50,8 @@ pub struct BucketKey([u8; 16]);
 impl BucketKey {
     /// Digests an injective encoding: each part goes in behind its length.
     pub fn new<'a>(domain: &[u8], entries: impl Iterator<Item = Entry<'a>>, limit: &Limit) -> BucketKey {
-        let mut text = Vec::with_capacity(128);
+        // On the stack for all but very long entries.
+        let mut text = SmallVec::<[u8; 256]>::new();
         put(&mut text, b"token_bucket");
         put(&mut text, limit.unit().name().as_bytes());
         put(&mut text, &limit.requests_per_unit().to_le_bytes());
@@ -71,7 +74,7 @@ impl BucketKey {
     }
 }
 
-fn put(text: &mut Vec<u8>, part: &[u8]) {
+fn put(text: &mut SmallVec<[u8; 256]>, part: &[u8]) {
     let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
     text.extend_from_slice(&length.to_le_bytes());
     text.extend_from_slice(part);

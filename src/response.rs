@@ -8,12 +8,15 @@
 mod headers;
 mod problem;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
 
 use crate::{
     decision::{Source, Verdict},
     limit::Unit,
     limiter::{Decision, Outcome},
+    matcher::Rule,
     pb::{
         RateLimitResponse,
         rate_limit_response::{Code, DescriptorStatus, RateLimit, rate_limit},
@@ -24,17 +27,38 @@ pub use headers::{Group, Jitter, UnknownGroup};
 /// What is sent beside the verdict.
 #[derive(Debug, Clone)]
 pub struct Contract {
-    pub groups: Vec<Group>,
-    pub jitter: Jitter,
+    groups: Vec<Group>,
+    jitter: Jitter,
+    /// By [`Rule::index`]: the body of a denial by that rule alone, made once.
+    bodies: Vec<Bytes>,
 }
 
 impl Default for Contract {
     fn default() -> Self {
-        Contract { groups: Group::DEFAULT.to_vec(), jitter: Jitter::default() }
+        Contract::new(Group::DEFAULT.to_vec(), Jitter::default())
     }
 }
 
 impl Contract {
+    pub fn new(groups: Vec<Group>, jitter: Jitter) -> Contract {
+        Contract { groups, jitter, bodies: Vec::new() }
+    }
+
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    pub fn jitter(&self) -> Jitter {
+        self.jitter
+    }
+
+    /// The same, made ready for the denials of these rules, which are all rules of one matcher in its order.
+    #[must_use]
+    pub fn for_rules(mut self, rules: &[Arc<Rule>]) -> Contract {
+        self.bodies = rules.iter().map(|rule| problem::of_one(rule).into()).collect();
+        self
+    }
+
     /// The answer for an outcome that has a verdict.
     pub fn response(&self, outcome: &Outcome<'_>, verdict: Verdict) -> RateLimitResponse {
         let mut response = RateLimitResponse {
@@ -48,9 +72,18 @@ impl Contract {
         };
         response.response_headers_to_add = headers::headers(self, speaker, verdict);
         if verdict == Verdict::Deny && self.groups.contains(&Group::ProblemBody) {
-            response.raw_body = problem::body(outcome, speaker).into();
+            response.raw_body = self.body(outcome, speaker);
         }
         response
+    }
+}
+
+impl Contract {
+    fn body(&self, outcome: &Outcome<'_>, speaker: &Decision<'_>) -> Bytes {
+        let denying = outcome.decisions.iter().filter(|decision| decision.verdict == Verdict::Deny);
+        let is_plain = outcome.source != Source::Deny && !speaker.never_fits && denying.count() == 1;
+        let made = self.bodies.get(speaker.rule.index).filter(|_| is_plain);
+        made.map_or_else(|| problem::body(outcome, speaker).into(), Bytes::clone)
     }
 }
 

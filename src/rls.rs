@@ -32,6 +32,7 @@ pub struct Rls {
 impl Rls {
     pub fn new(limiter: Limiter, contract: Contract, metrics: Arc<Metrics>) -> Rls {
         let counters = metrics.for_rules(limiter.rules());
+        let contract = contract.for_rules(limiter.rules());
         Rls { limiter, contract, metrics, counters }
     }
 

@@ -200,7 +200,7 @@ impl Answers {
         if groups.len() < self.headers.len() && self.headers.len() > 1 {
             return Err(ServeError::HeadersNoneAndMore);
         }
-        Ok(Contract { groups, jitter: self.jitter })
+        Ok(Contract::new(groups, self.jitter))
     }
 }
 

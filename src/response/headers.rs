@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use bytes::Bytes;
+
 use thiserror::Error;
 
 use super::{Contract, whole_seconds};
@@ -96,16 +98,16 @@ pub(super) fn headers(contract: &Contract, speaker: &Decision<'_>, verdict: Verd
         match group {
             Group::RetryAfter if verdict == Verdict::Deny => {
                 let wait_s = reset_s.saturating_add(contract.jitter.seconds(reset_s));
-                headers.push(header("retry-after", wait_s.to_string()));
+                headers.push(header("retry-after", number(wait_s)));
             }
             Group::RateLimit => {
-                headers.push(header("ratelimit-limit", speaker.rule.limit.burst().to_string()));
-                headers.push(header("ratelimit-remaining", speaker.remaining.to_string()));
-                headers.push(header("ratelimit-reset", reset_s.to_string()));
+                headers.push(header("ratelimit-limit", number(speaker.rule.limit.burst().into())));
+                headers.push(header("ratelimit-remaining", number(speaker.remaining.into())));
+                headers.push(header("ratelimit-reset", number(reset_s)));
             }
             Group::Structured => headers.extend(structured(speaker, reset_s)),
             Group::ProblemBody if verdict == Verdict::Deny => {
-                headers.push(header("content-type", "application/problem+json".to_owned()));
+                headers.push(header("content-type", "application/problem+json"));
             }
             Group::RetryAfter | Group::ProblemBody => {}
         }
@@ -142,6 +144,10 @@ fn quoted_name(rule: &Rule) -> String {
     quoted
 }
 
-fn header(name: &str, value: String) -> HeaderValue {
-    HeaderValue { key: name.to_owned(), value, ..HeaderValue::default() }
+fn header(name: &'static str, value: impl Into<Bytes>) -> HeaderValue {
+    HeaderValue { key: Bytes::from_static(name.as_bytes()), value: value.into(), raw_value: Bytes::new() }
+}
+
+fn number(value: u64) -> Bytes {
+    Bytes::copy_from_slice(itoa::Buffer::new().format(value).as_bytes())
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::{
     decision::{Source, Verdict},
     limiter::{Decision, Outcome},
+    matcher::Rule,
 };
 
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
@@ -19,18 +20,27 @@ pub(super) fn body(outcome: &Outcome<'_>, speaker: &Decision<'_>) -> String {
     }
     let denying = outcome.decisions.iter().filter(|decision| decision.verdict == Verdict::Deny);
     let violated: Vec<&str> = denying.map(|decision| decision.rule.name.as_str()).collect();
-    let (detail, violated) = (json!(detail(speaker)), json!(violated));
+    quota_exceeded(&detail(speaker.rule, speaker.never_fits), &violated)
+}
+
+/// The body of a denial by this rule alone.
+pub(super) fn of_one(rule: &Rule) -> String {
+    quota_exceeded(&detail(rule, false), &[&rule.name])
+}
+
+fn quota_exceeded(detail: &str, violated: &[&str]) -> String {
+    let (detail, violated) = (json!(detail), json!(violated));
     format!(r#"{{"type":"{QUOTA_EXCEEDED}",{COMMON},"detail":{detail},"violated-policies":{violated}}}"#)
 }
 
 /// Nothing in it changes from one denial to the next: the wait stands in the headers.
-fn detail(speaker: &Decision<'_>) -> String {
-    let limit = &speaker.rule.limit;
+fn detail(rule: &Rule, never_fits: bool) -> String {
+    let limit = &rule.limit;
     let (requests, unit, burst) = (limit.requests_per_unit(), limit.unit(), limit.burst());
     if burst == 0 {
         return "Requests of this kind are not accepted.".to_owned();
     }
-    if speaker.never_fits {
+    if never_fits {
         return format!("The request asks for more than {burst} at once, so it will never fit.");
     }
     format!("The limit of {requests} per {unit}, at most {burst} at once, is used up.")

@@ -27,13 +27,14 @@ fn outcome(descriptors: usize, decisions: Vec<Decision<'_>>) -> Outcome<'_> {
 
 /// Without jitter, so that every figure is certain.
 fn respond(groups: &[Group], outcome: &Outcome<'_>) -> RateLimitResponse {
-    let contract = Contract { groups: groups.to_vec(), jitter: Jitter::NONE };
+    let contract = Contract::new(groups.to_vec(), Jitter::NONE);
     contract.response(outcome, outcome.verdict.unwrap())
 }
 
 fn headers(response: &RateLimitResponse) -> Vec<(&str, &str)> {
     let headers = response.response_headers_to_add.iter();
-    headers.map(|header| (header.key.as_str(), header.value.as_str())).collect()
+    let text = |bytes| std::str::from_utf8(bytes).unwrap();
+    headers.map(|header| (text(&header.key), text(&header.value))).collect()
 }
 
 #[test]
@@ -142,12 +143,12 @@ fn structured_headers_hold_nothing_but_printable_ascii() {
 fn jitter_spreads_from_zero_to_the_share_and_at_least_to_one_second() {
     let rule = rule("a", 1, Unit::Hour, 1);
     let spread = |jitter: &str, wait_ms| {
-        let contract = Contract { groups: vec![Group::RetryAfter], jitter: jitter.parse().unwrap() };
+        let contract = Contract::new(vec![Group::RetryAfter], jitter.parse().unwrap());
         let outcome = outcome(1, vec![decision(0, &rule, Verdict::Deny, 0, wait_ms)]);
         let mut seen = HashMap::new();
         for _ in 0..3_000 {
             let response = contract.response(&outcome, Verdict::Deny);
-            let after: u64 = response.response_headers_to_add[0].value.parse().unwrap();
+            let after: u64 = headers(&response)[0].1.parse().unwrap();
             *seen.entry(after).or_insert(0) += 1;
         }
         let (least, most) = (seen.keys().min().copied().unwrap(), seen.keys().max().copied().unwrap());
@@ -178,4 +179,12 @@ fn a_guess_that_denies_says_that_it_is_one() {
     let response = respond(&Group::DEFAULT, &outcome);
     assert!(headers(&response).contains(&("retry-after", "1")));
     assert!(String::from_utf8_lossy(&response.raw_body).contains("cannot be checked"));
+}
+
+#[test]
+fn a_body_made_in_advance_is_the_one_that_would_be_made() {
+    let rule = Arc::new(rule("api_key", 10, Unit::Second, 20));
+    let outcome = outcome(1, vec![decision(0, &rule, Verdict::Deny, 0, 6_001)]);
+    let ready = Contract::default().for_rules(&[Arc::clone(&rule)]).response(&outcome, Verdict::Deny);
+    assert_eq!(ready.raw_body, Contract::default().response(&outcome, Verdict::Deny).raw_body);
 }

@@ -8,6 +8,8 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use smallvec::SmallVec;
+
 use crate::{
     clock::Clock,
     decision::{self, Answer, Buckets, Take},
@@ -66,7 +68,7 @@ impl MemoryStore {
     /// Locks the shards of all takes, in the order of their numbers, so that no two requests wait for
     /// each other.
     fn lock(&self, takes: &[Take]) -> Locked<'_> {
-        let mut numbers: Vec<usize> = takes.iter().map(|take| shard_of(&take.key)).collect();
+        let mut numbers: SmallVec<[usize; 4]> = takes.iter().map(|take| shard_of(&take.key)).collect();
         numbers.sort_unstable();
         numbers.dedup();
         let shards = numbers.into_iter().map(|number| (number, unpoisoned(&self.shards[number]))).collect();
@@ -92,7 +94,7 @@ fn unpoisoned(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 
 /// The shards that one request needs.
 struct Locked<'a> {
-    shards: Vec<(usize, MutexGuard<'a, Shard>)>,
+    shards: SmallVec<[(usize, MutexGuard<'a, Shard>); 4]>,
     now: Exact,
 }
 

@@ -27,8 +27,8 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(serve.logs.log_format, logging::Format::Text);
     assert!(serve.store.is_none());
     let contract = serve.answers.contract().unwrap();
-    assert_eq!(contract.groups, Group::DEFAULT);
-    assert_eq!(contract.jitter, Jitter::default());
+    assert_eq!(contract.groups(), Group::DEFAULT);
+    assert_eq!(contract.jitter(), Jitter::default());
 }
 
 #[test]
@@ -39,8 +39,9 @@ fn files_may_be_repeated_or_listed_with_commas() {
 
 #[test]
 fn header_groups_are_sent_as_listed_and_none_stands_alone() {
-    let groups =
-        |list| parse(&["--headers", list]).unwrap().answers.contract().map(|contract| contract.groups);
+    let groups = |list| {
+        parse(&["--headers", list]).unwrap().answers.contract().map(|contract| contract.groups().to_vec())
+    };
     assert_eq!(groups("ratelimit-structured,retry-after").unwrap(), [Group::Structured, Group::RetryAfter]);
     assert_eq!(groups("none").unwrap(), []);
     assert!(matches!(groups("none,ratelimit"), Err(ServeError::HeadersNoneAndMore)));

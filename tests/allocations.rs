@@ -1,0 +1,68 @@
+//! What a decision allocates beside what tonic and hyper do, so that it does not creep up.
+
+use std::{alloc::System, hint::black_box, sync::Arc, time::Duration};
+
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tollgate::{
+    limit::{Limit, Unit},
+    limiter::Limiter,
+    matcher::{Domain, Matcher, Pattern},
+    metrics::Metrics,
+    pb::{
+        RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::Entry, rate_limit_response::Code,
+        rate_limit_service_server::RateLimitService,
+    },
+    resilience::OnStoreFailure,
+    response::Contract,
+    rls::Rls,
+    store::Backend,
+};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Of the service's call, boxed future included, until its answer is ready to be encoded.
+const ALLOWED: usize = 10;
+const DENIED: usize = 11;
+
+fn service() -> Rls {
+    let rule = |key: &str, requests| Pattern {
+        key: key.to_owned(),
+        value: None,
+        limit: Some(Limit::new(requests, Unit::Day, None).expect("sound")),
+        descriptors: Vec::new(),
+    };
+    let descriptors = vec![rule("user", 1_000_000), rule("once", 1)];
+    let matcher = Matcher::new(vec![Domain { name: "edge".to_owned(), descriptors }]);
+    let store = Backend::memory().open(Duration::from_secs(1));
+    let limiter = Limiter::new(Arc::new(matcher), store, OnStoreFailure::Error);
+    Rls::new(limiter, Contract::default(), Arc::new(Metrics::new()))
+}
+
+fn request(key: &'static str) -> tonic::Request<RateLimitRequest> {
+    let entry = Entry { key: key.into(), value: "alice".into() };
+    let descriptor = RateLimitDescriptor { entries: vec![entry], ..RateLimitDescriptor::default() };
+    let domain = "edge".to_owned();
+    tonic::Request::new(RateLimitRequest { domain, descriptors: vec![descriptor], hits_addend: 0 })
+}
+
+async fn allocations(service: &Rls, key: &'static str, code: Code) -> usize {
+    // The first calls create what stays: the bucket, the thread's random numbers.
+    for _ in 0..3 {
+        service.should_rate_limit(request(key)).await.expect("an answer");
+    }
+    let request = request(key);
+    let region = Region::new(ALLOCATOR);
+    let answer = service.should_rate_limit(request).await.expect("an answer");
+    let allocations = region.change().allocations;
+    assert_eq!(black_box(answer).get_ref().overall_code(), code);
+    allocations
+}
+
+/// One test, so that no other thread allocates meanwhile.
+#[tokio::test]
+async fn a_decision_allocates_no_more_than_is_recorded() {
+    let service = service();
+    assert_eq!(allocations(&service, "user", Code::Ok).await, ALLOWED);
+    assert_eq!(allocations(&service, "once", Code::OverLimit).await, DENIED);
+}
