@@ -48,6 +48,16 @@ pub enum CliError {
     Healthcheck(#[from] HealthcheckError),
 }
 
+impl CliError {
+    /// 2 for what was typed wrongly, as clap has it; else 1.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            CliError::Serve(error) if error.is_misuse() => 2,
+            CliError::Serve(_) | CliError::Healthcheck(_) => 1,
+        }
+    }
+}
+
 impl Cli {
     /// Does what the command says. Returns when it is done: for `serve`, after it was told to stop.
     pub fn run(self) -> Result<ExitCode, CliError> {

@@ -1,4 +1,6 @@
 //! Where log lines go and how they look: to stderr, as text or as one JSON object a line.
+//!
+//! The start line ([`START`]) passes every filter: scripts read the bound ports from it.
 
 use std::{
     env,
@@ -8,7 +10,11 @@ use std::{
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
-    EnvFilter, filter::ParseError, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    EnvFilter,
+    filter::{Directive, ParseError},
+    fmt,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,10 +23,15 @@ pub enum Format {
     Json,
 }
 
+/// Target of the line that says where the process listens.
+pub const START: &str = "tollgate::start";
+
 #[derive(Debug, Error)]
 pub enum LoggingError {
     #[error("{origin} says {filter:?}, which is no log level (such as info, or tollgate=debug,h2=warn)")]
     Filter { origin: &'static str, filter: String, source: ParseError },
+    #[error("{origin} says {word:?}, which is no log level: off, error, warn, info, debug or trace")]
+    NoLevel { origin: &'static str, word: String },
     #[error("cannot start logging")]
     Installed(#[source] tracing_subscriber::util::TryInitError),
 }
@@ -50,29 +61,50 @@ fn filter(level: Option<&str>, rust_log: Option<String>) -> Result<EnvFilter, Lo
         (None, Some(rust_log)) => ("RUST_LOG", rust_log),
         (None, None) => ("the default", String::new()),
     };
-    EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .parse(&filter)
-        .map_err(|source| LoggingError::Filter { origin, filter, source })
+    if let Some(word) = filter.split(',').find(|word| !is_level(word) && !word.contains('=')) {
+        return Err(LoggingError::NoLevel { origin, word: word.to_owned() });
+    }
+    let parsed = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse(&filter);
+    let start: Directive = format!("{START}=info").parse().expect("a target and a level");
+    parsed.map(|filter| filter.add_directive(start)).map_err(|source| LoggingError::Filter {
+        origin,
+        filter,
+        source,
+    })
+}
+
+/// A bare word that is no level would be taken for a target, and all others would fall silent.
+fn is_level(word: &str) -> bool {
+    word.is_empty() || word.parse::<LevelFilter>().is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn text(flag: Option<&str>, rust_log: Option<&str>) -> String {
+        filter(flag, rust_log.map(str::to_owned)).unwrap().to_string()
+    }
+
     #[test]
     fn the_flag_goes_before_the_environment_and_both_before_info() {
-        let level =
-            |flag, rust_log: Option<&str>| filter(flag, rust_log.map(str::to_owned)).unwrap().to_string();
-        assert_eq!(level(Some("warn"), Some("debug")), "warn");
-        assert_eq!(level(None, Some("debug")), "debug");
-        assert_eq!(level(None, Some("")), "info");
-        assert_eq!(level(None, None), "info");
+        let with_start = |level: &str| format!("tollgate::start=info,{level}");
+        assert_eq!(text(Some("warn"), Some("debug")), with_start("warn"));
+        assert_eq!(text(None, Some("debug")), with_start("debug"));
+        assert_eq!(text(None, Some("")), with_start("info"));
+        assert_eq!(text(None, None), with_start("info"));
+        assert_eq!(text(Some("WARN,tollgate=debug"), None), "tollgate::start=info,tollgate=debug,warn");
     }
 
     #[test]
     fn a_level_that_is_none_is_refused_and_named() {
         let error = filter(Some("tollgate=loud"), None).unwrap_err();
         assert!(error.to_string().starts_with("--log-level says \"tollgate=loud\""), "{error}");
+        for word in ["loud", "verbose", "warning", "info,tollgate"] {
+            let refused = filter(Some(word), None).unwrap_err().to_string();
+            assert!(refused.starts_with("--log-level says ") && refused.contains("which is no log level"));
+            let refused = filter(None, Some(word.to_owned())).unwrap_err().to_string();
+            assert!(refused.starts_with("RUST_LOG says "), "{refused}");
+        }
     }
 }

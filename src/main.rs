@@ -32,7 +32,7 @@ fn main() -> ExitCode {
             let chain: Vec<_> = chain(&error).map(ToString::to_string).collect();
             // If stderr is gone there is nowhere left to complain.
             let _ = writeln!(io::stderr(), "{}", chain.join(": "));
-            ExitCode::FAILURE
+            ExitCode::from(error.exit_status())
         }
     }
 }

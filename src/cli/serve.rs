@@ -1,6 +1,9 @@
 //! `tollgate serve`: its flags, and the wiring of the service.
 
-use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{
+    collections::HashSet, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc, thread,
+    time::Duration,
+};
 
 use clap::{
     Args,
@@ -135,8 +138,23 @@ pub enum ServeError {
     Store { url: StoreUrl, source: TargetError },
     #[error("--headers none goes with no other group")]
     HeadersNoneAndMore,
+    #[error("--headers names {name} twice")]
+    HeadersTwice { name: String },
     #[error(transparent)]
     Server(#[from] ServerError),
+}
+
+// === impl ServeError ===
+
+impl ServeError {
+    /// Whether what was typed makes no sense by itself, whatever the machine and its files are like.
+    pub fn is_misuse(&self) -> bool {
+        match self {
+            ServeError::HeadersNoneAndMore | ServeError::HeadersTwice { .. } => true,
+            ServeError::Logging(error) => !matches!(error, LoggingError::Installed(_)),
+            ServeError::Config(_) | ServeError::Store { .. } | ServeError::Server(_) => false,
+        }
+    }
 }
 
 // === impl Serve ===
@@ -171,7 +189,7 @@ impl Serve {
     /// Scripts read the first line: its words and their order are an interface.
     fn announce(&self, addresses: server::Addresses) {
         let store = self.store.as_ref().map_or("memory".to_owned(), StoreUrl::to_string);
-        info!(grpc = %addresses.grpc, admin = %addresses.admin, %store, "listening");
+        info!(target: logging::START, grpc = %addresses.grpc, admin = %addresses.admin, %store, "listening");
         if self.store.is_none() {
             info!(
                 "no --store given: buckets live in this process's memory; they end with it, and no other \
@@ -195,6 +213,10 @@ impl Process {
 
 impl Answers {
     fn contract(&self) -> Result<Contract, ServeError> {
+        let mut seen = HashSet::new();
+        if let Some(name) = self.headers.iter().find(|name| !seen.insert(*name)) {
+            return Err(ServeError::HeadersTwice { name: name.clone() });
+        }
         // All names but `none` are groups: clap has checked them.
         let groups: Vec<Group> = self.headers.iter().filter_map(|name| name.parse().ok()).collect();
         if groups.len() < self.headers.len() && self.headers.len() > 1 {

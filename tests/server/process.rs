@@ -198,4 +198,25 @@ fn a_command_line_that_makes_no_sense_ends_with_2() {
     let (code, stderr) = run("usage", CONFIG, &["--jitter", "much"]);
     assert_eq!(code, Some(2), "{stderr}");
     assert!(stderr.contains("--jitter"), "{stderr}");
+    for (flags, said) in [
+        (["--headers", "ratelimit,ratelimit"], "--headers names ratelimit twice\n"),
+        (["--headers", "none,ratelimit"], "--headers none goes with no other group\n"),
+        (
+            ["--log-level", "loud"],
+            "--log-level says \"loud\", which is no log level: off, error, warn, info, debug or trace\n",
+        ),
+    ] {
+        let (code, stderr) = run("usage", CONFIG, &flags);
+        assert_eq!((code, stderr.as_str()), (Some(2), said), "{flags:?}");
+    }
+}
+
+#[test]
+fn no_log_level_hides_where_the_process_listens() {
+    for level in ["warn", "off", "h2=trace"] {
+        let mut tollgate = Tollgate::start("quiet", &["--log-level", level]);
+        tollgate.line_with(" listening grpc=");
+        tollgate.signal("TERM");
+        assert_eq!(tollgate.end(), (Some(0), String::new()), "{level}");
+    }
 }

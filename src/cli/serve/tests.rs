@@ -38,13 +38,21 @@ fn files_may_be_repeated_or_listed_with_commas() {
 }
 
 #[test]
-fn header_groups_are_sent_as_listed_and_none_stands_alone() {
+fn header_groups_are_sent_as_listed_none_of_them_twice_and_none_alone() {
     let groups = |list| {
         parse(&["--headers", list]).unwrap().answers.contract().map(|contract| contract.groups().to_vec())
     };
     assert_eq!(groups("ratelimit-structured,retry-after").unwrap(), [Group::Structured, Group::RetryAfter]);
     assert_eq!(groups("none").unwrap(), []);
-    assert!(matches!(groups("none,ratelimit"), Err(ServeError::HeadersNoneAndMore)));
+    for (list, said) in [
+        ("none,ratelimit", "--headers none goes with no other group"),
+        ("ratelimit,retry-after,ratelimit", "--headers names ratelimit twice"),
+        ("none,none", "--headers names none twice"),
+    ] {
+        let refused = groups(list).unwrap_err();
+        assert!(refused.is_misuse());
+        assert_eq!(refused.to_string(), said);
+    }
 }
 
 #[test]
