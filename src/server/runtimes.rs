@@ -214,3 +214,34 @@ impl Drop for Running {
         self.0.send_modify(|running| *running -= 1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// One runtime of which the test holds the receiving end.
+    fn one_runtime() -> (Runtimes, UnboundedReceiver<Dealt>) {
+        let (sender, dealt) = mpsc::unbounded_channel();
+        let handle = Handle { sender: Some(sender), open: Arc::default(), thread: thread::spawn(|| ()) };
+        (Runtimes { handles: vec![handle], running: watch::Sender::new(1).subscribe() }, dealt)
+    }
+
+    #[tokio::test]
+    async fn a_dealt_connection_sends_small_answers_at_once_and_holds_a_seat_while_it_lives() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, peer) = listener.accept().await.unwrap();
+        assert!(!accepted.nodelay().unwrap(), "the kernel's default is on already: nothing to see here");
+
+        let (runtimes, mut dealt) = one_runtime();
+        runtimes.deal(accepted, peer).unwrap();
+        let open = || runtimes.handles[0].open.load(Ordering::Relaxed);
+        let Dealt { stream, peer, seat } = dealt.recv().await.unwrap();
+        assert!(stream.nodelay().unwrap());
+        assert_eq!((peer, open()), (client.local_addr().unwrap(), 1));
+        drop(seat);
+        assert_eq!(open(), 0);
+    }
+}

@@ -8,7 +8,12 @@ use std::{
     process::{Child, ChildStderr, Command, Stdio},
 };
 
-use crate::harness::{self, ANY_PORT};
+use tonic::transport::Channel;
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
+use crate::harness::{self, ANY_PORT, SOON};
 
 const CONFIG: &str = "\
 domain: edge
@@ -28,7 +33,11 @@ struct Tollgate {
 impl Tollgate {
     fn start(test: &str, flags: &[&str]) -> Tollgate {
         let flags = [&FREE_PORTS[..], flags].concat();
-        let mut child = command(test, CONFIG, &flags).spawn().unwrap();
+        Tollgate::over(command(test, CONFIG, &flags))
+    }
+
+    fn over(mut command: Command) -> Tollgate {
+        let mut child = command.spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         Tollgate { child, stderr }
     }
@@ -122,6 +131,51 @@ fn the_health_check_needs_no_arguments_where_the_service_runs_and_fails_once_it_
     assert_eq!(code, Some(1));
     let expected = format!("unhealthy: cannot connect to 127.0.0.1:{}: ", admin.port());
     assert!(stderr.starts_with(&expected) && stderr.lines().count() == 1, "{stderr}");
+}
+
+#[test]
+fn every_flag_may_stand_in_the_environment_and_a_list_has_commas() {
+    let second = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("environment_b.yaml");
+    fs::write(&second, CONFIG.replace("domain: edge", "domain: internal")).unwrap();
+    let first = second.with_file_name("environment_a.yaml");
+    fs::write(&first, CONFIG).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    command.env_clear().arg("serve").stdout(Stdio::null()).stderr(Stdio::piped()).envs([
+        ("TOLLGATE_CONFIG", format!("{},{}", first.display(), second.display()).as_str()),
+        ("TOLLGATE_STORE", "memory"),
+        ("TOLLGATE_GRPC_LISTEN", "127.0.0.1:0"),
+        ("TOLLGATE_ADMIN_LISTEN", "127.0.0.1:0"),
+        ("TOLLGATE_HEADERS", "retry-after,ratelimit"),
+        ("TOLLGATE_LOG_FORMAT", "json"),
+        ("TOLLGATE_DRAIN_TIMEOUT", "123ms"),
+    ]);
+    let mut tollgate = Tollgate::over(command);
+    let line: serde_json::Value = serde_json::from_str(&tollgate.line_with("\"listening\"")).unwrap();
+    let admin: SocketAddr = line["admin"].as_str().unwrap().parse().unwrap();
+    let metrics = harness::http(admin, "GET", "/metrics").1;
+    for domain in ["edge", "internal"] {
+        assert!(metrics.contains(&format!("domain=\"{domain}\"")), "{metrics}");
+    }
+    tollgate.signal("TERM");
+    let (code, rest) = tollgate.end();
+    assert_eq!(code, Some(0), "{rest}");
+    assert!(rest.contains("\"drain_timeout\":\"123ms\""), "{rest}");
+}
+
+#[tokio::test]
+async fn sigterm_ends_with_0_while_a_client_holds_a_health_watch_open() {
+    let mut tollgate = Tollgate::start("watch", &["--drain-timeout", "300ms"]);
+    let line = tollgate.line_with(" listening grpc=");
+    let channel = Channel::from_shared(format!("http://{}", field(&line, "grpc"))).unwrap();
+    let mut health = HealthClient::new(channel.connect().await.unwrap());
+    let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+
+    tollgate.signal("TERM");
+    let ended = tokio::task::spawn_blocking(|| tollgate.end());
+    let (code, rest) = tokio::time::timeout(SOON, ended).await.unwrap().unwrap();
+    assert_eq!(code, Some(0), "{rest}");
+    assert!(rest.contains("cut what was still open") && rest.contains("connections=1"), "{rest}");
 }
 
 #[test]
