@@ -45,6 +45,12 @@ impl StoreError {
             StoreError::Reply(_) => "reply",
         }
     }
+
+    /// Redis did not know the script, so nothing ran. Every other error leaves open whether a take was charged,
+    /// or would come again.
+    pub fn may_be_sent_again(&self) -> bool {
+        matches!(self, StoreError::Refused(code) if code == "NOSCRIPT")
+    }
 }
 
 /// A store's address in text is wrong.

@@ -2,10 +2,12 @@
 //!
 //! Every runtime has a store of its own, since a connection is driven by the runtime that opened it. A take
 //! that the [`memo`] knows to be denied is answered from memory; all others are queued, and [`flights`] carry
-//! them to Redis together. A request never waits for a connection. A take is sent again only after NOSCRIPT,
-//! which proves that nothing ran, and never after silence, when it may have been charged.
+//! them to Redis together; the [`desk`] drives both. A request never waits for a connection. A take is sent
+//! again only after NOSCRIPT, which proves that nothing ran, and never after silence, when it may have been
+//! charged.
 
 mod connection;
+pub mod desk;
 pub mod flights;
 pub mod memo;
 pub mod script;
@@ -13,7 +15,7 @@ pub mod script;
 use std::{
     future::{self, Future},
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
@@ -27,13 +29,13 @@ use tokio::{
 
 use crate::{
     clock::Clock,
-    decision::{Answer, Kind, Take, Verdict},
+    decision::{Answer, Take},
     store::StoreError,
 };
 pub use connection::RedisTarget;
 use connection::{Connection, Line, keep_connected};
-use flights::{Flight, Flights, MOST_IN_AIR, Request};
-use memo::{Memo, Trip};
+use desk::{Desk, Memos};
+use flights::{Flight, MOST_IN_AIR};
 use script::{Call, Now};
 
 /// How the store is used; the same on every runtime.
@@ -41,11 +43,8 @@ use script::{Call, Now};
 pub struct RedisBackend {
     target: RedisTarget,
     /// None: the memo is off.
-    memos: Option<Arc<Mutex<Memos>>>,
+    memos: Option<Arc<Memos>>,
 }
-
-/// One for each runtime.
-type Memos = Vec<Arc<Mutex<Memo>>>;
 
 impl RedisBackend {
     pub fn new(target: RedisTarget) -> RedisBackend {
@@ -68,35 +67,38 @@ pub struct RedisStore {
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// What takes, flights and the connection's keeper share. All of it stays on one runtime, so its locks are free
-/// but for the moment in which another runtime reports a refund.
+/// What takes, flights and the connection's keeper share.
 #[derive(Debug)]
 struct Shared {
-    backend: RedisBackend,
     line: Arc<Line>,
     deadline: Duration,
     clock: Clock,
-    flights: Mutex<Flights<Ticket>>,
-    memo: Arc<Mutex<Memo>>,
+    desk: Desk<Ticket>,
     queued: Notify,
 }
 
 type Ticket = oneshot::Sender<Result<Answer, StoreError>>;
 
+impl desk::Ticket for Ticket {
+    fn is_gone(&self) -> bool {
+        self.is_closed()
+    }
+
+    fn answer(self, answer: Result<Answer, StoreError>) {
+        // Fails where the caller has gone meanwhile.
+        let _ = self.send(answer);
+    }
+}
+
 impl RedisStore {
     /// Starts connecting and returns at once. Must be called within a tokio runtime.
     pub fn open(backend: &RedisBackend, deadline: Duration) -> RedisStore {
-        let memo = Arc::default();
-        if let Some(memos) = &backend.memos {
-            lock(memos).push(Arc::clone(&memo));
-        }
+        let deadline_us = u64::try_from(deadline.as_micros()).unwrap_or(u64::MAX);
         let shared = Arc::new(Shared {
-            backend: backend.clone(),
             line: Arc::default(),
             deadline,
             clock: Clock::start(),
-            flights: Mutex::new(Flights::new(u64::try_from(deadline.as_micros()).unwrap_or(u64::MAX))),
-            memo,
+            desk: Desk::new(backend.memos.clone(), deadline_us),
             queued: Notify::new(),
         });
         let keeper = tokio::spawn(keep_connected(Arc::clone(&shared.line), backend.target.clone()));
@@ -108,14 +110,14 @@ impl RedisStore {
     /// Takes all or none. Without a connection it fails at once.
     pub async fn take(&self, takes: Vec<Take>) -> Result<Answer, StoreError> {
         let now_us = self.shared.clock.now_us();
-        if let Some(denial) = lock(&self.shared.memo).denial(&takes, now_us) {
+        if let Some(denial) = self.shared.desk.denial(&takes, now_us) {
             return Ok(denial);
         }
         if !self.shared.line.is_up() {
             return Err(StoreError::Disconnected);
         }
         let (ticket, answer) = oneshot::channel();
-        lock(&self.shared.flights).push(Request { takes, ticket, queued_us: now_us });
+        self.shared.desk.push(takes, ticket, now_us);
         self.shared.queued.notify_one();
         // Dropped unanswered only where the store itself is dropped.
         answer.await.unwrap_or(Err(StoreError::Disconnected))
@@ -136,36 +138,21 @@ impl Drop for RedisStore {
 async fn fly(shared: Arc<Shared>) {
     loop {
         // Woken after the requests that are being read at the moment, so these travel together.
-        let Some(flight) = shared.form() else {
+        let Some(flight) = shared.desk.form(shared.clock.now_us()) else {
             shared.queued.notified().await;
             continue;
         };
         let answers = shared.send(&flight).await;
-        shared.land(flight, answers);
+        shared.desk.land(flight, answers, shared.clock.now_us());
     }
 }
 
 impl Shared {
-    fn form(&self) -> Option<Flight<Ticket>> {
-        let now_us = self.clock.now_us();
-        let formed = lock(&self.flights).form(&lock(&self.memo), now_us, oneshot::Sender::is_closed);
-        for (ticket, answer) in formed.denied {
-            // Fails where the caller has gone meanwhile.
-            let _ = ticket.send(Ok(answer));
-        }
-        for ticket in formed.overdue {
-            let _ = ticket.send(Err(StoreError::Overload));
-        }
-        formed.flight
-    }
-
     async fn send(&self, flight: &Flight<Ticket>) -> Result<Vec<Answer>, StoreError> {
         let connection = self.line.connection().ok_or(StoreError::Disconnected)?;
         let call = Call::new(flight.requests.iter().map(|request| &request.takes[..]));
         let mut reply = self.exchange(&connection, &call.command("EVALSHA", &connection.script)).await;
-        if let Err(StoreError::Refused(code)) = &reply
-            && code == "NOSCRIPT"
-        {
+        if reply.as_ref().is_err_and(StoreError::may_be_sent_again) {
             reply = self.exchange(&connection, &call.command("EVAL", &script::text(Now::Server))).await;
         }
         match reply? {
@@ -186,50 +173,6 @@ impl Shared {
             store_error(&error)
         })
     }
-
-    fn land(&self, mut flight: Flight<Ticket>, answers: Result<Vec<Answer>, StoreError>) {
-        let trip = Trip { sent_us: flight.sent_us, arrived_us: self.clock.now_us() };
-        if let Ok(answers) = &answers {
-            self.learn(&flight, answers, trip);
-        }
-        lock(&self.flights).land(&flight.take_asks_for(), trip);
-        match answers {
-            Ok(answers) => {
-                for (request, answer) in flight.requests.into_iter().zip(answers) {
-                    let _ = request.ticket.send(Ok(answer));
-                }
-            }
-            Err(error) => {
-                for request in flight.requests {
-                    let _ = request.ticket.send(Err(error.clone()));
-                }
-            }
-        }
-    }
-
-    fn learn(&self, flight: &Flight<Ticket>, answers: &[Answer], trip: Trip) {
-        let Some(memos) = &self.backend.memos else { return };
-        let mut memo = lock(&self.memo);
-        for (request, answer) in flight.requests.iter().zip(answers) {
-            memo.learn(&request.takes, answer, trip);
-        }
-        drop(memo);
-        let given_back = flight.requests.iter().zip(answers).flat_map(|(request, answer)| {
-            let given = request.takes.iter().filter(|take| take.ask.kind == Kind::GiveBack);
-            given.filter(|_| answer.verdict == Verdict::Allow).map(|take| (take.key, answer.now_us))
-        });
-        // What one runtime gave back, no other may go on denying.
-        for (key, told_us) in given_back {
-            for memo in lock(memos).iter() {
-                lock(memo).void(key, told_us, trip);
-            }
-        }
-    }
-}
-
-/// Nothing is left half-changed by a panic: each change under these locks is one call of pure code.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// None if the answer is not there in time. What has arrived by then is still read: a runtime that was
