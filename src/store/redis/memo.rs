@@ -52,15 +52,17 @@ pub struct Trip {
 
 impl Known {
     /// The latest that the store's clock can show by now: counted from before the take left, with room for
-    /// clocks that run apart by one in a thousand.
+    /// clocks that run apart by one in a thousand. Clocks show whole microseconds, so up to one more has passed.
     fn latest_us(&self, local_us: u64) -> u64 {
-        let passed = local_us.saturating_sub(self.sent_us);
+        let passed = local_us.saturating_sub(self.sent_us).saturating_add(1);
         self.told_us.saturating_add(passed).saturating_add(passed.div_ceil(1_000))
     }
 
-    /// The earliest: counted from after the answer came. Waits told to clients go by it, so none is too short.
+    /// The earliest: counted from after the answer came, with the same room. Waits told to clients go by it, so
+    /// none is too short.
     fn earliest_us(&self, local_us: u64) -> u64 {
-        self.told_us.saturating_add(local_us.saturating_sub(self.arrived_us))
+        let passed = local_us.saturating_sub(self.arrived_us).saturating_sub(1);
+        self.told_us.saturating_add(passed - passed.div_ceil(1_000))
     }
 }
 
