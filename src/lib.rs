@@ -46,6 +46,8 @@ pub mod resilience;
 pub mod response;
 pub mod rls;
 pub mod server;
+#[cfg(test)]
+mod simulation;
 pub mod store;
 
 /// The protocol, generated from `proto/` at build time.

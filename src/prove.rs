@@ -5,7 +5,7 @@
 //! [`verdict`] and a [`report`]. It trusts nothing but what a client can see, so it works on any limiter.
 
 mod args;
-mod audit;
+pub(crate) mod audit;
 mod contract;
 mod findings;
 mod link;

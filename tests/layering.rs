@@ -39,7 +39,7 @@ const OWNERS: [(&str, &[&str]); 9] = [
     ("serde_json", &["response/problem", "prove"]),
     ("clap", &["cli", "main", "prove"]),
     ("pb::", &["rls", "response", "server", "cli"]),
-    ("rand::", &["response/headers", "store/redis", "prove"]),
+    ("rand::", &["response/headers", "store/redis", "prove", "simulation"]),
     ("SystemTime", &["clock"]),
 ];
 

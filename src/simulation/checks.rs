@@ -1,0 +1,202 @@
+//! What must hold at each moment.
+
+use super::{
+    Broken,
+    plan::{Bucket, number_of},
+    world::{Fate, World},
+};
+use crate::{
+    decision::{Answer, Ask, Source, Take, Verdict},
+    descriptor::Hits,
+    limit::Exact,
+    store::{
+        StoreError,
+        redis::flights::{MOST_IN_AIR, MOST_TAKES, PATIENCE_US},
+    },
+};
+
+/// What memory said of one bucket.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told {
+    full_at: Exact,
+    now_us: u64,
+    local_us: u64,
+}
+
+impl World<'_> {
+    // === answers ===
+
+    pub(super) fn is_answered_well(
+        &mut self,
+        request: usize,
+        answer: &Result<Answer, StoreError>,
+    ) -> Result<(), Broken> {
+        let of = &self.requests[request];
+        let bucket = of.wishes[0].bucket;
+        if of.fate == Fate::Answered {
+            return Err(Broken::new("each request gets one answer", bucket, format!("request {request}")));
+        }
+        let waited_us = (self.now_ns - of.asked_ns) / 1_000;
+        // At worst it waits for a flight to land until it is just not overdue, and then flies itself; each
+        // flight may be sent twice.
+        if waited_us > PATIENCE_US + 4 * self.plan.deadline_us + 1_000 {
+            let detail = format!("request {request} waited for {waited_us} µs");
+            return Err(Broken::new("nothing stays queued for ever", bucket, detail));
+        }
+        if matches!(answer, Err(StoreError::Overload)) && waited_us < PATIENCE_US * 999 / 1_000 {
+            let detail = format!("request {request} was given up after {waited_us} µs");
+            return Err(Broken::new("patience is kept", bucket, detail));
+        }
+        match answer {
+            Ok(answer) if answer.source == Source::Memo => self.is_denied_rightly(request, answer),
+            _ => Ok(()),
+        }
+    }
+
+    /// Memory denied this at this moment: so would the store, and not for longer than was told.
+    fn is_denied_rightly(&mut self, request: usize, answer: &Answer) -> Result<(), Broken> {
+        let of = &self.requests[request];
+        let runtime = self.plan.clients[of.client].runtime;
+        self.store_would_deny(runtime, &of.takes, answer)?;
+        let store_us = self.store.now_us(self.now_ns);
+        for ((wish, take), found) in of.wishes.iter().zip(&of.takes).zip(&answer.found) {
+            let limit = &self.plan.buckets[wish.bucket].limit;
+            let wait_us = |now_us| limit.wait_us(found.full_at, take.ask.cost, now_us);
+            if !found.fits && wait_us(answer.now_us) < wait_us(store_us) {
+                let detail = format!(
+                    "request {request} is told to wait {} µs, and must wait {}",
+                    wait_us(answer.now_us),
+                    wait_us(store_us)
+                );
+                return Err(Broken::new("no wait is told too short", wish.bucket, detail));
+            }
+        }
+        if let ([wish], [found]) = (&of.wishes[..], &answer.found[..]) {
+            let told =
+                Told { full_at: found.full_at, now_us: answer.now_us, local_us: self.local_us(runtime) };
+            return self.counts_down(runtime, wish.bucket, told);
+        }
+        Ok(())
+    }
+
+    /// Of the same knowledge memory speaks at a later time of the store, as much later as it is.
+    fn counts_down(&mut self, runtime: usize, bucket: usize, told: Told) -> Result<(), Broken> {
+        let Some(last) = self.runtimes[runtime].told.insert(bucket, told) else { return Ok(()) };
+        let passed_us = told.local_us - last.local_us;
+        let counted_us = told.now_us.saturating_sub(last.now_us);
+        if last.full_at != told.full_at || counted_us + 2 + passed_us / 500 < passed_us {
+            let detail = format!("{last:?}, then {told:?}");
+            return Err(Broken::new("waits count down", bucket, detail));
+        }
+        Ok(())
+    }
+
+    fn store_would_deny(&self, runtime: usize, takes: &[Take], answer: &Answer) -> Result<(), Broken> {
+        let replica = self.plan.runtimes[runtime].replica;
+        let buckets = || takes.iter().map(|take| number_of(&take.key));
+        if buckets().any(|bucket| self.store.hides_refund(bucket, replica, self.now_ns))
+            || self.store.would_answer(self.now_ns, takes) == Verdict::Deny
+        {
+            return Ok(());
+        }
+        let bucket = buckets().next().expect("a request asks for something");
+        let detail = format!(
+            "at {} of the store's clock, where it is full at {:?}: {answer:?}",
+            self.store.now_us(self.now_ns),
+            self.store.full_at(bucket)
+        );
+        Err(Broken::new("memory denies nothing that fits", bucket, detail))
+    }
+
+    // === flights ===
+
+    pub(super) fn is_of_good_size(&self, journey: usize) -> Result<(), Broken> {
+        let of = &self.journeys[journey];
+        let bucket = self.requests[of.requests[0]].wishes[0].bucket;
+        let takes: usize = of.requests.iter().map(|request| self.requests[*request].takes.len()).sum();
+        if takes > MOST_TAKES && of.requests.len() > 1 {
+            return Err(Broken::new("a flight carries at most 128 takes", bucket, format!("{takes} takes")));
+        }
+        let in_air = self.runtimes[of.runtime].in_air.len();
+        if in_air > MOST_IN_AIR {
+            return Err(Broken::new("at most two flights are in the air", bucket, format!("{in_air}")));
+        }
+        Ok(())
+    }
+
+    /// What is left in the queue when a slot has looked at it: only what another flight asks for, or what finds
+    /// no room.
+    pub(super) fn nobody_waits_in_vain(&mut self, runtime: usize, took_off: bool) -> Result<(), Broken> {
+        let requests = &self.requests;
+        let of = &mut self.runtimes[runtime];
+        of.queued.retain(|request| requests[*request].fate == Fate::Queued);
+        let (others, taken) = match of.in_air.split_last() {
+            Some((newest, others)) if took_off => {
+                let sizes =
+                    self.journeys[*newest].requests.iter().map(|request| requests[*request].takes.len());
+                (others, sizes.sum::<usize>())
+            }
+            Some(_) => return Ok(()),
+            None => (&[][..], 0),
+        };
+        let finds_room = |request: &usize| taken + requests[*request].takes.len() <= MOST_TAKES;
+        if !of.queued.iter().all(finds_room) {
+            return Ok(());
+        }
+        let in_air = others.iter().flat_map(|journey| &self.journeys[*journey].requests);
+        let asked: Vec<usize> =
+            in_air.flat_map(|request| &requests[*request].wishes).map(|wish| wish.bucket).collect();
+        let waits_in_vain =
+            |request: &&usize| !requests[**request].wishes.iter().any(|wish| asked.contains(&wish.bucket));
+        match of.queued.iter().find(waits_in_vain) {
+            Some(request) => {
+                let detail = format!("request {request}, though a slot is free");
+                Err(Broken::new("nobody waits in vain", requests[*request].wishes[0].bucket, detail))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A flight has told something: what was given back, all runtimes of this replica know at once.
+    pub(super) fn is_learnt(&mut self, journey: usize) -> Result<(), Broken> {
+        let runtime = self.journeys[journey].runtime;
+        for request in self.journeys[journey].requests.clone() {
+            for wish in self.requests[request].wishes.clone() {
+                self.runtimes[runtime].told.remove(&wish.bucket);
+                if matches!(wish.hits, Hits::GiveBack(_)) {
+                    self.refund_is_learnt(request, wish.bucket, self.plan.runtimes[runtime].replica)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn refund_is_learnt(&mut self, request: usize, bucket: usize, replica: usize) -> Result<(), Broken> {
+        self.store.learnt(request, replica);
+        self.note(request, |_| format!("is known to replica {replica}"));
+        let Bucket { key, limit, .. } = &self.plan.buckets[bucket];
+        let one = [Take { key: *key, ask: Ask::new(Hits::Take(1), limit) }];
+        for (other, of) in self.plan.runtimes.iter().enumerate() {
+            let denial = self.runtimes[other].desk.denial(&one, self.local_us(other));
+            if let Some(denial) = denial.filter(|_| of.replica == replica) {
+                self.store_would_deny(other, &one, &denial)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn everyone_was_answered(&self) -> Result<(), Broken> {
+        let is_open = |fate| matches!(fate, Fate::Queued | Fate::Away);
+        match self.requests.iter().position(|request| is_open(request.fate)) {
+            Some(request) => {
+                let bucket = self.requests[request].wishes[0].bucket;
+                Err(Broken::new(
+                    "each request gets one answer",
+                    bucket,
+                    format!("request {request} got none"),
+                ))
+            }
+            None => Ok(()),
+        }
+    }
+}

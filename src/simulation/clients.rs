@@ -1,0 +1,111 @@
+//! Those who ask: in closed and open loops, patient or not, and some back to the microsecond.
+
+use std::rc::Rc;
+
+use rand::RngExt;
+
+use super::{
+    Broken,
+    plan::Pace,
+    traffic::{self, Wish},
+    world::{Event, Fate, Request, Ticket, World},
+};
+use crate::{decision::Answer, descriptor::Hits, store::StoreError};
+
+impl World<'_> {
+    pub(super) fn ask_later(&mut self, client: usize) {
+        let gap_ns = self.traffic.random_range(self.plan.clients[client].gap_ns.clone());
+        self.schedule(gap_ns, Event::Ask { client });
+    }
+
+    pub(super) fn ask(&mut self, client: usize) -> Result<(), Broken> {
+        if self.now_ns >= self.plan.until_ns {
+            return Ok(());
+        }
+        let of = &self.plan.clients[client];
+        if of.pace == Pace::Open {
+            self.ask_later(client);
+        }
+        let wishes = match self.returns_for[client].take() {
+            Some(bucket) => vec![Wish { bucket, hits: Hits::Take(1) }],
+            None => traffic::wishes(&mut self.traffic, self.plan),
+        };
+        let request = self.requests.len();
+        let takes = traffic::takes(&wishes, &self.plan.buckets);
+        self.requests.push(Request::new(client, wishes, takes.clone(), self.now_ns));
+        self.post.gone.borrow_mut().push(false);
+        self.note(request, |request| format!("asked for: {:?}", request.wishes));
+
+        let now_us = self.local_us(of.runtime);
+        let runtime = &mut self.runtimes[of.runtime];
+        if let Some(denial) = runtime.desk.denial(&takes, now_us) {
+            return self.answered(request, Ok(denial));
+        }
+        runtime.desk.push(takes, Ticket { request, post: Rc::clone(&self.post) }, now_us);
+        runtime.queued.push(request);
+        self.wake(of.runtime);
+        if self.weather.random_bool(self.plan.network.cancelled) {
+            let after_ns = self.weather.random_range(0..20_000_000);
+            self.schedule(after_ns, Event::Cancel { request });
+        }
+        Ok(())
+    }
+
+    pub(super) fn cancel(&mut self, request: usize) {
+        if self.requests[request].fate == Fate::Answered {
+            return;
+        }
+        self.requests[request].fate = Fate::Cancelled;
+        self.post.gone.borrow_mut()[request] = true;
+        self.note(request, |_| "cancelled".to_owned());
+        self.go_on(request);
+    }
+
+    /// The client of a request that is over asks again.
+    fn go_on(&mut self, request: usize) {
+        let client = self.requests[request].client;
+        match self.plan.clients[client].pace {
+            Pace::Open => {}
+            Pace::Closed => self.ask_later(client),
+            Pace::Prompt => {
+                let bucket = self.requests[request].wishes[0].bucket;
+                let Some(after_ns) = self.token_after_ns(bucket) else { return self.ask_later(client) };
+                self.returns_for[client] = Some(bucket);
+                self.schedule(after_ns, Event::Ask { client });
+            }
+        }
+    }
+
+    /// How long from now until the store's clock shows a token in this bucket, two microseconds too early or too
+    /// late; none if it takes too long, or one is there.
+    fn token_after_ns(&mut self, bucket: usize) -> Option<u64> {
+        let (limit, store_us) = (&self.plan.buckets[bucket].limit, self.store.now_us(self.now_ns));
+        let wait_us = limit.wait_us(self.store.full_at(bucket), limit.cost(1), store_us);
+        let jitter_ns = self.weather.random_range(0..4_000);
+        (1..500_000).contains(&wait_us).then(|| {
+            let shown_ns = self.store.shows_ns(store_us + wait_us);
+            (shown_ns + jitter_ns).saturating_sub(self.now_ns + 2_000)
+        })
+    }
+
+    // === answers ===
+
+    /// Brings what a desk has answered to those who asked.
+    pub(super) fn deliver(&mut self) -> Result<(), Broken> {
+        let answers = self.post.answers.take();
+        answers.into_iter().try_for_each(|(request, answer)| self.answered(request, answer))
+    }
+
+    fn answered(&mut self, request: usize, answer: Result<Answer, StoreError>) -> Result<(), Broken> {
+        self.note(request, |_| format!("answered: {answer:?}"));
+        if self.requests[request].fate == Fate::Cancelled {
+            return Ok(());
+        }
+        self.is_answered_well(request, &answer)?;
+        self.requests[request].fate = Fate::Answered;
+        self.requests[request].answered =
+            Some((self.now_ns, answer.ok().map(|answer| (answer.verdict, answer.source))));
+        self.go_on(request);
+        Ok(())
+    }
+}

@@ -1,0 +1,25 @@
+//! Clocks that start anywhere and run apart.
+
+/// Counts whole microseconds of a time of its own, as every clock of Tollgate and of Redis does.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SkewedClock {
+    /// What it shows at the start; in nanoseconds, so that microseconds do not end everywhere at once.
+    pub(super) offset_ns: u64,
+    /// How much faster or slower than the true time it runs, in millionths.
+    pub(super) drift_ppm: i64,
+}
+
+impl SkewedClock {
+    pub(super) fn now_us(&self, at_ns: u64) -> u64 {
+        let rate = 1_000_000_u64.saturating_add_signed(self.drift_ppm);
+        // A run lasts seconds, so the product stays below 2^64.
+        (self.offset_ns + at_ns * rate / 1_000_000) / 1_000
+    }
+
+    /// When it shows this, to a nanosecond or two.
+    pub(super) fn shows_ns(&self, us: u64) -> u64 {
+        let rate = u128::from(1_000_000_u64.saturating_add_signed(self.drift_ppm));
+        let passed_ns = u128::from((us * 1_000).saturating_sub(self.offset_ns));
+        u64::try_from(passed_ns * 1_000_000 / rate).expect("a run lasts seconds")
+    }
+}
