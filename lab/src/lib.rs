@@ -5,8 +5,10 @@
 //! under `target/lab/`.
 //!
 //! [`topology`] is the whole picture: upstream ← three nodes ← load balancer; [`redis`], [`envoy`] and
-//! [`tollgate`] are its parts, each a [`process`]. Tests begin with [`real::available`].
+//! [`tollgate`] are its parts, each a [`process`]. Tests begin with [`real::available`]. [`demo`] shows that the
+//! limit holds, [`bench`] what that costs.
 
+pub mod bench;
 pub mod binaries;
 pub mod demo;
 pub mod envoy;

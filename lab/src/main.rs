@@ -1,12 +1,27 @@
-//! The lab's own command line: the demo, and the stack by hand.
+//! The lab's own command line: the demo, the benchmark, and the stack by hand.
 
-use std::{error::Error, path::PathBuf, process::ExitCode};
+use std::{
+    error::Error,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
-use lab::demo::{self, DemoError, Stack};
+use lab::{
+    bench::{
+        self, BenchArgs,
+        floor::{self, FloorArgs},
+        load::{self, LoadArgs},
+    },
+    demo::{self, DemoError, Stack},
+};
 
 #[derive(Debug, Parser)]
-#[command(about = "Starts real Envoy, Redis and Tollgate processes on 127.0.0.1, and ends them")]
+#[command(
+    about = "Starts real Envoy, Redis and Tollgate processes on 127.0.0.1, and ends them",
+    max_term_width = 100
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -24,18 +39,41 @@ enum Command {
     },
     /// Keep both variants in the foreground until Ctrl-C, and print how to hammer them
     Up,
+    Bench(Box<BenchArgs>),
+    /// The service that decides nothing, which a benchmark starts
+    #[command(hide = true)]
+    Floor(FloorArgs),
+    /// The load generator, which a benchmark starts
+    #[command(hide = true)]
+    Load(LoadArgs),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let done = match Cli::parse().command {
-        Command::Demo { out } => demo::run(&out).await,
-        Command::Up => up().await,
-    };
-    done.unwrap_or_else(|error| {
-        eprintln!("lab: {}", chain(&error));
+fn main() -> ExitCode {
+    run(Cli::parse().command).unwrap_or_else(|error| {
+        eprintln!("lab: {}", chain(error.as_ref()));
         ExitCode::FAILURE
     })
+}
+
+fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
+    match command {
+        Command::Demo { out } => Ok(in_runtime(demo::run(&out))??),
+        Command::Up => Ok(in_runtime(up())??),
+        Command::Bench(args) => Ok(in_runtime(bench::run(&args))??),
+        // Both have runtimes of their own.
+        Command::Floor(args) => {
+            floor::run(&args)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Load(args) => {
+            writeln!(io::stdout(), "{}", load::run(&args)?.json())?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn in_runtime<T>(future: impl Future<Output = T>) -> io::Result<T> {
+    Ok(tokio::runtime::Runtime::new()?.block_on(future))
 }
 
 async fn up() -> Result<ExitCode, DemoError> {

@@ -15,7 +15,8 @@ pub(super) mod sample;
 mod tests;
 mod text;
 
-use self::text::{count, escape, times};
+pub(crate) use self::text::escape;
+use self::text::{count, times};
 use super::figures::Figures;
 
 pub fn html(figures: &Figures) -> String {

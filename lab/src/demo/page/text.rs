@@ -1,7 +1,7 @@
 //! Text and numbers as the page shows them.
 
 /// For text and for quoted attributes.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {

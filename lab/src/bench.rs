@@ -1,0 +1,182 @@
+//! `lab bench`: what a decision costs, beside what else could be asked, on one machine and in one run.
+//!
+//! A [`case`] is one load and those who bear it in turn; [`rounds`] runs it, each run by a [`load`] generator
+//! in a process of its own. [`figures`] sets runs of the same round beside each other, [`targets`] says what
+//! is to be reached, [`report`] shows it all. The [`floor`] is what a service costs that decides nothing.
+
+mod args;
+mod case;
+mod cases;
+mod figures;
+pub mod floor;
+mod keys;
+mod limits;
+pub mod load;
+mod placement;
+mod proc;
+mod report;
+mod resp;
+mod rounds;
+mod sample;
+mod stats;
+mod subject;
+mod targets;
+
+use std::{
+    env, io,
+    path::Path,
+    process::{Command, ExitCode},
+    time::Instant,
+};
+
+use thiserror::Error;
+
+use crate::{
+    binaries::{self, BinaryError, Part},
+    process::ProcessError,
+    redis::RedisError,
+};
+pub use args::BenchArgs;
+use case::{Case, Contender, Service};
+use figures::Report;
+use proc::ProcError;
+use report::{json, markdown, svg, terminal};
+use resp::RespError;
+use rounds::Setting;
+
+#[derive(Debug, Error)]
+pub enum BenchError {
+    #[error("there is no case {name}; --list names them (with --all those of the matrix too)")]
+    NoCase { name: String },
+    #[error("a contender cannot be started")]
+    Process(#[from] ProcessError),
+    #[error("a contender cannot be started")]
+    Redis(#[from] RedisError),
+    #[error("a contender cannot be found")]
+    Binary(#[from] BinaryError),
+    #[error("cannot tell where this program itself lies")]
+    NoSelf(#[source] io::Error),
+    #[error("cannot run {path} serve --help")]
+    Help { path: String, source: io::Error },
+    #[error(transparent)]
+    Proc(#[from] ProcError),
+    #[error(transparent)]
+    Resp(#[from] RespError),
+    #[error("{case}, {contender}: the load has failed: {printed}")]
+    Load { contender: String, case: String, printed: String },
+    #[error("cannot write {path}")]
+    Write { path: String, source: io::Error },
+}
+
+/// Runs the cases, prints what they show, and writes it down. Missed targets are no failure.
+pub async fn run(args: &BenchArgs) -> Result<ExitCode, BenchError> {
+    let mut cases = chosen(args)?;
+    if args.list {
+        terminal::list(&cases);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let notes = adapt(&mut cases, args)?;
+    let limits = args.out.join("limits.yaml");
+    write(&limits, &limits::yaml())?;
+    let setting = Setting {
+        limits: &limits,
+        peers: &args.rls,
+        rounds: args.runs as usize,
+        measure_ms: (args.seconds * 1_000.0) as u64,
+    };
+    let started = Instant::now();
+    let mut figures = Vec::new();
+    for (index, case) in cases.iter().enumerate() {
+        terminal::say(&format!("{} ({} of {}): {}", case.name, index + 1, cases.len(), case.load));
+        figures.push(rounds::run(case, &setting).await?);
+        terminal::case(&figures[index]);
+    }
+    let report = Report {
+        machine: machine(),
+        command: command_line(),
+        date: today(),
+        rounds: setting.rounds,
+        took_s: started.elapsed().as_secs(),
+        cases: figures,
+        notes,
+    };
+    publish(&report, args)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn chosen(args: &BenchArgs) -> Result<Vec<Case>, BenchError> {
+    let all = if args.all || !args.cases.is_empty() { cases::all() } else { cases::twelve() };
+    if args.cases.is_empty() {
+        return Ok(all);
+    }
+    let named = |name: &String| {
+        let found = all.iter().find(|case| case.name == *name).cloned();
+        found.ok_or_else(|| BenchError::NoCase { name: name.clone() })
+    };
+    args.cases.iter().map(named).collect()
+}
+
+/// Adds the peers, and leaves out what the Tollgate at hand cannot do. Returns what readers have to know.
+fn adapt(cases: &mut [Case], args: &BenchArgs) -> Result<Vec<String>, BenchError> {
+    let mut notes = Vec::new();
+    let memo = subject::has_memo_flag()?;
+    if !memo {
+        notes.push("this tollgate has no --memo: nothing ran with the denial memo off".to_owned());
+    }
+    if args.seconds < 2.0 || args.runs < 5 {
+        notes.push("short: figures want five rounds of two seconds".to_owned());
+    }
+    if !args.rls.is_empty() {
+        notes.push("peers run where they were started; they are not pinned here".to_owned());
+    }
+    for case in cases {
+        case.contenders.retain(|it| memo || it.subject.service != Service::RedisMemoOff);
+        let peers = args.rls.iter().enumerate().map(|(index, peer)| Contender::peer(&peer.name, index));
+        case.contenders.extend(peers.map(|peer| Contender { descriptors: case.load.descriptors, ..peer }));
+    }
+    Ok(notes)
+}
+
+fn publish(report: &Report, args: &BenchArgs) -> Result<(), BenchError> {
+    let outcomes = targets::evaluate(report);
+    let page = markdown::markdown(report, &outcomes);
+    let mut files = vec![
+        (args.out.join("bench.json"), format!("{:#}\n", json::json(report, &outcomes))),
+        (args.out.join("bench.svg"), svg::svg(report)),
+        (args.out.join("performance.md"), page.clone()),
+    ];
+    if args.write_docs {
+        files.push((binaries::checkout().join("docs/performance.md"), page));
+    }
+    let mut written = Vec::new();
+    for (path, text) in files {
+        write(&path, &text)?;
+        written.push(path.display().to_string());
+    }
+    terminal::summary(report, &outcomes, &written);
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<(), BenchError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(path, text))
+        .map_err(|source| BenchError::Write { path: path.display().to_string(), source })
+}
+
+fn machine() -> String {
+    let cores = proc::cores().map_or(0, |cores| cores.len());
+    let redis = Part::Redis.version().unwrap_or_else(|| "of unknown version".to_owned());
+    format!("{cores} cores of {}, Redis {redis}", proc::model_name())
+}
+
+/// As it was typed, but for the path.
+fn command_line() -> String {
+    let words = env::args().skip(1);
+    std::iter::once("lab".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+fn today() -> String {
+    let date = Command::new("date").args(["-u", "+%Y-%m-%d"]).output();
+    date.map_or(String::new(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

@@ -1,0 +1,130 @@
+//! What `lab bench` takes.
+
+use std::{net::SocketAddr, net::ToSocketAddrs as _, path::PathBuf, str::FromStr};
+
+use clap::Args;
+
+const EXAMPLES: &str = "\
+What runs, each as a process of its own, pinned where there are cores to spare:
+  floor          Tollgate's server with a service that decides nothing and answers OK: what gRPC costs here
+  memory, Redis  tollgate serve with that store; one runtime unless the label says otherwise
+  INCRBY+EXPIRE  what envoyproxy/ratelimit sends: a pipeline per request, a connection per request in flight;
+                 and the same on one connection. No service: its Redis CPU and its latency count
+  EVALSHA        Tollgate's script, asked without a service
+In each round all contenders of a case take their turn, so that drift hits all alike; ratios are worked out
+within a round. CPU time is user + system of the process, in nanoseconds from /proc/PID/task/*/schedstat (or in
+ticks of 10 ms from /proc/PID/stat, so keep runs at 2 s or more). A decision is a request that was answered OK
+or OVER_LIMIT, whatever number of descriptors it has.
+
+Results: the terminal, and bench.json, bench.svg and performance.md in --out. Exits with 0 also when targets are
+missed: it measures.
+
+Put a peer beside Tollgate: start it with the limits in target/bench/limits.yaml (written at the start, the same
+each time), on the core that is printed as the service's, then
+  lab bench --rls ratelimit=127.0.0.1:8081,pid=4711,redis=127.0.0.1:6379
+
+Examples:
+  lab bench                                      # twelve cases, five rounds, under 15 minutes
+  lab bench --cases uniform-64,one-denied-64 --runs 3
+  lab bench --list";
+
+/// Measure decisions per second, latency, CPU time and memory beside what else could be asked
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct BenchArgs {
+    /// Only these
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub cases: Vec<String>,
+    /// The full matrix behind the twelve: takes hours
+    #[arg(long)]
+    pub all: bool,
+    /// Print the names and loads of all cases, and measure nothing
+    #[arg(long)]
+    pub list: bool,
+    /// Rounds of each case; medians want five
+    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub runs: u32,
+    /// How long each run is measured, after 0.3 s to warm up
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = seconds)]
+    pub seconds: f64,
+    /// A rate-limit service that someone has started on this machine, beside the others in each case
+    #[arg(long, value_name = "NAME=HOST:PORT[,pid=N][,redis=HOST:PORT]")]
+    pub rls: Vec<Peer>,
+    /// Where the results go
+    #[arg(long, value_name = "FOLDER", default_value = "target/bench")]
+    pub out: PathBuf,
+    /// Write docs/performance.md too
+    #[arg(long)]
+    pub write_docs: bool,
+}
+
+/// An endpoint that was started by somebody else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    pub name: String,
+    pub addr: SocketAddr,
+    /// Without it there is no CPU time.
+    pub pid: Option<u32>,
+    /// The Redis that it asks; its process is found out.
+    pub redis: Option<SocketAddr>,
+}
+
+impl FromStr for Peer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Peer, String> {
+        let mut fields = text.split(',');
+        let (name, addr) =
+            fields.next().and_then(|first| first.split_once('=')).ok_or("NAME=HOST:PORT comes first")?;
+        let mut peer = Peer { name: name.to_owned(), addr: loopback(addr)?, pid: None, redis: None };
+        for field in fields {
+            match field.split_once('=') {
+                Some(("pid", pid)) => {
+                    peer.pid = Some(pid.parse().map_err(|error| format!("pid={pid}: {error}"))?);
+                }
+                Some(("redis", addr)) => peer.redis = Some(loopback(addr)?),
+                _ => return Err(format!("{field:?} is neither pid=N nor redis=HOST:PORT")),
+            }
+        }
+        Ok(peer)
+    }
+}
+
+/// This is a load generator: it does not reach other machines.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let addrs = text.to_socket_addrs().map_err(|error| format!("{text}: {error}"))?;
+    addrs
+        .into_iter()
+        .find(|addr| addr.ip().is_loopback())
+        .ok_or_else(|| format!("{text} is not on this machine's loopback"))
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.05..=600.0).contains(&seconds) => Ok(seconds),
+        Ok(_) => Err("0.05 to 600".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_may_tell_its_process_and_its_redis() {
+        let peer: Peer = "go=127.0.0.1:8081,pid=42,redis=127.0.0.1:6379".parse().unwrap();
+        assert_eq!((peer.name.as_str(), peer.addr.port(), peer.pid), ("go", 8_081, Some(42)));
+        assert_eq!(peer.redis.unwrap().port(), 6_379);
+        assert_eq!("go=127.0.0.1:1".parse::<Peer>().unwrap().pid, None);
+    }
+
+    #[test]
+    fn a_peer_that_is_not_understood_or_not_here_is_refused() {
+        for wrong in
+            ["go", "go=", "go=127.0.0.1", "go=127.0.0.1:1,pid=x", "go=127.0.0.1:1,core=2", "go=192.0.2.1:1"]
+        {
+            assert!(wrong.parse::<Peer>().is_err(), "{wrong}");
+        }
+    }
+}

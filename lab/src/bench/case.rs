@@ -1,0 +1,215 @@
+//! What is compared: a load, and who has to bear it.
+
+use std::fmt;
+
+use super::{
+    figures::labels,
+    keys::{Keys, Mix},
+};
+
+/// One load, borne by several contenders in turn.
+#[derive(Debug, Clone)]
+pub struct Case {
+    pub name: String,
+    pub load: Load,
+    pub contenders: Vec<Contender>,
+    /// Each key is asked for once before the first round, by all that decide.
+    pub fill: Option<u32>,
+    /// Runs are so many times as long: what is rare needs time to be counted.
+    pub stretch: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    pub keys: Keys,
+    pub mix: Mix,
+    pub concurrency: usize,
+    pub descriptors: usize,
+    pub pace: Pace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// As fast as answers come.
+    ClosedLoop,
+    /// At half the rate that Tollgate with Redis reaches in a closed loop.
+    HalfPeak,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contender {
+    pub label: String,
+    pub subject: Subject,
+    pub via: Via,
+    pub descriptors: usize,
+}
+
+/// The processes behind a contender; contenders of one case with the same ones share them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subject {
+    pub service: Service,
+    pub runtimes: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    Floor,
+    Memory,
+    Redis,
+    /// Redis, without the denial memo.
+    RedisMemoOff,
+    /// A Redis, and no service in front of it.
+    BareRedis,
+    /// Of those that were named on the command line, by index.
+    Peer(usize),
+}
+
+/// How the load reaches it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    Rls,
+    /// A connection for each request in flight.
+    Incrby,
+    IncrbyOneConnection,
+    Evalsha,
+}
+
+// === impl Case ===
+
+impl Case {
+    pub fn new(name: impl Into<String>, load: Load, contenders: Vec<Contender>) -> Case {
+        let contenders = contenders
+            .into_iter()
+            .map(|contender| Contender {
+                descriptors: contender.descriptors.min(load.descriptors),
+                ..contender
+            })
+            .collect();
+        Case { name: name.into(), load, contenders, fill: None, stretch: 1 }
+    }
+
+    #[must_use]
+    pub fn filled(mut self, keys: u32) -> Case {
+        self.fill = Some(keys);
+        self
+    }
+
+    #[must_use]
+    pub fn stretched(mut self, times: u32) -> Case {
+        self.stretch = times;
+        self
+    }
+
+    /// The most runtimes of any contender; all of them get the processors of that many.
+    pub fn runtimes(&self) -> usize {
+        self.contenders.iter().map(|contender| contender.subject.runtimes).max().unwrap_or(1)
+    }
+}
+
+// === impl Load ===
+
+impl Load {
+    pub const fn closed(keys: Keys, mix: Mix, concurrency: usize) -> Load {
+        Load { keys, mix, concurrency, descriptors: 1, pace: Pace::ClosedLoop }
+    }
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.keys {
+            Keys::One => write!(f, "one key")?,
+            Keys::Uniform(count) => write!(f, "{} keys", thousands(count))?,
+            Keys::Zipf(count) => write!(f, "{} keys under Zipf", thousands(count))?,
+            Keys::Each(count) => write!(f, "{} keys in turn", thousands(count))?,
+        }
+        match self.pace {
+            Pace::ClosedLoop => write!(f, ", {} in flight", self.concurrency)?,
+            Pace::HalfPeak => write!(f, ", at half the rate that Redis reaches with {}", self.concurrency)?,
+        }
+        if self.descriptors > 1 {
+            write!(f, ", {} descriptors", self.descriptors)?;
+        }
+        f.write_str(match self.mix {
+            Mix::Allowed => ", all allowed",
+            Mix::Half => ", half denied",
+            Mix::Denied => ", denied but for 10 a second",
+            Mix::Once => ", each allowed once and denied from then on",
+        })
+    }
+}
+
+pub fn thousands(count: u32) -> String {
+    let digits = count.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+// === impl Contender ===
+
+impl Contender {
+    const MOST_DESCRIPTORS: usize = 4;
+
+    fn new(label: &str, service: Service, via: Via) -> Contender {
+        let subject = Subject { service, runtimes: 1 };
+        Contender { label: label.to_owned(), subject, via, descriptors: Contender::MOST_DESCRIPTORS }
+    }
+
+    pub fn floor() -> Contender {
+        Contender::new(labels::FLOOR, Service::Floor, Via::Rls)
+    }
+
+    pub fn memory() -> Contender {
+        Contender::new(labels::MEMORY, Service::Memory, Via::Rls)
+    }
+
+    pub fn redis() -> Contender {
+        Contender::new(labels::REDIS, Service::Redis, Via::Rls)
+    }
+
+    pub fn memo_off() -> Contender {
+        Contender::new(labels::MEMO_OFF, Service::RedisMemoOff, Via::Rls)
+    }
+
+    pub fn incrby() -> Contender {
+        Contender::new(labels::INCRBY, Service::BareRedis, Via::Incrby)
+    }
+
+    pub fn incrby_one_connection() -> Contender {
+        Contender::new(labels::INCRBY_ONE, Service::BareRedis, Via::IncrbyOneConnection)
+    }
+
+    pub fn evalsha() -> Contender {
+        Contender::new(labels::EVALSHA, Service::BareRedis, Via::Evalsha)
+    }
+
+    pub fn peer(name: &str, index: usize) -> Contender {
+        Contender::new(name, Service::Peer(index), Via::Rls)
+    }
+
+    /// Under a label of its own.
+    #[must_use]
+    pub fn with_runtimes(mut self, label: &str, runtimes: usize) -> Contender {
+        label.clone_into(&mut self.label);
+        self.subject.runtimes = runtimes;
+        self
+    }
+
+    /// Under a label of its own.
+    #[must_use]
+    pub fn with_descriptors(mut self, label: &str, descriptors: usize) -> Contender {
+        label.clone_into(&mut self.label);
+        self.descriptors = descriptors;
+        self
+    }
+
+    /// Whether what it answers depends on limits.
+    pub fn decides(&self) -> bool {
+        self.subject.service != Service::Floor && self.via != Via::Evalsha
+    }
+}

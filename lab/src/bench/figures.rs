@@ -1,0 +1,170 @@
+//! All that was measured, and what two contenders say beside each other.
+
+use super::{keys::Mix, limits::Rule, sample::Sample, stats::Spread};
+
+/// By which contenders are found again.
+pub mod labels {
+    pub const FLOOR: &str = "floor";
+    pub const MEMORY: &str = "memory";
+    pub const MEMORY_2_RUNTIMES: &str = "memory, 2 runtimes";
+    pub const REDIS: &str = "Redis";
+    pub const REDIS_2_RUNTIMES: &str = "Redis, 2 runtimes";
+    pub const REDIS_1_DESCRIPTOR: &str = "Redis, 1 descriptor";
+    pub const MEMO_OFF: &str = "Redis, memo off";
+    pub const INCRBY: &str = "INCRBY+EXPIRE";
+    pub const INCRBY_ONE: &str = "INCRBY+EXPIRE, one connection";
+    pub const EVALSHA: &str = "EVALSHA, no service";
+}
+
+#[derive(Debug, Clone)]
+pub struct Report {
+    pub machine: String,
+    pub command: String,
+    pub date: String,
+    pub rounds: usize,
+    pub took_s: u64,
+    pub cases: Vec<CaseFigures>,
+    pub notes: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct CaseFigures {
+    pub name: String,
+    /// The load in words.
+    pub load: String,
+    pub mix: Mix,
+    pub placement: String,
+    /// Of an open loop.
+    pub rate: Option<f64>,
+    pub contenders: Vec<ContenderFigures>,
+}
+
+#[derive(Debug, Clone)]
+pub struct ContenderFigures {
+    pub label: String,
+    /// Whether what it answers depends on limits.
+    pub decides: bool,
+    /// One for each round, in their order.
+    pub runs: Vec<Sample>,
+    pub fill: Option<Fill>,
+}
+
+/// Keys seen before the first round, and what that did to the service's resident memory.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Fill {
+    pub keys: u64,
+    pub seconds: f64,
+    pub kib_before: u64,
+    pub kib_after: u64,
+}
+
+// === impl CaseFigures ===
+
+impl CaseFigures {
+    pub fn contender(&self, label: &str) -> Option<&ContenderFigures> {
+        self.contenders.iter().find(|contender| contender.label == label)
+    }
+
+    /// Over the rounds, `figure` of the runs that these contenders made in the same round: drift that hits
+    /// both cancels. None if one of them did not run, or measured nothing.
+    pub fn pairwise<const N: usize>(
+        &self,
+        labels: [&str; N],
+        figure: impl Fn([&Sample; N]) -> Option<f64>,
+    ) -> Option<Spread> {
+        let runs: Vec<&[Sample]> =
+            labels.iter().map(|label| Some(&self.contender(label)?.runs[..])).collect::<Option<_>>()?;
+        let rounds = runs.iter().map(|runs| runs.len()).min()?;
+        Spread::of((0..rounds).filter_map(|round| figure(std::array::from_fn(|index| &runs[index][round]))))
+    }
+
+    /// `figure` of one over that of the other.
+    pub fn ratio(&self, of: &str, over: &str, figure: fn(&Sample) -> Option<f64>) -> Option<Spread> {
+        self.pairwise([of, over], |[of, over]| Some(figure(of)? / figure(over)?))
+    }
+
+    /// How many of these decisions the limits allow: all under limits that never deny, and of the others what
+    /// comes back in the time, since the rest was used up before.
+    pub fn allowed(&self, run: &Sample) -> f64 {
+        let refilled = match self.mix {
+            Mix::Denied => f64::from(Rule::Ten.requests_per_unit()) * run.seconds + 1.0,
+            Mix::Allowed | Mix::Half | Mix::Once => 0.0,
+        };
+        (run.decisions() - run.limited) as f64 + refilled
+    }
+}
+
+// === impl ContenderFigures ===
+
+impl ContenderFigures {
+    pub fn spread(&self, figure: impl Fn(&Sample) -> Option<f64>) -> Option<Spread> {
+        Spread::of(self.runs.iter().filter_map(figure))
+    }
+}
+
+// === impl Fill ===
+
+impl Fill {
+    pub fn bytes_per_key(&self) -> Option<f64> {
+        let kib = self.kib_after.checked_sub(self.kib_before)?;
+        (self.keys > 0).then(|| (kib * 1_024) as f64 / self.keys as f64)
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// Decisions of `us` each, on the service's and on Redis' side.
+    pub fn sample(us: f64) -> Sample {
+        Sample {
+            seconds: 1.0,
+            ok: 100,
+            service_cpu_us: Some(100.0 * us),
+            redis_cpu_us: Some(100.0 * us),
+            redis_calls: Some(100),
+            ..Sample::default()
+        }
+    }
+
+    pub fn case(name: &str, contenders: &[(&str, &[f64])]) -> CaseFigures {
+        let contender = |(label, us): &(&str, &[f64])| ContenderFigures {
+            label: (*label).to_owned(),
+            decides: true,
+            runs: us.iter().map(|us| sample(*us)).collect(),
+            fill: None,
+        };
+        CaseFigures {
+            name: name.to_owned(),
+            load: "some".to_owned(),
+            mix: Mix::Allowed,
+            placement: "anywhere".to_owned(),
+            rate: None,
+            contenders: contenders.iter().map(contender).collect(),
+        }
+    }
+
+    #[test]
+    fn drift_that_hits_a_whole_round_does_not_move_a_ratio() {
+        let case = case("x", &[("a", &[2.0, 20.0, 4.0]), ("b", &[1.0, 10.0, 2.0])]);
+        let ratio = case.ratio("a", "b", Sample::service_us).unwrap();
+        assert_eq!(ratio, Spread { min: 2.0, median: 2.0, max: 2.0 });
+    }
+
+    #[test]
+    fn a_contender_that_did_not_run_has_no_ratio() {
+        let case = case("x", &[("a", &[2.0]), ("b", &[])]);
+        assert_eq!(case.ratio("a", "b", Sample::service_us), None);
+        assert_eq!(case.ratio("a", "c", Sample::service_us), None);
+    }
+
+    #[test]
+    fn one_key_of_ten_a_second_is_allowed_ten_a_second_and_one() {
+        let mut case = case("x", &[]);
+        let run = Sample { seconds: 2.0, ok: 20, over: 1_000, limited: 1_020, ..Sample::default() };
+        case.mix = Mix::Denied;
+        assert_eq!(case.allowed(&run), 21.0);
+        case.mix = Mix::Half;
+        assert_eq!(case.allowed(&Sample { limited: 510, ..run }), 510.0);
+    }
+}

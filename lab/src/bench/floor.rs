@@ -1,0 +1,80 @@
+//! `lab floor`: the least that a decision can cost here.
+//!
+//! Tollgate's own server (runtimes, connections, HTTP/2, tonic, decoding) with a service that decides nothing
+//! and answers an empty OK. What Tollgate costs above it is what deciding costs.
+
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    num::NonZeroUsize,
+    sync::Arc,
+    time::Duration,
+};
+
+use clap::Args;
+use tollgate::{
+    admin::Admin,
+    metrics::Metrics,
+    pb::{
+        RateLimitRequest, RateLimitResponse, rate_limit_response::Code,
+        rate_limit_service_server::RateLimitService,
+    },
+    server::{Lifecycle, Options, Server, ServerError},
+};
+use tonic::{Request, Response, Status};
+
+#[derive(Debug, Args)]
+pub struct FloorArgs {
+    #[arg(long, default_value = "127.0.0.1:0")]
+    grpc_listen: SocketAddr,
+    #[arg(long, default_value = "1")]
+    runtimes: NonZeroUsize,
+}
+
+#[derive(Debug)]
+pub struct Floor(Server);
+
+struct AlwaysOk;
+
+/// Serves until SIGTERM. Prints where as its first line: `floor grpc=IP:PORT`.
+pub fn run(args: &FloorArgs) -> Result<(), ServerError> {
+    let floor = Floor::bind(args.grpc_listen, args.runtimes)?;
+    floor.0.stop_on_signals()?;
+    // Nobody to tell is no reason not to serve.
+    let _ = writeln!(io::stdout(), "floor grpc={}", floor.addr());
+    floor.serve()
+}
+
+// === impl Floor ===
+
+impl Floor {
+    pub fn bind(grpc_listen: SocketAddr, runtimes: NonZeroUsize) -> Result<Floor, ServerError> {
+        let admin_listen = SocketAddr::new(grpc_listen.ip(), 0);
+        let drain_timeout = Duration::from_secs(1);
+        Server::bind(Options { grpc_listen, admin_listen, runtimes, drain_timeout }).map(Floor)
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.0.addresses().grpc
+    }
+
+    pub fn lifecycle(&self) -> Lifecycle {
+        self.0.lifecycle()
+    }
+
+    /// Until its lifecycle has ended.
+    pub fn serve(self) -> Result<(), ServerError> {
+        let admin = Admin::new(self.lifecycle(), Arc::new(Metrics::new()));
+        self.0.run(admin, || AlwaysOk)
+    }
+}
+
+#[tonic::async_trait]
+impl RateLimitService for AlwaysOk {
+    async fn should_rate_limit(
+        &self,
+        _request: Request<RateLimitRequest>,
+    ) -> Result<Response<RateLimitResponse>, Status> {
+        Ok(Response::new(RateLimitResponse { overall_code: Code::Ok.into(), ..RateLimitResponse::default() }))
+    }
+}

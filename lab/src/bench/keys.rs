@@ -1,0 +1,192 @@
+//! Which keys are asked for, and what becomes of the requests.
+
+use std::{fmt, str::FromStr};
+
+use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
+
+use super::limits::Rule;
+
+/// Draws are made before the clock starts and then walked round, so that drawing costs the load generator
+/// nothing. So many for small sets of keys, and so many for large ones.
+const FEW_DRAWS: usize = 1 << 16;
+const MANY_DRAWS: usize = 1 << 20;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keys {
+    One,
+    /// That many, each as often.
+    Uniform(u32),
+    /// That many, the nth asked for 1/n times as often as the first.
+    Zipf(u32),
+    /// That many, one after the other.
+    Each(u32),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mix {
+    Allowed,
+    /// Every other request is for a bucket that denies.
+    Half,
+    /// A bucket of ten a second.
+    Denied,
+    /// Buckets that allow the first and deny the rest.
+    Once,
+}
+
+/// One request to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    pub key: u32,
+    /// Of the first descriptor; further ones are under `Rule::Open`.
+    pub rule: Rule,
+}
+
+/// Requests in the order in which they are made.
+#[derive(Debug)]
+pub struct Asks {
+    draws: Draws,
+    mix: Mix,
+    made: u64,
+    most: Option<u64>,
+}
+
+#[derive(Debug)]
+enum Draws {
+    Drawn(Vec<u32>),
+    Counted(u32),
+}
+
+// === impl Asks ===
+
+impl Asks {
+    /// The same seed makes the same requests. Ends after `most`, if there is a most.
+    pub fn new(keys: Keys, mix: Mix, seed: u64, most: Option<u64>) -> Asks {
+        Asks { draws: Draws::new(keys, seed), mix, made: 0, most }
+    }
+}
+
+impl Iterator for Asks {
+    type Item = Ask;
+
+    fn next(&mut self) -> Option<Ask> {
+        if self.most.is_some_and(|most| self.made >= most) {
+            return None;
+        }
+        let number = self.made;
+        self.made += 1;
+        Some(Ask { key: self.draws.at(number, self.mix), rule: self.mix.rule(number) })
+    }
+}
+
+// === impl Mix ===
+
+impl Mix {
+    const ALL: [(Mix, &str); 4] =
+        [(Mix::Allowed, "allowed"), (Mix::Half, "half"), (Mix::Denied, "denied"), (Mix::Once, "once")];
+
+    /// How many requests it takes to ask for each key under each rule.
+    pub fn asks_for_each(self, keys: u32) -> u64 {
+        u64::from(keys) * if self == Mix::Half { 2 } else { 1 }
+    }
+
+    pub fn rule(self, number: u64) -> Rule {
+        match self {
+            Mix::Half if !number.is_multiple_of(2) => Rule::Once,
+            Mix::Allowed | Mix::Half => Rule::Open(0),
+            Mix::Denied => Rule::Ten,
+            Mix::Once => Rule::Once,
+        }
+    }
+}
+
+// === impl Draws ===
+
+impl Draws {
+    fn new(keys: Keys, seed: u64) -> Draws {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let draws = |count: u32| if count > 65_536 { MANY_DRAWS } else { FEW_DRAWS };
+        Draws::Drawn(match keys {
+            Keys::One => vec![0],
+            Keys::Each(count) => return Draws::Counted(count),
+            Keys::Uniform(count) => (0..draws(count)).map(|_| random.random_range(0..count)).collect(),
+            Keys::Zipf(count) => {
+                let up_to = zipf(count);
+                let sum = up_to.last().copied().unwrap_or(0.0);
+                (0..draws(count)).map(|_| rank(&up_to, random.random::<f64>() * sum)).collect()
+            }
+        })
+    }
+
+    fn at(&self, number: u64, mix: Mix) -> u32 {
+        // Each rule of a mix walks all draws, not those of its own parity.
+        let number = if mix == Mix::Half { number / 2 } else { number };
+        match self {
+            Draws::Drawn(keys) => keys[(number % keys.len() as u64) as usize],
+            Draws::Counted(count) => (number % u64::from(*count)) as u32,
+        }
+    }
+}
+
+/// The sums 1/1, 1/1 + 1/2, …
+fn zipf(count: u32) -> Vec<f64> {
+    let sum = |sum: &mut f64, n: u32| {
+        *sum += 1.0 / f64::from(n);
+        Some(*sum)
+    };
+    (1..=count).scan(0.0, sum).collect()
+}
+
+fn rank(up_to: &[f64], at: f64) -> u32 {
+    up_to.partition_point(|sum| *sum <= at).min(up_to.len() - 1) as u32
+}
+
+// === as they are typed ===
+
+impl fmt::Display for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Keys::One => f.write_str("one"),
+            Keys::Uniform(count) => write!(f, "uniform:{count}"),
+            Keys::Zipf(count) => write!(f, "zipf:{count}"),
+            Keys::Each(count) => write!(f, "each:{count}"),
+        }
+    }
+}
+
+impl FromStr for Keys {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Keys, String> {
+        let (name, count) = text.split_once(':').unwrap_or((text, "1"));
+        let count: u32 = count.parse().map_err(|error| format!("{count:?} is no count: {error}"))?;
+        if count == 0 || count > 1_000_000 {
+            return Err("1 to 1,000,000 keys".to_owned());
+        }
+        match name {
+            "one" => Ok(Keys::One),
+            "uniform" => Ok(Keys::Uniform(count)),
+            "zipf" => Ok(Keys::Zipf(count)),
+            "each" => Ok(Keys::Each(count)),
+            _ => Err("one, uniform:N, zipf:N or each:N".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Mix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Mix::ALL.iter().find(|(mix, _)| mix == self).map_or("", |(_, name)| *name);
+        f.write_str(name)
+    }
+}
+
+impl FromStr for Mix {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Mix, String> {
+        let named = Mix::ALL.iter().find(|(_, name)| *name == text);
+        named.map(|(mix, _)| *mix).ok_or_else(|| "allowed, half, denied or once".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests;

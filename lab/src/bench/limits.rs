@@ -1,0 +1,106 @@
+//! The limits that are asked for, in the words of a limits file, of INCRBY and of the audit.
+//!
+//! Buckets of a rule that allows have to be there when the next take comes, or a store would be measured that
+//! has nothing to remember: ten million a month gives one hit back each 0.26 s, and is never used up.
+
+use tollgate::limit::Unit;
+
+pub const DOMAIN: &str = "bench";
+
+/// What a descriptor falls under: `route=<rule>`, then `api_key=<key>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// Never denies. Four of them, for requests of four descriptors.
+    Open(u8),
+    /// Ten a second: the rate that one denied key goes on being admitted at.
+    Ten,
+    /// One a month: a bucket that stays, and denies from the second take on.
+    Once,
+}
+
+// === impl Rule ===
+
+impl Rule {
+    pub const ALL: [Rule; 6] =
+        [Rule::Open(0), Rule::Open(1), Rule::Open(2), Rule::Open(3), Rule::Ten, Rule::Once];
+
+    pub fn route(self) -> String {
+        match self {
+            Rule::Open(number) => format!("open{number}"),
+            Rule::Ten => "ten".to_owned(),
+            Rule::Once => "once".to_owned(),
+        }
+    }
+
+    /// Whether it ever denies.
+    pub const fn denies(self) -> bool {
+        !matches!(self, Rule::Open(_))
+    }
+
+    pub const fn requests_per_unit(self) -> u32 {
+        match self {
+            Rule::Open(_) => 10_000_000,
+            Rule::Once => 1,
+            Rule::Ten => 10,
+        }
+    }
+
+    pub const fn unit(self) -> Unit {
+        match self {
+            Rule::Open(_) | Rule::Once => Unit::Month,
+            Rule::Ten => Unit::Second,
+        }
+    }
+}
+
+/// The file, in what envoyproxy/ratelimit understands as well, so that a peer can load it.
+pub fn yaml() -> String {
+    let rules = Rule::ALL.map(|rule| {
+        format!(
+            "- key: route\n  value: {}\n  descriptors:\n  - key: api_key\n    rate_limit: {{ unit: {}, \
+             requests_per_unit: {} }}\n",
+            rule.route(),
+            rule.unit(),
+            rule.requests_per_unit()
+        )
+    });
+    format!("# Written by `lab bench`.\ndomain: {DOMAIN}\ndescriptors:\n{}", rules.concat())
+}
+
+/// All keys are as long as each other, so that a request can be changed in place.
+pub const KEY_DIGITS: usize = 7;
+
+pub fn api_key(number: u32) -> String {
+    format!("k{number:0KEY_DIGITS$}")
+}
+
+/// The digits alone.
+pub fn digits(mut number: u32) -> [u8; KEY_DIGITS] {
+    let mut digits = [b'0'; KEY_DIGITS];
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+    digits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_file_is_one_that_tollgate_loads() {
+        let path = std::env::temp_dir().join(format!("lab-bench-{}.yaml", std::process::id()));
+        std::fs::write(&path, yaml()).unwrap();
+        let loaded = tollgate::config::load(std::slice::from_ref(&path));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(loaded.unwrap().domains.len(), 1);
+    }
+
+    #[test]
+    fn a_key_changed_in_place_is_the_key_written_out() {
+        for number in [0, 7, 1_234_567, 999_999] {
+            assert_eq!(api_key(number).as_bytes()[1..], digits(number));
+        }
+    }
+}

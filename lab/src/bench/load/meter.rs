@@ -1,0 +1,86 @@
+//! Times the load, and reads what the processes have used at both ends of the measured time.
+
+use std::{
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    LoadArgs, LoadError,
+    drive::{Phase, Shared},
+    spawn,
+};
+use crate::bench::{
+    proc::{self, ProcError, Usage},
+    resp,
+};
+
+/// What was used in between.
+#[derive(Debug)]
+pub(super) struct Measured {
+    pub(super) seconds: f64,
+    pub(super) service_cpu_us: Option<f64>,
+    pub(super) redis_cpu_us: Option<f64>,
+    pub(super) load_cpu_us: f64,
+    pub(super) redis_calls: Option<u64>,
+    pub(super) resident_kib: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Used {
+    service: Option<Usage>,
+    redis: Option<Usage>,
+    load: Usage,
+}
+
+/// Ends when the time is up, or when `ended` says that nothing is left to measure.
+pub(super) fn start(
+    args: &LoadArgs,
+    shared: Arc<Shared>,
+    ended: mpsc::Receiver<()>,
+) -> Result<thread::JoinHandle<Result<Measured, LoadError>>, LoadError> {
+    let args = args.clone();
+    spawn("meter", move || {
+        let measured = measure(&args, &shared, &ended);
+        // Also after an error: the connections go on until they are told.
+        shared.enter(Phase::Over);
+        measured
+    })
+}
+
+fn measure(args: &LoadArgs, shared: &Shared, ended: &mpsc::Receiver<()>) -> Result<Measured, LoadError> {
+    thread::sleep(Duration::from_millis(args.warm_up_ms));
+    let calls = || args.redis.map(resp::calls).transpose();
+    let calls_before = calls()?;
+    let before = Used::so_far(args)?;
+    let started = Instant::now();
+    shared.enter(Phase::Measuring);
+
+    // An error says that the load has ended.
+    let _ = ended.recv_timeout(Duration::from_millis(args.measure_ms));
+
+    shared.enter(Phase::Over);
+    let seconds = started.elapsed().as_secs_f64();
+    let after = Used::so_far(args)?;
+    let calls_after = calls()?;
+
+    let cpu = |before: Option<Usage>, after: Option<Usage>| Some(after?.cpu_us - before?.cpu_us);
+    Ok(Measured {
+        seconds,
+        service_cpu_us: cpu(before.service, after.service),
+        redis_cpu_us: cpu(before.redis, after.redis),
+        load_cpu_us: after.load.cpu_us - before.load.cpu_us,
+        redis_calls: calls_after.zip(calls_before).map(|(after, before)| after - before),
+        resident_kib: after.service.map(|usage| usage.resident_kib),
+    })
+}
+
+// === impl Used ===
+
+impl Used {
+    fn so_far(args: &LoadArgs) -> Result<Used, ProcError> {
+        let of = |pid: Option<u32>| pid.map(|pid| proc::usage(&pid.to_string())).transpose();
+        Ok(Used { service: of(args.service_pid)?, redis: of(args.redis_pid)?, load: proc::usage("self")? })
+    }
+}

@@ -1,0 +1,283 @@
+//! `ShouldRateLimit` over HTTP/2, with frames written by hand.
+//!
+//! All requests of a connection are the same bytes but for the stream's number and the digits of the key: the
+//! first one puts its header fields into the dynamic table (as Envoy does), the others point there, so a
+//! request is two frames of about 100 bytes. Of an answer only `overall_code` is looked at, which has to be
+//! the first field; trailers are not decoded, so an answer without a message is an error.
+
+use std::net::SocketAddr;
+
+use prost::Message as _;
+use tollgate::pb::{RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::Entry};
+
+use super::wire::{Answer, Kind, Wire, WireError};
+use crate::bench::{
+    keys::Ask,
+    limits::{DOMAIN, KEY_DIGITS, Rule, api_key, digits},
+};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const PATH: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
+const HEAD: usize = 9;
+/// Before a message: not compressed, and its length.
+const MESSAGE_HEAD: usize = 5;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
+
+const END_STREAM: u8 = 0x1;
+const ACK: u8 = 0x1;
+const END_HEADERS: u8 = 0x4;
+const PADDED: u8 = 0x8;
+
+/// More than is ever in flight; given back in halves.
+const RECEIVE_WINDOW: u32 = 16 << 20;
+/// RFC 9113: until SETTINGS or WINDOW_UPDATE say otherwise.
+const FIRST_WINDOW: i64 = 65_535;
+
+#[derive(Debug, Clone)]
+pub(super) struct Rls {
+    authority: String,
+    bodies: Vec<Body>,
+    settled: bool,
+    asked: u64,
+    most_streams: u32,
+    send_window: i64,
+    received: u32,
+}
+
+/// The message for one rule, and where in it the digits of keys are.
+#[derive(Debug, Clone)]
+struct Body {
+    rule: Rule,
+    bytes: Vec<u8>,
+    digits_at: Vec<usize>,
+}
+
+struct Frame<'a> {
+    kind: u8,
+    flags: u8,
+    stream: u32,
+    payload: &'a [u8],
+}
+
+// === impl Rls ===
+
+impl Rls {
+    pub(super) fn new(addr: SocketAddr, descriptors: usize) -> Rls {
+        Rls {
+            authority: addr.to_string(),
+            bodies: Rule::ALL.map(|rule| Body::new(rule, descriptors)).into(),
+            settled: false,
+            asked: 0,
+            most_streams: u32::MAX,
+            send_window: FIRST_WINDOW,
+            received: 0,
+        }
+    }
+
+    fn longest(&self) -> usize {
+        self.bodies.iter().map(|body| body.bytes.len()).max().unwrap_or(0)
+    }
+
+    fn settings(&mut self, payload: &[u8]) -> Result<(), WireError> {
+        for setting in payload.chunks_exact(6) {
+            let value = u32_at(setting, 2);
+            match u16::from_be_bytes([setting[0], setting[1]]) {
+                // The header fields of a request have to fit into the table.
+                1 if value < 1_024 => return Err(WireError::Settings),
+                3 => self.most_streams = value,
+                // And its message into the window of a stream.
+                4 if (value as usize) < self.longest() => return Err(WireError::Settings),
+                _ => {}
+            }
+        }
+        self.settled = true;
+        Ok(())
+    }
+
+    fn frame(
+        &mut self,
+        frame: &Frame<'_>,
+        out: &mut Vec<u8>,
+        answers: &mut Vec<Answer>,
+    ) -> Result<(), WireError> {
+        match frame.kind {
+            DATA => {
+                self.received += frame.payload.len() as u32;
+                // A message that comes in pieces is told by its first one.
+                answers.extend(code(frame).map(|kind| Answer { number: number(frame.stream), kind }));
+            }
+            HEADERS if frame.flags & END_STREAM == 0 => {}
+            // Behind an answer these say nothing new.
+            HEADERS | RST_STREAM => {
+                answers.push(Answer { number: number(frame.stream), kind: Kind::Error });
+            }
+            SETTINGS if frame.flags & ACK == 0 => {
+                self.settings(frame.payload)?;
+                head(out, 0, SETTINGS, ACK, 0);
+            }
+            PING if frame.flags & ACK == 0 => {
+                head(out, frame.payload.len(), PING, ACK, 0);
+                out.extend_from_slice(frame.payload);
+            }
+            GOAWAY if frame.payload.len() >= 8 => {
+                return Err(WireError::GoAway { code: u32_at(frame.payload, 4) });
+            }
+            WINDOW_UPDATE if frame.stream == 0 && frame.payload.len() == 4 => {
+                self.send_window += i64::from(u32_at(frame.payload, 0));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Wire for Rls {
+    fn greet(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(PREFACE);
+        head(out, 0, SETTINGS, 0, 0);
+        give_back(out, RECEIVE_WINDOW);
+    }
+
+    fn may_ask(&self, in_flight: usize) -> bool {
+        self.settled && in_flight < self.most_streams as usize && self.send_window >= self.longest() as i64
+    }
+
+    fn ask(&mut self, ask: Ask, out: &mut Vec<u8>) {
+        let stream = (self.asked * 2 + 1) as u32;
+        let first;
+        let fields: &[u8] = if self.asked == 0 {
+            first = first_fields(&self.authority);
+            &first
+        } else {
+            &NEXT_FIELDS
+        };
+        head(out, fields.len(), HEADERS, END_HEADERS, stream);
+        out.extend_from_slice(fields);
+        let body = self.bodies.iter().find(|body| body.rule == ask.rule).expect("each rule has one");
+        head(out, body.bytes.len(), DATA, END_STREAM, stream);
+        body.write(ask.key, out);
+        self.send_window -= body.bytes.len() as i64;
+        self.asked += 1;
+    }
+
+    fn read(
+        &mut self,
+        input: &[u8],
+        out: &mut Vec<u8>,
+        answers: &mut Vec<Answer>,
+    ) -> Result<usize, WireError> {
+        let mut at = 0;
+        while let Some((frame, length)) = frame(&input[at..]) {
+            self.frame(&frame, out, answers)?;
+            at += length;
+        }
+        if self.received > RECEIVE_WINDOW / 2 {
+            give_back(out, self.received);
+            self.received = 0;
+        }
+        Ok(at)
+    }
+}
+
+// === impl Body ===
+
+impl Body {
+    fn new(rule: Rule, descriptors: usize) -> Body {
+        let others = (1..descriptors).map(|number| Rule::Open(number as u8));
+        let entry = |key: &str, value: String| Entry { key: key.to_owned().into(), value: value.into() };
+        let descriptor = |rule: Rule| RateLimitDescriptor {
+            entries: vec![entry("route", rule.route()), entry("api_key", api_key(0))],
+            ..RateLimitDescriptor::default()
+        };
+        let request = RateLimitRequest {
+            domain: DOMAIN.to_owned(),
+            descriptors: std::iter::once(rule).chain(others).map(descriptor).collect(),
+            hits_addend: 0,
+        };
+        let message = request.encode_to_vec();
+        let mut bytes = vec![0];
+        bytes.extend_from_slice(&(message.len() as u32).to_be_bytes());
+        bytes.extend_from_slice(&message);
+        let key = api_key(0).into_bytes();
+        let found = bytes.windows(key.len()).enumerate().filter(|(_, window)| *window == key);
+        let digits_at = found.map(|(at, _)| at + key.len() - KEY_DIGITS).collect();
+        Body { rule, bytes, digits_at }
+    }
+
+    fn write(&self, key: u32, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&self.bytes);
+        let digits = digits(key);
+        for at in &self.digits_at {
+            out[start + at..][..KEY_DIGITS].copy_from_slice(&digits);
+        }
+    }
+}
+
+// === header fields (RFC 7541) ===
+
+/// POST and http from the static table, the other four into the dynamic one.
+fn first_fields(authority: &str) -> Vec<u8> {
+    let mut fields = vec![0x83, 0x86];
+    let mut put = |name: &[u8], value: &str| {
+        fields.extend_from_slice(name);
+        fields.push(value.len() as u8);
+        fields.extend_from_slice(value.as_bytes());
+    };
+    put(&[0x44], PATH);
+    put(&[0x41], authority);
+    put(&[0x5f], "application/grpc");
+    put(b"\x40\x02te", "trailers");
+    fields
+}
+
+/// The same from the tables; the newest entry of the dynamic one is 62.
+const NEXT_FIELDS: [u8; 6] = [0x83, 0x86, 0x80 | 65, 0x80 | 64, 0x80 | 63, 0x80 | 62];
+
+// === frames (RFC 9113) ===
+
+fn head(out: &mut Vec<u8>, length: usize, kind: u8, flags: u8, stream: u32) {
+    out.extend_from_slice(&(length as u32).to_be_bytes()[1..]);
+    out.extend_from_slice(&[kind, flags]);
+    out.extend_from_slice(&stream.to_be_bytes());
+}
+
+fn give_back(out: &mut Vec<u8>, bytes: u32) {
+    head(out, 4, WINDOW_UPDATE, 0, 0);
+    out.extend_from_slice(&bytes.to_be_bytes());
+}
+
+/// The first frame and its length, if it is there to its end.
+fn frame(input: &[u8]) -> Option<(Frame<'_>, usize)> {
+    let head = input.get(..HEAD)?;
+    let length = HEAD + (u32_at(&[0, head[0], head[1], head[2]], 0) as usize);
+    let payload = input.get(HEAD..length)?;
+    let stream = u32_at(head, 5) & 0x7fff_ffff;
+    Some((Frame { kind: head[3], flags: head[4], stream, payload }, length))
+}
+
+/// Of the first piece of an answer: `08 01` or `08 02` behind the message's head.
+fn code(frame: &Frame<'_>) -> Option<Kind> {
+    let padding = usize::from(frame.flags & PADDED != 0);
+    match *frame.payload.get(padding + MESSAGE_HEAD..padding + MESSAGE_HEAD + 2)? {
+        [8, 1] => Some(Kind::Ok),
+        [8, 2] => Some(Kind::OverLimit),
+        _ => Some(Kind::Error),
+    }
+}
+
+/// Streams of clients are odd.
+fn number(stream: u32) -> u64 {
+    u64::from(stream.saturating_sub(1) / 2)
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}

@@ -1,0 +1,35 @@
+//! What was measured, as a terminal shows it, as JSON, as a picture and as a page of the docs.
+
+pub mod json;
+pub mod markdown;
+pub mod svg;
+mod table;
+mod tables;
+pub mod terminal;
+#[cfg(test)]
+mod tests;
+
+use super::{case::thousands, stats::Spread};
+
+/// About three digits, which is more than a run of two seconds knows.
+fn number(value: f64) -> String {
+    match value.abs() {
+        size if size >= 100.0 => thousands(value.round() as u32),
+        size if size >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+/// `1.15 [1.10 1.22]`; of a single run just that.
+fn with_spread(spread: Option<Spread>) -> String {
+    match spread {
+        Some(Spread { min, median, max }) if min < max => {
+            format!("{} [{} {}]", number(median), number(min), number(max))
+        }
+        other => median(other),
+    }
+}
+
+fn median(spread: Option<Spread>) -> String {
+    spread.map_or("-".to_owned(), |spread| number(spread.median))
+}

@@ -1,0 +1,79 @@
+//! What the benchmark prints: progress to stderr, results to stdout.
+
+use std::io::{self, Write};
+
+use super::{
+    median,
+    tables::{self, Detail},
+};
+use crate::bench::{
+    case::Case,
+    figures::{CaseFigures, ContenderFigures, Report},
+    sample::Sample,
+    stats::Spread,
+    targets::Outcome,
+};
+
+/// One line of progress.
+pub fn say(line: &str) {
+    // Whoever closed the pipe does not want to know.
+    let _ = writeln!(io::stderr(), "· {line}");
+}
+
+pub fn round(number: usize, of: usize, contenders: &[ContenderFigures]) {
+    let rate = |contender: &ContenderFigures| {
+        let last = contender.runs.last().map(Sample::per_second);
+        format!("{} {}/s", contender.label, median(Spread::of(last)))
+    };
+    let rates: Vec<String> = contenders.iter().map(rate).collect();
+    say(&format!("  round {number}/{of}: {}", rates.join(" · ")));
+}
+
+pub fn list(cases: &[Case]) {
+    let mut out = io::stdout().lock();
+    for case in cases {
+        let _ = writeln!(out, "{:<28} {}", case.name, case.load);
+    }
+}
+
+/// What was just measured, so that nobody has to wait for the end.
+pub fn case(case: &CaseFigures) {
+    let _ = print_case(&mut io::stdout().lock(), case);
+}
+
+fn print_case(out: &mut impl Write, case: &CaseFigures) -> io::Result<()> {
+    writeln!(out, "\n{}: {}", case.name, case.load)?;
+    if let Some(rate) = case.rate {
+        writeln!(out, "  asked {rate:.0} times a second")?;
+    }
+    writeln!(out, "  {}\n", case.placement)?;
+    write!(out, "{}", tables::figures(case, Detail::Medians).text())?;
+    let ratios = tables::ratios(case);
+    if !ratios.rows.is_empty() {
+        write!(out, "\n{}", ratios.text())?;
+    }
+    for line in tables::fills(case) {
+        writeln!(out, "  {line}")?;
+    }
+    Ok(())
+}
+
+pub fn summary(report: &Report, outcomes: &[Outcome], files: &[String]) {
+    let _ = print_summary(&mut io::stdout().lock(), report, outcomes, files);
+}
+
+fn print_summary(
+    out: &mut impl Write,
+    report: &Report,
+    outcomes: &[Outcome],
+    files: &[String],
+) -> io::Result<()> {
+    writeln!(out, "\nTargets: medians over {} rounds, ratios within a round\n", report.rounds)?;
+    write!(out, "{}", tables::targets(outcomes).text())?;
+    writeln!(out)?;
+    for note in &report.notes {
+        writeln!(out, "note: {note}")?;
+    }
+    writeln!(out, "{}; {} s", report.machine, report.took_s)?;
+    files.iter().try_for_each(|file| writeln!(out, "{file}"))
+}

@@ -1,0 +1,87 @@
+use super::*;
+use crate::bench::{
+    figures::{Fill, Report, tests::case},
+    targets,
+};
+
+fn report() -> Report {
+    let floor: &[f64] = &[7.0, 8.0, 9.0];
+    let redis: &[f64] = &[10.0, 12.0, 20.0];
+    let mut uniform = case(
+        "uniform-64",
+        &[("floor", floor), ("Redis", redis), ("INCRBY+EXPIRE", redis), ("<peer>", redis)],
+    );
+    uniform.contenders[1].fill =
+        Some(Fill { keys: 1_024, seconds: 2.0, kib_before: 2_048, kib_after: 2_148 });
+    Report {
+        machine: "2 cores of A&B".to_owned(),
+        command: "lab bench".to_owned(),
+        date: "2026-11-25".to_owned(),
+        rounds: 3,
+        took_s: 60,
+        cases: vec![uniform, case("empty", &[])],
+        notes: vec!["a note".to_owned()],
+    }
+}
+
+#[test]
+fn a_figure_has_about_three_digits() {
+    assert_eq!(
+        [0.314_f64, 1.0, 12.345, 99.96, 123.4, 1_234_567.8].map(number),
+        ["0.31", "1.00", "12.3", "100.0", "123", "1,234,568"]
+    );
+}
+
+#[test]
+fn a_spread_is_shown_where_there_is_one() {
+    let spread = |min, median, max| Some(Spread { min, median, max });
+    assert_eq!(with_spread(spread(1.0, 1.5, 2.0)), "1.50 [1.00 2.00]");
+    assert_eq!(with_spread(spread(1.0, 1.0, 1.0)), "1.00");
+    assert_eq!(with_spread(None), "-");
+}
+
+#[test]
+fn the_page_holds_what_it_was_measured_on_and_each_ratio_with_its_spread() {
+    let report = report();
+    let page = markdown::markdown(&report, &targets::evaluate(&report));
+    for part in [
+        "`lab bench` on 2026-11-25",
+        "2 cores of A&B",
+        "- a note",
+        "| Redis | 1.50 [1.43 2.22] |",
+        "100 bytes a key",
+    ] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    assert!(page.contains("| uniform-64 | ≤ 1.35 | 1.50 [1.43 2.22] | MISSED |"), "{page}");
+}
+
+#[test]
+fn the_columns_of_a_terminal_table_stand_below_each_other() {
+    let text = tables::figures(&report().cases[0], tables::Detail::Medians).text();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 5);
+    let widths: Vec<usize> = lines.iter().map(|line| line.chars().count()).collect();
+    assert!(widths.iter().all(|width| *width == widths[0]), "{text}");
+}
+
+#[test]
+fn the_picture_escapes_what_others_named_and_has_a_bar_for_each_figure() {
+    let picture = svg::svg(&report());
+    assert!(picture.contains("&lt;peer&gt;") && !picture.contains("<peer>"));
+    assert!(picture.contains("2 cores of A&amp;B"));
+    // The background, and both panels of four contenders.
+    assert_eq!(picture.matches("<rect").count(), 1 + 8);
+    assert!(!picture.contains("NaN"));
+}
+
+#[test]
+fn the_json_holds_every_run_and_what_came_of_them() {
+    let report = report();
+    let json = json::json(&report, &targets::evaluate(&report));
+    let redis = &json["cases"][0]["contenders"][1];
+    assert_eq!(redis["runs"].as_array().unwrap().len(), 3);
+    assert_eq!(redis["service_cpu_us_per_decision"]["median"], 12.0);
+    assert_eq!(redis["fill"]["bytes_per_key"], 100.0);
+    assert_eq!(json["targets"].as_array().unwrap().len(), targets::TARGETS.len());
+}

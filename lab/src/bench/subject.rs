@@ -1,0 +1,147 @@
+//! The processes behind a contender: started for a case, pinned, and ended with it.
+
+use std::{net::SocketAddr, path::Path, process::Command, time::Duration};
+
+use super::{
+    BenchError,
+    args::Peer,
+    case::{Service, Subject},
+    placement::{Placement, pin},
+    resp,
+};
+use crate::{
+    binaries,
+    process::Process,
+    redis::Redis,
+    tollgate::{Serve, Tollgate},
+};
+
+/// A run is about speed: what a starved machine delays is to be seen in the latencies, not as errors.
+const STORE_DEADLINE: &str = "1s";
+/// A runtime connects to Redis when it starts; until then it answers UNAVAILABLE.
+const TO_CONNECT: Duration = Duration::from_millis(200);
+
+/// What runs for one subject.
+#[derive(Debug)]
+pub struct Running {
+    pub subject: Subject,
+    /// Where the load goes.
+    pub addr: SocketAddr,
+    /// Of the service, where there is one and its number is known.
+    pub service_pid: Option<u32>,
+    pub redis: Option<RedisSeen>,
+    _owned: Owned,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct RedisSeen {
+    pub addr: SocketAddr,
+    pub pid: u32,
+}
+
+/// Ends with its owner. Declared so that a service ends before the Redis that it asks.
+#[derive(Debug, Default)]
+struct Owned {
+    _floor: Option<Process>,
+    _tollgate: Option<Tollgate>,
+    _redis: Option<Redis>,
+}
+
+// === impl Running ===
+
+impl Running {
+    pub async fn start(
+        subject: Subject,
+        limits: &Path,
+        peers: &[Peer],
+        placement: &Placement,
+    ) -> Result<Running, BenchError> {
+        match subject.service {
+            Service::Floor => Running::floor(subject, placement).await,
+            Service::Memory => Running::tollgate(subject, limits, None, placement).await,
+            Service::Redis | Service::RedisMemoOff => {
+                let redis = Running::redis(placement).await?;
+                Running::tollgate(subject, limits, Some(redis), placement).await
+            }
+            Service::BareRedis => {
+                let redis = Running::redis(placement).await?;
+                let seen = RedisSeen { addr: redis.addr(), pid: redis.pid() };
+                let owned = Owned { _redis: Some(redis), ..Owned::default() };
+                Ok(Running { subject, addr: seen.addr, service_pid: None, redis: Some(seen), _owned: owned })
+            }
+            Service::Peer(index) => Running::peer(subject, &peers[index]),
+        }
+    }
+
+    async fn floor(subject: Subject, placement: &Placement) -> Result<Running, BenchError> {
+        let mut command = Command::new(this_program()?);
+        command.args(["floor", "--runtimes", &subject.runtimes.to_string()]);
+        let mut process = Process::spawn("floor", &command)?;
+        let addr = process
+            .ready(async |log| log.lines().find_map(|line| line.strip_prefix("floor grpc=")?.parse().ok()))
+            .await?;
+        let pid = process.pid();
+        pin(pid, &placement.service);
+        let owned = Owned { _floor: Some(process), ..Owned::default() };
+        Ok(Running { subject, addr, service_pid: Some(pid), redis: None, _owned: owned })
+    }
+
+    async fn redis(placement: &Placement) -> Result<Redis, BenchError> {
+        let redis = Redis::start().await?;
+        pin(redis.pid(), &placement.redis);
+        Ok(redis)
+    }
+
+    async fn tollgate(
+        subject: Subject,
+        limits: &Path,
+        redis: Option<Redis>,
+        placement: &Placement,
+    ) -> Result<Running, BenchError> {
+        let runtimes = subject.runtimes.to_string();
+        let mut serve =
+            Serve::new(limits).args(&["--runtimes", &runtimes, "--store-deadline", STORE_DEADLINE]);
+        if let Some(redis) = &redis {
+            serve = serve.store(redis.url());
+        }
+        if subject.service == Service::RedisMemoOff {
+            serve = serve.args(&["--memo", "off"]);
+        }
+        let tollgate = Tollgate::start(&serve).await?;
+        pin(tollgate.pid(), &placement.service);
+        if redis.is_some() {
+            tokio::time::sleep(TO_CONNECT).await;
+        }
+        Ok(Running {
+            subject,
+            addr: tollgate.grpc(),
+            service_pid: Some(tollgate.pid()),
+            redis: redis.as_ref().map(|redis| RedisSeen { addr: redis.addr(), pid: redis.pid() }),
+            _owned: Owned { _floor: None, _tollgate: Some(tollgate), _redis: redis },
+        })
+    }
+
+    /// Is left where it runs: it belongs to somebody else.
+    fn peer(subject: Subject, peer: &Peer) -> Result<Running, BenchError> {
+        let seen = |addr| Ok::<_, BenchError>(RedisSeen { addr, pid: resp::process_id(addr)? });
+        Ok(Running {
+            subject,
+            addr: peer.addr,
+            service_pid: peer.pid,
+            redis: peer.redis.map(seen).transpose()?,
+            _owned: Owned::default(),
+        })
+    }
+}
+
+pub fn this_program() -> Result<std::path::PathBuf, BenchError> {
+    std::env::current_exe().map_err(BenchError::NoSelf)
+}
+
+/// Whether the tollgate at hand can be told to do without the denial memo.
+pub fn has_memo_flag() -> Result<bool, BenchError> {
+    let tollgate = binaries::tollgate()?;
+    let help = Command::new(&tollgate).args(["serve", "--help"]).output();
+    let help = help.map_err(|source| BenchError::Help { path: tollgate.display().to_string(), source })?;
+    Ok(String::from_utf8_lossy(&help.stdout).contains("--memo "))
+}
