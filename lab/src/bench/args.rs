@@ -6,27 +6,30 @@ use clap::Args;
 
 const EXAMPLES: &str = "\
 What runs, each as a process of its own, pinned where there are cores to spare:
-  floor          Tollgate's server with a service that decides nothing and answers OK: what gRPC costs here
+  floor          Tollgate's server with a service that decides nothing: what gRPC costs here
   memory, Redis  tollgate serve with that store; one runtime unless the label says otherwise
-  INCRBY+EXPIRE  what envoyproxy/ratelimit sends: a pipeline per request, a connection per request in flight;
-                 and the same on one connection. No service: its Redis CPU and its latency count
+  INCRBY+EXPIRE  what envoyproxy/ratelimit sends: a pipeline per request, on a connection per
+                 request in flight; and the same on one connection. There is no service in
+                 front: its Redis CPU and its latency count
   EVALSHA        Tollgate's script, asked without a service
-In each round all contenders of a case take their turn, so that drift hits all alike; ratios are worked out
-within a round. CPU time is user + system of the process, in nanoseconds from /proc/PID/task/*/schedstat (or in
-ticks of 10 ms from /proc/PID/stat, so keep runs at 2 s or more). A decision is a request that was answered OK
-or OVER_LIMIT, whatever number of descriptors it has.
 
-Results: the terminal, and bench.json, bench.svg and performance.md in --out. Exits with 0 also when targets are
-missed: it measures.
+In each round all contenders of a case take their turn, so that drift hits all alike; ratios are
+worked out within a round. A decision is a request that was answered OK or OVER_LIMIT, however
+many descriptors it has. CPU time is user + system of the whole process, in nanoseconds from
+/proc/PID/task/*/schedstat, else in ticks of 10 ms from /proc/PID/stat: keep runs at 2 s or more.
+The load generator is a process too; its own CPU is shown.
 
-Put a peer beside Tollgate: start it with the limits in target/bench/limits.yaml (written at the start, the same
-each time), on the core that is printed as the service's, then
+Results go to the terminal, and to bench.json, bench.svg and performance.md in --out. A missed
+target is no failure: this measures.
+
+To put a peer beside Tollgate, start it with the limits in target/bench/limits.yaml (the same in
+every run), on the core that is printed as the service's, then
   lab bench --rls ratelimit=127.0.0.1:8081,pid=4711,redis=127.0.0.1:6379
 
 Examples:
-  lab bench                                      # twelve cases, five rounds, under 15 minutes
+  lab bench                                    # twelve cases, five rounds, under 15 minutes
   lab bench --cases uniform-64,one-denied-64 --runs 3
-  lab bench --list";
+  lab bench --all --list";
 
 /// Measure decisions per second, latency, CPU time and memory beside what else could be asked
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     BenchError,
     args::Peer,
-    case::{Case, Contender, Pace, Service, Via},
+    case::{Case, Contender, Pace, Service, Via, thousands},
     figures::{CaseFigures, ContenderFigures, Fill, labels},
     keys::Keys,
     load::{LoadArgs, Target},
@@ -149,7 +149,7 @@ impl<'a> Arena<'a> {
 
     async fn fill(&self, contender: &Contender) -> Result<Option<Fill>, BenchError> {
         let Some(keys) = self.case.fill.filter(|_| contender.decides()) else { return Ok(None) };
-        terminal::say(&format!("{}: seeing {keys} keys", contender.label));
+        terminal::say(&format!("  {}: asks for each of {} keys once", contender.label, thousands(keys)));
         let asked = self.case.load.mix.asks_for_each(keys);
         let args = LoadArgs {
             keys: Keys::Each(keys),

@@ -6,7 +6,7 @@
 
 use std::{
     collections::VecDeque,
-    future,
+    future, iter,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU8, AtomicU64, Ordering},
@@ -29,8 +29,12 @@ use crate::bench::keys::{Ask, Asks};
 
 const BUFFER: usize = 256 << 10;
 
-/// When a request was due.
-pub(super) type Ticket = Instant;
+/// So many requests are due since then.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tickets {
+    pub(super) due: Instant,
+    pub(super) count: usize,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -65,7 +69,7 @@ struct Connection<W> {
     shared: Arc<Shared>,
     under_way: UnderWay,
     /// Of tickets that are not asked yet.
-    due: VecDeque<Ticket>,
+    due: VecDeque<Instant>,
     /// No more is asked.
     ended: bool,
     out: Vec<u8>,
@@ -92,7 +96,7 @@ pub(super) async fn drive<W: Wire>(
     wire: W,
     quota: usize,
     shared: Arc<Shared>,
-    mut tickets: Option<UnboundedReceiver<Ticket>>,
+    mut tickets: Option<UnboundedReceiver<Tickets>>,
 ) -> Result<(), LoadError> {
     let mut connection = Connection::new(wire, quota, shared);
     let (mut reader, mut writer) = stream.split();
@@ -113,8 +117,10 @@ pub(super) async fn drive<W: Wire>(
                 read => filled += read,
             },
             ticket = next(&mut tickets), if !connection.ended => {
-                connection.due.extend(ticket);
-                connection.ended = ticket.is_none();
+                match ticket {
+                    Some(Tickets { due, count }) => connection.due.extend(iter::repeat_n(due, count)),
+                    None => connection.ended = true,
+                }
                 continue;
             }
         }
@@ -124,7 +130,7 @@ pub(super) async fn drive<W: Wire>(
     }
 }
 
-async fn next(tickets: &mut Option<UnboundedReceiver<Ticket>>) -> Option<Ticket> {
+async fn next(tickets: &mut Option<UnboundedReceiver<Tickets>>) -> Option<Tickets> {
     match tickets {
         Some(tickets) => tickets.recv().await,
         None => future::pending().await,

@@ -60,10 +60,11 @@ fn measure(args: &LoadArgs, shared: &Shared, ended: &mpsc::Receiver<()>) -> Resu
     // An error says that the load has ended.
     let _ = ended.recv_timeout(Duration::from_millis(args.measure_ms));
 
-    shared.enter(Phase::Over);
-    let seconds = started.elapsed().as_secs_f64();
-    let after = Used::so_far(args)?;
+    // In the same order as at the start, so that what passes while the questions are asked evens out.
     let calls_after = calls()?;
+    let after = Used::so_far(args)?;
+    let seconds = started.elapsed().as_secs_f64();
+    shared.enter(Phase::Over);
 
     let cpu = |before: Option<Usage>, after: Option<Usage>| Some(after?.cpu_us - before?.cpu_us);
     Ok(Measured {

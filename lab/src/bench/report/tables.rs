@@ -2,6 +2,7 @@
 
 use super::{median, number, table::Table, with_spread};
 use crate::bench::{
+    case::thousands,
     figures::{CaseFigures, ContenderFigures, labels},
     sample::Sample,
     stats::Spread,
@@ -99,16 +100,19 @@ fn ratio_row(case: &CaseFigures, label: &str) -> Option<Vec<String>> {
     })
 }
 
-/// What a fill did to memory; none where nothing was filled.
+/// Below this a key's share of memory is noise.
+const KEYS_THAT_SHOW: u64 = 100_000;
+
+/// What a fill did to memory; none where next to nothing was filled.
 pub(super) fn fills(case: &CaseFigures) -> Vec<String> {
     let line = |contender: &ContenderFigures| {
-        let fill = contender.fill?;
+        let fill = contender.fill.filter(|fill| fill.keys >= KEYS_THAT_SHOW)?;
         let bytes = fill.bytes_per_key().map_or("-".to_owned(), number);
         let mib = |kib: u64| number(kib as f64 / 1_024.0);
         Some(format!(
             "{}: {} keys seen in {} s; {} MiB before, {} after: {bytes} bytes a key",
             contender.label,
-            fill.keys,
+            thousands(fill.keys as u32),
             number(fill.seconds),
             mib(fill.kib_before),
             mib(fill.kib_after)
