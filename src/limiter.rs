@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use smallvec::SmallVec;
 use thiserror::Error;
 
 use crate::{
@@ -37,6 +38,9 @@ pub struct Descriptor<I> {
     pub hits: Hits,
 }
 
+/// Most requests match one limit or two.
+pub type Few<T> = SmallVec<[T; 2]>;
+
 // === Outcome ===
 
 /// The answer for one request.
@@ -48,7 +52,7 @@ pub struct Outcome<'m> {
     /// How many descriptors the request had; each gets a status.
     pub descriptors: usize,
     /// One for each matched limit, in the order of the descriptors.
-    pub decisions: Vec<Decision<'m>>,
+    pub decisions: Few<Decision<'m>>,
     /// None where no limit matched, so that the store was not asked.
     pub asked: Option<Asked>,
 }
@@ -143,12 +147,12 @@ impl Limiter {
         &self,
         domain: &[u8],
         descriptors: impl Iterator<Item = Descriptor<I>>,
-    ) -> Result<Vec<Member<'_>>, BadRequest>
+    ) -> Result<Few<Member<'_>>, BadRequest>
     where
         I: Iterator<Item = Entry<'a>> + Clone,
     {
-        let Some(rules) = self.matcher.domain(domain) else { return Ok(Vec::new()) };
-        let mut members = Vec::with_capacity(1);
+        let Some(rules) = self.matcher.domain(domain) else { return Ok(Few::new()) };
+        let mut members = Few::new();
         for (index, descriptor) in descriptors.enumerate() {
             let entries = descriptor.entries.clone().map(|entry| (entry.key, entry.value));
             let Some(rule) = rules.find(entries) else { continue };
@@ -167,14 +171,14 @@ impl Limiter {
         Ok(members)
     }
 
-    async fn outcome<'m>(&'m self, descriptors: usize, members: Vec<Member<'m>>) -> Outcome<'m> {
+    async fn outcome<'m>(&'m self, descriptors: usize, members: Few<Member<'m>>) -> Outcome<'m> {
         if members.is_empty() {
             let verdict = Some(Verdict::Allow);
             return Outcome {
                 verdict,
                 source: Source::Store,
                 descriptors,
-                decisions: Vec::new(),
+                decisions: Few::new(),
                 asked: None,
             };
         }
@@ -222,7 +226,7 @@ impl Limiter {
 
 // === figures ===
 
-fn decisions<'m>(members: &[Member<'m>], answer: &Answer) -> Vec<Decision<'m>> {
+fn decisions<'m>(members: &[Member<'m>], answer: &Answer) -> Few<Decision<'m>> {
     let figures = |(index, member): (usize, &Member<'m>)| {
         let found = &answer.found[index];
         if found.fits {

@@ -90,6 +90,15 @@ impl Backend {
         Backend::Memory(Arc::new(MemoryStore::new()))
     }
 
+    /// Every take is asked of Redis, also one that memory could deny. Memory itself has nothing to remember.
+    #[must_use]
+    pub fn without_memo(self) -> Backend {
+        match self {
+            Backend::Redis(backend) => Backend::Redis(backend.without_memo()),
+            memory @ Backend::Memory(_) => memory,
+        }
+    }
+
     /// This runtime's handle. Must be called within the runtime whose requests it will serve: it drives
     /// the connection.
     pub fn open(&self, deadline: Duration) -> Store {

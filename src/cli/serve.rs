@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::{
-    Args,
+    ArgAction, Args,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use thiserror::Error;
@@ -50,6 +50,13 @@ pub struct Serve {
     /// In memory they last as long as the process, and each replica counts for itself.
     #[arg(long, env = "TOLLGATE_STORE", value_name = "STORE", hide_env_values = true)]
     store: Option<StoreUrl>,
+
+    /// Whether keys that Redis would deny are denied from memory: on or off.
+    ///
+    /// The same requests pass either way; off is for comparing.
+    #[arg(long, env = "TOLLGATE_MEMO", value_name = "SWITCH", default_value = "on",
+        hide_possible_values = true, action = ArgAction::Set, value_parser = switch())]
+    memo: bool,
 
     #[command(flatten)]
     when_store_fails: WhenStoreFails,
@@ -183,7 +190,9 @@ impl Serve {
 
     fn backend(&self) -> Result<Backend, ServeError> {
         let Some(url) = &self.store else { return Ok(Backend::memory()) };
-        Backend::parse(url.secret()).map_err(|source| ServeError::Store { url: url.clone(), source })
+        let backend = Backend::parse(url.secret());
+        let backend = backend.map_err(|source| ServeError::Store { url: url.clone(), source })?;
+        Ok(if self.memo { backend } else { backend.without_memo() })
     }
 
     /// Scripts read the first line: its words and their order are an interface.
@@ -236,6 +245,10 @@ fn on_store_failure() -> impl TypedValueParser<Value = OnStoreFailure> {
         "allow" => OnStoreFailure::Allow,
         _ => OnStoreFailure::Error,
     })
+}
+
+fn switch() -> impl TypedValueParser<Value = bool> {
+    PossibleValuesParser::new(["on", "off"]).map(|word| word == "on")
 }
 
 fn log_format() -> impl TypedValueParser<Value = logging::Format> {

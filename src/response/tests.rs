@@ -22,7 +22,7 @@ fn outcome(descriptors: usize, decisions: Vec<Decision<'_>>) -> Outcome<'_> {
     let denied = decisions.iter().any(|decision| decision.verdict == Verdict::Deny);
     let asked = Asked { elapsed: Duration::ZERO, malformed: 0, error: None };
     let verdict = Some(if denied { Verdict::Deny } else { Verdict::Allow });
-    Outcome { verdict, source: Source::Store, descriptors, decisions, asked: Some(asked) }
+    Outcome { verdict, source: Source::Store, descriptors, decisions: decisions.into(), asked: Some(asked) }
 }
 
 /// Without jitter, so that every figure is certain.
