@@ -3,17 +3,20 @@
 use super::{
     Broken,
     plan::{Bucket, number_of},
-    world::{Fate, World},
+    world::{Fate, Journey, World},
 };
 use crate::{
     decision::{Answer, Ask, Source, Take, Verdict},
     descriptor::Hits,
     limit::Exact,
-    store::{
-        StoreError,
-        redis::flights::{MOST_IN_AIR, MOST_TAKES, PATIENCE_US},
-    },
+    store::StoreError,
 };
+
+// What design.md promises; not the constants of the code, which might be wrong.
+pub(super) const SERVES_US: u64 = 1_000_000;
+const PATIENCE_US: u64 = 100_000;
+const MOST_IN_AIR: usize = 2;
+const MOST_TAKES: usize = 128;
 
 /// What memory said of one bucket.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +61,12 @@ impl World<'_> {
         let of = &self.requests[request];
         let runtime = self.plan.clients[of.client].runtime;
         self.store_would_deny(runtime, &of.takes, answer)?;
+        let heard = &self.runtimes[runtime].heard;
+        let is_fresh = |sent_us: &u64| self.local_us(runtime) - sent_us < SERVES_US;
+        if let Some(wish) = of.wishes.iter().find(|wish| !heard.get(&wish.bucket).is_some_and(is_fresh)) {
+            let detail = format!("request {request}");
+            return Err(Broken::new("memory serves for a second at most", wish.bucket, detail));
+        }
         let store_us = self.store.now_us(self.now_ns);
         for ((wish, take), found) in of.wishes.iter().zip(&of.takes).zip(&answer.found) {
             let limit = &self.plan.buckets[wish.bucket].limit;
@@ -110,8 +119,15 @@ impl World<'_> {
 
     // === flights ===
 
-    pub(super) fn is_of_good_size(&self, journey: usize) -> Result<(), Broken> {
+    pub(super) fn takes_off_well(&self, journey: usize) -> Result<(), Broken> {
         let of = &self.journeys[journey];
+        let queued_us = |request: &usize| (self.now_ns - self.requests[*request].asked_ns) / 1_000;
+        if let Some(request) =
+            of.requests.iter().find(|request| queued_us(request) > PATIENCE_US * 1_001 / 1_000)
+        {
+            let (bucket, detail) = (self.requests[*request].wishes[0].bucket, format!("request {request}"));
+            return Err(Broken::new("what was queued too long is not sent", bucket, detail));
+        }
         let bucket = self.requests[of.requests[0]].wishes[0].bucket;
         let takes: usize = of.requests.iter().map(|request| self.requests[*request].takes.len()).sum();
         if takes > MOST_TAKES && of.requests.len() > 1 {
@@ -159,10 +175,12 @@ impl World<'_> {
 
     /// A flight has told something: what was given back, all runtimes of this replica know at once.
     pub(super) fn is_learnt(&mut self, journey: usize) -> Result<(), Broken> {
-        let runtime = self.journeys[journey].runtime;
+        let Journey { runtime, sent_us, .. } = self.journeys[journey];
         for request in self.journeys[journey].requests.clone() {
             for wish in self.requests[request].wishes.clone() {
-                self.runtimes[runtime].told.remove(&wish.bucket);
+                let of = &mut self.runtimes[runtime];
+                of.told.remove(&wish.bucket);
+                of.heard.entry(wish.bucket).and_modify(|last| *last = sent_us.max(*last)).or_insert(sent_us);
                 if matches!(wish.hits, Hits::GiveBack(_)) {
                     self.refund_is_learnt(request, wish.bucket, self.plan.runtimes[runtime].replica)?;
                 }
@@ -172,7 +190,7 @@ impl World<'_> {
     }
 
     fn refund_is_learnt(&mut self, request: usize, bucket: usize, replica: usize) -> Result<(), Broken> {
-        self.store.learnt(request, replica);
+        self.store.learnt(bucket, request, replica);
         self.note(request, |_| format!("is known to replica {replica}"));
         let Bucket { key, limit, .. } = &self.plan.buckets[bucket];
         let one = [Take { key: *key, ask: Ask::new(Hits::Take(1), limit) }];

@@ -35,7 +35,7 @@ impl World<'_> {
             }
             self.nobody_waits_in_vain(runtime, took_off)?;
             if took_off {
-                self.is_of_good_size(self.journeys.len() - 1)?;
+                self.takes_off_well(self.journeys.len() - 1)?;
                 self.send(self.journeys.len() - 1);
                 return Ok(());
             }
@@ -55,7 +55,15 @@ impl World<'_> {
             self.note(request, |_| "leaves".to_owned());
         }
         self.runtimes[runtime].in_air.push(self.journeys.len());
-        self.journeys.push(Journey { runtime, flight: Some(flight), requests, attempt: 0, reply: None });
+        let sent_us = flight.sent_us;
+        self.journeys.push(Journey {
+            runtime,
+            flight: Some(flight),
+            requests,
+            sent_us,
+            attempt: 0,
+            reply: None,
+        });
     }
 
     fn send(&mut self, journey: usize) {

@@ -14,7 +14,7 @@ pub(super) const MS: u64 = 1_000_000;
 /// The store's and a runtime's clock together run apart by at most one in a thousand, which is what the memo
 /// allows for: 1.000499 / 0.999501 < 1.001.
 const MOST_DRIFT_PPM: i64 = 499;
-const COLD: usize = 2_000;
+const COLD: usize = 500;
 
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -150,7 +150,7 @@ impl Network {
             wake_ns: 0..=50_000,
             there_ns: way(),
             back_ns: way(),
-            busy_ns: 20_000,
+            busy_ns: *[0, 20_000].choose(rng).expect("one"),
             lost_there,
             lost_back,
             late,

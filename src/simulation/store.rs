@@ -2,6 +2,7 @@
 
 use super::{
     Broken,
+    checks::SERVES_US,
     clock::SkewedClock,
     meter::Meter,
     plan::{Bucket, number_of},
@@ -11,7 +12,6 @@ use crate::{
     decision::{Answer, Buckets, Take, Verdict, decide},
     descriptor::{BucketKey, Hits},
     limit::Exact,
-    store::redis::memo::SERVES_US,
 };
 
 #[derive(Debug)]
@@ -19,7 +19,8 @@ pub(super) struct Store {
     clock: SkewedClock,
     table: Table,
     meters: Vec<Meter>,
-    refunds: Vec<Refund>,
+    /// Of each bucket, in the order of time.
+    refunds: Vec<Vec<Refund>>,
     /// Until then it is busy, or stalled.
     pub(super) free_ns: u64,
 }
@@ -30,7 +31,6 @@ struct Table(Vec<Exact>);
 /// What a replica may not know, though the store has done it.
 #[derive(Debug)]
 struct Refund {
-    bucket: usize,
     at_ns: u64,
     request: usize,
     /// The replica that has had the answer.
@@ -51,8 +51,9 @@ impl Buckets for Table {
 impl Store {
     pub(super) fn new(clock: SkewedClock, buckets: &[Bucket]) -> Store {
         let meters = buckets.iter().map(|bucket| Meter::new(&bucket.limit)).collect();
+        let refunds = buckets.iter().map(|_| Vec::new()).collect();
         let table = Table(vec![Exact::default(); buckets.len()]);
-        Store { clock, table, meters, refunds: Vec::new(), free_ns: 0 }
+        Store { clock, table, meters, refunds, free_ns: 0 }
     }
 
     pub(super) fn now_us(&self, at_ns: u64) -> u64 {
@@ -106,7 +107,7 @@ impl Store {
                 return Err(Broken::new("never more than burst and refill", wish.bucket, detail));
             }
             if matches!(wish.hits, Hits::GiveBack(_)) {
-                self.refunds.push(Refund { bucket: wish.bucket, at_ns, request, learnt_by: None });
+                self.refunds[wish.bucket].push(Refund { at_ns, request, learnt_by: None });
             }
         }
         Ok(())
@@ -134,8 +135,8 @@ impl Store {
 
     // === refunds ===
 
-    pub(super) fn learnt(&mut self, request: usize, replica: usize) {
-        let of_request = self.refunds.iter_mut().rev().filter(|refund| refund.request == request);
+    pub(super) fn learnt(&mut self, bucket: usize, request: usize, replica: usize) {
+        let of_request = self.refunds[bucket].iter_mut().filter(|refund| refund.request == request);
         of_request.for_each(|refund| refund.learnt_by = Some(replica));
     }
 
@@ -144,8 +145,9 @@ impl Store {
     pub(super) fn hides_refund(&self, bucket: usize, replica: usize, at_ns: u64) -> bool {
         // A second of a slow clock.
         let serves_ns = SERVES_US * 1_002;
-        let lately = self.refunds.iter().rev().take_while(|refund| refund.at_ns + serves_ns > at_ns);
-        lately.into_iter().any(|refund| refund.bucket == bucket && refund.learnt_by != Some(replica))
+        let mut lately =
+            self.refunds[bucket].iter().rev().take_while(|refund| refund.at_ns + serves_ns > at_ns);
+        lately.any(|refund| refund.learnt_by != Some(replica))
     }
 }
 

@@ -73,6 +73,8 @@ pub(super) struct Runtime {
     pub(super) queued: Vec<usize>,
     /// What memory last said of a bucket, until the store tells something new.
     pub(super) told: HashMap<usize, Told>,
+    /// When the latest flight left that brought an answer about a bucket, by this runtime's clock.
+    pub(super) heard: HashMap<usize, u64>,
 }
 
 #[derive(Debug)]
@@ -103,6 +105,8 @@ pub(super) struct Journey {
     /// None: it has landed.
     pub(super) flight: Option<Flight<Ticket>>,
     pub(super) requests: Vec<usize>,
+    /// By the clock of its runtime.
+    pub(super) sent_us: u64,
     pub(super) attempt: u32,
     pub(super) reply: Option<Result<Vec<Answer>, StoreError>>,
 }
@@ -152,6 +156,7 @@ impl<'a> World<'a> {
             in_air: Vec::new(),
             queued: Vec::new(),
             told: HashMap::new(),
+            heard: HashMap::new(),
         };
         World {
             plan,
