@@ -68,14 +68,15 @@ pub enum BenchError {
     Write { path: String, source: io::Error },
 }
 
-/// Runs the cases, prints what they show, and writes it down. Missed targets are no failure.
+/// Runs the cases, prints what they show, and writes it down. Missed targets are no failure; a load that
+/// failed is one.
 pub async fn run(args: &BenchArgs) -> Result<ExitCode, BenchError> {
     let mut cases = chosen(args)?;
     if args.list {
         terminal::list(&cases);
         return Ok(ExitCode::SUCCESS);
     }
-    let notes = adapt(&mut cases, args)?;
+    let mut notes = adapt(&mut cases, args)?;
     let limits = args.out.join("limits.yaml");
     write(&limits, &limits::yaml())?;
     let setting = Setting {
@@ -88,9 +89,17 @@ pub async fn run(args: &BenchArgs) -> Result<ExitCode, BenchError> {
     let mut figures = Vec::new();
     for (index, case) in cases.iter().enumerate() {
         terminal::say(&format!("{} ({} of {}): {}", case.name, index + 1, cases.len(), case.load));
-        figures.push(rounds::run(case, &setting).await?);
-        terminal::case(&figures[index]);
+        match rounds::run(case, &setting).await {
+            Ok(measured) => {
+                terminal::case(&measured);
+                figures.push(measured);
+            }
+            // What the other cases have shown is not thrown away.
+            Err(failed @ BenchError::Load { .. }) => notes.push(failed.to_string()),
+            Err(error) => return Err(error),
+        }
     }
+    let failed = figures.len() < cases.len();
     let report = Report {
         machine: machine(),
         command: command_line(),
@@ -101,7 +110,7 @@ pub async fn run(args: &BenchArgs) -> Result<ExitCode, BenchError> {
         notes,
     };
     publish(&report, args)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn chosen(args: &BenchArgs) -> Result<Vec<Case>, BenchError> {

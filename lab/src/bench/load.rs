@@ -4,6 +4,7 @@
 //! with what it measures, so requests are bytes that are changed in place, and answers are looked at, not
 //! decoded: about a microsecond a request. Ends by itself.
 
+mod args;
 mod drive;
 mod evalsha;
 mod incrby;
@@ -15,31 +16,25 @@ mod tests;
 mod wire;
 
 use std::{
-    fmt,
     net::SocketAddr,
-    str::FromStr,
+    pin::pin,
     sync::{Arc, mpsc},
     thread,
     time::Duration,
 };
 
-use clap::Args;
 use thiserror::Error;
 use tokio::{
     net::TcpStream,
-    runtime,
+    runtime, select,
+    sync::oneshot,
     task::{JoinError, JoinSet},
     time,
 };
 use tollgate::limit::LimitError;
 
-use super::{
-    keys::{Asks, Keys, Mix},
-    proc::ProcError,
-    resp::RespError,
-    sample::Sample,
-    stats::percentile,
-};
+use super::{keys::Asks, proc::ProcError, resp::RespError, sample::Sample, stats::percentile};
+pub use args::{LoadArgs, Target};
 use drive::{Shared, Tally};
 use evalsha::Evalsha;
 use incrby::Incrby;
@@ -49,53 +44,6 @@ use wire::{Wire, WireError};
 
 /// How long answers are waited for when the time is up.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-#[derive(Debug, Clone, Args)]
-pub struct LoadArgs {
-    /// rls=IP:PORT, incrby=IP:PORT or evalsha=IP:PORT
-    #[arg(long)]
-    pub to: Target,
-    #[arg(long, default_value_t = 8)]
-    pub connections: usize,
-    /// Requests in flight, over all connections
-    #[arg(long, default_value_t = 64)]
-    pub concurrency: usize,
-    /// one, uniform:N, zipf:N or each:N
-    #[arg(long, default_value = "one")]
-    pub keys: Keys,
-    /// allowed, half, denied or once
-    #[arg(long, default_value = "allowed")]
-    pub mix: Mix,
-    #[arg(long, default_value_t = 1)]
-    pub descriptors: usize,
-    #[arg(long, default_value_t = 400)]
-    pub warm_up_ms: u64,
-    #[arg(long, default_value_t = 2_000)]
-    pub measure_ms: u64,
-    /// Requests per second, sent at random whatever comes back, in place of `concurrency`
-    #[arg(long)]
-    pub rate: Option<f64>,
-    /// End after so many requests
-    #[arg(long)]
-    pub most: Option<u64>,
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
-    /// The process whose CPU time and memory are the service's
-    #[arg(long)]
-    pub service_pid: Option<u32>,
-    #[arg(long)]
-    pub redis_pid: Option<u32>,
-    /// The Redis that the service asks
-    #[arg(long)]
-    pub redis: Option<SocketAddr>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Target {
-    Rls(SocketAddr),
-    Incrby(SocketAddr),
-    Evalsha(SocketAddr),
-}
 
 #[derive(Debug, Error)]
 pub enum LoadError {
@@ -156,27 +104,37 @@ async fn measure<W: Wire>(
     // The last one gets what does not divide.
     let quota = |index| (args.concurrency + index) / args.connections;
     let (finished, ended) = mpsc::channel::<()>();
-    let meter = meter::start(args, Arc::clone(&shared), ended)?;
+    let (over, time_is_up) = oneshot::channel();
+    let meter = meter::start(args, Arc::clone(&shared), ended, over)?;
     let mut tickets = pacer::start(args, &shared)?;
     let mut tasks = JoinSet::new();
     for (index, stream) in streams.into_iter().enumerate() {
         let (wire, shared) = (wire(), Arc::clone(&shared));
         tasks.spawn(drive::drive(stream, wire, quota(index), shared, tickets.next()));
     }
-    let most = Duration::from_millis(args.warm_up_ms + args.measure_ms) + PATIENCE;
-    let joined = time::timeout(most, async {
-        while let Some(task) = tasks.join_next().await {
-            task.map_err(LoadError::Connection)??;
-        }
-        Ok::<(), LoadError>(())
-    });
-    // Late answers are counted as such below.
-    if let Ok(outcome) = joined.await {
-        outcome?;
-    }
+    join(tasks, time_is_up).await?;
     drop(finished);
     let measured = meter.join().ok().ok_or(LoadError::Thread)??;
     Ok(sample(&measured, &shared))
+}
+
+/// Waits for all connections; when the time is up, only so long. Late answers are counted as such.
+async fn join(
+    mut tasks: JoinSet<Result<(), LoadError>>,
+    time_is_up: oneshot::Receiver<()>,
+) -> Result<(), LoadError> {
+    let mut joined = pin!(async {
+        while let Some(task) = tasks.join_next().await {
+            task.map_err(LoadError::Connection)??;
+        }
+        Ok(())
+    });
+    select! {
+        outcome = &mut joined => return outcome,
+        // Also when the meter has failed, which its own end tells.
+        _ = time_is_up => {}
+    }
+    time::timeout(PATIENCE, joined).await.unwrap_or(Ok(()))
 }
 
 async fn connect(addr: SocketAddr) -> Result<TcpStream, LoadError> {
@@ -215,63 +173,4 @@ fn spawn<T: Send + 'static>(
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Result<thread::JoinHandle<T>, LoadError> {
     thread::Builder::new().name(name.to_owned()).spawn(run).map_err(LoadError::Start)
-}
-
-// === impl LoadArgs ===
-
-impl LoadArgs {
-    /// As another process of this program takes them.
-    pub fn command_line(&self) -> Vec<String> {
-        let mut words = vec!["load".to_owned()];
-        let mut flag = |name: &str, value: String| words.push(format!("--{name}={value}"));
-        flag("to", self.to.to_string());
-        flag("connections", self.connections.to_string());
-        flag("concurrency", self.concurrency.to_string());
-        flag("keys", self.keys.to_string());
-        flag("mix", self.mix.to_string());
-        flag("descriptors", self.descriptors.to_string());
-        flag("warm-up-ms", self.warm_up_ms.to_string());
-        flag("measure-ms", self.measure_ms.to_string());
-        flag("seed", self.seed.to_string());
-        let mut flag = |name: &str, value: Option<String>| {
-            words.extend(value.map(|value| format!("--{name}={value}")));
-        };
-        flag("rate", self.rate.map(|rate| rate.to_string()));
-        flag("most", self.most.map(|most| most.to_string()));
-        flag("service-pid", self.service_pid.map(|pid| pid.to_string()));
-        flag("redis-pid", self.redis_pid.map(|pid| pid.to_string()));
-        flag("redis", self.redis.map(|addr| addr.to_string()));
-        words
-    }
-}
-
-// === impl Target ===
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Target::Rls(addr) => write!(f, "rls={addr}"),
-            Target::Incrby(addr) => write!(f, "incrby={addr}"),
-            Target::Evalsha(addr) => write!(f, "evalsha={addr}"),
-        }
-    }
-}
-
-impl FromStr for Target {
-    type Err = String;
-
-    /// 127.0.0.1 and its like only: this is a load generator.
-    fn from_str(text: &str) -> Result<Target, String> {
-        let (name, addr) = text.split_once('=').unwrap_or((text, ""));
-        let addr: SocketAddr = addr.parse().map_err(|error| format!("{addr:?}: {error}"))?;
-        if !addr.ip().is_loopback() {
-            return Err(format!("{addr} is not on this machine"));
-        }
-        match name {
-            "rls" => Ok(Target::Rls(addr)),
-            "incrby" => Ok(Target::Incrby(addr)),
-            "evalsha" => Ok(Target::Evalsha(addr)),
-            _ => Err("rls=, incrby= or evalsha=".to_owned()),
-        }
-    }
 }

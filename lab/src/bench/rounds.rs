@@ -29,7 +29,7 @@ const FILL_MS: u64 = 90_000;
 /// To find the rate of which half is asked.
 const PEAK_MS: u64 = 1_000;
 /// A load that is not over so long after its time hangs.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is the same for all cases.
 #[derive(Debug)]

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::oneshot;
+
 use super::{
     LoadArgs, LoadError,
     drive::{Phase, Shared},
@@ -34,17 +36,21 @@ struct Used {
     load: Usage,
 }
 
-/// Ends when the time is up, or when `ended` says that nothing is left to measure.
+/// Ends when the time is up, which it tells through `over`, or when `ended` says that nothing is left to
+/// measure.
 pub(super) fn start(
     args: &LoadArgs,
     shared: Arc<Shared>,
     ended: mpsc::Receiver<()>,
+    over: oneshot::Sender<()>,
 ) -> Result<thread::JoinHandle<Result<Measured, LoadError>>, LoadError> {
     let args = args.clone();
     spawn("meter", move || {
         let measured = measure(&args, &shared, &ended);
         // Also after an error: the connections go on until they are told.
         shared.enter(Phase::Over);
+        // Nobody waits for it where nothing was left to measure.
+        let _ = over.send(());
         measured
     })
 }

@@ -3,7 +3,11 @@ use std::{net::Ipv4Addr, num::NonZeroUsize};
 use tollgate::server::Phase;
 
 use super::*;
-use crate::bench::{floor::Floor, keys::Ask, limits::Rule};
+use crate::bench::{
+    floor::Floor,
+    keys::{Ask, Keys, Mix},
+    limits::Rule,
+};
 use wire::{Answer, Kind};
 
 fn args(to: Target) -> LoadArgs {

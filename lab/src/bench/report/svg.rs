@@ -52,7 +52,7 @@ pub fn svg(report: &Report) -> String {
 fn case(case: &CaseFigures, y: f64) -> String {
     let mut body = format!(
         r##"<text x="10" y="{title_y}" font-weight="600" fill="#1c1e21">{name}</text>
-<text x="120" y="{title_y}" fill="#5b6168">{load}</text>
+<text x="150" y="{title_y}" fill="#5b6168">{load}</text>
 <text x="{RATE_X}" y="{head_y}" text-anchor="end" fill="#5b6168">decisions/s</text>
 "##,
         title_y = y + 18.0,
