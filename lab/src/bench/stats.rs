@@ -41,6 +41,7 @@ mod tests {
     fn a_percentile_is_a_sample_that_so_many_do_not_exceed() {
         let samples: Vec<u32> = (1..=1_000).collect();
         assert_eq!([0.5, 0.99, 0.999, 1.0].map(|share| percentile(&samples, share)), [500, 990, 999, 1_000]);
+        assert_eq!(percentile(&[1, 2, 3], 0.5), 2);
         assert_eq!(percentile(&[7], 0.001), 7);
         assert_eq!(percentile(&[], 0.5), 0);
     }
