@@ -77,6 +77,15 @@ fn headers<'a>(answer: &'a Answer, prefix: &str) -> Vec<(&'a str, &'a str)> {
     all.filter(|(name, _)| name.contains(prefix)).collect()
 }
 
+/// Of a limit of 6 per minute: ten seconds after its last token was taken, or nine if a busy machine took more
+/// than one for the requests before.
+#[track_caller]
+fn about_ten<'a>(answer: &'a Answer, name: &str) -> &'a str {
+    let value = answer.header(name);
+    assert!(matches!(value, Some("9" | "10")), "{name}: {value:?}");
+    value.unwrap_or_default()
+}
+
 #[tokio::test]
 async fn three_nodes_that_ask_tollgate_admit_the_limit() {
     let Some(stack) = stack(&[], &[]).await else { return };
@@ -98,24 +107,26 @@ async fn a_denied_client_is_told_when_to_come_back_and_an_admitted_one_what_is_l
     let key = [("x-api-key", "k")];
     let allowed = stack.get("/login", &key).await;
     assert_eq!(allowed.status, 200);
+    let reset = about_ten(&allowed, "ratelimit-reset");
     assert_eq!(
         headers(&allowed, "ratelimit"),
-        [("ratelimit-limit", "6"), ("ratelimit-remaining", "5"), ("ratelimit-reset", "10")]
+        [("ratelimit-limit", "6"), ("ratelimit-remaining", "5"), ("ratelimit-reset", reset)]
     );
     assert_eq!(allowed.header("retry-after"), None);
 
     let (passed, denied) = stack.exhaust("/login", &key).await;
     assert_eq!(passed, 5);
+    let reset = about_ten(&denied, "ratelimit-reset");
     assert_eq!(
         headers(&denied, "ratelimit"),
         [
             ("ratelimit-limit", "6"),
             ("ratelimit-remaining", "0"),
-            ("ratelimit-reset", "10"),
+            ("ratelimit-reset", reset),
             ("x-envoy-ratelimited", "true"),
         ]
     );
-    assert_eq!(denied.header("retry-after"), Some("10"));
+    assert_eq!(denied.header("retry-after"), Some(reset), "without jitter");
     assert_eq!(headers(&denied, "content-type"), [("content-type", "application/problem+json")]);
     let problem: serde_json::Value = serde_json::from_slice(&denied.body).expect("JSON");
     assert_eq!(
@@ -129,14 +140,17 @@ async fn a_denied_client_is_told_when_to_come_back_and_an_admitted_one_what_is_l
 async fn structured_headers_replace_the_others_where_they_are_asked_for() {
     let Some(stack) = stack(&["--headers", "ratelimit-structured"], &[]).await else { return };
     let (_, denied) = stack.exhaust("/login", &[("x-api-key", "k")]).await;
+    let in_seconds = |t: u32| {
+        let state = format!(r#""route_login.api_key";r=0;t={t}"#);
+        denied.header("ratelimit").is_some_and(|value| value == state)
+    };
+    assert!(in_seconds(9) || in_seconds(10), "{denied:?}");
     assert_eq!(
-        headers(&denied, "ratelimit"),
-        [
-            ("ratelimit-policy", r#""route_login.api_key";q=6;w=60;tollgate-burst=6"#),
-            ("ratelimit", r#""route_login.api_key";r=0;t=10"#),
-            ("x-envoy-ratelimited", "true"),
-        ]
+        headers(&denied, "ratelimit").iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+        ["ratelimit-policy", "ratelimit", "x-envoy-ratelimited"]
     );
+    let policy = denied.header("ratelimit-policy");
+    assert_eq!(policy, Some(r#""route_login.api_key";q=6;w=60;tollgate-burst=6"#));
     assert_eq!((denied.header("retry-after"), denied.body.len()), (None, 0));
 }
 
@@ -149,14 +163,15 @@ async fn the_headers_that_envoy_makes_of_the_statuses_are_right_too() {
     let Some(stack) = stack(&["--headers", "none"], &edits).await else { return };
     let key = [("x-api-key", "k")];
     let allowed = stack.get("/login", &key).await;
+    let reset = about_ten(&allowed, "x-ratelimit-reset");
     assert_eq!(
         headers(&allowed, "ratelimit"),
-        [("x-ratelimit-limit", "6, 6;w=60"), ("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", "10")]
+        [("x-ratelimit-limit", "6, 6;w=60"), ("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", reset)]
     );
     let (_, denied) = stack.exhaust("/login", &key).await;
     assert_eq!(denied.header("x-ratelimit-remaining"), Some("0"));
-    assert_eq!(denied.header("x-ratelimit-reset"), Some("10"));
-    assert_eq!(denied.header("retry-after"), Some("10"));
+    let reset = about_ten(&denied, "x-ratelimit-reset");
+    assert_eq!(denied.header("retry-after"), Some(reset));
 }
 
 #[tokio::test]
