@@ -76,8 +76,11 @@ fn one_bucket_per_node_is_too_much() {
     let report: serde_json::Value = serde_json::from_str(&proof.report).unwrap();
     let sent = |counts: &serde_json::Value| counts["sent"].as_u64().unwrap();
     for target in 0..3 {
-        let share = sent(&report["targets"][target]["counts"]) * 100 / sent(&report["all"]);
-        assert!((30..=36).contains(&share), "target {target} got {share} %");
+        let target = &report["targets"][target];
+        let share = target["share_percent"].as_f64().unwrap();
+        assert!((30.0..=36.0).contains(&share), "{target}");
+        let tenths = sent(&target["counts"]) * 1000 / sent(&report["all"]);
+        assert_eq!(share.to_string(), (tenths as f64 / 10.0).to_string(), "{target}");
     }
     let ratio = report["under_load"]["ratio"].as_f64().unwrap();
     assert!((2.5..=3.1).contains(&ratio), "three buckets admitted {ratio} times the limit");
@@ -151,9 +154,53 @@ fn guesses_prove_nothing() {
 }
 
 #[test]
-fn nobody_there_proves_nothing_and_says_so_at_once() {
+fn nobody_there_proves_nothing_and_says_so_once() {
     let gone = limiter(Manner::Exact).url();
     let args = Typed::try_parse_from(["prove", "--limit", "1/s", "--target", &gone]).unwrap().args;
     let proof = examine(args).unwrap();
     expect(&proof, Verdict::NotProven, 3, "nothing was sent (cannot reach http://127.0.0.1:");
+    let said = format!("{}\n\nlimit           1 per second, burst 1\n\nexit status 3\n", proof.reason);
+    assert_eq!(proof.report, said);
+}
+
+// === the process ===
+
+/// Exit status, stdout and stderr.
+fn process(args: &[&str]) -> (Option<i32>, String, String) {
+    let tollgate =
+        std::process::Command::new(env!("CARGO_BIN_EXE_tollgate")).arg("prove").args(args).output();
+    let output = tollgate.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn the_process_exits_with_2_on_misuse_and_prints_no_report() {
+    let target = ["--target", "http://127.0.0.1:1/"];
+    for (more, said) in [
+        (&["--limit", "10"][..], "such as 10/s"),
+        (&["--limit", "10/s", "--duration", "25h"], "--duration must be between 1ms and 24h"),
+        (&["--limit", "1/d", "--burst", "4000000000"], "invalid limit"),
+        (&[], "--limit"),
+    ] {
+        let (status, stdout, stderr) = process(&[&target[..], more].concat());
+        assert_eq!((status, stdout.as_str()), (Some(2), ""), "{more:?}");
+        assert!(stderr.contains(said), "{more:?}: {stderr}");
+    }
+}
+
+#[test]
+fn the_process_exits_with_3_where_nothing_is_proven_in_text_and_in_json() {
+    let gone = limiter(Manner::Exact).url();
+    let (status, stdout, _) = process(&["--limit", "1/s", "--target", &gone]);
+    assert_eq!(status, Some(3));
+    assert!(stdout.starts_with("not proven: nothing was sent") && stdout.ends_with("exit status 3\n"));
+
+    let failing = limiter(Manner::Fails);
+    let url = failing.url();
+    let args =
+        ["--limit", "100/s", "--burst", "20", "--duration", "1s", "--target", &url, "--format", "json"];
+    let (status, stdout, _) = process(&args);
+    let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((status, &report["exit_status"]), (Some(3), &3.into()), "{stdout}");
 }

@@ -22,11 +22,10 @@ use crate::{
 /// Exit status: 0 the limit holds; 1 too much or too little was admitted, or a 429 breaks its contract;
 /// 2 wrong usage; 3 nothing was proven (errors, or answers that the limiter did not make).
 #[derive(Debug, Clone, clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct ProveArgs {
     /// Where to send requests; repeat it to load several nodes that should share one limit
     ///
-    /// For example http://127.0.0.1:8080/api. Requests go to all targets in turn. Plain http only.
+    /// For example http://127.0.0.1:10000/api. Requests go to all targets in turn. Plain http only.
     #[arg(long = "target", value_name = "URL", required = true)]
     pub(super) targets: Vec<Target>,
 
@@ -61,7 +60,7 @@ pub struct ProveArgs {
     /// Where Tollgate's own metrics are; repeat it for each replica
     ///
     /// Read before and after. If Tollgate answered without its store meanwhile, those answers were guesses,
-    /// and nothing is proven by them. For example http://127.0.0.1:9090/metrics.
+    /// and nothing is proven by them. For example http://127.0.0.1:8080/metrics.
     #[arg(long = "metrics", value_name = "URL")]
     pub(super) metrics: Vec<Target>,
 

@@ -129,6 +129,11 @@ impl Findings {
         }
     }
 
+    /// Of all requests, those that one target got, in tenths of a percent; 0 if none were sent.
+    pub(super) fn share_per_mille(&self, target: &Counts) -> u64 {
+        (target.sent * 1000).checked_div(self.counts.sent).unwrap_or(0)
+    }
+
     pub(super) fn allowed_milli(&self, refilled_milli: u64) -> u64 {
         (u64::from(self.limit.burst()) * 1000).saturating_add(refilled_milli)
     }

@@ -1,4 +1,4 @@
-//! The report, as text or JSON: the same facts in both. The one place that names serde_json.
+//! The report, as text or JSON: the same facts in both. The one place of prove that names serde_json.
 
 mod text;
 
@@ -47,7 +47,7 @@ pub(super) fn json(findings: &Findings, verdict: Verdict, reason: &str) -> Strin
         "statuses": findings.statuses.iter().map(|(status, count)| (status.to_string(), json!(count)))
             .collect::<serde_json::Map<_, _>>(),
         "latency": latency,
-        "targets": findings.targets.iter().map(|(url, c)| json!({ "url": url, "counts": counts(c) })).collect::<Vec<_>>(),
+        "targets": targets(findings),
         "phases": phases(findings),
         "metrics": metrics(&findings.guesses),
         "left_out": findings.left_out,
@@ -99,6 +99,17 @@ fn counts(counts: &Counts) -> Value {
         "errors": counts.failed,
         "no_answer": counts.silent,
     })
+}
+
+fn targets(findings: &Findings) -> Vec<Value> {
+    let target = |(url, of_target): &(String, Counts)| {
+        json!({
+            "url": url,
+            "share_percent": thousandths(findings.share_per_mille(of_target) * 100),
+            "counts": counts(of_target),
+        })
+    };
+    findings.targets.iter().map(target).collect()
 }
 
 fn phases(findings: &Findings) -> Vec<Value> {

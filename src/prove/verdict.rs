@@ -5,7 +5,7 @@
 //! told its clients the wrong thing.
 
 use super::{
-    findings::{Findings, Guesses, Worst},
+    findings::{Counts, Findings, Guesses, Worst},
     report::{milli, seconds},
 };
 
@@ -85,6 +85,9 @@ fn too_much(findings: &Findings, worst: &Worst) -> String {
 /// Why the run proves nothing, if so. All reasons at once, since each must go before a run can prove.
 fn unproven(findings: &Findings) -> Option<String> {
     let counts = &findings.counts;
+    if counts.sent == 0 {
+        return Some(format!("nothing was sent ({})", findings.left_out.join("; ")));
+    }
     let mut reasons = Vec::new();
     if findings.is_interrupted {
         reasons.push("the run was interrupted".to_owned());
@@ -92,37 +95,32 @@ fn unproven(findings: &Findings) -> Option<String> {
     if findings.is_full {
         reasons.push(format!("the run was cut short after {} requests, all that fit", counts.sent));
     }
-    if counts.silent > 0 {
-        let kinds: Vec<_> =
-            findings.silences.iter().map(|(kind, note)| format!("{kind}: {}", note.example)).collect();
-        reasons.push(format!(
-            "{} of {} requests got no answer ({})",
-            counts.silent,
-            counts.sent,
-            kinds.join("; ")
-        ));
-    }
-    if counts.failed > 0 {
-        let failed = |status: &u16| *status != 429 && !(200..300).contains(status);
-        let statuses: Vec<_> =
-            findings.statuses.keys().filter(|status| failed(status)).map(u16::to_string).collect();
-        reasons.push(format!(
-            "{} of {} answers were errors ({})",
-            counts.failed,
-            counts.sent,
-            statuses.join(", ")
-        ));
-    }
-    if counts.unsigned > 0 {
-        reasons.push(format!("{} of {} answers carried no ratelimit headers", counts.unsigned, counts.sent));
-    }
+    reasons.extend(not_answered(findings));
     reasons.extend(guessed(&findings.guesses));
-    if counts.sent == 0 {
-        reasons.push(format!("nothing was sent ({})", findings.left_out.join("; ")));
-    } else if reasons.is_empty() && counts.denied == 0 {
+    if reasons.is_empty() && counts.denied == 0 {
         reasons.push("no request was denied, so the load never reached the limit".to_owned());
     }
     (!reasons.is_empty()).then(|| reasons.join("; "))
+}
+
+/// Answers that were missing, or that the limiter did not make.
+fn not_answered(findings: &Findings) -> Vec<String> {
+    let Counts { sent, silent, failed, unsigned, .. } = findings.counts;
+    let mut reasons = Vec::new();
+    if silent > 0 {
+        let kinds: Vec<_> =
+            findings.silences.iter().map(|(kind, note)| format!("{kind}: {}", note.example)).collect();
+        reasons.push(format!("{silent} of {sent} requests got no answer ({})", kinds.join("; ")));
+    }
+    if failed > 0 {
+        let is_error = |status: &&u16| **status != 429 && !(200..300).contains(*status);
+        let statuses: Vec<_> = findings.statuses.keys().filter(is_error).map(u16::to_string).collect();
+        reasons.push(format!("{failed} of {sent} answers were errors ({})", statuses.join(", ")));
+    }
+    if unsigned > 0 {
+        reasons.push(format!("{unsigned} of {sent} answers carried no ratelimit headers"));
+    }
+    reasons
 }
 
 fn guessed(guesses: &Guesses) -> Option<String> {

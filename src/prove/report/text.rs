@@ -15,12 +15,22 @@ pub(in crate::prove) fn text(findings: &Findings, verdict: Verdict, reason: &str
     lines.out.push_str("\n\n");
     lines
         .add("limit", format!("{} per {}, burst {}", limit.requests_per_unit(), limit.unit(), limit.burst()));
+    // The verdict has said why, and there are no figures.
+    if findings.counts.sent > 0 {
+        figures(&mut lines, findings);
+        tables(&mut lines, findings);
+    }
+    let _ = writeln!(lines.out, "\nexit status {}", verdict.exit_status());
+    lines.out
+}
+
+fn figures(lines: &mut Lines, findings: &Findings) {
     lines.add("under load", amounts(&findings.under_load));
     lines.add("worst interval", worst(findings));
     let denials = &findings.denials;
     lines.add("denials", format!("{} unjustified of {} checked", denials.unjustified, denials.checked));
-    contract(&mut lines, findings);
-    statuses(&mut lines, findings);
+    contract(lines, findings);
+    statuses(lines, findings);
     if let Some(latency) = findings.latency {
         let ms = |us: u32| format!("{} ms", milli_text(u64::from(us)));
         let (p50, p99, p999) = (ms(latency.p50_us), ms(latency.p99_us), ms(latency.p999_us));
@@ -39,16 +49,17 @@ pub(in crate::prove) fn text(findings: &Findings, verdict: Verdict, reason: &str
     if findings.is_other_clock {
         lines.add("clock", "not this machine's, so 0.1 % of the refill is tolerated".to_owned());
     }
+}
+
+fn tables(lines: &mut Lines, findings: &Findings) {
+    let phases = findings.phases.iter();
     lines.table(
         "phase",
-        findings
-            .phases
-            .iter()
-            .map(|phase| (format!("{:>8}  {}", seconds(phase.from_us), phase.name), &phase.counts)),
+        phases.map(|phase| (format!("{:>8}  {}", seconds(phase.from_us), phase.name), &phase.counts)),
     );
-    lines.table("target", findings.targets.iter().map(|(url, counts)| (url.clone(), counts)));
-    let _ = writeln!(lines.out, "\nexit status {}", verdict.exit_status());
-    lines.out
+    let share = |counts| findings.share_per_mille(counts);
+    let name = |url, counts| format!("{:>3}.{} %  {url}", share(counts) / 10, share(counts) % 10);
+    lines.table("target", findings.targets.iter().map(|(url, counts)| (name(url, counts), counts)));
 }
 
 fn amounts(amounts: &Amounts) -> String {

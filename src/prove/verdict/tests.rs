@@ -148,6 +148,7 @@ fn both_reports_carry_the_reason_and_the_figures() {
     assert!(text.starts_with(&reason), "{text}");
     assert!(text.contains("\nworst interval  0.000 s to 0.000 s: 2 admitted, 1 allowed"), "{text}");
     assert!(text.contains("\nanswers         200: 2, 429: 1\n"), "{text}");
+    assert!(text.contains("\n100.0 %  http://h/         3         2         1       0\n"), "{text}");
     assert!(text.ends_with("\nexit status 1\n"), "{text}");
     let json: serde_json::Value =
         serde_json::from_str(&crate::prove::report::json(&findings, verdict, &reason)).unwrap();
@@ -156,6 +157,7 @@ fn both_reports_carry_the_reason_and_the_figures() {
     assert_eq!(json["worst_interval"]["surplus"], 0.999);
     assert_eq!(json["statuses"]["200"], 2);
     assert_eq!(json["targets"][0]["counts"]["denied"], 1);
+    assert_eq!(json["targets"][0]["share_percent"], 100.0);
     // The type that the CLI hands over is public, and so is all it takes to make one.
     let _: fn(ProveArgs) -> std::process::ExitCode = crate::prove::run;
 }
