@@ -2,6 +2,12 @@
 
 use super::herd::Arrivals;
 
+/// Where the commands of claims run; said once above them.
+pub const WHERE_COMMANDS_RUN: &str = "beside `target/release/lab up`, with its addresses";
+
+/// What shows the herd and the latency again: they need a client of their own, which is the demo's.
+pub const RUN_AGAIN: &str = "make demo";
+
 #[derive(Debug, Clone)]
 pub struct Figures {
     /// In the order in which they are shown.

@@ -6,12 +6,13 @@
 use serde_json::{Value, json};
 
 use super::{
-    figures::{Admission, Claim, Figures, HerdArrivals, Latency, Verdict},
+    figures::{Admission, Claim, Figures, HerdArrivals, Latency, Verdict, WHERE_COMMANDS_RUN},
     herd::Arrivals,
 };
 
 pub fn json(figures: &Figures) -> Value {
     json!({
+        "commands_run": WHERE_COMMANDS_RUN,
         "claims": figures.claims.iter().map(claim).collect::<Vec<_>>(),
         "admission": admission(&figures.admission),
         "denial": figures.denial,

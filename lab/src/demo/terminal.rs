@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::figures::{Claim, Figures, Verdict};
+use super::figures::{Claim, Figures, RUN_AGAIN, Verdict, WHERE_COMMANDS_RUN};
 
 /// One line of progress.
 pub fn say(line: &str) {
@@ -15,6 +15,7 @@ pub fn table(figures: &Figures, files: &[String]) {
 }
 
 fn print(out: &mut impl Write, figures: &Figures, files: &[String]) -> io::Result<()> {
+    writeln!(out, "\ncommands: {WHERE_COMMANDS_RUN}")?;
     let mut load = "";
     for claim in &figures.claims {
         if claim.load != load {
@@ -34,6 +35,7 @@ fn print(out: &mut impl Write, figures: &Figures, files: &[String]) -> io::Resul
     for latency in &figures.latency {
         writeln!(out, "  {:<30}{:>10}{:>10}", latency.through, latency.p50_us, latency.p99_us)?;
     }
+    writeln!(out, "      $ {RUN_AGAIN}")?;
     writeln!(out, "\n{}; {} s", figures.machine, figures.took_s)?;
     for file in files {
         writeln!(out, "{file}")?;
@@ -73,5 +75,26 @@ fn herd(out: &mut impl Write, figures: &Figures) -> io::Result<()> {
     )?;
     writeln!(out, "  {:<30}{:>10}", "fixed window (a model)", herd.fixed_window.peak())?;
     writeln!(out, "  {:<30}{:>10}", "Tollgate, waits not jittered", herd.without_jitter.peak())?;
-    writeln!(out, "  {:<30}{:>10}", "Tollgate, as it is", herd.with_jitter.peak())
+    writeln!(out, "  {:<30}{:>10}", "Tollgate, as it is", herd.with_jitter.peak())?;
+    writeln!(out, "      $ {RUN_AGAIN}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::page::sample;
+
+    #[test]
+    fn every_figure_has_a_command_and_where_they_run_is_said_once_above_them() {
+        let figures = sample::figures();
+        let mut out = Vec::new();
+        print(&mut out, &figures, &[]).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        // One for each claim, one for the herd, one for the latency.
+        assert_eq!(text.matches("\n      $ ").count(), figures.claims.len() + 2, "{text}");
+        assert_eq!(text.matches("\n      $ make demo\n").count(), 2, "{text}");
+        let said = "\ncommands: beside `target/release/lab up`, with its addresses\n";
+        assert_eq!(text.matches(said).count(), 1, "{text}");
+        assert!(text.find(said) < text.find("\n      $ "), "{text}");
+    }
 }

@@ -1,16 +1,17 @@
 //! The claims: a table that falls apart into cards on a narrow screen.
 
-use super::text::{amount, count, escape, times_exactly};
-use crate::demo::figures::{Claim, Verdict};
+use super::text::{amount, code, count, escape, times_exactly};
+use crate::demo::figures::{Claim, Verdict, WHERE_COMMANDS_RUN};
 
 pub(super) fn section(claims: &[Claim]) -> String {
     let rows: String = claims.iter().map(row).collect();
+    let where_they_run = code(WHERE_COMMANDS_RUN);
     format!(
         r#"<section>
 <h2>What was claimed, and what was measured</h2>
 <p>Ratio: admitted divided by allowed. <b class="shown">✓ Shown</b>: the claim is so;
 <b class="refuted">✗ Refuted</b>: it is not; <b class="not-proven">? Not proven</b>: answers were missing or
-guessed. The commands run beside a stack that <code>lab up</code> started, with its addresses.</p>
+guessed. Commands: {where_they_run}.</p>
 <table class="claims" role="table">
 <thead role="rowgroup"><tr role="row"><th role="columnheader">Load</th><th role="columnheader">Subject</th>
 <th role="columnheader" class="number">Admitted</th><th role="columnheader" class="number">Allowed</th>

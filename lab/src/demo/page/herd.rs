@@ -4,7 +4,10 @@ use super::{
     chart::{Label, Plot, float, ticks_within},
     text::count,
 };
-use crate::demo::{figures::HerdArrivals, herd::Arrivals};
+use crate::demo::{
+    figures::{HerdArrivals, RUN_AGAIN},
+    herd::Arrivals,
+};
 
 struct Multiple<'a> {
     id: &'static str,
@@ -31,6 +34,7 @@ gives everybody everything back at one instant; {without} where each client has 
 and <strong>{with}</strong> where <code>retry-after</code> also spreads them.</p>
 <div class="multiples">
 {charts}</div>
+<p><code class="command">{RUN_AGAIN}</code></p>
 </section>
 "#
     )

@@ -4,7 +4,7 @@ use super::{
     chart::{float, share},
     text::{count, escape, ms},
 };
-use crate::demo::figures::Latency;
+use crate::demo::figures::{Latency, RUN_AGAIN};
 
 pub(super) fn section(latencies: &[Latency]) -> String {
     let most = latencies.iter().map(|latency| latency.p50_us.max(latency.p99_us)).max().unwrap_or(0);
@@ -20,6 +20,7 @@ class="number">p50</th><th role="columnheader" class="number">p99</th><th aria-h
 <tbody role="rowgroup">
 {rows}</tbody>
 </table>
+<p><code class="command">{RUN_AGAIN}</code></p>
 </section>
 "#
     )

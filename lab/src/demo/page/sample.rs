@@ -51,51 +51,44 @@ pub(in crate::demo) fn nothing() -> Figures {
 }
 
 fn claims() -> Vec<Claim> {
-    let steady = "10 per second for one key, 3 nodes, 12 s of load";
-    let at_once = "2,000 requests at once for one key, 3 nodes, a burst of 100";
-    let herd = "300 clients at 6 per minute each, all emptied at once, 45 s";
-    let prove = "tollgate prove --target http://127.0.0.1:18001/ --target http://127.0.0.1:18002/ \
-                 --target http://127.0.0.1:18003/ --header 'x-api-key: demo' --limit 10/s --duration 12s";
-    let claim = |load: &str, subject: &str, measured, allowed, verdict, reason: &str, command: &str| Claim {
-        load: load.to_owned(),
-        subject: subject.to_owned(),
-        measured,
-        allowed,
-        verdict,
-        reason: reason.to_owned(),
-        command: command.to_owned(),
+    let [mut naive, mut tollgate] = ["per-node limiter", "Tollgate"].map(steady);
+    (naive.measured, naive.allowed) = (390, 130.0);
+    "Each node grants the whole limit, so three nodes admit three times as much."
+        .clone_into(&mut naive.reason);
+    (tollgate.measured, tollgate.allowed) = (130, 130.4);
+    "All nodes take from one bucket.".clone_into(&mut tollgate.reason);
+    let at_once = Claim {
+        load: "2,000 requests at once for one key, 3 nodes, a burst of 100".to_owned(),
+        measured: 100,
+        allowed: 100.0,
+        reason: "Exactly the burst was admitted.".to_owned(),
+        command: "oha -n 2000 -c 200".to_owned(),
+        ..tollgate.clone()
     };
-    let (shown, not_proven) = (Verdict::Shown, Verdict::NotProven);
-    vec![
-        claim(
-            steady,
-            "per-node limiter",
-            390,
-            130.0,
-            shown,
-            "Each node grants the whole limit, so three nodes admit three times as much.",
-            prove,
-        ),
-        claim(steady, "Tollgate", 130, 130.4, shown, "All nodes take from one bucket.", prove),
-        claim(
-            at_once,
-            "Tollgate",
-            100,
-            100.0,
-            shown,
-            "Exactly the burst was admitted.",
-            "oha -n 2000 -c 200",
-        ),
-        claim(
-            herd,
-            "Tollgate",
-            4_480,
-            4_500.0,
-            not_proven,
-            "2 answers were guesses.",
-            "target/release/lab demo",
-        ),
-    ]
+    let herd = Claim {
+        load: "300 clients at 6 per minute each, all emptied at once, 45 s".to_owned(),
+        measured: 4_480,
+        allowed: 4_500.0,
+        verdict: Verdict::NotProven,
+        reason: "2 answers were guesses.".to_owned(),
+        command: "target/release/lab demo".to_owned(),
+        ..tollgate.clone()
+    };
+    vec![naive, tollgate, at_once, herd]
+}
+
+fn steady(subject: &str) -> Claim {
+    Claim {
+        load: "10 per second for one key, 3 nodes, 12 s of load".to_owned(),
+        subject: subject.to_owned(),
+        measured: 0,
+        allowed: 0.0,
+        verdict: Verdict::Shown,
+        reason: String::new(),
+        command: "tollgate prove --target http://127.0.0.1:18001/ --target http://127.0.0.1:18002/ \
+                  --target http://127.0.0.1:18003/ --header 'x-api-key: demo' --limit 10/s --duration 12s"
+            .to_owned(),
+    }
 }
 
 /// 150 clients in each half: seven requests each at first, then two whenever one is due.

@@ -44,10 +44,17 @@ fn every_number_that_was_measured_can_be_read() {
         "1.26 ms",
         "2 cores, Envoy 1.40.0, Redis 7.0.15",
         "74&nbsp;s",
-        "make demo",
+        "Commands: beside <code>target/release/lab up</code>, with its addresses.",
     ] {
         assert!(page.contains(&text.replace(" ×", "\u{a0}×").replace(" ms", "\u{a0}ms")), "no {text}");
     }
+}
+
+#[test]
+fn the_herd_and_the_latency_have_a_command_too() {
+    let page = html(&sample::figures());
+    assert_eq!(page.matches(r#"<code class="command">make demo</code>"#).count(), 2);
+    assert_eq!(page.matches(r#"<code class="command">"#).count(), sample::figures().claims.len() + 2);
 }
 
 #[test]

@@ -16,6 +16,12 @@ pub(crate) fn escape(text: &str) -> String {
     escaped
 }
 
+/// The same, and what stands between backticks as code.
+pub(super) fn code(text: &str) -> String {
+    let parts = text.split('`').map(escape).enumerate();
+    parts.map(|(at, part)| if at % 2 == 1 { format!("<code>{part}</code>") } else { part }).collect()
+}
+
 /// `12,345`.
 pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
