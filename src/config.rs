@@ -79,7 +79,7 @@ fn check_file(path: &Path, report: &mut Report) -> Result<(Domain, Position), Re
 }
 
 fn read(path: &Path, report: &mut Report) -> Result<String, Reported> {
-    let bytes = read_bytes(path).map_err(|error| report.note(None, Problem::Unreadable(error)))?;
+    let bytes = read_bytes(path).map_err(|error| report.note(None, Problem::Unreadable(error.into())))?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(report.note(None, Problem::TooLarge));
     }

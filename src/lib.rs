@@ -21,8 +21,9 @@
 //! # Around it
 //!
 //! [`config`] reads YAML into rules; [`admin`] answers operators; [`metrics`] counts; [`clock`] is the only
-//! place that reads clocks; [`logging`] and [`cli`] turn what was typed into all of this. [`prove`] is a tool of
-//! its own: it hammers any limiter from outside and audits what was admitted.
+//! place that reads clocks; [`logging`] and [`cli`] turn what was typed into all of this, and [`error`] what went
+//! wrong into one line. [`prove`] is a tool of its own: it hammers any limiter from outside and audits what was
+//! admitted.
 //!
 //! # Arrows
 //!
@@ -36,6 +37,7 @@ pub mod config;
 pub mod decision;
 pub mod descriptor;
 pub mod duration;
+pub mod error;
 pub mod limit;
 pub mod limiter;
 pub mod logging;

@@ -1,14 +1,12 @@
 //! The binary: reads the command line, prints what went wrong, and sets the exit code.
 
 use std::{
-    error::Error,
     io::{self, Write as _},
-    iter,
     process::ExitCode,
 };
 
 use clap::Parser as _;
-use tollgate::cli::Cli;
+use tollgate::{cli::Cli, error};
 
 /// What a shell expects from a command line that was not understood.
 const USAGE: u8 = 2;
@@ -29,15 +27,9 @@ fn main() -> ExitCode {
     match cli.run() {
         Ok(status) => status,
         Err(error) => {
-            let chain: Vec<_> = chain(&error).map(ToString::to_string).collect();
             // If stderr is gone there is nowhere left to complain.
-            let _ = writeln!(io::stderr(), "{}", chain.join(": "));
+            let _ = writeln!(io::stderr(), "{}", error::chain(&error));
             ExitCode::from(error.exit_status())
         }
     }
-}
-
-/// The error and its causes, outermost first.
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    iter::successors(Some(error), |&error: &&'a (dyn Error + 'static)| error.source())
 }

@@ -56,7 +56,7 @@ pub fn run(args: ProveArgs) -> ExitCode {
             ExitCode::from(proof.verdict.exit_status())
         }
         Err(error) => {
-            eprintln!("error: {}", worker::chain(&error));
+            eprintln!("error: {}", crate::error::chain(&error));
             ExitCode::from(2)
         }
     }

@@ -21,7 +21,7 @@ use thiserror::Error;
 use tokio::{net::TcpListener, runtime, select, time};
 use tracing::{debug, error, info, warn};
 
-use crate::{admin::Admin, pb::rate_limit_service_server::RateLimitService};
+use crate::{admin::Admin, error::SystemError, pb::rate_limit_service_server::RateLimitService};
 
 mod connection;
 mod lifecycle;
@@ -92,10 +92,6 @@ pub enum Port {
     Grpc,
     Admin,
 }
-
-/// What the operating system said, in a form that reads on after a colon: `address already in use`.
-#[derive(Debug)]
-pub struct SystemError(io::Error);
 
 // === impl Server ===
 
@@ -201,14 +197,14 @@ async fn accept(listener: &TcpListener, runtimes: &Runtimes) -> Infallible {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 if let Err(error) = runtimes.deal(stream, peer) {
-                    debug!(%peer, error = %SystemError(error), "connection lost before it was served");
+                    debug!(%peer, error = %SystemError::from(error), "connection lost before it was served");
                 }
             }
             // The client has gone again; nothing is wrong here.
             Err(error)
                 if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
             Err(error) => {
-                warn!(error = %SystemError(error), "cannot accept connections; trying again");
+                warn!(error = %SystemError::from(error), "cannot accept connections; trying again");
                 time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -229,7 +225,7 @@ fn current_thread_runtime() -> Result<runtime::Runtime, ServerError> {
         .map_err(|error| ServerError::Start(error.into()))
 }
 
-// === impl Port, SystemError ===
+// === impl Port ===
 
 impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -237,34 +233,5 @@ impl fmt::Display for Port {
             Port::Grpc => "gRPC",
             Port::Admin => "admin",
         })
-    }
-}
-
-impl From<io::Error> for SystemError {
-    fn from(error: io::Error) -> Self {
-        SystemError(error)
-    }
-}
-
-impl std::error::Error for SystemError {}
-
-impl fmt::Display for SystemError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.to_string();
-        let text = text.split(" (os error").next().unwrap_or_default();
-        let mut letters = text.chars();
-        let first = letters.next().unwrap_or('?').to_ascii_lowercase();
-        write!(f, "{first}{}", letters.as_str())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_system_error_reads_on_after_a_colon() {
-        let error = SystemError(io::Error::from_raw_os_error(98));
-        assert_eq!(error.to_string(), "address already in use");
     }
 }

@@ -16,6 +16,7 @@ use lab::{
     },
     demo::{self, DemoError, Stack},
 };
+use tollgate::error;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -50,7 +51,7 @@ enum Command {
 
 fn main() -> ExitCode {
     run(Cli::parse().command).unwrap_or_else(|error| {
-        eprintln!("lab: {}", chain(error.as_ref()));
+        eprintln!("lab: {}", error::chain(error.as_ref()));
         ExitCode::FAILURE
     })
 }
@@ -81,15 +82,4 @@ async fn up() -> Result<ExitCode, DemoError> {
     print!("{}", demo::how_to_hammer(&stack));
     tokio::signal::ctrl_c().await.map_err(DemoError::Signal)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The error and what caused it, outermost first.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }

@@ -1,10 +1,13 @@
 //! What is wrong with the configuration: every error, each with its place in its file.
 
-use std::{error::Error, fmt, io, path::PathBuf, str::Utf8Error};
+use std::{error::Error, fmt, path::PathBuf, str::Utf8Error};
 
 use thiserror::Error;
 
-use crate::limit::LimitError;
+use crate::{
+    error::{self, SystemError},
+    limit::LimitError,
+};
 
 /// Where something stands in a file; both count from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +33,7 @@ pub struct ConfigError {
 #[derive(Debug, Error)]
 pub enum Problem {
     #[error("cannot be read")]
-    Unreadable(#[source] io::Error),
+    Unreadable(#[source] SystemError),
     #[error("larger than {} MiB", super::MAX_FILE_BYTES >> 20)]
     TooLarge,
     #[error("not UTF-8")]
@@ -74,12 +77,6 @@ impl fmt::Display for ConfigError {
         if let Some(Position { line, column }) = self.at {
             write!(f, "{line}:{column}:")?;
         }
-        write!(f, " {}", self.problem)?;
-        let mut cause = self.problem.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
+        write!(f, " {}", error::chain(&self.problem))
     }
 }

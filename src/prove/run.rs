@@ -15,9 +15,9 @@ use super::{
     progress::Progress,
     record::Record,
     timeline::Timeline,
-    worker::{Common, Spot, chain},
+    worker::{Common, Spot},
 };
-use crate::limit::Limit;
+use crate::{error::chain, limit::Limit};
 
 pub(super) async fn run(args: ProveArgs, limit: Limit) -> Result<Findings, ProveError> {
     let protocol = if args.http2 { Protocol::Http2 } else { Protocol::Http1 };

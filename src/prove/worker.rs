@@ -17,6 +17,7 @@ use super::{
     record::{Class, Entry, Record},
     timeline::Timeline,
 };
+use crate::error::chain;
 
 /// A request without an answer by then has none.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -183,10 +184,4 @@ impl Worker {
             None => Ok(slot.insert(Link::open(address, protocol).await?)),
         }
     }
-}
-
-/// An error and what caused it, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

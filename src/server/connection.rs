@@ -7,8 +7,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use thiserror::Error;
 use tokio::{io::Interest, net::TcpStream, select, time};
 
-use super::{Lifecycle, Phase, SystemError, routes::Routes};
-use crate::pb::rate_limit_service_server::RateLimitService;
+use super::{Lifecycle, Phase, routes::Routes};
+use crate::{error::SystemError, pb::rate_limit_service_server::RateLimitService};
 
 /// Streams that a client may have open on one connection. hyper's default is 200; a request beyond it is
 /// one that Envoy lets pass unlimited, and its own circuit breaker allows 1,024 on each of its workers.
