@@ -25,6 +25,7 @@ use std::{io::Write, process::ExitCode};
 use thiserror::Error;
 
 pub use args::{Format, Header, HeaderError, Misuse, ProveArgs, Rate, RateError, Target, TargetError};
+pub use metrics::{Decisions, NotUnderstood, decisions_in};
 pub use verdict::Verdict;
 
 /// The outcome of a run.

@@ -16,6 +16,7 @@ use tokio::{
     net::TcpStream,
     task::JoinSet,
 };
+use tollgate::prove::decisions_in;
 
 /// So that a busy machine makes no guesses: these tests are about exactness.
 const GENEROUS: Duration = Duration::from_secs(5);
@@ -65,10 +66,8 @@ impl Stack {
         let opened = self.topology.counter("cluster.upstream.ratelimit.failure_mode_allowed").await;
         assert_eq!(opened.expect("the nodes answer"), 0);
         let metrics = http::get(self.tollgate.admin(), "/metrics", &[]).await.expect("an answer").text();
-        let guesses = metrics.lines().filter(|line| line.starts_with("tollgate_decisions_total"));
-        assert!(guesses.clone().count() > 0, "{metrics}");
-        let made = |line: &str| line.contains(r#"source="store""#) || line.contains(r#"source="memo""#);
-        assert!(guesses.clone().all(made), "{metrics}");
+        let decisions = decisions_in(&metrics).expect("Tollgate's own metrics");
+        assert!(decisions.store_made > 0 && decisions.guesses == 0, "{metrics}");
     }
 }
 

@@ -22,9 +22,16 @@ const LONGEST_BODY: usize = 16 << 20;
 
 /// Sums of one replica's counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Decisions {
-    pub(super) store_made: u64,
-    pub(super) guesses: u64,
+pub struct Decisions {
+    pub store_made: u64,
+    pub guesses: u64,
+}
+
+/// A line of `tollgate_decisions_total` without a whole number.
+#[derive(Debug, Error)]
+#[error("line {line} of the metrics is not understood")]
+pub struct NotUnderstood {
+    pub line: usize,
 }
 
 /// All variants have one reaction: what the counters would say is unknown.
@@ -42,8 +49,8 @@ pub(super) enum MetricsError {
     Late(#[source] Elapsed),
     #[error("the metrics answered {0}")]
     Status(StatusCode),
-    #[error("line {0} of the metrics is not understood")]
-    Line(usize),
+    #[error(transparent)]
+    Text(#[from] NotUnderstood),
 }
 
 impl Decisions {
@@ -66,7 +73,7 @@ impl Decisions {
 /// Asks one replica for its counters.
 pub(super) async fn scrape(target: &Target) -> Result<Decisions, MetricsError> {
     let text = timeout(SCRAPE_TIMEOUT, fetch(target)).await.map_err(MetricsError::Late)??;
-    read(&text)
+    Ok(decisions_in(&text)?)
 }
 
 async fn fetch(target: &Target) -> Result<String, MetricsError> {
@@ -85,10 +92,10 @@ async fn fetch(target: &Target) -> Result<String, MetricsError> {
 /// Sums the decisions in a Prometheus text; 0 where there are none yet.
 ///
 /// Fails at a line of that family without a whole number, since a sum without it would say too little.
-pub(super) fn read(text: &str) -> Result<Decisions, MetricsError> {
+pub fn decisions_in(metrics: &str) -> Result<Decisions, NotUnderstood> {
     let mut decisions = Decisions::default();
-    for (line, number) in text.lines().zip(1..) {
-        let Some(rest) = line.strip_prefix(FAMILY) else { continue };
+    for (text, line) in metrics.lines().zip(1..) {
+        let Some(rest) = text.strip_prefix(FAMILY) else { continue };
         if !rest.starts_with(['{', ' ']) {
             continue;
         }
@@ -96,7 +103,7 @@ pub(super) fn read(text: &str) -> Result<Decisions, MetricsError> {
             Some(end) => rest.split_at(end + 1),
             None => ("", rest),
         };
-        let value = value.split_whitespace().next().and_then(whole).ok_or(MetricsError::Line(number))?;
+        let value = value.split_whitespace().next().and_then(whole).ok_or(NotUnderstood { line })?;
         let part = match source(labels) {
             Some("store" | "memo") => Decisions { store_made: value, guesses: 0 },
             _ => Decisions { store_made: 0, guesses: value },

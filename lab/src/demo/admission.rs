@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, process::Stdio};
 
 use serde_json::Value;
+use tollgate::prove::{Decisions, decisions_in};
 
 use super::{
     DemoError, Stack,
@@ -61,16 +62,8 @@ pub fn side_by_side(naive: &Side, tollgate: &Side) -> Admission {
 pub async fn nothing_was_guessed(stack: &Stack) -> Result<Claim, DemoError> {
     let opened = stack.global.counter("cluster.upstream.ratelimit.failure_mode_allowed").await?;
     let metrics = http::get(stack.tollgate.admin(), "/metrics", &[]).await?.text();
-    let decisions = metrics.lines().filter(|line| line.starts_with("tollgate_decisions_total{"));
-    let count = |line: &str| line.rsplit(' ').next().and_then(|count| count.parse::<u64>().ok()).unwrap_or(1);
-    let (mut made, mut guessed) = (0, 0);
-    for line in decisions {
-        if line.contains(r#"source="store""#) || line.contains(r#"source="memo""#) {
-            made += count(line);
-        } else {
-            guessed += count(line);
-        }
-    }
+    let Decisions { store_made: made, guesses: guessed } =
+        decisions_in(&metrics).map_err(DemoError::Metrics)?;
     let (verdict, reason) = if opened + guessed == 0 && made > 0 {
         (Verdict::Shown, format!("all {made} answers are decisions; Envoy let nothing pass for want of one"))
     } else {

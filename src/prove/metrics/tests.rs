@@ -1,4 +1,4 @@
-use super::{Decisions, MetricsError, read};
+use super::{Decisions, NotUnderstood, decisions_in};
 
 const TEXT: &str = r#"# HELP tollgate_decisions_total Decisions by verdict and source
 # TYPE tollgate_decisions_total counter
@@ -12,16 +12,19 @@ tollgate_flights_total 99
 
 #[test]
 fn what_neither_store_nor_memo_answered_is_a_guess() {
-    assert_eq!(read(TEXT).unwrap(), Decisions { store_made: 17, guesses: 3 });
-    assert_eq!(read("").unwrap(), Decisions::default());
-    assert_eq!(read("tollgate_decisions_total 4").unwrap(), Decisions { store_made: 0, guesses: 4 });
+    assert_eq!(decisions_in(TEXT).unwrap(), Decisions { store_made: 17, guesses: 3 });
+    assert_eq!(decisions_in("").unwrap(), Decisions::default());
+    assert_eq!(decisions_in("tollgate_decisions_total 4").unwrap(), Decisions { store_made: 0, guesses: 4 });
 }
 
 #[test]
 fn a_figure_that_is_not_understood_is_not_left_out_silently() {
     let text = "x 1\ntollgate_decisions_total{source=\"local\"} 1e3\n";
-    assert!(matches!(read(text), Err(MetricsError::Line(2))));
-    assert!(matches!(read("tollgate_decisions_total{source=\"local\"}"), Err(MetricsError::Line(1))));
+    assert!(matches!(decisions_in(text), Err(NotUnderstood { line: 2 })));
+    assert!(matches!(
+        decisions_in("tollgate_decisions_total{source=\"local\"}"),
+        Err(NotUnderstood { line: 1 })
+    ));
 }
 
 #[test]
