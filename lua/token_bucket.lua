@@ -14,43 +14,45 @@
 -- which is not exact; numbers leave by struct.pack or as arguments of a command.
 
 local now = $NOW
+local pack, unpack_from = struct.pack, struct.unpack
 
 -- === read ===
 local whole, fraction, stored, malformed = {}, {}, {}, 0
 for i, value in ipairs(redis.call('MGET', unpack(KEYS))) do
-  whole[i], fraction[i], stored[i] = 0, 0, false
+  local w, f = 0, 0
   if value then
     stored[i] = true
-    local w, f = 2 ^ 53, 0
-    if #value == 12 then w, f = struct.unpack('<I8I4', value) end
-    if w >= 0 and w < 2 ^ 53 then
-      whole[i], fraction[i] = w, f
-    else
-      malformed = malformed + 1
+    if #value == 12 then w, f = unpack_from('<I8I4', value) else w = -1 end
+    if w < 0 or w >= 2 ^ 53 then
+      w, f, malformed = 0, 0, malformed + 1
     end
   end
+  whole[i], fraction[i] = w, f
 end
 
 -- === decide ===
-local requests, at = ARGV[1], 1
-local reply, changed = { '' }, {}
-while at <= #requests do
+local requests, at, size = ARGV[1], 1, #ARGV[1]
+local reply, said, changed = { '' }, 1, {}
+-- What the takes of the request at hand have changed: bucket, whole, fraction, and so on.
+local undo = {}
+while at <= size do
   local takes
-  takes, at = struct.unpack('<I2', requests, at)
-  local denied, undo = false, {}
+  takes, at = unpack_from('<I2', requests, at)
+  local denied, undone = false, 0
   for _ = 1, takes do
     local k, kind, R, cost_w, cost_f, burst_w, burst_f
-    k, kind, R, cost_w, cost_f, burst_w, burst_f, at = struct.unpack('<I2BI4I8I4I8I4', requests, at)
-    if fraction[k] >= R then
-      whole[k], fraction[k], malformed = 0, 0, malformed + 1
-    end
+    k, kind, R, cost_w, cost_f, burst_w, burst_f, at = unpack_from('<I2BI4I8I4I8I4', requests, at)
     local found_w, found_f = whole[k], fraction[k]
+    if found_f >= R then
+      found_w, found_f, malformed = 0, 0, malformed + 1
+      whole[k], fraction[k] = 0, 0
+    end
 
     -- max(full_at, now)
     local w, f = found_w, found_f
     if w < now then w, f = now, 0 end
 
-    local fits = true
+    local fits = 1
     if kind == 2 then
       w, f = w - cost_w, f - cost_f
       if f < 0 then w, f = w - 1, f + R end
@@ -59,21 +61,21 @@ while at <= #requests do
       w, f = w + cost_w, f + cost_f
       if f >= R then w, f = w + 1, f - R end
       local full_w = now + burst_w
-      fits = w < full_w or (w == full_w and f <= burst_f)
+      if w > full_w or (w == full_w and f > burst_f) then fits, denied = 0, true end
     end
 
-    if not fits then
-      denied = true
-    elseif kind ~= 1 then
-      undo[#undo + 1] = { k, found_w, found_f }
+    if fits == 1 and kind ~= 1 then
+      undo[undone + 1], undo[undone + 2], undo[undone + 3] = k, found_w, found_f
+      undone = undone + 3
       whole[k], fraction[k] = w, f
     end
-    reply[#reply + 1] = struct.pack('<BI8I4', fits and 1 or 0, found_w, found_f)
+    said = said + 1
+    reply[said] = pack('<BI8I4', fits, found_w, found_f)
   end
-  for i = #undo, 1, -1 do
-    local k = undo[i][1]
+  for i = undone - 2, 1, -3 do
+    local k = undo[i]
     if denied then
-      whole[k], fraction[k] = undo[i][2], undo[i][3]
+      whole[k], fraction[k] = undo[i + 1], undo[i + 2]
     else
       changed[k] = true
     end
@@ -85,12 +87,12 @@ for k in pairs(changed) do
   local w, f = whole[k], fraction[k]
   if w > 0 then
     -- Not before full_at, and absolute: a relative expiry moves with a step of the clock.
-    local expiry_ms = math.ceil((w + (f > 0 and 1 or 0)) / 1000)
-    redis.call('SET', KEYS[k], struct.pack('<I8I4', w, f), 'PXAT', expiry_ms)
+    local expiry_ms = math.ceil((f > 0 and w + 1 or w) / 1000)
+    redis.call('SET', KEYS[k], pack('<I8I4', w, f), 'PXAT', expiry_ms)
   elseif stored[k] then
     redis.call('DEL', KEYS[k])
   end
 end
 
-reply[1] = struct.pack('<I8I4', now, malformed)
+reply[1] = pack('<I8I4', now, malformed)
 return table.concat(reply)

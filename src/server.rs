@@ -27,6 +27,7 @@ mod connection;
 mod lifecycle;
 mod routes;
 mod runtimes;
+mod whole;
 
 pub use lifecycle::{Lifecycle, Phase};
 

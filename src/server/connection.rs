@@ -3,11 +3,11 @@
 use std::{io, pin::pin, time::Duration};
 
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use thiserror::Error;
 use tokio::{io::Interest, net::TcpStream, select, time};
 
-use super::{Lifecycle, Phase, routes::Routes};
+use super::{Lifecycle, Phase, routes::Routes, whole::Whole};
 use crate::{error::SystemError, pb::rate_limit_service_server::RateLimitService};
 
 /// Streams that a client may have open on one connection. hyper's default is 200; a request beyond it is
@@ -77,7 +77,7 @@ pub(super) async fn serve<S: RateLimitService>(
         },
         () = draining_for(PREFACE_GRACE, lifecycle) => return Ok(()),
     }
-    let mut connection = pin!(http2.serve_connection(TokioIo::new(stream), routes));
+    let mut connection = pin!(http2.serve_connection(Whole::new(stream), routes));
     select! {
         biased;
         ended = &mut connection => return ended.map_err(ConnectionError::Http2),

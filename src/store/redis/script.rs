@@ -1,7 +1,5 @@
 //! The script's text, its arguments and its reply; the layout is documented in `lua/token_bucket.lua`.
 
-use std::collections::HashMap;
-
 use deadpool_redis::redis::{Cmd, cmd};
 
 use crate::{
@@ -44,15 +42,15 @@ impl Call {
     /// At most 65,535 different buckets, which flights bound far below.
     pub fn new<'a>(requests: impl IntoIterator<Item = &'a [Take]>) -> Call {
         let mut call = Call { keys: Vec::new(), requests: Vec::new() };
-        let mut index_of = HashMap::new();
         for takes in requests {
             call.requests.extend_from_slice(&u16_of(takes.len()).to_le_bytes());
             for take in takes {
-                let index = *index_of.entry(take.key).or_insert_with(|| {
+                // A scan is quicker than hashing for what one flight carries.
+                let at = call.keys.iter().position(|key| *key == take.key).unwrap_or_else(|| {
                     call.keys.push(take.key);
-                    u16_of(call.keys.len())
+                    call.keys.len() - 1
                 });
-                call.put(index, &take.ask);
+                call.put(u16_of(at + 1), &take.ask);
             }
         }
         call

@@ -1,0 +1,53 @@
+//! A socket that takes one piece at a time, so that small answers leave together.
+//!
+//! h2 writes each DATA frame of 256 bytes or more by itself if the socket takes several pieces at once, and copies
+//! those below 1,024 into one buffer if it does not (`CHAIN_THRESHOLD` in its `codec/framed_write.rs`). A denial
+//! with its body lies between the two: without this, each costs a system call of its own, and twice the CPU.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+#[derive(Debug)]
+pub(super) struct Whole(TokioIo<TcpStream>);
+
+impl Whole {
+    pub(super) fn new(stream: TcpStream) -> Whole {
+        Whole(TokioIo::new(stream))
+    }
+}
+
+impl Read for Whole {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+/// `is_write_vectored` stays at its default, which is no.
+impl Write for Whole {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
