@@ -65,6 +65,13 @@ pub struct Server {
     options: Options,
 }
 
+/// A server whose runtimes run.
+pub struct Started {
+    server: Server,
+    health: Health,
+    runtimes: Runtimes,
+}
+
 /// The addresses really bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Addresses {
@@ -124,23 +131,40 @@ impl Server {
         Ok(())
     }
 
-    /// Serves until the lifecycle has ended. `make_service` is called once on the thread of each runtime,
-    /// inside its context.
-    ///
-    /// Fails when a runtime cannot be started, panics, or cannot be ended. Connections that had to be cut
-    /// are no failure.
+    /// Starts the runtimes, which accept nothing yet. `make_service` is called once on the thread of each,
+    /// inside its context. Fails when a runtime cannot be started.
+    pub fn start<S: RateLimitService>(
+        self,
+        make_service: impl Fn() -> S + Send + Sync + 'static,
+    ) -> Result<Started, ServerError> {
+        let health = self.main.block_on(Health::serving());
+        let make_routes = {
+            let health = health.clone();
+            Arc::new(move || Routes::new(make_service(), &health))
+        };
+        let runtimes = Runtimes::start(self.options.runtimes, make_routes, &self.lifecycle)?;
+        Ok(Started { server: self, health, runtimes })
+    }
+
+    /// [`Server::start`], then [`Started::serve`].
     pub fn run<S: RateLimitService>(
         self,
         admin: Admin,
         make_service: impl Fn() -> S + Send + Sync + 'static,
     ) -> Result<(), ServerError> {
-        let Server { main, grpc, admin: admin_listener, lifecycle, options, .. } = self;
-        let health = main.block_on(Health::serving());
-        let make_routes = {
-            let health = health.clone();
-            Arc::new(move || Routes::new(make_service(), &health))
-        };
-        let mut runtimes = Runtimes::start(options.runtimes, make_routes, &lifecycle)?;
+        self.start(make_service)?.serve(admin)
+    }
+}
+
+// === impl Started ===
+
+impl Started {
+    /// Serves until the lifecycle has ended.
+    ///
+    /// Fails when a runtime panics or cannot be ended. Connections that had to be cut are no failure.
+    pub fn serve(self, admin: Admin) -> Result<(), ServerError> {
+        let Started { server, health, mut runtimes } = self;
+        let Server { main, grpc, admin: admin_listener, lifecycle, options, .. } = server;
         let outcome = main.block_on(async {
             let serving = serve_and_drain(grpc, &mut runtimes, &health, &lifecycle, options.drain_timeout);
             select! {

@@ -8,9 +8,10 @@ use std::{
 use clap::{
     ArgAction, Args,
     builder::{PossibleValuesParser, TypedValueParser},
+    value_parser,
 };
 use thiserror::Error;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::StoreUrl;
 use crate::{
@@ -111,9 +112,9 @@ struct Process {
     #[arg(long, env = "TOLLGATE_ADMIN_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
     admin_listen: SocketAddr,
 
-    /// Threads that decide, each with a runtime of its own [default: one per core].
-    #[arg(long, env = "TOLLGATE_RUNTIMES", value_name = "COUNT")]
-    runtimes: Option<NonZeroUsize>,
+    /// Threads that decide, each with a runtime of its own; at most 1024 [default: one per core].
+    #[arg(long, env = "TOLLGATE_RUNTIMES", value_name = "COUNT", value_parser = value_parser!(u16).range(1..=1024))]
+    runtimes: Option<u16>,
 
     /// How long to go on answering what is in flight after SIGTERM, before connections are cut.
     #[arg(long, env = "TOLLGATE_DRAIN_TIMEOUT", value_name = "TIME", default_value = "10s",
@@ -171,20 +172,24 @@ impl Serve {
         logging::init(self.logs.log_format, self.logs.log_level.as_deref())?;
         let contract = self.answers.contract()?;
         let backend = self.backend()?;
-        let matcher = Arc::new(Matcher::new(config::load(&self.config)?.domains));
+        let domains = config::load(&self.config)?.domains;
+        let domain_count = domains.len();
+        let matcher = Arc::new(Matcher::new(domains));
+        let loaded = Loaded { rules: matcher.rules().len(), domains: domain_count };
         let metrics = Arc::new(Metrics::new());
 
         let server = Server::bind(self.process.options())?;
         server.stop_on_signals()?;
-        self.announce(server.addresses());
-
         let admin = Admin::new(server.lifecycle(), Arc::clone(&metrics));
         let deadline = self.when_store_fails.store_deadline;
         let on_failure = self.when_store_fails.on_store_failure;
-        server.run(admin, move || {
+        let addresses = server.addresses();
+        let started = server.start(move || {
             let limiter = Limiter::new(Arc::clone(&matcher), backend.open(deadline), on_failure);
             Rls::new(limiter, contract.clone(), Arc::clone(&metrics))
         })?;
+        self.announce(addresses, loaded);
+        started.serve(admin)?;
         Ok(())
     }
 
@@ -196,9 +201,13 @@ impl Serve {
     }
 
     /// Scripts read the first line: its words and their order are an interface.
-    fn announce(&self, addresses: server::Addresses) {
+    fn announce(&self, addresses: server::Addresses, Loaded { rules, domains }: Loaded) {
         let store = self.store.as_ref().map_or("memory".to_owned(), StoreUrl::to_string);
-        info!(target: logging::START, grpc = %addresses.grpc, admin = %addresses.admin, %store, "listening");
+        let server::Addresses { grpc, admin } = addresses;
+        info!(target: logging::START, %grpc, %admin, %store, rules, domains, "listening");
+        if rules == 0 {
+            warn!("no rule was loaded: every request passes");
+        }
         if self.store.is_none() {
             info!(
                 "no --store given: buckets live in this process's memory; they end with it, and no other \
@@ -208,13 +217,21 @@ impl Serve {
     }
 }
 
+/// What the configuration holds.
+#[derive(Debug, Clone, Copy)]
+struct Loaded {
+    rules: usize,
+    domains: usize,
+}
+
 impl Process {
     fn options(&self) -> server::Options {
+        let asked = self.runtimes.and_then(|count| NonZeroUsize::new(count.into()));
         let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         server::Options {
             grpc_listen: self.grpc_listen,
             admin_listen: self.admin_listen,
-            runtimes: self.runtimes.unwrap_or_else(cores),
+            runtimes: asked.unwrap_or_else(cores),
             drain_timeout: self.drain_timeout,
         }
     }

@@ -102,7 +102,8 @@ fn the_bound_ports_are_in_the_start_line_and_sigterm_ends_with_0() {
     let line = tollgate.line_with(" listening grpc=");
     let admin: SocketAddr = field(&line, "admin").parse().unwrap();
     let grpc: SocketAddr = field(&line, "grpc").parse().unwrap();
-    assert!(line.ends_with(&format!(" listening grpc={grpc} admin={admin} store=memory")), "{line}");
+    let fields = format!(" listening grpc={grpc} admin={admin} store=memory rules=1 domains=1");
+    assert!(line.ends_with(&fields), "{line}");
     tollgate.line_with("in this process's memory");
     assert_eq!(harness::http(admin, "GET", "/healthcheck").1, "OK");
 
@@ -131,6 +132,28 @@ fn the_health_check_needs_no_arguments_where_the_service_runs_and_fails_once_it_
     assert_eq!(code, Some(1));
     let expected = format!("unhealthy: cannot connect to 127.0.0.1:{}: ", admin.port());
     assert!(stderr.starts_with(&expected) && stderr.lines().count() == 1, "{stderr}");
+}
+
+#[test]
+fn a_configuration_without_a_rule_is_served_with_a_warning() {
+    let command = command("no_rules", "domain: edge\ndescriptors: []\n", &FREE_PORTS);
+    let mut tollgate = Tollgate::over(command);
+    assert!(tollgate.line_with(" listening grpc=").ends_with(" rules=0 domains=1"));
+    assert!(tollgate.line_with("no rule was loaded").contains("WARN"));
+}
+
+/// What listens is ready, or scripts would wait for a process that ends.
+#[test]
+fn what_cannot_start_its_runtimes_does_not_say_that_it_listens() {
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("few_files.yaml");
+    fs::write(&file, CONFIG).unwrap();
+    let serve = r#"ulimit -n 24 && exec "$0" serve --runtimes 1000 --grpc-listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --config "$1""#;
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", serve, env!("CARGO_BIN_EXE_tollgate")]).arg(file).env_clear();
+    let output = shell.output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert_eq!(stderr, "cannot start a runtime: too many open files\n");
 }
 
 #[test]

@@ -62,6 +62,8 @@ fn a_value_that_makes_no_sense_is_refused() {
         ["--jitter", "-0.1"],
         ["--jitter", "NaN"],
         ["--runtimes", "0"],
+        ["--runtimes", "1025"],
+        ["--runtimes", "100000"],
         ["--store-deadline", "0ms"],
         ["--store-deadline", "10"],
         ["--on-store-failure", "shrug"],
