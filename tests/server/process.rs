@@ -139,7 +139,9 @@ fn a_configuration_without_a_rule_is_served_with_a_warning() {
     let command = command("no_rules", "domain: edge\ndescriptors: []\n", &FREE_PORTS);
     let mut tollgate = Tollgate::over(command);
     assert!(tollgate.line_with(" listening grpc=").ends_with(" rules=0 domains=1"));
-    assert!(tollgate.line_with("no rule was loaded").contains("WARN"));
+    tollgate.signal("TERM");
+    let (code, rest) = tollgate.end();
+    assert!(code == Some(0) && rest.contains(" WARN ") && rest.contains("no rule was loaded"), "{rest}");
 }
 
 /// What listens is ready, or scripts would wait for a process that ends.
