@@ -62,6 +62,30 @@ async fn lua_and_rust_answer_alike_on_random_sequences_of_takes() {
 }
 
 #[tokio::test]
+async fn requests_of_one_flight_that_name_the_same_buckets_see_each_other() {
+    let Some(redis) = support::redis().await else { return };
+    let mut connection = support::connection(&redis);
+    let seed = rand::random();
+    println!("seed {seed}");
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let mut mixed = 0;
+    for number in 0..1_000 {
+        let flight: Sequence = sequence(&mut rng, number);
+        let mut command = Call::new(flight.iter().map(|(_, takes)| &takes[..]))
+            .command("EVAL", &script::text(Now::Argument));
+        let reply: Vec<u8> = command.arg(START_US).query(&mut connection).expect("runs");
+        let sizes = flight.iter().map(|(_, takes)| takes.len());
+        let answers = script::answers(&reply, sizes).expect("the script's reply");
+        let mut table = Table::default();
+        let expected = flight.iter().map(|(_, takes)| known(decide(takes, START_US, &mut table)));
+        let answers: Vec<Answer> = answers.into_iter().map(known).collect();
+        assert_eq!(answers, expected.collect::<Vec<_>>(), "seed {seed}: {flight:#?}");
+        mixed += u32::from(answers.iter().any(|answer| answer.verdict != answers[0].verdict));
+    }
+    assert!(mixed > 100, "only {mixed} flights were allowed in part: the test is too gentle");
+}
+
+#[tokio::test]
 async fn a_bucket_is_stored_exactly_and_expires_when_it_would_be_full() {
     let Some(redis) = support::redis().await else { return };
     let mut connection = support::connection(&redis);

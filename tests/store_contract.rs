@@ -97,6 +97,29 @@ async fn takes_512_buckets_at_once(store: Arc<Store>) {
     assert_eq!(ask(&store, &takes[..511]).await.verdict, Verdict::Allow);
 }
 
+/// 150 takes are more than a flight carries; small requests queue before and behind them.
+async fn a_large_request_is_all_or_none_among_small_ones(store: Arc<Store>) {
+    let limit = slow(220);
+    let one = [take("large", &limit, Hits::Take(1))];
+    let (small, large) = (vec![one[0]], vec![one[0]; 150]);
+    let asked = (0..64).map(|number| if number % 16 == 8 { large.clone() } else { small.clone() });
+    let tasks: Vec<_> = asked
+        .map(|takes| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { (takes.len(), ask(&store, &takes).await) })
+        })
+        .collect();
+    let (mut small_ones, mut large_ones) = (0, 0);
+    for task in tasks {
+        let (takes, answer) = task.await.expect("no panic");
+        assert_eq!(answer.found.len(), takes);
+        let admitted = u32::from(answer.verdict == Verdict::Allow);
+        if takes == 1 { small_ones += admitted } else { large_ones += admitted }
+    }
+    // In whatever order they came: all 60 small ones fit beside one of the large ones, and never two of these.
+    assert_eq!((small_ones, large_ones), (60, 1));
+}
+
 async fn admits_exactly_the_burst_to_many_at_once(store: Arc<Store>) {
     let limit = slow(100);
     let one = take("many", &limit, Hits::Take(1));
@@ -126,6 +149,7 @@ async fn honours_the_contract(store: Arc<Store>) {
     peeks_without_charging(Arc::clone(&store)).await;
     gives_back_up_to_full(Arc::clone(&store)).await;
     takes_512_buckets_at_once(Arc::clone(&store)).await;
+    a_large_request_is_all_or_none_among_small_ones(Arc::clone(&store)).await;
     admits_exactly_the_burst_to_many_at_once(store).await;
 }
 

@@ -110,6 +110,10 @@ fn what_was_given_back_is_asked_for_again() {
     assert_eq!(denied.verdict, Verdict::Deny);
     memo.learn(&one(1), &denied, trip(500));
     assert!(memo.denial(&one(1), LOCAL_US + 2_000).is_none());
+    // Nor does one of the same microsecond, which may have come before the refund or after it.
+    let denied = Answer { now_us: STORE_US + 1_000, ..denied };
+    memo.learn(&one(1), &denied, trip(900));
+    assert!(memo.denial(&one(1), LOCAL_US + 2_000).is_none());
     let denied = decision::decide(&one(1), STORE_US + 1_500, &mut emptied().1);
     memo.learn(&one(1), &denied, trip(1_500));
     assert!(memo.denial(&one(1), LOCAL_US + 2_000).is_some());
