@@ -14,6 +14,7 @@
 //! | what is asked, and the key of a bucket | [`descriptor`] |
 //! | burst and refill; exact time | [`limit`] |
 //! | one request's takes in, one answer out | [`store`], [`store::memory`], [`store::redis`] |
+//! | what need not be asked, and which requests travel together | [`store::redis::memo`], [`store::redis::flights`] |
 //! | what is answered when the store has none | [`resilience`] |
 //! | does a take fit, and what does it leave? | [`decision`], [`decision::token_bucket`]; in Redis `lua/token_bucket.lua` |
 //! | verdict, statuses, headers, body | [`response`] |
@@ -23,7 +24,7 @@
 //! [`config`] reads YAML into rules; [`admin`] answers operators; [`metrics`] counts; [`clock`] is the only
 //! place that reads clocks; [`logging`] and [`cli`] turn what was typed into all of this, and [`error`] what went
 //! wrong into one line. [`prove`] is a tool of its own: it hammers any limiter from outside and audits what was
-//! admitted.
+//! admitted. `simulation`, in tests only, drives the way to the store in virtual time.
 //!
 //! # Arrows
 //!

@@ -155,7 +155,7 @@ impl World<'_> {
             Some(_) => return Ok(()),
             None => (&[][..], 0),
         };
-        let finds_room = |request: &usize| taken + requests[*request].takes.len() <= MOST_TAKES;
+        let finds_room = |request: &usize| taken == 0 || taken + requests[*request].takes.len() <= MOST_TAKES;
         if !of.queued.iter().all(finds_room) {
             return Ok(());
         }
@@ -173,31 +173,36 @@ impl World<'_> {
         }
     }
 
-    /// A flight has told something: what was given back, all runtimes of this replica know at once.
+    /// A flight has told something: what was given back, all runtimes of this replica know at once, and no older
+    /// answer makes them forget it.
     pub(super) fn is_learnt(&mut self, journey: usize) -> Result<(), Broken> {
         let Journey { runtime, sent_us, .. } = self.journeys[journey];
+        let replica = self.plan.runtimes[runtime].replica;
         for request in self.journeys[journey].requests.clone() {
             for wish in self.requests[request].wishes.clone() {
                 let of = &mut self.runtimes[runtime];
                 of.told.remove(&wish.bucket);
                 of.heard.entry(wish.bucket).and_modify(|last| *last = sent_us.max(*last)).or_insert(sent_us);
                 if matches!(wish.hits, Hits::GiveBack(_)) {
-                    self.refund_is_learnt(request, wish.bucket, self.plan.runtimes[runtime].replica)?;
+                    self.store.learnt(wish.bucket, request, replica);
+                    self.note(request, |_| format!("is known to replica {replica}"));
+                }
+                if self.plan.buckets[wish.bucket].refunds {
+                    self.denies_rightly(replica, wish.bucket)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn refund_is_learnt(&mut self, request: usize, bucket: usize, replica: usize) -> Result<(), Broken> {
-        self.store.learnt(bucket, request, replica);
-        self.note(request, |_| format!("is known to replica {replica}"));
+    /// What memory would say if somebody asked for a single hit at this moment, on each runtime of a replica.
+    fn denies_rightly(&self, replica: usize, bucket: usize) -> Result<(), Broken> {
         let Bucket { key, limit, .. } = &self.plan.buckets[bucket];
         let one = [Take { key: *key, ask: Ask::new(Hits::Take(1), limit) }];
-        for (other, of) in self.plan.runtimes.iter().enumerate() {
-            let denial = self.runtimes[other].desk.denial(&one, self.local_us(other));
-            if let Some(denial) = denial.filter(|_| of.replica == replica) {
-                self.store_would_deny(other, &one, &denial)?;
+        for (runtime, of) in self.plan.runtimes.iter().enumerate().filter(|(_, of)| of.replica == replica) {
+            let now_us = of.clock.now_us(self.now_ns);
+            if let Some(denial) = self.runtimes[runtime].desk.denial(&one, now_us) {
+                self.store_would_deny(runtime, &one, &denial)?;
             }
         }
         Ok(())
