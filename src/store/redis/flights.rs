@@ -16,7 +16,8 @@ use crate::{
 pub const MOST_IN_AIR: usize = 2;
 /// Takes in a flight, so that no call holds up Redis for long. A larger request travels alone.
 pub const MOST_TAKES: usize = 128;
-/// How long a take may stay queued: longer means that more arrives than the store can decide.
+/// How long a take may stay queued, or as long as the deadline if that is longer: beyond it, more arrives than the
+/// store can decide.
 pub const PATIENCE_US: u64 = 100_000;
 /// A flight slower than half the deadline halves what is in the air; after this long without one it grows.
 const GOOD_US: u64 = 1_000_000;
@@ -55,6 +56,7 @@ pub struct Flights<T> {
     in_air: usize,
     allowed: usize,
     slow_us: u64,
+    patience_us: u64,
     last_change_us: u64,
     asked_for: Vec<BucketKey>,
 }
@@ -67,6 +69,7 @@ impl<T> Flights<T> {
             in_air: 0,
             allowed: MOST_IN_AIR,
             slow_us: deadline_us / 2,
+            patience_us: PATIENCE_US.max(deadline_us),
             last_change_us: 0,
             asked_for: Vec::new(),
         }
@@ -90,7 +93,7 @@ impl<T> Flights<T> {
             if is_gone(&request.ticket) {
                 continue;
             }
-            if now_us.saturating_sub(request.queued_us) > PATIENCE_US {
+            if now_us.saturating_sub(request.queued_us) > self.patience_us {
                 formed.overdue.push(request.ticket);
             } else if let Some(answer) = memo.denial(&request.takes, now_us) {
                 formed.denied.push((request.ticket, answer));

@@ -105,6 +105,14 @@ fn a_take_that_was_queued_for_too_long_is_not_sent() {
 }
 
 #[test]
+fn patience_is_never_shorter_than_the_deadline() {
+    let mut flights = Flights::new(50 * PATIENCE_US);
+    flights.push(request(1, vec![take(1)]));
+    let formed = form(&mut flights, 50 * PATIENCE_US);
+    assert!(formed.overdue.is_empty() && formed.flight.is_some());
+}
+
+#[test]
 fn what_became_known_as_denied_while_it_was_queued_is_answered_from_memory() {
     let mut flights = queue([1, 2]);
     let formed = flights.form(&memo_of(1), 1_000, |_| false);
