@@ -1,7 +1,7 @@
 //! Tollgate: a rate-limit service for Envoy whose limit holds.
 //!
 //! Many Envoy nodes ask one service, which decides on token buckets. Where the buckets live in Redis, each
-//! request is one atomic call, so any number of nodes and replicas share one limit.
+//! request is decided within one atomic call, so any number of nodes and replicas share one limit.
 //!
 //! # One request, top to bottom
 //!
@@ -14,7 +14,7 @@
 //! | what is asked, and the key of a bucket | [`descriptor`] |
 //! | burst and refill; exact time | [`limit`] |
 //! | one request's takes in, one answer out | [`store`], [`store::memory`], [`store::redis`] |
-//! | what need not be asked, and which requests travel together | [`store::redis::memo`], [`store::redis::flights`] |
+//! | what need not be asked, and which requests travel together | [`store::redis::memo`], [`store::redis::flights`], both driven by [`store::redis::desk`] |
 //! | what is answered when the store has none | [`resilience`] |
 //! | does a take fit, and what does it leave? | [`decision`], [`decision::token_bucket`]; in Redis `lua/token_bucket.lua` |
 //! | verdict, statuses, headers, body | [`response`] |
