@@ -5,6 +5,8 @@
 
 pub mod token_bucket;
 
+use std::collections::HashMap;
+
 use crate::{descriptor::BucketKey, limit::Exact};
 pub use token_bucket::{Ask, Kind};
 
@@ -64,6 +66,17 @@ pub trait Buckets {
     fn set_full_at(&mut self, key: &BucketKey, full_at: Exact);
 }
 
+/// A plain table: for tests, and for whoever keeps buckets without a store.
+impl Buckets for HashMap<BucketKey, Exact> {
+    fn full_at(&self, key: &BucketKey) -> Exact {
+        self.get(key).copied().unwrap_or_default()
+    }
+
+    fn set_full_at(&mut self, key: &BucketKey, full_at: Exact) {
+        self.insert(*key, full_at);
+    }
+}
+
 /// Takes all or none: if one take does not fit, every bucket is as it was.
 ///
 /// A bucket that stands twice is charged twice, so the second take sees what the first one left.
@@ -72,19 +85,9 @@ pub trait Buckets {
 /// use std::collections::HashMap;
 /// use tollgate::{decision::*, descriptor::*, limit::*};
 ///
-/// struct Table(HashMap<BucketKey, Exact>);
-/// impl Buckets for Table {
-///     fn full_at(&self, key: &BucketKey) -> Exact {
-///         self.0.get(key).copied().unwrap_or_default()
-///     }
-///     fn set_full_at(&mut self, key: &BucketKey, full_at: Exact) {
-///         self.0.insert(*key, full_at);
-///     }
-/// }
-///
 /// let limit = Limit::new(10, Unit::Second, Some(2))?;
 /// let take = Take { key: BucketKey::from_bytes([0; 16]), ask: Ask::new(Hits::Take(1), &limit) };
-/// let mut table = Table(HashMap::new());
+/// let mut table = HashMap::new();
 /// let mut verdict = |now_us| decide(&[take], now_us, &mut table).verdict;
 ///
 /// let noon_us = 1_800_000_000_000_000;

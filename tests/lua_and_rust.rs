@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use deadpool_redis::redis::{Connection, Pipeline, cmd, pipe};
 use rand::{Rng, RngExt, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 use tollgate::{
-    decision::{Answer, Ask, Buckets, Take, decide},
+    decision::{Answer, Ask, Take, decide},
     descriptor::{BucketKey, Hits},
     limit::{Exact, Limit, Unit},
     store::redis::script::{self, Call, Now, redis_key},
@@ -17,17 +17,7 @@ const SEQUENCES: u64 = 20_000;
 /// As far in the future as tests of ours may run: a key whose expiry has passed is not stored at all.
 const START_US: u64 = 4_000_000_000_000_000;
 
-#[derive(Default)]
-struct Table(HashMap<BucketKey, Exact>);
-
-impl Buckets for Table {
-    fn full_at(&self, key: &BucketKey) -> Exact {
-        self.0.get(key).copied().unwrap_or_default()
-    }
-    fn set_full_at(&mut self, key: &BucketKey, full_at: Exact) {
-        self.0.insert(*key, full_at);
-    }
-}
+type Table = HashMap<BucketKey, Exact>;
 
 /// Requests in the order of their times, which may step back.
 type Sequence = Vec<(u64, Vec<Take>)>;

@@ -9,17 +9,7 @@ use crate::{
     limit::{Exact, Limit, Unit},
 };
 
-#[derive(Default)]
-struct Table(HashMap<BucketKey, Exact>);
-
-impl Buckets for Table {
-    fn full_at(&self, key: &BucketKey) -> Exact {
-        self.0.get(key).copied().unwrap_or_default()
-    }
-    fn set_full_at(&mut self, key: &BucketKey, full_at: Exact) {
-        self.0.insert(*key, full_at);
-    }
-}
+type Table = HashMap<BucketKey, Exact>;
 
 const START_US: u64 = 1_800_000_000_000_000;
 

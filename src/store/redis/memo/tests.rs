@@ -1,8 +1,10 @@
+use std::collections::HashMap;
+
 use proptest::{prelude::any, prop_assert, prop_assert_eq, proptest};
 
 use super::{MOST, Memo, SERVES_US, Trip};
 use crate::{
-    decision::{self, Answer, Ask, Buckets, Source, Take, Verdict},
+    decision::{self, Answer, Ask, Source, Take, Verdict},
     descriptor::{BucketKey, Hits},
     limit::{Exact, Limit, Unit},
 };
@@ -11,17 +13,7 @@ const STORE_US: u64 = 1_800_000_000_000_000;
 /// The local clock shows something else altogether.
 const LOCAL_US: u64 = 5_000_000_000;
 
-#[derive(Default)]
-struct Table(std::collections::HashMap<BucketKey, Exact>);
-
-impl Buckets for Table {
-    fn full_at(&self, key: &BucketKey) -> Exact {
-        self.0.get(key).copied().unwrap_or_default()
-    }
-    fn set_full_at(&mut self, key: &BucketKey, full_at: Exact) {
-        self.0.insert(*key, full_at);
-    }
-}
+type Table = HashMap<BucketKey, Exact>;
 
 fn ten() -> Limit {
     Limit::new(10, Unit::Second, Some(1)).unwrap()
@@ -168,7 +160,7 @@ proptest! {
             store_us += step + step * drift / 1_000_000;
             let takes = [Take { key: BucketKey::from_bytes([1; 16]), ask: Ask::new(Hits::Take(hits), &limit) }];
             if memo.denial(&takes, local_us).is_some() {
-                let mut copy = Table(table.0.clone());
+                let mut copy = table.clone();
                 prop_assert_eq!(decision::decide(&takes, store_us, &mut copy).verdict, Verdict::Deny);
             }
             let answer = decision::decide(&takes, store_us, &mut table);
