@@ -26,13 +26,13 @@ use std::{
 pub use error::{ConfigError, ConfigErrors, Position, Problem};
 use report::{Place, Report, Reported, shorten};
 
-use crate::matcher::Domain;
+use crate::rules::Domain;
 
 const MAX_FILE_BYTES: u64 = 16 << 20;
 const START: Position = Position { line: 1, column: 1 };
 
 /// All rules, checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// One per file, in the order of the files; no name twice.
     pub domains: Vec<Domain>,

@@ -52,8 +52,14 @@ impl BucketKey {
     pub fn new<'a>(domain: &[u8], entries: impl Iterator<Item = Entry<'a>>, limit: &Limit) -> BucketKey {
         // On the stack for all but very long entries.
         let mut text = SmallVec::<[u8; 256]>::new();
-        put(&mut text, b"token_bucket");
-        put(&mut text, limit.unit().name().as_bytes());
+        put(&mut text, limit.algorithm().name().as_bytes());
+        let period = limit.period();
+        put(&mut text, period.unit.name().as_bytes());
+        if period.multiplier > 1 {
+            // No number of requests is as long as this, so the encoding stays injective.
+            put(&mut text, b"times");
+            put(&mut text, &period.multiplier.to_le_bytes());
+        }
         put(&mut text, &limit.requests_per_unit().to_le_bytes());
         put(&mut text, domain);
         for entry in entries {

@@ -21,14 +21,14 @@
 //!
 //! # Around it
 //!
-//! [`config`] reads YAML into rules; [`admin`] answers operators; [`metrics`] counts; [`clock`] is the only
+//! [`config`] reads YAML into [`rules`]; [`admin`] answers operators; [`metrics`] counts; [`clock`] is the only
 //! place that reads clocks; [`logging`] and [`cli`] turn what was typed into all of this, and [`error`] what went
 //! wrong into one line. [`prove`] is a tool of its own: it hammers any limiter from outside and audits what was
 //! admitted. `simulation`, in tests only, drives the way to the store in virtual time.
 //!
 //! # Arrows
 //!
-//! They point to the core: [`descriptor`], [`limit`], [`matcher`] and [`decision`] name no async runtime, no
+//! They point to the core: [`descriptor`], [`limit`], [`rules`], [`matcher`] and [`decision`] name no async runtime, no
 //! wire, no Redis, no metrics and no clock; `now` is a parameter. `tests/layering.rs` holds this.
 
 pub mod admin;
@@ -48,6 +48,7 @@ pub mod prove;
 pub mod resilience;
 pub mod response;
 pub mod rls;
+pub mod rules;
 pub mod server;
 #[cfg(test)]
 mod simulation;

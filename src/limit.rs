@@ -4,13 +4,23 @@
 //! Amounts of time are exact: whole microseconds plus a fraction in 1/R µs, where R tokens come back
 //! every P µs in lowest terms. Nothing is ever rounded, for every u32 of requests and every unit.
 
-use std::fmt;
+mod exact;
+mod period;
 
 use thiserror::Error;
+
+pub use exact::Exact;
+pub use period::{Period, Unit};
 
 /// The longest time that a burst may need to fill: 2^51 µs, 71 years. Twice this, added to a clock
 /// reading, still stays below 2^53, where the doubles of Redis' Lua stop being exact.
 const LONGEST_FILL_US: u64 = 1 << 51;
+/// With `overdraft: charge` a bucket may owe a second burst, so the first must fill in half the time.
+const LONGEST_FILL_WITH_DEBT_US: u64 = 1 << 50;
+/// The most entries that a log keeps for one key.
+pub const MOST_LOGGED: u32 = 10_000;
+/// What a window counts must fit a u32, also at twice the limit.
+const MOST_IN_WINDOW_WITH_DEBT: u32 = u32::MAX / 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum LimitError {
@@ -18,120 +28,82 @@ pub enum LimitError {
     BurstWithoutRefill,
     #[error("burst must be at least 1; to deny every request, say requests_per_unit: 0")]
     BurstZero,
-    #[error("a burst of {burst} at {requests_per_unit} per {unit} would take over 71 years to fill")]
-    FillsTooSlowly { burst: u32, requests_per_unit: u32, unit: Unit },
+    #[error("a burst of {burst} at {requests_per_unit} per {period} would take over {years} years to fill")]
+    FillsTooSlowly { burst: u32, requests_per_unit: u32, period: Period, years: u32 },
+    #[error("a period of {period} is over 71 years")]
+    PeriodTooLong { period: Period },
+    #[error("{} takes no burst: it admits requests_per_unit at once", .0.name())]
+    BurstNotTaken(Algorithm),
+    #[error("overdraft: charge needs a bucket or a window to owe to; a sliding_window_log has none")]
+    LogCannotOwe,
+    #[error("a sliding_window_log keeps each request: at most {MOST_LOGGED} per period, found {0}")]
+    LogTooLong(u32),
+    #[error("overdraft: charge in a fixed_window: at most {MOST_IN_WINDOW_WITH_DEBT} per period, found {0}")]
+    WindowTooLarge(u32),
 }
 
-// === Unit ===
+// === Algorithm ===
 
-/// The period that `requests_per_unit` counts for. A month has 30 days, a year 365.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Unit {
-    Second,
-    Minute,
-    Hour,
-    Day,
-    Week,
-    Month,
-    Year,
+/// How hits are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Algorithm {
+    /// Refilled steadily: over every interval at most burst + refill.
+    #[default]
+    TokenBucket,
+    /// At most `requests_per_unit` in each period that is aligned to the Unix epoch, in UTC.
+    FixedWindow,
+    /// At most `requests_per_unit` in every period, wherever it starts.
+    SlidingWindowLog,
 }
 
-impl Unit {
-    pub const ALL: [Unit; 7] =
-        [Unit::Second, Unit::Minute, Unit::Hour, Unit::Day, Unit::Week, Unit::Month, Unit::Year];
+impl Algorithm {
+    pub const ALL: [Algorithm; 3] =
+        [Algorithm::TokenBucket, Algorithm::SlidingWindowLog, Algorithm::FixedWindow];
 
-    /// The unit of that name, in any case; none for a name that is no unit.
-    pub fn from_name(name: &str) -> Option<Unit> {
-        Unit::ALL.into_iter().find(|unit| unit.name().eq_ignore_ascii_case(name))
+    pub fn from_name(name: &str) -> Option<Algorithm> {
+        Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 
     pub const fn name(self) -> &'static str {
         match self {
-            Unit::Second => "second",
-            Unit::Minute => "minute",
-            Unit::Hour => "hour",
-            Unit::Day => "day",
-            Unit::Week => "week",
-            Unit::Month => "month",
-            Unit::Year => "year",
-        }
-    }
-
-    pub const fn seconds(self) -> u64 {
-        match self {
-            Unit::Second => 1,
-            Unit::Minute => 60,
-            Unit::Hour => 3_600,
-            Unit::Day => 86_400,
-            Unit::Week => 7 * 86_400,
-            Unit::Month => 30 * 86_400,
-            Unit::Year => 365 * 86_400,
+            Algorithm::TokenBucket => "token_bucket",
+            Algorithm::FixedWindow => "fixed_window",
+            Algorithm::SlidingWindowLog => "sliding_window_log",
         }
     }
 }
 
-impl fmt::Display for Unit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-// === Exact ===
-
-/// A time or an amount of time: whole microseconds and a fraction in 1/R µs, R being that of one limit.
-///
-/// Two of them compare and add only under the same limit. The order of the fields is the order of time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Exact {
-    pub whole_us: u64,
-    pub fraction: u32,
-}
-
-impl Exact {
-    pub const fn at_us(whole_us: u64) -> Exact {
-        Exact { whole_us, fraction: 0 }
-    }
-
-    /// Sum under a rate of `per_us` (R): both fractions are below R, and so is that of the sum.
-    #[must_use]
-    pub fn plus(self, other: Exact, per_us: u32) -> Exact {
-        let mut whole_us = self.whole_us.saturating_add(other.whole_us);
-        let mut fraction = u64::from(self.fraction) + u64::from(other.fraction);
-        if fraction >= u64::from(per_us) {
-            fraction -= u64::from(per_us);
-            whole_us = whole_us.saturating_add(1);
-        }
-        // Below R once more, so it fits; a foreign fraction (a damaged bucket) is cut to the largest.
-        Exact { whole_us, fraction: u32::try_from(fraction).unwrap_or(u32::MAX) }
-    }
-
-    /// Difference under a rate of `per_us` (R); zero if `other` is the larger.
-    #[must_use]
-    pub fn minus(self, other: Exact, per_us: u32) -> Exact {
-        if other >= self {
-            return Exact::default();
-        }
-        let whole_us = self.whole_us - other.whole_us;
-        match self.fraction.checked_sub(other.fraction) {
-            Some(fraction) => Exact { whole_us, fraction },
-            // The fraction of `other` is the larger, so its whole part is the smaller.
-            None => Exact { whole_us: whole_us - 1, fraction: self.fraction + (per_us - other.fraction) },
-        }
-    }
-
-    /// In ticks of 1/R µs.
-    fn ticks(self, per_us: u32) -> u128 {
-        u128::from(self.whole_us) * u128::from(per_us) + u128::from(self.fraction)
-    }
+/// What happens to a take that does not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Overdraft {
+    /// It is denied and costs nothing.
+    #[default]
+    Never,
+    /// It is denied and charged all the same, until the bucket owes one burst: for what is billed after
+    /// it was served.
+    Charge,
 }
 
 // === Limit ===
 
-/// Burst and refill of a token bucket, sound by construction.
+/// A limit as written, not yet checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitSpec {
+    pub requests_per_unit: u32,
+    pub period: Period,
+    pub algorithm: Algorithm,
+    /// None: as many as `requests_per_unit`.
+    pub burst: Option<u32>,
+    pub overdraft: Overdraft,
+}
+
+/// Burst and refill, sound by construction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limit {
     requests_per_unit: u32,
-    unit: Unit,
+    period: Period,
+    algorithm: Algorithm,
+    overdraft: Overdraft,
     burst: u32,
     /// R: tokens that come back in `period_us`, both divided by their greatest common divisor.
     tokens: u32,
@@ -141,55 +113,122 @@ pub struct Limit {
     worth_of_burst: Exact,
 }
 
+impl LimitSpec {
+    /// A token bucket that holds `requests_per_unit`.
+    pub fn new(requests_per_unit: u32, period: impl Into<Period>) -> LimitSpec {
+        LimitSpec {
+            requests_per_unit,
+            period: period.into(),
+            algorithm: Algorithm::default(),
+            burst: None,
+            overdraft: Overdraft::default(),
+        }
+    }
+
+    /// Checks it; the errors say what is unsound.
+    pub fn check(self) -> Result<Limit, LimitError> {
+        let LimitSpec { requests_per_unit, period, algorithm, burst, overdraft } = self;
+        if period.seconds() > LONGEST_FILL_US / 1_000_000 {
+            return Err(LimitError::PeriodTooLong { period });
+        }
+        match algorithm {
+            Algorithm::TokenBucket => {}
+            _ if burst.is_some() => return Err(LimitError::BurstNotTaken(algorithm)),
+            Algorithm::SlidingWindowLog if overdraft == Overdraft::Charge => {
+                return Err(LimitError::LogCannotOwe);
+            }
+            Algorithm::SlidingWindowLog if requests_per_unit > MOST_LOGGED => {
+                return Err(LimitError::LogTooLong(requests_per_unit));
+            }
+            Algorithm::FixedWindow
+                if overdraft == Overdraft::Charge && requests_per_unit > MOST_IN_WINDOW_WITH_DEBT =>
+            {
+                return Err(LimitError::WindowTooLarge(requests_per_unit));
+            }
+            Algorithm::SlidingWindowLog | Algorithm::FixedWindow => {}
+        }
+        let limit = Limit::unchecked(self);
+        let (longest, years) = match overdraft {
+            Overdraft::Never => (LONGEST_FILL_US, 71),
+            Overdraft::Charge => (LONGEST_FILL_WITH_DEBT_US, 35),
+        };
+        match burst {
+            Some(1..) if requests_per_unit == 0 => Err(LimitError::BurstWithoutRefill),
+            Some(0) if requests_per_unit > 0 => Err(LimitError::BurstZero),
+            _ if limit.worth_of_burst.whole_us > longest => {
+                let burst = limit.burst;
+                Err(LimitError::FillsTooSlowly { burst, requests_per_unit, period, years })
+            }
+            _ => Ok(limit),
+        }
+    }
+}
+
 impl Limit {
-    /// `burst: None` means as many as `requests_per_unit`. `requests_per_unit` 0 denies everything.
+    /// A token bucket. `burst: None` means as many as `requests_per_unit`. `requests_per_unit` 0 denies
+    /// everything.
     ///
     /// Fails where the burst could never be refilled, or not within 71 years, or is 0 although there is
     /// something to refill.
-    pub fn new(requests_per_unit: u32, unit: Unit, burst: Option<u32>) -> Result<Limit, LimitError> {
-        let burst = burst.unwrap_or(requests_per_unit);
-        if requests_per_unit == 0 && burst > 0 {
-            return Err(LimitError::BurstWithoutRefill);
-        }
-        if requests_per_unit > 0 && burst == 0 {
-            return Err(LimitError::BurstZero);
-        }
-        let unit_us = unit.seconds() * 1_000_000;
-        // A limit of 0 becomes a bucket of burst 0: whatever its rate, no token ever fits.
-        let divisor = gcd(unit_us, u64::from(requests_per_unit.max(1)));
-        let period_us = unit_us / divisor;
-        let tokens = u32::try_from(u64::from(requests_per_unit.max(1)) / divisor)
-            .expect("a u32 divided by an integer is a u32");
+    pub fn new(
+        requests_per_unit: u32,
+        period: impl Into<Period>,
+        burst: Option<u32>,
+    ) -> Result<Limit, LimitError> {
+        LimitSpec { burst, ..LimitSpec::new(requests_per_unit, period) }.check()
+    }
 
+    fn unchecked(spec: LimitSpec) -> Limit {
+        let LimitSpec { requests_per_unit, period, algorithm, burst, overdraft } = spec;
+        // A limit of 0 becomes a bucket of burst 0: whatever its rate, no token ever fits.
+        let requests = requests_per_unit.max(1);
+        let unit_us = period.seconds() * 1_000_000;
+        let divisor = gcd(unit_us, u64::from(requests));
         let mut limit = Limit {
             requests_per_unit,
-            unit,
-            burst,
-            tokens,
-            period_us,
+            period,
+            algorithm,
+            overdraft,
+            burst: burst.unwrap_or(requests_per_unit),
+            tokens: u32::try_from(u64::from(requests) / divisor)
+                .expect("a u32 divided by an integer is a u32"),
+            period_us: unit_us / divisor,
             cost_of_one: Exact::default(),
             worth_of_burst: Exact::default(),
         };
-        limit.worth_of_burst = limit.time_for(u64::from(burst));
+        limit.worth_of_burst = limit.time_for(u64::from(limit.burst));
         limit.cost_of_one = limit.time_for(1);
-        if limit.worth_of_burst.whole_us > LONGEST_FILL_US {
-            return Err(LimitError::FillsTooSlowly { burst, requests_per_unit, unit });
-        }
-        Ok(limit)
+        limit
     }
 
     pub fn requests_per_unit(&self) -> u32 {
         self.requests_per_unit
     }
 
-    pub fn unit(&self) -> Unit {
-        self.unit
+    pub fn period(&self) -> Period {
+        self.period
     }
 
+    pub fn unit(&self) -> Unit {
+        self.period.unit
+    }
+
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    pub fn overdraft(&self) -> Overdraft {
+        self.overdraft
+    }
+
+    /// The most hits that fit at once; for windows and logs `requests_per_unit`.
     pub fn burst(&self) -> u32 {
         self.burst
     }
+}
 
+/// The arithmetic of a token bucket.
+impl Limit {
     /// R of [`Exact`]: tokens per period, in lowest terms; at least 1.
     pub fn per_us(&self) -> u32 {
         self.tokens
@@ -209,8 +248,9 @@ impl Limit {
         self.time_for(hits.min(u64::from(self.burst) + 1))
     }
 
-    /// What giving back `hits` is worth in time. Twice the burst and one more is as good as any larger number:
-    /// no bucket is further from full, also after its burst was lowered.
+    /// What giving back `hits`, or charging them though they do not fit, is worth in time. Twice the burst and
+    /// one more is as good as any larger number: no bucket is further from full, also after its burst was
+    /// lowered.
     pub fn worth(&self, hits: u64) -> Exact {
         self.time_for(hits.min(2 * u64::from(self.burst) + 1))
     }
@@ -229,8 +269,9 @@ impl Limit {
         if missing == 0 {
             return 0;
         }
-        let period = u128::from(self.period_us);
-        self.ticks_to_us((missing - 1) % period + 1)
+        let owed = missing.saturating_sub(self.worth_of_burst.ticks(self.tokens));
+        let Some(short) = (missing - owed).checked_sub(1) else { return self.ticks_to_us(missing) };
+        self.ticks_to_us(owed + short % u128::from(self.period_us) + 1)
     }
 
     /// Microseconds, rounded up, until the bucket is full.
@@ -253,7 +294,7 @@ impl Limit {
         u64::try_from(ticks.div_ceil(u128::from(self.tokens))).unwrap_or(u64::MAX)
     }
 
-    /// hits · P/R µs. For hits up to 2·burst + 1, so at most twice 71 years and one period of a year.
+    /// hits · P/R µs. For hits up to 2·burst + 1, so at most twice 71 years and one period.
     fn time_for(&self, hits: u64) -> Exact {
         let ticks = u128::from(hits) * u128::from(self.period_us);
         let whole_us = ticks / u128::from(self.tokens);

@@ -3,7 +3,7 @@
 //! Charges every limit of a request or none, in one call to the store. It knows neither the wire nor
 //! headers, and it does not fail: what the store cannot answer becomes an [`Outcome`] that says so.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use smallvec::SmallVec;
 use thiserror::Error;
@@ -12,7 +12,7 @@ use crate::{
     clock,
     decision::{Answer, Ask, Found, Source, Take, Verdict},
     descriptor::{BucketKey, Entry, Hits},
-    matcher::{Matcher, Rule},
+    matcher::{Applies, Matcher, RuleLimit},
     resilience::{GUESSED_WAIT_US, OnStoreFailure},
     store::{Store, StoreError},
 };
@@ -70,7 +70,7 @@ pub struct Asked {
 pub struct Decision<'m> {
     /// Index of the descriptor that it belongs to.
     pub descriptor: usize,
-    pub rule: &'m Rule,
+    pub limit: LimitRef<'m>,
     pub verdict: Verdict,
     /// Whole hits that would pass now.
     pub remaining: u32,
@@ -78,6 +78,24 @@ pub struct Decision<'m> {
     pub reset_us: u64,
     /// The request asks for more than the bucket can ever hold.
     pub never_fits: bool,
+}
+
+/// A limit that was configured, or one that the request brought along.
+#[derive(Debug, Clone)]
+pub enum LimitRef<'m> {
+    Configured(&'m RuleLimit),
+    Asked(Arc<RuleLimit>),
+}
+
+impl Deref for LimitRef<'_> {
+    type Target = RuleLimit;
+
+    fn deref(&self) -> &RuleLimit {
+        match self {
+            LimitRef::Configured(limit) => limit,
+            LimitRef::Asked(limit) => limit,
+        }
+    }
 }
 
 impl<'m> Outcome<'m> {
@@ -106,7 +124,7 @@ pub struct Limiter {
 /// A matched limit and what the request asks of it.
 struct Member<'m> {
     descriptor: usize,
-    rule: &'m Rule,
+    limit: LimitRef<'m>,
     hits: Hits,
     take: Take,
 }
@@ -116,8 +134,8 @@ impl Limiter {
         Limiter { matcher, store, on_store_failure }
     }
 
-    pub fn rules(&self) -> &[Arc<Rule>] {
-        self.matcher.rules()
+    pub fn limits(&self) -> &[Arc<RuleLimit>] {
+        self.matcher.limits()
     }
 
     /// Decides one request. Descriptors that no rule matches are allowed and cost nothing; entries with an
@@ -156,17 +174,17 @@ impl Limiter {
         for (index, descriptor) in descriptors.enumerate() {
             let entries = descriptor.entries.clone().map(|entry| (entry.key, entry.value));
             let Some(rule) = rules.find(entries) else { continue };
-            if members.len() == MAX_BUCKETS {
-                return Err(BadRequest::TooManyBuckets);
+            let Applies::All(limits) = &rule.limits else { continue };
+            for limit in limits {
+                if members.len() == MAX_BUCKETS {
+                    return Err(BadRequest::TooManyBuckets);
+                }
+                let hits = descriptor.hits;
+                let key = BucketKey::new(domain, descriptor.entries.clone(), &limit.limit);
+                let take = Take { key, ask: Ask::new(hits, &limit.limit) };
+                let limit = LimitRef::Configured(limit);
+                members.push(Member { descriptor: index, limit, hits, take });
             }
-            let hits = descriptor.hits;
-            let key = BucketKey::new(domain, descriptor.entries, &rule.limit);
-            members.push(Member {
-                descriptor: index,
-                rule,
-                hits,
-                take: Take { key, ask: Ask::new(hits, &rule.limit) },
-            });
         }
         Ok(members)
     }
@@ -207,7 +225,7 @@ impl Limiter {
             .iter()
             .map(|member| Decision {
                 descriptor: member.descriptor,
-                rule: member.rule,
+                limit: member.limit.clone(),
                 verdict: verdict.unwrap_or(Verdict::Deny),
                 remaining: 0,
                 reset_us: GUESSED_WAIT_US,
@@ -252,10 +270,10 @@ impl<'m> Member<'m> {
             Verdict::Allow => self.take.ask.of(found.full_at, answer.now_us).unwrap_or(found.full_at),
             Verdict::Deny => before.full_at,
         };
-        let limit = &self.rule.limit;
+        let limit = &self.limit.limit;
         Decision {
             descriptor: self.descriptor,
-            rule: self.rule,
+            limit: self.limit.clone(),
             verdict: Verdict::Allow,
             remaining: limit.level(full_at, answer.now_us),
             reset_us: limit.next_token_us(full_at, answer.now_us),
@@ -264,7 +282,7 @@ impl<'m> Member<'m> {
     }
 
     fn denied(&self, members: &[Member<'m>], found: &Found, answer: &Answer) -> Decision<'m> {
-        let limit = &self.rule.limit;
+        let limit = &self.limit.limit;
         // All that this request takes from the bucket has to fit at once.
         let same = members.iter().filter(|member| member.take.key == self.take.key);
         let hits = same.fold(0_u64, |sum, member| match member.hits {
@@ -277,8 +295,8 @@ impl<'m> Member<'m> {
             true => limit.full_us(found.full_at, answer.now_us).max(1_000_000),
             false => limit.wait_us(found.full_at, self.take.ask.cost, answer.now_us),
         };
-        let (descriptor, rule) = (self.descriptor, self.rule);
-        Decision { descriptor, rule, verdict: Verdict::Deny, remaining: 0, reset_us, never_fits }
+        let (descriptor, limit) = (self.descriptor, self.limit.clone());
+        Decision { descriptor, limit, verdict: Verdict::Deny, remaining: 0, reset_us, never_fits }
     }
 }
 

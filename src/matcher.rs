@@ -12,35 +12,50 @@
 //! `rate_limit` (which is how values are exempted). A lookup costs two hash probes an entry, however
 //! many rules there are.
 
-use std::{collections::HashMap, hash::Hash, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, hash::Hash, sync::Arc};
 
-use crate::limit::Limit;
+use crate::{
+    limit::Limit,
+    rules::{Domain, Limits, Metadata, NamedLimit, Options, Pattern},
+};
 
-/// The rules of one domain, as configured.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Domain {
-    pub name: String,
-    pub descriptors: Vec<Pattern>,
-}
-
-/// One configured descriptor entry, with what stands below it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pattern {
-    pub key: String,
-    /// None: any value, each with buckets of its own. Never empty: an empty value matches the bare key.
-    pub value: Option<String>,
-    pub limit: Option<Limit>,
-    pub descriptors: Vec<Pattern>,
-}
-
-/// A limit and where it was configured.
-#[derive(Debug, PartialEq, Eq)]
+/// A configured pattern that a descriptor may end at, and what it limits.
+#[derive(Debug, PartialEq)]
 pub struct Rule {
-    /// Position in [`Matcher::rules`].
+    /// The configured path, `key_value` or `key` a level, joined by dots. Holds no client's bytes.
+    pub path: Arc<str>,
+    pub limits: Applies,
+    pub options: Options,
+    pub metadata: Metadata,
+}
+
+/// What applies to a request that matched.
+#[derive(Debug, PartialEq)]
+pub enum Applies {
+    Unlimited(Unlimited),
+    /// Each of these; never empty.
+    All(Vec<Arc<RuleLimit>>),
+}
+
+/// Always OK, and never asked of the store.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unlimited {
+    pub name: String,
+    pub replaces: Vec<String>,
+}
+
+/// One limit of a rule.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RuleLimit {
+    /// Position in [`Matcher::limits`].
     pub index: usize,
     pub domain: Arc<str>,
-    /// The configured path, `key_value` or `key` a level, joined by dots. Holds no client's bytes.
+    /// [`Rule::path`].
+    pub path: Arc<str>,
+    /// As configured; often empty.
     pub name: String,
+    pub replaces: Vec<String>,
+    pub options: Options,
     pub limit: Limit,
 }
 
@@ -48,7 +63,7 @@ pub struct Rule {
 #[derive(Debug, Default)]
 pub struct Matcher {
     domains: HashMap<Box<[u8]>, DomainRules>,
-    rules: Vec<Arc<Rule>>,
+    limits: Vec<Arc<RuleLimit>>,
 }
 
 /// The rules of one domain, ready to be looked up.
@@ -71,18 +86,24 @@ struct Children {
 
 #[derive(Debug, Default)]
 struct Node {
-    rule: Option<Arc<Rule>>,
+    rule: Option<Rule>,
     below: Level,
 }
 
-// === impl Pattern ===
+// === impl RuleLimit ===
 
-impl Pattern {
-    /// `key_value`, or `key` for any value: one level of [`Rule::name`].
-    pub fn name(&self) -> String {
-        match &self.value {
-            Some(value) => format!("{}_{value}", self.key),
-            None => self.key.clone(),
+impl RuleLimit {
+    /// A limit at that path, without a name and without flags.
+    pub fn new(index: usize, domain: &str, path: &str, limit: Limit) -> RuleLimit {
+        let (name, replaces, options) = (String::new(), Vec::new(), Options::default());
+        RuleLimit { index, domain: domain.into(), path: path.into(), name, replaces, options, limit }
+    }
+
+    /// How people are told of it: its path, and its name if it has one.
+    pub fn label(&self) -> Cow<'_, str> {
+        match self.name.as_str() {
+            "" => Cow::Borrowed(&self.path),
+            name => Cow::Owned(format!("{}:{name}", self.path)),
         }
     }
 }
@@ -94,7 +115,8 @@ impl Matcher {
     pub fn new(domains: Vec<Domain>) -> Matcher {
         let mut matcher = Matcher::default();
         for domain in last_of_each(&domains, |domain| &domain.name) {
-            let mut builder = Builder { domain: Arc::from(domain.name.as_str()), rules: &mut matcher.rules };
+            let mut builder =
+                Builder { domain: Arc::from(domain.name.as_str()), limits: &mut matcher.limits };
             let top = builder.level(&domain.descriptors, "");
             matcher.domains.insert(domain.name.as_bytes().into(), DomainRules { top });
         }
@@ -106,9 +128,9 @@ impl Matcher {
         self.domains.get(name)
     }
 
-    /// In the order of configuration, a rule before those below it.
-    pub fn rules(&self) -> &[Arc<Rule>] {
-        &self.rules
+    /// In the order of configuration, those of a rule before those below it.
+    pub fn limits(&self) -> &[Arc<RuleLimit>] {
+        &self.limits
     }
 }
 
@@ -116,7 +138,7 @@ impl Matcher {
 
 impl DomainRules {
     /// The rule of a descriptor, given as its entries' keys and values. None without entries.
-    pub fn find<'e>(&self, entries: impl IntoIterator<Item = (&'e [u8], &'e [u8])>) -> Option<&Arc<Rule>> {
+    pub fn find<'e>(&self, entries: impl IntoIterator<Item = (&'e [u8], &'e [u8])>) -> Option<&Rule> {
         let mut level = &self.top;
         let mut rule = None;
         for (key, value) in entries {
@@ -142,7 +164,7 @@ impl Level {
 
 struct Builder<'a> {
     domain: Arc<str>,
-    rules: &'a mut Vec<Arc<Rule>>,
+    limits: &'a mut Vec<Arc<RuleLimit>>,
 }
 
 impl Builder<'_> {
@@ -164,19 +186,33 @@ impl Builder<'_> {
     fn node(&mut self, pattern: &Pattern, parent: &str) -> Node {
         let dot = if parent.is_empty() { "" } else { "." };
         let name = format!("{parent}{dot}{}", pattern.name());
-        let rule = pattern.limit.as_ref().map(|limit| self.rule(&name, limit));
+        let rule = self.rule(&name, pattern);
         Node { rule, below: self.level(&pattern.descriptors, &name) }
     }
 
-    fn rule(&mut self, name: &str, limit: &Limit) -> Arc<Rule> {
-        let rule = Arc::new(Rule {
-            index: self.rules.len(),
-            domain: Arc::clone(&self.domain),
-            name: name.to_owned(),
-            limit: limit.clone(),
-        });
-        self.rules.push(Arc::clone(&rule));
-        rule
+    fn rule(&mut self, path: &str, pattern: &Pattern) -> Option<Rule> {
+        let Limits::All(limits) = &pattern.limits else { return None };
+        let path = Arc::from(path);
+        Some(Rule {
+            limits: self.applies(&path, limits, pattern.options),
+            path,
+            options: pattern.options,
+            metadata: pattern.metadata.clone(),
+        })
+    }
+
+    fn applies(&mut self, path: &Arc<str>, limits: &[NamedLimit], options: Options) -> Applies {
+        let mut all = Vec::with_capacity(limits.len());
+        for NamedLimit { limit, name, replaces } in limits {
+            let (name, replaces) = (name.clone(), replaces.clone());
+            let Some(limit) = limit.clone() else { return Applies::Unlimited(Unlimited { name, replaces }) };
+            let (domain, path) = (Arc::clone(&self.domain), Arc::clone(path));
+            let index = self.limits.len();
+            let limit = Arc::new(RuleLimit { index, domain, path, name, replaces, options, limit });
+            self.limits.push(Arc::clone(&limit));
+            all.push(limit);
+        }
+        Applies::All(all)
     }
 }
 

@@ -25,7 +25,7 @@ use prometheus::{
 
 use crate::{
     decision::{Source, Verdict},
-    matcher::Rule,
+    matcher::RuleLimit,
 };
 
 /// Value of the content-type header under which [`Metrics::render`] is served.
@@ -58,18 +58,18 @@ pub enum RequestOutcome {
     Unavailable,
 }
 
-/// One counter per rule, verdict and source, by [`Rule::index`].
+/// One counter per limit, verdict and source, by [`RuleLimit::index`].
 #[derive(Debug)]
-pub struct RuleCounters {
-    rules: Vec<DecisionCounters>,
+pub struct LimitCounters {
+    limits: Vec<DecisionCounters>,
     decisions: IntCounterVec,
 }
 
 /// Decisions of the store are there from the start, so that a rate can be taken of the first of them.
-/// Guesses appear with the first one: most rules never see any, and each would be one more line to scrape.
+/// Guesses appear with the first one: most limits never see any, and each would be one more line to scrape.
 #[derive(Debug)]
 struct DecisionCounters {
-    rule: Arc<Rule>,
+    limit: Arc<RuleLimit>,
     allowed: IntCounter,
     denied: IntCounter,
     denied_by_memo: IntCounter,
@@ -143,12 +143,12 @@ impl Metrics {
         Metrics { registry, decisions, requests, store_seconds, store_errors, malformed }
     }
 
-    /// Handles for the decisions of these rules, which are all rules of one matcher in its order. Counters
-    /// go on where they stood if a rule of that domain and name was there before.
-    pub fn for_rules(&self, rules: &[Arc<Rule>]) -> RuleCounters {
-        let of_store = |rule: &Rule, verdict| counter(&self.decisions, rule, verdict, "store");
-        let rules = rules.iter().map(|rule| DecisionCounters {
-            rule: Arc::clone(rule),
+    /// Handles for the decisions of these limits, which are all of one matcher in its order. Counters
+    /// go on where they stood if a limit of that domain and name was there before.
+    pub fn for_limits(&self, limits: &[Arc<RuleLimit>]) -> LimitCounters {
+        let of_store = |rule: &RuleLimit, verdict| counter(&self.decisions, rule, verdict, "store");
+        let limits = limits.iter().map(|rule| DecisionCounters {
+            limit: Arc::clone(rule),
             allowed: of_store(rule, "allow"),
             denied: of_store(rule, "deny"),
             denied_by_memo: counter(&self.decisions, rule, "deny", "memo"),
@@ -157,7 +157,7 @@ impl Metrics {
             guessed_deny: OnceLock::new(),
             no_answer: OnceLock::new(),
         });
-        RuleCounters { rules: rules.collect(), decisions: self.decisions.clone() }
+        LimitCounters { limits: limits.collect(), decisions: self.decisions.clone() }
     }
 
     pub fn count_request(&self, outcome: RequestOutcome) {
@@ -192,14 +192,14 @@ impl fmt::Debug for Metrics {
     }
 }
 
-// === impl RuleCounters ===
+// === impl LimitCounters ===
 
-impl RuleCounters {
-    /// Counts one decision under the rule of that index. A guess has the verdict that it guesses.
+impl LimitCounters {
+    /// Counts one decision under the limit of that index. A guess has the verdict that it guesses.
     ///
-    /// Panics if the index is none of the rules that these counters were made for.
-    pub fn count(&self, rule_index: usize, verdict: Verdict, source: Source) {
-        let counters = &self.rules[rule_index];
+    /// Panics if the index is none of the limits that these counters were made for.
+    pub fn count(&self, index: usize, verdict: Verdict, source: Source) {
+        let counters = &self.limits[index];
         match (source, verdict) {
             (Source::Store, Verdict::Allow) => counters.allowed.inc(),
             (Source::Store, Verdict::Deny) => counters.denied.inc(),
@@ -207,7 +207,7 @@ impl RuleCounters {
             // A limit that would have let the request pass, beside one that denied it.
             (Source::Memo, Verdict::Allow) => {
                 let handle = &counters.allowed_by_memo;
-                handle.get_or_init(|| counter(&self.decisions, &counters.rule, "allow", "memo")).inc();
+                handle.get_or_init(|| counter(&self.decisions, &counters.limit, "allow", "memo")).inc();
             }
             (Source::Allow, _) => self.guess(counters, &counters.guessed_allow, "allow"),
             (Source::Deny, _) => self.guess(counters, &counters.guessed_deny, "deny"),
@@ -217,12 +217,12 @@ impl RuleCounters {
 
     /// Verdict and source of a guess are the same word.
     fn guess(&self, counters: &DecisionCounters, handle: &OnceLock<IntCounter>, word: &str) {
-        handle.get_or_init(|| counter(&self.decisions, &counters.rule, word, word)).inc();
+        handle.get_or_init(|| counter(&self.decisions, &counters.limit, word, word)).inc();
     }
 }
 
-fn counter(decisions: &IntCounterVec, rule: &Rule, verdict: &str, source: &str) -> IntCounter {
-    decisions.with_label_values(&[&*rule.domain, rule.name.as_str(), verdict, source])
+fn counter(decisions: &IntCounterVec, rule: &RuleLimit, verdict: &str, source: &str) -> IntCounter {
+    decisions.with_label_values(&[&*rule.domain, &rule.label(), verdict, source])
 }
 
 fn counters(registry: &Registry, opts: Opts, labels: &[&str]) -> IntCounterVec {

@@ -16,7 +16,7 @@ use crate::{
     decision::{Source, Verdict},
     limit::Unit,
     limiter::{Decision, Outcome},
-    matcher::Rule,
+    matcher::RuleLimit,
     pb::{
         RateLimitResponse,
         rate_limit_response::{Code, DescriptorStatus, RateLimit, rate_limit},
@@ -29,7 +29,7 @@ pub use headers::{Group, Jitter, UnknownGroup};
 pub struct Contract {
     groups: Vec<Group>,
     jitter: Jitter,
-    /// By [`Rule::index`]: the body of a denial by that rule alone, made once.
+    /// By [`RuleLimit::index`]: the body of a denial by that limit alone, made once.
     bodies: Vec<Bytes>,
 }
 
@@ -52,10 +52,10 @@ impl Contract {
         self.jitter
     }
 
-    /// The same, made ready for the denials of these rules, which are all rules of one matcher in its order.
+    /// The same, made ready for the denials by these limits, which are all of one matcher in its order.
     #[must_use]
-    pub fn for_rules(mut self, rules: &[Arc<Rule>]) -> Contract {
-        self.bodies = rules.iter().map(|rule| problem::of_one(rule).into()).collect();
+    pub fn for_limits(mut self, limits: &[Arc<RuleLimit>]) -> Contract {
+        self.bodies = limits.iter().map(|limit| problem::of_one(limit).into()).collect();
         self
     }
 
@@ -82,7 +82,7 @@ impl Contract {
     fn body(&self, outcome: &Outcome<'_>, speaker: &Decision<'_>) -> Bytes {
         let denying = outcome.decisions.iter().filter(|decision| decision.verdict == Verdict::Deny);
         let is_plain = outcome.source != Source::Deny && !speaker.never_fits && denying.count() == 1;
-        let made = self.bodies.get(speaker.rule.index).filter(|_| is_plain);
+        let made = self.bodies.get(speaker.limit.index).filter(|_| is_plain);
         made.map_or_else(|| problem::body(outcome, speaker).into(), Bytes::clone)
     }
 }
@@ -101,14 +101,14 @@ fn statuses(outcome: &Outcome<'_>) -> Vec<DescriptorStatus> {
 }
 
 fn status(decision: &Decision<'_>) -> DescriptorStatus {
-    let limit = &decision.rule.limit;
+    let limit = &decision.limit.limit;
     DescriptorStatus {
         code: code(decision.verdict).into(),
         current_limit: Some(RateLimit {
-            name: String::new(),
+            name: decision.limit.name.clone(),
             requests_per_unit: limit.requests_per_unit(),
             unit: unit(limit.unit()).into(),
-            unit_multiplier: None,
+            unit_multiplier: (limit.period().multiplier > 1).then_some(limit.period().multiplier),
         }),
         limit_remaining: decision.remaining,
         duration_until_reset: Some(prost_types::Duration {

@@ -13,7 +13,7 @@ use crate::{
     decision::{Source, Verdict},
     descriptor::{Entry, Hits},
     limiter::{BadRequest, Descriptor, Limiter, Outcome},
-    metrics::{Metrics, RequestOutcome, RuleCounters},
+    metrics::{LimitCounters, Metrics, RequestOutcome},
     pb::{
         RateLimitDescriptor, RateLimitRequest, RateLimitResponse, rate_limit_service_server::RateLimitService,
     },
@@ -26,13 +26,13 @@ pub struct Rls {
     limiter: Limiter,
     contract: Contract,
     metrics: Arc<Metrics>,
-    counters: RuleCounters,
+    counters: LimitCounters,
 }
 
 impl Rls {
     pub fn new(limiter: Limiter, contract: Contract, metrics: Arc<Metrics>) -> Rls {
-        let counters = metrics.for_rules(limiter.rules());
-        let contract = contract.for_rules(limiter.rules());
+        let counters = metrics.for_limits(limiter.limits());
+        let contract = contract.for_limits(limiter.limits());
         Rls { limiter, contract, metrics, counters }
     }
 
@@ -44,7 +44,7 @@ impl Rls {
             None => RequestOutcome::Unavailable,
         });
         for decision in &outcome.decisions {
-            self.counters.count(decision.rule.index, decision.verdict, outcome.source);
+            self.counters.count(decision.limit.index, decision.verdict, outcome.source);
         }
         let Some(asked) = &outcome.asked else { return };
         if outcome.source != Source::Memo {

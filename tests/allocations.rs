@@ -6,7 +6,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tollgate::{
     limit::{Limit, Unit},
     limiter::Limiter,
-    matcher::{Domain, Matcher, Pattern},
+    matcher::Matcher,
     metrics::Metrics,
     pb::{
         RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::Entry, rate_limit_response::Code,
@@ -15,6 +15,7 @@ use tollgate::{
     resilience::OnStoreFailure,
     response::Contract,
     rls::Rls,
+    rules::{Domain, Pattern},
     store::Backend,
 };
 
@@ -26,14 +27,11 @@ const ALLOWED: usize = 8;
 const DENIED: usize = 9;
 
 fn service() -> Rls {
-    let rule = |key: &str, requests| Pattern {
-        key: key.to_owned(),
-        value: None,
-        limit: Some(Limit::new(requests, Unit::Day, None).expect("sound")),
-        descriptors: Vec::new(),
+    let rule = |key: &str, requests| {
+        Pattern::with_limit(key, None, Limit::new(requests, Unit::Day, None).expect("sound"))
     };
     let descriptors = vec![rule("user", 1_000_000), rule("once", 1)];
-    let matcher = Matcher::new(vec![Domain { name: "edge".to_owned(), descriptors }]);
+    let matcher = Matcher::new(vec![Domain { name: "edge".to_owned(), descriptors, members: None }]);
     let store = Backend::memory().open(Duration::from_secs(1));
     let limiter = Limiter::new(Arc::new(matcher), store, OnStoreFailure::Error);
     Rls::new(limiter, Contract::default(), Arc::new(Metrics::new()))

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Files of the core, which decides and does nothing else.
-const CORE: [&str; 4] = ["descriptor", "limit", "matcher", "decision"];
+const CORE: [&str; 5] = ["descriptor", "limit", "rules", "matcher", "decision"];
 /// What of other crates the core may name; of this one, only the core itself.
 const CRATES_OF_CORE: [&str; 4] = ["std", "thiserror", "blake3", "smallvec"];
 /// What of the standard library reads a clock; `now` is a parameter.

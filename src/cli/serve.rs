@@ -175,7 +175,7 @@ impl Serve {
         let domains = config::load(&self.config)?.domains;
         let domain_count = domains.len();
         let matcher = Arc::new(Matcher::new(domains));
-        let loaded = Loaded { rules: matcher.rules().len(), domains: domain_count };
+        let loaded = Loaded { rules: matcher.limits().len(), domains: domain_count };
         let metrics = Arc::new(Metrics::new());
 
         let server = Server::bind(self.process.options())?;

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     limit::{Limit, Unit},
-    matcher::{Domain, Pattern},
+    rules::{Domain, Limits, NamedLimit, Pattern},
 };
 
 /// The domain of a file, and where its name stands.
@@ -23,7 +23,7 @@ fn domain(fields: &mut Fields<'_>) -> Result<(Domain, Position), Reported> {
     let name = fields.required_text("domain");
     let at = fields.at_value("domain");
     let descriptors = descriptors(fields);
-    Ok((Domain { name: name?, descriptors: descriptors? }, at))
+    Ok((Domain { name: name?, descriptors: descriptors?, members: None }, at))
 }
 
 /// The line of the first rule of each key and value at one level.
@@ -44,7 +44,8 @@ fn descriptor(fields: &mut Fields<'_>, lines: &mut Lines) -> Result<Pattern, Rep
     }
     let limit = fields.map("rate_limit", rate_limit);
     let descriptors = descriptors(fields);
-    Ok(Pattern { key: key?, value: value?, limit: limit?, descriptors: descriptors? })
+    let limits = limit?.map_or(Limits::None, |limit| Limits::All(vec![NamedLimit::from(limit)]));
+    Ok(Pattern { key: key?, value: value?, limits, descriptors: descriptors?, ..Pattern::default() })
 }
 
 /// In envoyproxy/ratelimit a `*` is a wildcard. Until it is one here, such a file must not load with another

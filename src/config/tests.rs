@@ -10,7 +10,8 @@ use std::{
 use super::*;
 use crate::{
     limit::{Limit, Unit},
-    matcher::{Matcher, Pattern},
+    matcher::Matcher,
+    rules::{Limits, Pattern},
 };
 
 /// Files of one test, gone with it.
@@ -62,8 +63,15 @@ fn errors(text: &str) -> String {
     load_text(text).unwrap_err()
 }
 
-fn limit(requests_per_unit: u32, unit: Unit, burst: Option<u32>) -> Option<Limit> {
-    Some(Limit::new(requests_per_unit, unit, burst).unwrap())
+fn limit(requests_per_unit: u32, unit: Unit, burst: Option<u32>) -> Limit {
+    Limit::new(requests_per_unit, unit, burst).unwrap()
+}
+
+/// The one limit of a pattern.
+#[track_caller]
+fn limit_of(pattern: &Pattern) -> Limit {
+    let Limits::All(limits) = &pattern.limits else { panic!("no limit") };
+    limits[0].limit.clone().expect("not unlimited")
 }
 
 #[test]
@@ -83,20 +91,11 @@ descriptors:
 - key: seat
 ",
     );
-    let op = Pattern {
-        key: "op".to_owned(),
-        value: None,
-        limit: limit(6, Unit::Second, None),
-        descriptors: vec![],
-    };
-    let plan = Pattern {
-        key: "plan".to_owned(),
-        value: Some("gold".to_owned()),
-        limit: limit(100, Unit::Minute, Some(20)),
-        descriptors: vec![op],
-    };
-    let seat = Pattern { key: "seat".to_owned(), value: None, limit: None, descriptors: vec![] };
-    let domains = vec![Domain { name: "edge".to_owned(), descriptors: vec![plan, seat] }];
+    let op = Pattern::with_limit("op", None, limit(6, Unit::Second, None));
+    let mut plan = Pattern::with_limit("plan", Some("gold"), limit(100, Unit::Minute, Some(20)));
+    plan.descriptors = vec![op];
+    let seat = Pattern { key: "seat".to_owned(), ..Pattern::default() };
+    let domains = vec![Domain { name: "edge".to_owned(), descriptors: vec![plan, seat], members: None }];
     assert_eq!(config, Ok(Config { domains }));
 }
 
@@ -104,7 +103,7 @@ descriptors:
 fn a_null_counts_as_absent() {
     let text = "domain: edge\ndescriptors:\n- {key: a, value: , rate_limit: , descriptors: ~}\n";
     let patterns = descriptors(text);
-    let bare = Pattern { key: "a".to_owned(), value: None, limit: None, descriptors: vec![] };
+    let bare = Pattern { key: "a".to_owned(), ..Pattern::default() };
     assert_eq!(patterns, [bare]);
     assert_eq!(descriptors("domain: edge\ndescriptors:\n"), []);
     assert_eq!(descriptors("domain: edge\n"), []);
@@ -118,7 +117,7 @@ fn an_empty_value_is_no_value() {
 #[test]
 fn a_limit_without_requests_per_unit_denies_everything() {
     let patterns = descriptors("domain: edge\ndescriptors: [{key: a, rate_limit: {unit: hour}}]");
-    assert_eq!(patterns[0].limit, limit(0, Unit::Hour, None));
+    assert_eq!(limit_of(&patterns[0]), limit(0, Unit::Hour, None));
 }
 
 #[test]
@@ -140,7 +139,7 @@ descriptors:
 - {key: d, value: *name, descriptors: *below}
 ",
     );
-    assert_eq!(patterns[1].limit, patterns[0].limit);
+    assert_eq!(patterns[1].limits, patterns[0].limits);
     assert_eq!(patterns[2].value.as_deref(), Some("b"));
     assert_eq!(patterns[2].descriptors, patterns[1].descriptors);
 }
@@ -164,7 +163,7 @@ descriptors:
     let shop = matcher.domain(b"shop").unwrap();
     let find = |entries: &[(&str, &str)]| {
         let rule = shop.find(entries.iter().map(|(key, value)| (key.as_bytes(), value.as_bytes())))?;
-        Some(rule.name.as_str())
+        Some(&*rule.path)
     };
     assert_eq!(find(&[("plan", "gold"), ("op", "export")]), Some("plan_gold.op_export"));
     assert_eq!(find(&[("plan", "gold")]), None);

@@ -5,19 +5,20 @@ use crate::{
     decision::{Source, Verdict},
     descriptor::{Entry, Hits},
     limit::{Limit, Unit},
-    matcher::{Domain, Matcher, Pattern},
+    matcher::Matcher,
     resilience::OnStoreFailure,
+    rules::{Domain, Pattern},
     store::Backend,
 };
 
 fn pattern(key: &str, requests_per_unit: u32, burst: u32) -> Pattern {
     let limit = Limit::new(requests_per_unit, Unit::Day, Some(burst)).unwrap();
-    Pattern { key: key.to_owned(), value: None, limit: Some(limit), descriptors: Vec::new() }
+    Pattern::with_limit(key, None, limit)
 }
 
 fn limiter_on(backend: &Backend, on_store_failure: OnStoreFailure) -> Limiter {
     let descriptors = vec![pattern("user", 1, 3), pattern("team", 1, 1), pattern("blocked", 0, 0)];
-    let domain = Domain { name: "edge".to_owned(), descriptors };
+    let domain = Domain { name: "edge".to_owned(), descriptors, members: None };
     let store = backend.open(Duration::from_secs(1));
     Limiter::new(Arc::new(Matcher::new(vec![domain])), store, on_store_failure)
 }
@@ -86,7 +87,7 @@ async fn figures_count_down_and_a_denial_charges_nothing() {
     let both = [("team", "t", ONE), ("user", "u", ONE)];
     let allowed = decide(&limiter, &both).await;
     assert_eq!(allowed.decisions.iter().map(|d| d.remaining).collect::<Vec<_>>(), [0, 2]);
-    assert_eq!(allowed.speaker().unwrap().rule.name, "team");
+    assert_eq!(allowed.speaker().unwrap().limit.label(), "team");
 
     let denied = decide(&limiter, &both).await;
     assert_eq!(denied.verdict, Some(Verdict::Deny));

@@ -2,11 +2,13 @@ use super::*;
 use crate::limit::Unit;
 
 fn pattern(key: &str, value: &str, per_second: Option<u32>, descriptors: Vec<Pattern>) -> Pattern {
+    let limit = per_second.map(|requests| Limit::new(requests, Unit::Second, None).unwrap());
     Pattern {
         key: key.to_owned(),
         value: Some(value.to_owned()).filter(|value| !value.is_empty()),
-        limit: per_second.map(|requests| Limit::new(requests, Unit::Second, None).unwrap()),
+        limits: limit.map_or(Limits::None, |limit| Limits::All(vec![limit.into()])),
         descriptors,
+        ..Pattern::default()
     }
 }
 
@@ -20,8 +22,12 @@ fn shop() -> Matcher {
         pattern("tenant", "", None, vec![pattern("op", "delete", Some(2), vec![])]),
     ];
     Matcher::new(vec![
-        Domain { name: "shop".to_owned(), descriptors },
-        Domain { name: "edge".to_owned(), descriptors: vec![pattern("seat", "", Some(1), vec![])] },
+        Domain { name: "shop".to_owned(), descriptors, members: None },
+        Domain {
+            name: "edge".to_owned(),
+            descriptors: vec![pattern("seat", "", Some(1), vec![])],
+            members: None,
+        },
     ])
 }
 
@@ -31,7 +37,8 @@ fn find(matcher: &Matcher, domain: &str, entries: &[&str]) -> Option<(String, u3
     let rule = matcher
         .domain(domain.as_bytes())?
         .find(pairs.map(|(key, value)| (key.as_bytes(), value.as_bytes())))?;
-    Some((rule.name.clone(), rule.limit.requests_per_unit()))
+    let Applies::All(limits) = &rule.limits else { panic!("limited") };
+    Some((rule.path.to_string(), limits[0].limit.requests_per_unit()))
 }
 
 #[track_caller]
@@ -106,7 +113,7 @@ fn bytes_that_are_no_text_match_a_bare_key() {
     let matcher = shop();
     let rules = matcher.domain(b"shop").unwrap();
     let seat: (&[u8], &[u8]) = (b"seat", b"\xff\xfe");
-    assert_eq!(rules.find([seat]).unwrap().name, "seat");
+    assert_eq!(&*rules.find([seat]).unwrap().path, "seat");
     let broken: (&[u8], &[u8]) = (b"\xff", b"");
     assert!(rules.find([broken]).is_none());
 }
@@ -114,8 +121,8 @@ fn bytes_that_are_no_text_match_a_bare_key() {
 #[test]
 fn rules_stand_in_the_order_of_configuration_and_know_their_place() {
     let matcher = shop();
-    let rules = matcher.rules();
-    let names: Vec<&str> = rules.iter().map(|rule| rule.name.as_str()).collect();
+    let rules = matcher.limits();
+    let names: Vec<&str> = rules.iter().map(|rule| &*rule.path).collect();
     assert_eq!(
         names,
         ["plan_gold.op_export", "seat", "tenant_acme", "tenant_acme.op_import", "tenant.op_delete", "seat"]
@@ -130,10 +137,10 @@ fn the_last_of_two_equal_patterns_or_domains_counts_and_the_first_leaves_no_rule
         pattern("a", "x", Some(1), vec![pattern("b", "", Some(2), vec![])]),
         pattern("a", "x", Some(3), vec![]),
     ];
-    let domain = |descriptors| Domain { name: "shop".to_owned(), descriptors };
+    let domain = |descriptors| Domain { name: "shop".to_owned(), descriptors, members: None };
     let matcher = Matcher::new(vec![domain(vec![pattern("z", "", Some(9), vec![])]), domain(twice)]);
     assert_eq!(find(&matcher, "shop", &["a=x"]), Some(("a_x".to_owned(), 3)));
     assert_eq!(find(&matcher, "shop", &["a=x", "b=1"]), None);
     assert_eq!(find(&matcher, "shop", &["z=1"]), None);
-    assert_eq!(matcher.rules().len(), 1);
+    assert_eq!(matcher.limits().len(), 1);
 }

@@ -1,9 +1,9 @@
 use super::*;
 use crate::limit::{Limit, Unit};
 
-fn rule(index: usize, domain: &str, name: &str) -> Arc<Rule> {
+fn limit(index: usize, domain: &str, name: &str) -> Arc<RuleLimit> {
     let limit = Limit::new(10, Unit::Second, None).unwrap();
-    Arc::new(Rule { index, domain: domain.into(), name: name.to_owned(), limit })
+    Arc::new(RuleLimit::new(index, domain, name, limit))
 }
 
 /// The value of that line of `text`, none if it is not there.
@@ -30,7 +30,7 @@ fn each_request_outcome_is_counted_under_its_own_word() {
 #[test]
 fn a_decision_is_counted_by_domain_rule_verdict_and_source() {
     let metrics = Metrics::new();
-    let counters = metrics.for_rules(&[rule(0, "edge", "api_key"), rule(1, "edge", "route_/login")]);
+    let counters = metrics.for_limits(&[limit(0, "edge", "api_key"), limit(1, "edge", "route_/login")]);
     counters.count(1, Verdict::Deny, Source::Store);
     counters.count(1, Verdict::Deny, Source::Store);
     counters.count(0, Verdict::Allow, Source::Store);
@@ -53,7 +53,7 @@ fn a_decision_is_counted_by_domain_rule_verdict_and_source() {
 #[test]
 fn a_rule_shows_at_zero_for_what_is_decided_and_not_at_all_for_guesses() {
     let metrics = Metrics::new();
-    let _counters = metrics.for_rules(&[rule(0, "edge", "api_key")]);
+    let _counters = metrics.for_limits(&[limit(0, "edge", "api_key")]);
     let text = metrics.render();
     let lines: Vec<_> = text.lines().filter(|line| line.starts_with("tollgate_decisions_total")).collect();
     assert_eq!(lines.len(), 3, "{lines:?}");
@@ -64,8 +64,12 @@ fn a_rule_shows_at_zero_for_what_is_decided_and_not_at_all_for_guesses() {
 #[test]
 fn counters_go_on_when_the_rules_are_loaded_anew() {
     let metrics = Metrics::new();
-    metrics.for_rules(&[rule(0, "edge", "a"), rule(1, "edge", "b")]).count(1, Verdict::Allow, Source::Store);
-    metrics.for_rules(&[rule(0, "edge", "b")]).count(0, Verdict::Allow, Source::Store);
+    metrics.for_limits(&[limit(0, "edge", "a"), limit(1, "edge", "b")]).count(
+        1,
+        Verdict::Allow,
+        Source::Store,
+    );
+    metrics.for_limits(&[limit(0, "edge", "b")]).count(0, Verdict::Allow, Source::Store);
     let series = "tollgate_decisions_total{domain=\"edge\",rule=\"b\",source=\"store\",verdict=\"allow\"}";
     assert_eq!(value(&metrics.render(), series), Some(2));
 }
@@ -73,7 +77,7 @@ fn counters_go_on_when_the_rules_are_loaded_anew() {
 #[test]
 fn a_hostile_name_in_the_configuration_cannot_break_the_text() {
     let metrics = Metrics::new();
-    let _counters = metrics.for_rules(&[rule(0, "a\"} 1\nevil 1", "b\\")]);
+    let _counters = metrics.for_limits(&[limit(0, "a\"} 1\nevil 1", "b\\")]);
     let text = metrics.render();
     assert!(text.contains(r#"domain="a\"} 1\nevil 1",rule="b\\""#), "{text}");
     assert!(!text.lines().any(|line| line.starts_with("evil")));

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use super::{Contract, whole_seconds};
-use crate::{decision::Verdict, limiter::Decision, matcher::Rule, pb::HeaderValue};
+use crate::{decision::Verdict, limiter::Decision, matcher::RuleLimit, pb::HeaderValue};
 
 /// What can be sent, beside the verdict and the statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +101,7 @@ pub(super) fn headers(contract: &Contract, speaker: &Decision<'_>, verdict: Verd
                 headers.push(header("retry-after", number(wait_s)));
             }
             Group::RateLimit => {
-                headers.push(header("ratelimit-limit", number(speaker.rule.limit.burst().into())));
+                headers.push(header("ratelimit-limit", number(speaker.limit.limit.burst().into())));
                 headers.push(header("ratelimit-remaining", number(speaker.remaining.into())));
                 headers.push(header("ratelimit-reset", number(reset_s)));
             }
@@ -117,23 +117,24 @@ pub(super) fn headers(contract: &Contract, speaker: &Decision<'_>, verdict: Verd
 
 /// `q` is what comes back in the window `w`; how much may be taken at once is a parameter of our own.
 fn structured(speaker: &Decision<'_>, reset_s: u64) -> [HeaderValue; 2] {
-    let limit = &speaker.rule.limit;
-    let name = quoted_name(speaker.rule);
+    let limit = &speaker.limit.limit;
+    let name = quoted_name(&speaker.limit);
     let policy = format!(
         "{name};q={};w={};tollgate-burst={}",
         limit.requests_per_unit(),
-        limit.unit().seconds(),
+        limit.period().seconds(),
         limit.burst()
     );
     let state = format!("{name};r={};t={reset_s}", speaker.remaining);
     [header("ratelimit-policy", policy), header("ratelimit", state)]
 }
 
-/// A String of RFC 9651: printable ASCII in quotes. Other characters of a rule's name become `?`.
-fn quoted_name(rule: &Rule) -> String {
-    let mut quoted = String::with_capacity(rule.name.len() + 2);
+/// A String of RFC 9651: printable ASCII in quotes. Other characters of a name become `?`.
+fn quoted_name(limit: &RuleLimit) -> String {
+    let label = limit.label();
+    let mut quoted = String::with_capacity(label.len() + 2);
     quoted.push('"');
-    for letter in rule.name.chars() {
+    for letter in label.chars() {
         match letter {
             '"' | '\\' => quoted.extend(['\\', letter]),
             ' '..='~' => quoted.push(letter),

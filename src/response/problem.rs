@@ -1,11 +1,13 @@
 //! The body of a 429: problem details of RFC 9457, with the type that the RateLimit header draft defines.
 
+use std::borrow::Cow;
+
 use serde_json::json;
 
 use crate::{
     decision::{Source, Verdict},
     limiter::{Decision, Outcome},
-    matcher::Rule,
+    matcher::RuleLimit,
 };
 
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
@@ -19,24 +21,24 @@ pub(super) fn body(outcome: &Outcome<'_>, speaker: &Decision<'_>) -> String {
         return format!(r#"{{"type":"{REDUCED_CAPACITY}",{COMMON},"detail":{detail}}}"#);
     }
     let denying = outcome.decisions.iter().filter(|decision| decision.verdict == Verdict::Deny);
-    let violated: Vec<&str> = denying.map(|decision| decision.rule.name.as_str()).collect();
-    quota_exceeded(&detail(speaker.rule, speaker.never_fits), &violated)
+    let violated: Vec<Cow<'_, str>> = denying.map(|decision| decision.limit.label()).collect();
+    quota_exceeded(&detail(&speaker.limit, speaker.never_fits), &violated)
 }
 
-/// The body of a denial by this rule alone.
-pub(super) fn of_one(rule: &Rule) -> String {
-    quota_exceeded(&detail(rule, false), &[&rule.name])
+/// The body of a denial by this limit alone.
+pub(super) fn of_one(limit: &RuleLimit) -> String {
+    quota_exceeded(&detail(limit, false), &[limit.label()])
 }
 
-fn quota_exceeded(detail: &str, violated: &[&str]) -> String {
+fn quota_exceeded(detail: &str, violated: &[Cow<'_, str>]) -> String {
     let (detail, violated) = (json!(detail), json!(violated));
     format!(r#"{{"type":"{QUOTA_EXCEEDED}",{COMMON},"detail":{detail},"violated-policies":{violated}}}"#)
 }
 
 /// Nothing in it changes from one denial to the next: the wait stands in the headers.
-fn detail(rule: &Rule, never_fits: bool) -> String {
-    let limit = &rule.limit;
-    let (requests, unit, burst) = (limit.requests_per_unit(), limit.unit(), limit.burst());
+fn detail(of: &RuleLimit, never_fits: bool) -> String {
+    let limit = &of.limit;
+    let (requests, unit, burst) = (limit.requests_per_unit(), limit.period(), limit.burst());
     if burst == 0 {
         return "Requests of this kind are not accepted.".to_owned();
     }

@@ -4,18 +4,25 @@ use super::{Contract, Group, Jitter};
 use crate::{
     decision::{Source, Verdict},
     limit::{Limit, Unit},
-    limiter::{Asked, Decision, Outcome},
-    matcher::Rule,
+    limiter::{Asked, Decision, LimitRef, Outcome},
+    matcher::RuleLimit,
     pb::{RateLimitResponse, rate_limit_response::Code},
 };
 
-fn rule(name: &str, requests_per_unit: u32, unit: Unit, burst: u32) -> Rule {
+fn rule(name: &str, requests_per_unit: u32, unit: Unit, burst: u32) -> RuleLimit {
     let limit = Limit::new(requests_per_unit, unit, Some(burst)).unwrap();
-    Rule { index: 0, domain: Arc::from("edge"), name: name.to_owned(), limit }
+    RuleLimit::new(0, "edge", name, limit)
 }
 
-fn decision(descriptor: usize, rule: &Rule, verdict: Verdict, remaining: u32, reset_ms: u64) -> Decision<'_> {
-    Decision { descriptor, rule, verdict, remaining, reset_us: reset_ms * 1_000, never_fits: false }
+fn decision(
+    descriptor: usize,
+    rule: &RuleLimit,
+    verdict: Verdict,
+    remaining: u32,
+    reset_ms: u64,
+) -> Decision<'_> {
+    let limit = LimitRef::Configured(rule);
+    Decision { descriptor, limit, verdict, remaining, reset_us: reset_ms * 1_000, never_fits: false }
 }
 
 fn outcome(descriptors: usize, decisions: Vec<Decision<'_>>) -> Outcome<'_> {
@@ -112,7 +119,7 @@ fn the_denying_limit_with_the_longest_wait_speaks_and_the_first_on_a_tie() {
         decision(2, &rules[2], Verdict::Deny, 0, 3_000),
         decision(3, &rules[3], Verdict::Deny, 0, 3_000),
     ];
-    assert_eq!(outcome(4, decisions).speaker().unwrap().rule.name, "c");
+    assert_eq!(outcome(4, decisions).speaker().unwrap().limit.label(), "c");
 }
 
 #[test]
@@ -123,7 +130,7 @@ fn the_allowing_limit_with_the_least_left_speaks_and_the_first_on_a_tie() {
         decision(1, &rules[1], Verdict::Allow, 2, 0),
         decision(2, &rules[2], Verdict::Allow, 2, 0),
     ];
-    assert_eq!(outcome(3, decisions).speaker().unwrap().rule.name, "b");
+    assert_eq!(outcome(3, decisions).speaker().unwrap().limit.label(), "b");
 }
 
 #[test]
@@ -185,6 +192,6 @@ fn a_guess_that_denies_says_that_it_is_one() {
 fn a_body_made_in_advance_is_the_one_that_would_be_made() {
     let rule = Arc::new(rule("api_key", 10, Unit::Second, 20));
     let outcome = outcome(1, vec![decision(0, &rule, Verdict::Deny, 0, 6_001)]);
-    let ready = Contract::default().for_rules(&[Arc::clone(&rule)]).response(&outcome, Verdict::Deny);
+    let ready = Contract::default().for_limits(&[Arc::clone(&rule)]).response(&outcome, Verdict::Deny);
     assert_eq!(ready.raw_body, Contract::default().response(&outcome, Verdict::Deny).raw_body);
 }

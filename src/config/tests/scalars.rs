@@ -1,12 +1,12 @@
 //! Scalars as Go's YAML library reads them.
 
-use super::{descriptors, errors};
+use super::{descriptors, errors, limit_of};
 
 fn requests_per_unit(scalar: &str) -> u32 {
     let text = format!(
         "domain: e\ndescriptors: [{{key: a, rate_limit: {{unit: day, requests_per_unit: {scalar}}}}}]"
     );
-    descriptors(&text)[0].limit.as_ref().unwrap().requests_per_unit()
+    limit_of(&descriptors(&text)[0]).requests_per_unit()
 }
 
 fn value(scalar: &str) -> Option<String> {

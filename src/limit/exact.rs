@@ -1,0 +1,48 @@
+//! Time without rounding.
+
+/// A time or an amount of time: whole microseconds and a fraction in 1/R µs, R being that of one limit.
+///
+/// Two of them compare and add only under the same limit. The order of the fields is the order of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Exact {
+    pub whole_us: u64,
+    pub fraction: u32,
+}
+
+impl Exact {
+    pub const fn at_us(whole_us: u64) -> Exact {
+        Exact { whole_us, fraction: 0 }
+    }
+
+    /// Sum under a rate of `per_us` (R): both fractions are below R, and so is that of the sum.
+    #[must_use]
+    pub fn plus(self, other: Exact, per_us: u32) -> Exact {
+        let mut whole_us = self.whole_us.saturating_add(other.whole_us);
+        let mut fraction = u64::from(self.fraction) + u64::from(other.fraction);
+        if fraction >= u64::from(per_us) {
+            fraction -= u64::from(per_us);
+            whole_us = whole_us.saturating_add(1);
+        }
+        // Below R once more, so it fits; a foreign fraction (a damaged bucket) is cut to the largest.
+        Exact { whole_us, fraction: u32::try_from(fraction).unwrap_or(u32::MAX) }
+    }
+
+    /// Difference under a rate of `per_us` (R); zero if `other` is the larger.
+    #[must_use]
+    pub fn minus(self, other: Exact, per_us: u32) -> Exact {
+        if other >= self {
+            return Exact::default();
+        }
+        let whole_us = self.whole_us - other.whole_us;
+        match self.fraction.checked_sub(other.fraction) {
+            Some(fraction) => Exact { whole_us, fraction },
+            // The fraction of `other` is the larger, so its whole part is the smaller.
+            None => Exact { whole_us: whole_us - 1, fraction: self.fraction + (per_us - other.fraction) },
+        }
+    }
+
+    /// In ticks of 1/R µs.
+    pub(super) fn ticks(self, per_us: u32) -> u128 {
+        u128::from(self.whole_us) * u128::from(per_us) + u128::from(self.fraction)
+    }
+}

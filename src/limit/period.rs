@@ -1,0 +1,87 @@
+//! How long a limit counts for.
+
+use std::fmt;
+
+/// The period that `requests_per_unit` counts for: `multiplier` units, at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Period {
+    pub unit: Unit,
+    pub multiplier: u32,
+}
+
+/// What a period is counted in. A month has 30 days, a year 365.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unit {
+    Second,
+    Minute,
+    Hour,
+    Day,
+    Week,
+    Month,
+    Year,
+}
+
+impl Unit {
+    pub const ALL: [Unit; 7] =
+        [Unit::Second, Unit::Minute, Unit::Hour, Unit::Day, Unit::Week, Unit::Month, Unit::Year];
+
+    /// The unit of that name, in any case; none for a name that is no unit.
+    pub fn from_name(name: &str) -> Option<Unit> {
+        Unit::ALL.into_iter().find(|unit| unit.name().eq_ignore_ascii_case(name))
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Unit::Second => "second",
+            Unit::Minute => "minute",
+            Unit::Hour => "hour",
+            Unit::Day => "day",
+            Unit::Week => "week",
+            Unit::Month => "month",
+            Unit::Year => "year",
+        }
+    }
+
+    pub const fn seconds(self) -> u64 {
+        match self {
+            Unit::Second => 1,
+            Unit::Minute => 60,
+            Unit::Hour => 3_600,
+            Unit::Day => 86_400,
+            Unit::Week => 7 * 86_400,
+            Unit::Month => 30 * 86_400,
+            Unit::Year => 365 * 86_400,
+        }
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+// === impl Period ===
+
+impl From<Unit> for Period {
+    fn from(unit: Unit) -> Period {
+        Period { unit, multiplier: 1 }
+    }
+}
+
+impl Period {
+    /// A multiplier of 0 counts as 1, which is what the protocol means by an absent one.
+    pub fn seconds(self) -> u64 {
+        self.unit.seconds() * u64::from(self.multiplier.max(1))
+    }
+}
+
+/// `minute`, or `5 minutes`.
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.multiplier {
+            0 | 1 => write!(f, "{}", self.unit),
+            many => write!(f, "{many} {}s", self.unit),
+        }
+    }
+}

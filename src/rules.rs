@@ -1,0 +1,130 @@
+//! What is configured: domains, descriptor patterns and their limits, checked.
+//!
+//! The configuration makes these, the matcher makes them ready to be looked up. Nothing here can be wrong:
+//! what could be was refused where it was read.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use crate::limit::Limit;
+
+/// The rules of one domain, in the order in which they were configured.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Domain {
+    pub name: String,
+    pub descriptors: Vec<Pattern>,
+    /// Which tier a key belongs to, for patterns with [`Limits::OfMember`].
+    pub members: Option<Members>,
+}
+
+/// One configured descriptor entry, with what stands below it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Pattern {
+    /// May hold a `*`, which matches within the key alone.
+    pub key: String,
+    /// None: any value, each with buckets of its own. Never empty. A `*` in it stands for zero or more
+    /// characters.
+    pub value: Option<String>,
+    pub limits: Limits,
+    pub options: Options,
+    /// Merged into the dynamic metadata of a request that matches.
+    pub metadata: Metadata,
+    pub descriptors: Vec<Pattern>,
+}
+
+/// What a pattern limits.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Limits {
+    /// Nothing: a descriptor that ends here is exempt.
+    #[default]
+    None,
+    /// All of these at once; never empty.
+    All(Vec<NamedLimit>),
+    /// Those of the tier that [`Domain::members`] names for the value of its key, which is an entry of this
+    /// pattern or one above it.
+    OfMember,
+}
+
+/// One limit, and how others refer to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedLimit {
+    /// None: unlimited.
+    pub limit: Option<Limit>,
+    /// Empty where none is given.
+    pub name: String,
+    /// Limits of these names, of other descriptors of the same request, are left out.
+    pub replaces: Vec<String>,
+}
+
+/// What a descriptor's flags say; each is off unless it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Options {
+    pub shadow_mode: bool,
+    pub quota_mode: bool,
+    pub detailed_metric: bool,
+    pub value_to_metric: bool,
+    /// All values that match the wildcard share one bucket.
+    pub share_threshold: bool,
+}
+
+// === Members ===
+
+/// Which tier a key is in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Members {
+    /// The key of the entry whose value is looked up.
+    pub key: String,
+    /// The tier of a value that is not listed.
+    pub default: String,
+    /// The limits of each tier that is named in the domain.
+    pub tiers: BTreeMap<String, Vec<NamedLimit>>,
+    pub table: Arc<MemberTable>,
+}
+
+/// The members file: each value, or its SHA-256, with the name of its tier.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MemberTable {
+    pub plain: HashMap<Box<[u8]>, Arc<str>>,
+    pub sha256: HashMap<[u8; 32], Arc<str>>,
+}
+
+// === Metadata ===
+
+/// A map of JSON-like values, in the order of its keys.
+pub type Metadata = BTreeMap<String, MetadataValue>;
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum MetadataValue {
+    Null,
+    Bool(bool),
+    Number(f64),
+    Text(String),
+    List(Vec<MetadataValue>),
+    Map(Metadata),
+}
+
+// === impl Pattern ===
+
+impl Pattern {
+    /// A pattern with one limit and nothing else.
+    pub fn with_limit(key: &str, value: Option<&str>, limit: Limit) -> Pattern {
+        let limits = Limits::All(vec![NamedLimit::from(limit)]);
+        Pattern { key: key.to_owned(), value: value.map(str::to_owned), limits, ..Pattern::default() }
+    }
+
+    /// `key_value`, or `key` for any value: one level of [`Rule::path`](crate::matcher::Rule::path).
+    pub fn name(&self) -> String {
+        match &self.value {
+            Some(value) => format!("{}_{value}", self.key),
+            None => self.key.clone(),
+        }
+    }
+}
+
+impl From<Limit> for NamedLimit {
+    fn from(limit: Limit) -> NamedLimit {
+        NamedLimit { limit: Some(limit), name: String::new(), replaces: Vec::new() }
+    }
+}
