@@ -1,14 +1,21 @@
 //! The pure core: takes in, answer out. No clock, no lock, no await.
 //!
-//! [`decide`] is what one request does to its buckets; `lua/token_bucket.lua` does the same in Redis, in
-//! the same words, and a test holds that both answer alike.
+//! [`decide`] is what one request does to its buckets; the script in `lua/` does the same in Redis, in the
+//! same words, and a test holds that both answer alike.
 
+mod ask;
+pub mod fixed_window;
+pub mod sliding_log;
 pub mod token_bucket;
 
 use std::collections::HashMap;
 
+use smallvec::SmallVec;
+
 use crate::{descriptor::BucketKey, limit::Exact};
-pub use token_bucket::{Ask, Kind};
+pub use ask::{Ask, Count, Kind, Measure, Standing, Tokens};
+use fixed_window::Window;
+use sliding_log::Log;
 
 /// The answer for one bucket, or for all of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,12 +45,39 @@ pub struct Take {
     pub ask: Ask,
 }
 
+/// What a bucket remembers. One that is missing remembers nothing: it is full.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    TokenBucket(Exact),
+    FixedWindow(Window),
+    SlidingLog(Log),
+}
+
 /// What one take found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Found {
-    /// The bucket's state before this take; what earlier takes of the same request did to it is seen.
-    pub full_at: Exact,
     pub fits: bool,
+    /// The bucket before this take; what earlier takes of the same request did to it is seen. On a denied
+    /// request a member that is charged though denied found what it charged.
+    pub seen: Seen,
+}
+
+/// A bucket as a take saw it, in as many words as its figures need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    TokenBucket {
+        /// When it would be full again; any instant up to now for one that is.
+        full_at: Exact,
+    },
+    FixedWindow(Window),
+    SlidingLog {
+        /// Hits that count at the moment.
+        held: u32,
+        /// When the oldest of them leaves; 0 if there is none.
+        oldest_us: u64,
+        /// When the take would fit; 0 if it does. For one that never fits, when the log will be empty.
+        fits_at_us: u64,
+    },
 }
 
 /// The answer to one request: its verdict, and what each take found, in order.
@@ -61,23 +95,27 @@ pub struct Answer {
 
 /// Where [`decide`] reads and writes buckets.
 pub trait Buckets {
-    /// The instant at which the bucket is full; any instant up to now for one that is.
-    fn full_at(&self, key: &BucketKey) -> Exact;
-    fn set_full_at(&mut self, key: &BucketKey, full_at: Exact);
+    fn state(&self, key: &BucketKey) -> Option<State>;
+    fn set_state(&mut self, key: &BucketKey, state: Option<State>);
 }
 
 /// A plain table: for tests, and for whoever keeps buckets without a store.
-impl Buckets for HashMap<BucketKey, Exact> {
-    fn full_at(&self, key: &BucketKey) -> Exact {
-        self.get(key).copied().unwrap_or_default()
+impl Buckets for HashMap<BucketKey, State> {
+    fn state(&self, key: &BucketKey) -> Option<State> {
+        self.get(key).cloned()
     }
 
-    fn set_full_at(&mut self, key: &BucketKey, full_at: Exact) {
-        self.insert(*key, full_at);
+    fn set_state(&mut self, key: &BucketKey, state: Option<State>) {
+        match state {
+            Some(state) => self.insert(*key, state),
+            None => self.remove(key),
+        };
     }
 }
 
-/// Takes all or none: if one take does not fit, every bucket is as it was.
+/// Takes all or none. The verdict comes first: Deny if an enforced take does not fit, or if there are quota
+/// takes and none of them fits. On Allow each take that fits is charged. On Deny every bucket is as it was,
+/// except those of [`Overdraft::Charge`](crate::limit::Overdraft::Charge), which are charged either way.
 ///
 /// A bucket that stands twice is charged twice, so the second take sees what the first one left.
 ///
@@ -98,24 +136,88 @@ impl Buckets for HashMap<BucketKey, Exact> {
 /// ```
 pub fn decide(takes: &[Take], now_us: u64, buckets: &mut impl Buckets) -> Answer {
     let mut found = Vec::with_capacity(takes.len());
-    let mut verdict = Verdict::Allow;
-    for take in takes {
-        let full_at = buckets.full_at(&take.key);
-        let after = take.ask.of(full_at, now_us);
-        if let Some(after) = after {
-            buckets.set_full_at(&take.key, after);
-        } else {
-            verdict = Verdict::Deny;
+    // What the takes changed: whose bucket, and its state before.
+    let mut undo: SmallVec<[(usize, Option<State>); 2]> = SmallVec::new();
+    let (mut denied, mut quotas, mut fitting_quotas) = (false, 0, 0);
+    for (index, take) in takes.iter().enumerate() {
+        let before = buckets.state(&take.key);
+        let step = take.ask.step(before.as_ref(), now_us);
+        match take.ask.standing {
+            Standing::Enforced => denied |= !step.fits,
+            Standing::Quota => {
+                quotas += 1;
+                fitting_quotas += u32::from(step.fits);
+            }
+            Standing::Shadow => {}
         }
-        found.push(Found { full_at, fits: after.is_some() });
+        found.push(Found { fits: step.fits, seen: step.seen });
+        if let Some(after) = step.charged {
+            buckets.set_state(&take.key, after);
+            undo.push((index, before));
+        }
     }
-    if verdict == Verdict::Deny {
+    denied |= quotas > 0 && fitting_quotas == 0;
+    if denied {
         // In reverse, so that a bucket that stands twice ends at what its first take found.
-        for (take, found) in takes.iter().zip(&found).rev().filter(|(_, found)| found.fits) {
-            buckets.set_full_at(&take.key, found.full_at);
+        for (index, before) in undo.into_iter().rev() {
+            buckets.set_state(&takes[index].key, before);
+        }
+        charge_what_meters(takes, now_us, buckets, &mut found);
+    }
+    let verdict = if denied { Verdict::Deny } else { Verdict::Allow };
+    Answer { now_us, verdict, found, malformed: 0, source: Source::Store }
+}
+
+fn charge_what_meters(takes: &[Take], now_us: u64, buckets: &mut impl Buckets, found: &mut [Found]) {
+    for (take, found) in takes.iter().zip(found).filter(|(take, _)| take.ask.meters()) {
+        let step = take.ask.step(buckets.state(&take.key).as_ref(), now_us);
+        found.seen = step.seen;
+        if let Some(after) = step.charged {
+            buckets.set_state(&take.key, after);
         }
     }
-    Answer { now_us, verdict, found, malformed: 0, source: Source::Store }
+}
+
+// === impl Take ===
+
+impl Take {
+    /// Whether its bucket was charged, given the verdict on its request.
+    pub fn is_charged(&self, found: &Found, verdict: Verdict) -> bool {
+        self.ask.kind != Kind::Peek && (self.ask.meters() || (found.fits && verdict == Verdict::Allow))
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// When a token bucket would be full again; an instant long past for one that is missing.
+    pub fn full_at(state: Option<&State>) -> Exact {
+        match state {
+            Some(State::TokenBucket(full_at)) => *full_at,
+            _ => Exact::default(),
+        }
+    }
+
+    /// From this instant on the bucket is as good as missing.
+    pub fn spent_us(&self) -> u64 {
+        match self {
+            State::TokenBucket(full_at) => full_at.ceil_us(),
+            State::FixedWindow(window) => window.ends_us,
+            State::SlidingLog(log) => log.empty_us(),
+        }
+    }
+}
+
+// === impl Found ===
+
+impl Found {
+    /// Of a token bucket; for others, as if it were full.
+    pub fn full_at(&self) -> Exact {
+        match self.seen {
+            Seen::TokenBucket { full_at } => full_at,
+            Seen::FixedWindow(_) | Seen::SlidingLog { .. } => Exact::default(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -252,6 +252,9 @@ impl Limit {
     /// one more is as good as any larger number: no bucket is further from full, also after its burst was
     /// lowered.
     pub fn worth(&self, hits: u64) -> Exact {
+        if hits == 1 {
+            return self.cost_of_one;
+        }
         self.time_for(hits.min(2 * u64::from(self.burst) + 1))
     }
 

@@ -3,6 +3,9 @@
 //! Charges every limit of a request or none, in one call to the store. It knows neither the wire nor
 //! headers, and it does not fail: what the store cannot answer becomes an [`Outcome`] that says so.
 
+mod figures;
+mod members;
+
 use std::{ops::Deref, sync::Arc, time::Duration};
 
 use smallvec::SmallVec;
@@ -10,12 +13,15 @@ use thiserror::Error;
 
 use crate::{
     clock,
-    decision::{Answer, Ask, Found, Source, Take, Verdict},
-    descriptor::{BucketKey, Entry, Hits},
-    matcher::{Applies, Matcher, RuleLimit},
+    decision::{Answer, Source, Standing, Verdict},
+    descriptor::{Entry, Hits},
+    limit::Limit,
+    matcher::{Matcher, Rule, RuleLimit},
     resilience::{GUESSED_WAIT_US, OnStoreFailure},
     store::{Store, StoreError},
 };
+use members::Member;
+pub use members::OVERRIDE;
 
 /// The most buckets that one request may ask for.
 pub const MAX_BUCKETS: usize = 512;
@@ -36,10 +42,20 @@ pub enum BadRequest {
 pub struct Descriptor<I> {
     pub entries: I,
     pub hits: Hits,
+    /// Takes the place of whatever rule it would match.
+    pub limit: Option<Limit>,
 }
 
 /// Most requests match one limit or two.
 pub type Few<T> = SmallVec<[T; 2]>;
+
+/// Whether all descriptors count as quotas, whatever their rules say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum QuotaMode {
+    #[default]
+    AsConfigured,
+    Everywhere,
+}
 
 // === Outcome ===
 
@@ -51,9 +67,11 @@ pub struct Outcome<'m> {
     pub source: Source,
     /// How many descriptors the request had; each gets a status.
     pub descriptors: usize,
-    /// One for each matched limit, in the order of the descriptors.
+    /// The rules that its descriptors matched, each with the index of its descriptor.
+    pub rules: Few<(usize, &'m Rule)>,
+    /// One for each limit that applied, in the order of the descriptors.
     pub decisions: Few<Decision<'m>>,
-    /// None where no limit matched, so that the store was not asked.
+    /// None where no limit applied, so that the store was not asked.
     pub asked: Option<Asked>,
 }
 
@@ -71,10 +89,13 @@ pub struct Decision<'m> {
     /// Index of the descriptor that it belongs to.
     pub descriptor: usize,
     pub limit: LimitRef<'m>,
+    /// What not fitting means for the request.
+    pub standing: Standing,
+    /// Deny: the take does not fit.
     pub verdict: Verdict,
     /// Whole hits that would pass now.
     pub remaining: u32,
-    /// Denied: until this take would fit. Allowed: until the next whole token, 0 when full.
+    /// Denied: until this take would fit. Allowed: until there is more room; 0 when there is none to come.
     pub reset_us: u64,
     /// The request asks for more than the bucket can ever hold.
     pub never_fits: bool,
@@ -98,17 +119,53 @@ impl Deref for LimitRef<'_> {
     }
 }
 
+impl Decision<'_> {
+    /// It is told as over its limit; a shadow never is.
+    pub fn is_over(&self) -> bool {
+        self.verdict == Verdict::Deny && self.standing != Standing::Shadow
+    }
+}
+
 impl<'m> Outcome<'m> {
     /// Whose figures the headers show. Denied: the denying limit with the longest wait. Allowed: the limit
-    /// with the least remaining. The first on a tie.
+    /// with the least remaining. The first on a tie; a shadow never.
     pub fn speaker(&self) -> Option<&Decision<'m>> {
-        if self.verdict == Some(Verdict::Allow) {
-            return self.decisions.iter().min_by_key(|decision| decision.remaining);
+        if self.verdict != Some(Verdict::Allow) {
+            return loudest(self.denying());
         }
-        let denying = self.decisions.iter().filter(|decision| decision.verdict == Verdict::Deny);
-        // max_by_key takes the last on a tie, so the search runs from the end.
-        denying.rev().max_by_key(|decision| decision.reset_us)
+        quietest(self.decisions.iter().filter(|decision| decision.standing != Standing::Shadow))
     }
+
+    /// The limits that deny the request: those enforced, and the quotas if none of them fits.
+    pub fn denying(&self) -> impl DoubleEndedIterator<Item = &Decision<'m>> {
+        let is_quota = |decision: &&Decision<'_>| decision.standing == Standing::Quota;
+        let a_quota_fits = self.decisions.iter().filter(is_quota).any(|quota| !quota.is_over());
+        self.decisions.iter().filter(move |decision| {
+            decision.is_over() && !(a_quota_fits && decision.standing == Standing::Quota)
+        })
+    }
+
+    /// The limit that stands for each descriptor that has any: one that is over rather than one that is not,
+    /// with the longest wait; else the one with the least remaining, a shadow only among shadows.
+    pub fn of_descriptors(&self) -> impl Iterator<Item = &Decision<'m>> {
+        let each = self.decisions.chunk_by(|one, next| one.descriptor == next.descriptor);
+        each.filter_map(|of| {
+            loudest(of.iter().filter(|decision| decision.is_over()))
+                .or_else(|| quietest(of.iter().filter(|decision| decision.standing != Standing::Shadow)))
+                .or_else(|| quietest(of.iter()))
+        })
+    }
+}
+
+/// The longest wait. `max_by_key` takes the last on a tie, so the search runs from the end.
+fn loudest<'o, 'm: 'o>(
+    decisions: impl DoubleEndedIterator<Item = &'o Decision<'m>>,
+) -> Option<&'o Decision<'m>> {
+    decisions.rev().max_by_key(|decision| decision.reset_us)
+}
+
+fn quietest<'o, 'm: 'o>(decisions: impl Iterator<Item = &'o Decision<'m>>) -> Option<&'o Decision<'m>> {
+    decisions.min_by_key(|decision| decision.remaining)
 }
 
 // === Limiter ===
@@ -116,37 +173,31 @@ impl<'m> Outcome<'m> {
 /// One runtime's limiter.
 #[derive(Debug)]
 pub struct Limiter {
-    matcher: Arc<Matcher>,
     store: Store,
     on_store_failure: OnStoreFailure,
-}
-
-/// A matched limit and what the request asks of it.
-struct Member<'m> {
-    descriptor: usize,
-    limit: LimitRef<'m>,
-    hits: Hits,
-    take: Take,
+    quota_mode: QuotaMode,
 }
 
 impl Limiter {
-    pub fn new(matcher: Arc<Matcher>, store: Store, on_store_failure: OnStoreFailure) -> Limiter {
-        Limiter { matcher, store, on_store_failure }
+    pub fn new(store: Store, on_store_failure: OnStoreFailure) -> Limiter {
+        Limiter { store, on_store_failure, quota_mode: QuotaMode::default() }
     }
 
-    pub fn limits(&self) -> &[Arc<RuleLimit>] {
-        self.matcher.limits()
+    #[must_use]
+    pub fn quota_mode(self, quota_mode: QuotaMode) -> Limiter {
+        Limiter { quota_mode, ..self }
     }
 
-    /// Decides one request. Descriptors that no rule matches are allowed and cost nothing; entries with an
-    /// empty key, or none at all, match nothing.
+    /// Decides one request by these rules. Descriptors that no rule matches are allowed and cost nothing;
+    /// entries with an empty key, or none at all, match nothing.
     ///
     /// Fails only for a request without meaning; nothing was charged then.
-    pub async fn decide<'a, I>(
+    pub async fn decide<'a, 'm, I>(
         &self,
+        matcher: &'m Matcher,
         domain: &[u8],
         descriptors: impl ExactSizeIterator<Item = Descriptor<I>>,
-    ) -> Result<Outcome<'_>, BadRequest>
+    ) -> Result<Outcome<'m>, BadRequest>
     where
         I: Iterator<Item = Entry<'a>> + Clone,
     {
@@ -156,147 +207,55 @@ impl Limiter {
         if descriptors.len() == 0 {
             return Err(BadRequest::NoDescriptors);
         }
-        let count = descriptors.len();
-        let members = self.members(domain, descriptors)?;
-        Ok(self.outcome(count, members).await)
+        let mut outcome = Outcome {
+            verdict: Some(Verdict::Allow),
+            source: Source::Store,
+            descriptors: descriptors.len(),
+            rules: Few::new(),
+            decisions: Few::new(),
+            asked: None,
+        };
+        let Some(rules) = matcher.domain(domain) else { return Ok(outcome) };
+        let members = members::of(rules, domain, descriptors, self.quota_mode, &mut outcome.rules)?;
+        if !members.is_empty() {
+            self.ask(&members, &mut outcome).await;
+        }
+        Ok(outcome)
     }
 
-    fn members<'a, I>(
-        &self,
-        domain: &[u8],
-        descriptors: impl Iterator<Item = Descriptor<I>>,
-    ) -> Result<Few<Member<'_>>, BadRequest>
-    where
-        I: Iterator<Item = Entry<'a>> + Clone,
-    {
-        let Some(rules) = self.matcher.domain(domain) else { return Ok(Few::new()) };
-        let mut members = Few::new();
-        for (index, descriptor) in descriptors.enumerate() {
-            let entries = descriptor.entries.clone().map(|entry| (entry.key, entry.value));
-            let Some(rule) = rules.find(entries) else { continue };
-            let Applies::All(limits) = &rule.limits else { continue };
-            for limit in limits {
-                if members.len() == MAX_BUCKETS {
-                    return Err(BadRequest::TooManyBuckets);
-                }
-                let hits = descriptor.hits;
-                let key = BucketKey::new(domain, descriptor.entries.clone(), &limit.limit);
-                let take = Take { key, ask: Ask::new(hits, &limit.limit) };
-                let limit = LimitRef::Configured(limit);
-                members.push(Member { descriptor: index, limit, hits, take });
-            }
-        }
-        Ok(members)
-    }
-
-    async fn outcome<'m>(&'m self, descriptors: usize, members: Few<Member<'m>>) -> Outcome<'m> {
-        if members.is_empty() {
-            let verdict = Some(Verdict::Allow);
-            return Outcome {
-                verdict,
-                source: Source::Store,
-                descriptors,
-                decisions: Few::new(),
-                asked: None,
-            };
-        }
+    async fn ask<'m>(&self, members: &[Member<'m>], outcome: &mut Outcome<'m>) {
         let takes = members.iter().map(|member| member.take).collect();
         let started = clock::monotonic();
         let answer = self.store.take(takes).await;
         let elapsed = started.elapsed();
         match answer {
-            Ok(answer) => Outcome {
-                verdict: Some(answer.verdict),
-                source: answer.source,
-                descriptors,
-                decisions: decisions(&members, &answer),
-                asked: Some(Asked { elapsed, malformed: answer.malformed, error: None }),
-            },
+            Ok(answer) => {
+                let Answer { verdict, source, malformed, .. } = answer;
+                (outcome.verdict, outcome.source) = (Some(verdict), source);
+                outcome.decisions = figures::decisions(members, &answer);
+                outcome.asked = Some(Asked { elapsed, malformed, error: None });
+            }
             Err(error) => {
-                let asked = Asked { elapsed, malformed: 0, error: Some(error) };
-                self.guess(descriptors, &members, asked)
+                self.guess(members, outcome);
+                outcome.asked = Some(Asked { elapsed, malformed: 0, error: Some(error) });
             }
         }
     }
 
-    fn guess<'m>(&self, descriptors: usize, members: &[Member<'m>], asked: Asked) -> Outcome<'m> {
-        let verdict = self.on_store_failure.verdict();
-        let decisions = members
-            .iter()
-            .map(|member| Decision {
-                descriptor: member.descriptor,
-                limit: member.limit.clone(),
-                verdict: verdict.unwrap_or(Verdict::Deny),
-                remaining: 0,
-                reset_us: GUESSED_WAIT_US,
-                never_fits: false,
-            })
-            .collect();
-        Outcome {
+    fn guess<'m>(&self, members: &[Member<'m>], outcome: &mut Outcome<'m>) {
+        outcome.verdict = self.on_store_failure.verdict();
+        outcome.source = self.on_store_failure.source();
+        let verdict = outcome.verdict.unwrap_or(Verdict::Deny);
+        let decisions = members.iter().map(|member| Decision {
+            descriptor: member.descriptor,
+            limit: member.limit.clone(),
+            standing: member.standing,
             verdict,
-            source: self.on_store_failure.source(),
-            descriptors,
-            decisions,
-            asked: Some(asked),
-        }
-    }
-}
-
-// === figures ===
-
-fn decisions<'m>(members: &[Member<'m>], answer: &Answer) -> Few<Decision<'m>> {
-    let figures = |(index, member): (usize, &Member<'m>)| {
-        let found = &answer.found[index];
-        if found.fits {
-            member.fitting(first_found(members, answer, index), found, answer)
-        } else {
-            member.denied(members, found, answer)
-        }
-    };
-    members.iter().enumerate().map(figures).collect()
-}
-
-/// What the first take of the same bucket found: what was there before this request.
-fn first_found<'a>(members: &[Member<'_>], answer: &'a Answer, index: usize) -> &'a Found {
-    let key = members[index].take.key;
-    let first = members.iter().position(|member| member.take.key == key).unwrap_or(index);
-    &answer.found[first]
-}
-
-impl<'m> Member<'m> {
-    /// This take fits. On a denied request nothing was charged, so the figures are those of `before`.
-    fn fitting(&self, before: &Found, found: &Found, answer: &Answer) -> Decision<'m> {
-        let full_at = match answer.verdict {
-            Verdict::Allow => self.take.ask.of(found.full_at, answer.now_us).unwrap_or(found.full_at),
-            Verdict::Deny => before.full_at,
-        };
-        let limit = &self.limit.limit;
-        Decision {
-            descriptor: self.descriptor,
-            limit: self.limit.clone(),
-            verdict: Verdict::Allow,
-            remaining: limit.level(full_at, answer.now_us),
-            reset_us: limit.next_token_us(full_at, answer.now_us),
+            remaining: 0,
+            reset_us: GUESSED_WAIT_US,
             never_fits: false,
-        }
-    }
-
-    fn denied(&self, members: &[Member<'m>], found: &Found, answer: &Answer) -> Decision<'m> {
-        let limit = &self.limit.limit;
-        // All that this request takes from the bucket has to fit at once.
-        let same = members.iter().filter(|member| member.take.key == self.take.key);
-        let hits = same.fold(0_u64, |sum, member| match member.hits {
-            Hits::Take(hits) => sum.saturating_add(hits),
-            Hits::Peek | Hits::GiveBack(_) => sum,
         });
-        let never_fits = hits > u64::from(limit.burst()) || limit.burst() == 0;
-        let reset_us = match never_fits {
-            _ if limit.burst() == 0 => limit.unit().seconds() * 1_000_000,
-            true => limit.full_us(found.full_at, answer.now_us).max(1_000_000),
-            false => limit.wait_us(found.full_at, self.take.ask.cost, answer.now_us),
-        };
-        let (descriptor, limit) = (self.descriptor, self.limit.clone());
-        Decision { descriptor, limit, verdict: Verdict::Deny, remaining: 0, reset_us, never_fits }
+        outcome.decisions = decisions.collect();
     }
 }
 

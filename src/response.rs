@@ -16,7 +16,7 @@ use crate::{
     decision::{Source, Verdict},
     limit::Unit,
     limiter::{Decision, Outcome},
-    matcher::RuleLimit,
+    matcher::{Applies, RuleLimit},
     pb::{
         RateLimitResponse,
         rate_limit_response::{Code, DescriptorStatus, RateLimit, rate_limit},
@@ -80,8 +80,8 @@ impl Contract {
 
 impl Contract {
     fn body(&self, outcome: &Outcome<'_>, speaker: &Decision<'_>) -> Bytes {
-        let denying = outcome.decisions.iter().filter(|decision| decision.verdict == Verdict::Deny);
-        let is_plain = outcome.source != Source::Deny && !speaker.never_fits && denying.count() == 1;
+        let is_plain =
+            outcome.source != Source::Deny && !speaker.never_fits && outcome.denying().count() == 1;
         let made = self.bodies.get(speaker.limit.index).filter(|_| is_plain);
         made.map_or_else(|| problem::body(outcome, speaker).into(), Bytes::clone)
     }
@@ -94,7 +94,12 @@ fn statuses(outcome: &Outcome<'_>) -> Vec<DescriptorStatus> {
     if outcome.source == Source::Allow {
         return statuses;
     }
-    for decision in &outcome.decisions {
+    for (descriptor, rule) in &outcome.rules {
+        if matches!(rule.limits, Applies::Unlimited(_)) {
+            statuses[*descriptor].limit_remaining = u32::MAX;
+        }
+    }
+    for decision in outcome.of_descriptors() {
         statuses[decision.descriptor] = status(decision);
     }
     statuses
@@ -103,7 +108,7 @@ fn statuses(outcome: &Outcome<'_>) -> Vec<DescriptorStatus> {
 fn status(decision: &Decision<'_>) -> DescriptorStatus {
     let limit = &decision.limit.limit;
     DescriptorStatus {
-        code: code(decision.verdict).into(),
+        code: if decision.is_over() { Code::OverLimit } else { Code::Ok }.into(),
         current_limit: Some(RateLimit {
             name: decision.limit.name.clone(),
             requests_per_unit: limit.requests_per_unit(),

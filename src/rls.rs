@@ -13,6 +13,7 @@ use crate::{
     decision::{Source, Verdict},
     descriptor::{Entry, Hits},
     limiter::{BadRequest, Descriptor, Limiter, Outcome},
+    matcher::Matcher,
     metrics::{LimitCounters, Metrics, RequestOutcome},
     pb::{
         RateLimitDescriptor, RateLimitRequest, RateLimitResponse, rate_limit_service_server::RateLimitService,
@@ -24,16 +25,17 @@ use crate::{
 #[derive(Debug)]
 pub struct Rls {
     limiter: Limiter,
+    matcher: Arc<Matcher>,
     contract: Contract,
     metrics: Arc<Metrics>,
     counters: LimitCounters,
 }
 
 impl Rls {
-    pub fn new(limiter: Limiter, contract: Contract, metrics: Arc<Metrics>) -> Rls {
-        let counters = metrics.for_limits(limiter.limits());
-        let contract = contract.for_limits(limiter.limits());
-        Rls { limiter, contract, metrics, counters }
+    pub fn new(limiter: Limiter, matcher: Arc<Matcher>, contract: Contract, metrics: Arc<Metrics>) -> Rls {
+        let counters = metrics.for_limits(matcher.limits());
+        let contract = contract.for_limits(matcher.limits());
+        Rls { limiter, matcher, contract, metrics, counters }
     }
 
     fn count(&self, outcome: &Outcome<'_>) {
@@ -67,7 +69,7 @@ impl RateLimitService for Rls {
     ) -> Result<Response<RateLimitResponse>, Status> {
         let request = request.get_ref();
         let descriptors = request.descriptors.iter().map(|wire| descriptor(wire, request.hits_addend));
-        let outcome = match self.limiter.decide(request.domain.as_bytes(), descriptors).await {
+        let outcome = match self.limiter.decide(&self.matcher, request.domain.as_bytes(), descriptors).await {
             Ok(outcome) => outcome,
             Err(bad) => {
                 self.metrics.count_request(RequestOutcome::Invalid);
@@ -89,6 +91,7 @@ fn descriptor(
     Descriptor {
         entries: wire.entries.iter().map(|entry| Entry { key: &entry.key, value: &entry.value }),
         hits: Hits::new(wire.hits_addend, hits_of_request, wire.is_negative_hits),
+        limit: None,
     }
 }
 

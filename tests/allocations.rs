@@ -33,8 +33,8 @@ fn service() -> Rls {
     let descriptors = vec![rule("user", 1_000_000), rule("once", 1)];
     let matcher = Matcher::new(vec![Domain { name: "edge".to_owned(), descriptors, members: None }]);
     let store = Backend::memory().open(Duration::from_secs(1));
-    let limiter = Limiter::new(Arc::new(matcher), store, OnStoreFailure::Error);
-    Rls::new(limiter, Contract::default(), Arc::new(Metrics::new()))
+    let limiter = Limiter::new(store, OnStoreFailure::Error);
+    Rls::new(limiter, Arc::new(matcher), Contract::default(), Arc::new(Metrics::new()))
 }
 
 fn request(key: &'static str) -> tonic::Request<RateLimitRequest> {

@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use deadpool_redis::redis::{Connection, Pipeline, cmd, pipe};
 use rand::{Rng, RngExt, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 use tollgate::{
-    decision::{Answer, Ask, Take, decide},
+    decision::{Answer, Ask, Seen, Standing, State, Take, decide},
     descriptor::{BucketKey, Hits},
-    limit::{Exact, Limit, Unit},
+    limit::{Algorithm, Exact, Limit, LimitSpec, Overdraft, Period, Unit},
     store::redis::script::{self, Call, Now, redis_key},
 };
 
@@ -17,7 +17,7 @@ const SEQUENCES: u64 = 20_000;
 /// As far in the future as tests of ours may run: a key whose expiry has passed is not stored at all.
 const START_US: u64 = 4_000_000_000_000_000;
 
-type Table = HashMap<BucketKey, Exact>;
+type Table = HashMap<BucketKey, State>;
 
 /// Requests in the order of their times, which may step back.
 type Sequence = Vec<(u64, Vec<Take>)>;
@@ -42,7 +42,7 @@ async fn lua_and_rust_answer_alike_on_random_sequences_of_takes() {
             for (now_us, takes) in sequence {
                 let expected = decide(takes, *now_us, &mut table);
                 let reply = replies.next().expect("a reply for each request");
-                let answer = answer(reply, takes.len());
+                let answer = answer(reply, takes);
                 denied += u64::from(answer.found.iter().any(|found| !found.fits));
                 assert_eq!(known(answer), known(expected), "seed {seed}: {takes:#?} at {now_us}");
             }
@@ -64,8 +64,8 @@ async fn requests_of_one_flight_that_name_the_same_buckets_see_each_other() {
         let mut command = Call::new(flight.iter().map(|(_, takes)| &takes[..]))
             .command("EVAL", &script::text(Now::Argument));
         let reply: Vec<u8> = command.arg(START_US).query(&mut connection).expect("runs");
-        let sizes = flight.iter().map(|(_, takes)| takes.len());
-        let answers = script::answers(&reply, sizes).expect("the script's reply");
+        let answers =
+            script::answers(&reply, flight.iter().map(|(_, takes)| &takes[..])).expect("the script's reply");
         let mut table = Table::default();
         let expected = flight.iter().map(|(_, takes)| known(decide(takes, START_US, &mut table)));
         let answers: Vec<Answer> = answers.into_iter().map(known).collect();
@@ -84,16 +84,15 @@ async fn a_bucket_is_stored_exactly_and_expires_when_it_would_be_full() {
     let request = [Take { key, ask: Ask::new(Hits::Take(3), &limit) }];
     let mut command = Call::new([&request[..]]).command("EVAL", &script::text(Now::Argument));
     let reply: Vec<u8> = command.arg(START_US).query(&mut connection).expect("runs");
-    assert_eq!(answer(&reply, 1).now_us, START_US);
+    assert_eq!(answer(&reply, &request).now_us, START_US);
 
     // 3 of 7 a minute: 25,714,285 µs and 5/7.
     let mut stored = (START_US + 25_714_285).to_le_bytes().to_vec();
     stored.extend(5_u32.to_le_bytes());
     let value: Vec<u8> = cmd("GET").arg(&redis_key(&key)[..]).query(&mut connection).expect("is there");
     assert_eq!(value, stored);
-    let expiry_ms: u64 =
-        cmd("PEXPIRETIME").arg(&redis_key(&key)[..]).query(&mut connection).expect("expires");
-    assert_eq!(expiry_ms, (START_US + 25_714_286).div_ceil(1_000));
+    let expiry_s: u64 = cmd("EXPIRETIME").arg(&redis_key(&key)[..]).query(&mut connection).expect("expires");
+    assert_eq!(expiry_s, (START_US + 25_714_286).div_ceil(1_000_000), "in the same second, not before");
 }
 
 #[tokio::test]
@@ -125,26 +124,28 @@ async fn a_malformed_bucket_counts_as_missing_and_is_counted() {
         let () = cmd("SET").arg(&redis_key(&key)[..]).arg(value).query(&mut connection).expect("sets");
         let mut command = Call::new([&request[..]]).command("EVAL", &script::text(Now::Argument));
         let reply: Vec<u8> = command.arg(START_US).query(&mut connection).expect("runs");
-        let answer = answer(&reply, 1);
-        assert_eq!((answer.malformed, answer.found[0].full_at), (1, Exact::default()), "{value:?}");
+        let answer = answer(&reply, &request);
+        assert_eq!((answer.malformed, answer.found[0].full_at()), (1, Exact::default()), "{value:?}");
     }
     let () = cmd("DEL").arg(&redis_key(&key)[..]).query(&mut connection).expect("deletes");
     let () = cmd("LPUSH").arg(&redis_key(&key)[..]).arg("x").query(&mut connection).expect("pushes");
     let mut command = Call::new([&request[..]]).command("EVAL", &script::text(Now::Argument));
     let reply: Vec<u8> =
         command.arg(START_US).query(&mut connection).expect("a list under the key is no error");
-    assert!(answer(&reply, 1).found[0].fits);
+    assert!(answer(&reply, &request).found[0].fits);
 }
 
 /// The answer to a call for one request.
-fn answer(reply: &[u8], takes: usize) -> Answer {
+fn answer(reply: &[u8], takes: &[Take]) -> Answer {
     script::answers(reply, std::iter::once(takes)).expect("the script's reply").remove(0)
 }
 
 /// Sources need not agree on what a full bucket's instant in the past is, only that it is full.
 fn known(mut answer: Answer) -> Answer {
     for found in &mut answer.found {
-        found.full_at = found.full_at.max(Exact::at_us(answer.now_us));
+        if let Seen::TokenBucket { full_at } = &mut found.seen {
+            *full_at = (*full_at).max(Exact::at_us(answer.now_us));
+        }
     }
     answer
 }
@@ -161,29 +162,34 @@ fn replies(connection: &mut Connection, digest: &str, sequences: &[Sequence]) ->
 
 /// Up to 12 requests of up to 4 takes over 3 buckets, each bucket with a limit of its own.
 fn sequence(rng: &mut SmallRng, number: u64) -> Sequence {
-    let limits: Vec<Limit> = (0..3).map(|_| limit(rng)).collect();
+    let limits: Vec<LimitSpec> = (0..3).map(|_| limit(rng)).collect();
     let mut now_us = START_US;
     (0..rng.random_range(1..=12))
         .map(|_| {
-            now_us = step(rng, now_us, &limits[0]);
+            now_us = step(rng, now_us, &limits[0].check().expect("sound"));
             let takes = (0..rng.random_range(1..=4)).map(|_| take(rng, number, &limits)).collect();
             (now_us, takes)
         })
         .collect()
 }
 
-fn take(rng: &mut SmallRng, sequence: u64, limits: &[Limit]) -> Take {
+fn take(rng: &mut SmallRng, sequence: u64, limits: &[LimitSpec]) -> Take {
     let index = rng.random_range(0..limits.len());
     let mut bytes = [u8::try_from(index).expect("three buckets"); 16];
     bytes[..8].copy_from_slice(&sequence.to_le_bytes());
-    let limit = &limits[index];
+    // The same bucket with and without: a request's own limit has no overdraft.
+    let overdraft = *[Overdraft::Never, Overdraft::Never, Overdraft::Charge].choose(rng).expect("one");
+    let limit = LimitSpec { overdraft, ..limits[index] }.check();
+    let limit = limit.or_else(|_| limits[index].check()).expect("sound");
     let burst = u64::from(limit.burst());
-    let hits = *[1, 1, 1, 0, burst, burst + 1, burst / 2, u64::MAX].choose(rng).expect("one");
+    let hits = *[1, 1, 1, 0, burst, burst + 1, burst / 2, 2 * burst, u64::MAX].choose(rng).expect("one");
     let hits = Hits::new(Some(hits), 0, rng.random_bool(0.1));
-    Take { key: BucketKey::from_bytes(bytes), ask: Ask::new(hits, limit) }
+    let standings = [Standing::Enforced, Standing::Enforced, Standing::Quota, Standing::Shadow];
+    let ask = Ask::new(hits, &limit).standing(*standings.choose(rng).expect("one"));
+    Take { key: BucketKey::from_bytes(bytes), ask }
 }
 
-fn limit(rng: &mut SmallRng) -> Limit {
+fn limit(rng: &mut SmallRng) -> LimitSpec {
     let chosen = [
         (7, Unit::Second, 1),
         (7, Unit::Second, 7),
@@ -197,7 +203,11 @@ fn limit(rng: &mut SmallRng) -> Limit {
         (0, Unit::Hour, 0),
     ];
     let (requests_per_unit, unit, burst) = *chosen.choose(rng).expect("one");
-    Limit::new(requests_per_unit, unit, Some(burst)).expect("sound")
+    let period = Period { unit, multiplier: rng.random_range(1..3) };
+    let algorithm = *Algorithm::ALL.choose(rng).expect("one");
+    let burst = Some(burst).filter(|_| algorithm == Algorithm::TokenBucket);
+    let spec = LimitSpec { algorithm, burst, ..LimitSpec::new(requests_per_unit, period) };
+    if spec.check().is_ok() { spec } else { LimitSpec { requests_per_unit: 9, ..spec } }
 }
 
 /// Forward by nothing, by about a token's time, by about the time to full; now and then back.

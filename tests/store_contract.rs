@@ -38,12 +38,16 @@ async fn admits_the_burst_and_no_more(store: Arc<Store>) {
     for left in [2, 1, 0] {
         let answer = ask(&store, &one).await;
         assert_eq!(answer.verdict, Verdict::Allow);
-        let after = one[0].ask.of(answer.found[0].full_at, answer.now_us).expect("it fitted");
+        let after = one[0]
+            .ask
+            .tokens()
+            .and_then(|tokens| tokens.after(answer.found[0].full_at(), answer.now_us))
+            .expect("it fitted");
         assert_eq!(limit.level(after, answer.now_us), left);
     }
     let denied = ask(&store, &one).await;
     assert_eq!(denied.verdict, Verdict::Deny);
-    let wait_us = limit.wait_us(denied.found[0].full_at, one[0].ask.cost, denied.now_us);
+    let wait_us = limit.wait_us(denied.found[0].full_at(), limit.cost(1), denied.now_us);
     let day_us = 86_400_000_000;
     assert!((day_us - 60_000_000..=day_us).contains(&wait_us), "{wait_us}");
 }
@@ -83,7 +87,7 @@ async fn gives_back_up_to_full(store: Arc<Store>) {
     assert_eq!(ask(&store, &[take("back", &limit, Hits::GiveBack(9))]).await.verdict, Verdict::Allow);
     assert_eq!(ask(&store, &[take("back", &limit, Hits::Take(6))]).await.verdict, Verdict::Deny);
     let last = ask(&store, &[take("back", &limit, Hits::Take(5))]).await;
-    assert_eq!((last.verdict, last.found[0].full_at), (Verdict::Allow, Exact::default()));
+    assert_eq!((last.verdict, last.found[0].full_at()), (Verdict::Allow, Exact::default()));
 }
 
 async fn takes_512_buckets_at_once(store: Arc<Store>) {

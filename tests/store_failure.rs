@@ -94,10 +94,10 @@ async fn a_forgotten_script_is_sent_again_and_charged_once() {
     let mut connection = support::connection(&redis);
     store.take(one()).await.expect("an answer");
     let () = cmd("SCRIPT").arg("FLUSH").query(&mut connection).expect("flushes");
-    let before = store.take(one()).await.expect("an answer").found[0].full_at;
-    let after = store.take(one()).await.expect("an answer").found[0].full_at;
-    let ask = one()[0].ask;
-    assert_eq!(after, before.plus(ask.cost, ask.per_us));
+    let before = store.take(one()).await.expect("an answer").found[0].full_at();
+    let after = store.take(one()).await.expect("an answer").found[0].full_at();
+    let tokens = *one()[0].ask.tokens().expect("a token bucket");
+    assert_eq!(after, before.plus(tokens.cost, tokens.per_us));
 }
 
 #[tokio::test]

@@ -185,8 +185,8 @@ impl Serve {
         let on_failure = self.when_store_fails.on_store_failure;
         let addresses = server.addresses();
         let started = server.start(move || {
-            let limiter = Limiter::new(Arc::clone(&matcher), backend.open(deadline), on_failure);
-            Rls::new(limiter, contract.clone(), Arc::clone(&metrics))
+            let limiter = Limiter::new(backend.open(deadline), on_failure);
+            Rls::new(limiter, Arc::clone(&matcher), contract.clone(), Arc::clone(&metrics))
         })?;
         self.announce(addresses, loaded);
         started.serve(admin)?;

@@ -3,13 +3,13 @@ use std::collections::HashMap;
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
 use proptest::{prop_assert, prop_assert_eq, sample};
 
-use super::{Ask, Buckets, Found, Take, Verdict, decide};
+use super::{Ask, State, Take, Verdict, decide};
 use crate::{
     descriptor::{BucketKey, Hits},
     limit::{Exact, Limit, Unit},
 };
 
-type Table = HashMap<BucketKey, Exact>;
+type Table = HashMap<BucketKey, State>;
 
 const START_US: u64 = 1_800_000_000_000_000;
 
@@ -19,6 +19,10 @@ fn key(number: u8) -> BucketKey {
 
 fn take(number: u8, limit: &Limit, hits: Hits) -> Take {
     Take { key: key(number), ask: Ask::new(hits, limit) }
+}
+
+fn full_at(table: &Table, number: u8) -> Exact {
+    State::full_at(table.get(&key(number)))
 }
 
 fn limit(requests_per_unit: u32, unit: Unit, burst: u32) -> Limit {
@@ -102,9 +106,9 @@ proptest! {
             let answer = decide(&[take(1, &limit, asked)], now_us, &mut table);
             let expected = reference.admits(&limit, hits, now_us);
             prop_assert_eq!(answer.verdict == Verdict::Allow, expected, "{} hits at {}", hits, now_us);
-            let full_at = table.full_at(&key(1));
+            let after = full_at(&table, 1);
             let period = u128::from(limit.unit().seconds()) * 1_000_000;
-            prop_assert_eq!(u128::from(limit.level(full_at, now_us)), reference.level / period);
+            prop_assert_eq!(u128::from(limit.level(after, now_us)), reference.level / period);
         }
     }
 
@@ -152,10 +156,11 @@ proptest! {
             let asked = take(1, &limit, Hits::Take(hits));
             let answer = decide(&[asked], now_us, &mut table);
             if answer.verdict == Verdict::Deny {
-                let full_at = answer.found[0].full_at;
-                let wait_us = limit.wait_us(full_at, asked.ask.cost, now_us);
-                prop_assert!(asked.ask.of(full_at, now_us + wait_us).is_some());
-                prop_assert!(asked.ask.of(full_at, now_us + wait_us - 1).is_none());
+                let full_at = answer.found[0].full_at();
+                let wait_us = limit.wait_us(full_at, limit.cost(hits), now_us);
+                let tokens = asked.ask.tokens().unwrap();
+                prop_assert!(tokens.after(full_at, now_us + wait_us).is_some());
+                prop_assert!(tokens.after(full_at, now_us + wait_us - 1).is_none());
             }
         }
     }
@@ -174,7 +179,7 @@ proptest! {
             .into_iter()
             .map(|(number, hits, negative)| take(number, &limit, Hits::new(Some(hits), 0, negative)))
             .collect();
-        let levels = |table: &Table| (0..4).map(|n| table.full_at(&key(n))).collect::<Vec<_>>();
+        let levels = |table: &Table| (0..4).map(|n| full_at(table, n)).collect::<Vec<_>>();
         let earlier = levels(&table);
         let answer = decide(&request, START_US, &mut table);
         if answer.verdict == Verdict::Deny {
@@ -191,7 +196,7 @@ fn a_bucket_that_stands_twice_in_a_request_adds_up() {
     let answer = decide(&[one, one], START_US, &mut table);
     assert_eq!(answer.verdict, Verdict::Deny);
     assert_eq!(answer.found.iter().map(|found| found.fits).collect::<Vec<_>>(), [true, false]);
-    assert_eq!(table.full_at(&key(1)), Exact::default(), "nothing was charged");
+    assert_eq!(full_at(&table, 1), Exact::default(), "nothing was charged");
     assert_eq!(decide(&[one], START_US, &mut table).verdict, Verdict::Allow);
 }
 
@@ -243,9 +248,9 @@ fn what_is_given_back_never_lifts_a_bucket_above_full() {
     let mut table = Table::default();
     decide(&[take(1, &limit, Hits::Take(5))], START_US, &mut table);
     decide(&[take(1, &limit, Hits::GiveBack(3))], START_US, &mut table);
-    assert_eq!(limit.level(table.full_at(&key(1)), START_US), 5);
+    assert_eq!(limit.level(full_at(&table, 1), START_US), 5);
     decide(&[take(1, &limit, Hits::GiveBack(u64::MAX))], START_US, &mut table);
-    assert_eq!(limit.level(table.full_at(&key(1)), START_US), 7);
+    assert_eq!(limit.level(full_at(&table, 1), START_US), 7);
     assert_eq!(decide(&[take(1, &limit, Hits::Take(8))], START_US, &mut table).verdict, Verdict::Deny);
 }
 
@@ -267,8 +272,6 @@ fn what_a_take_found_is_what_stood_there_before_it() {
     let answer =
         decide(&[take(1, &limit, Hits::Take(1)), take(1, &limit, Hits::Take(1))], START_US, &mut table);
     let one_missing = Exact::at_us(START_US + 100_000);
-    assert_eq!(
-        answer.found,
-        [Found { full_at: Exact::default(), fits: true }, Found { full_at: one_missing, fits: true }]
-    );
+    let found: Vec<_> = answer.found.iter().map(|found| (found.fits, found.full_at())).collect();
+    assert_eq!(found, [(true, Exact::default()), (true, one_missing)]);
 }

@@ -5,57 +5,56 @@
 //! admitted take raises `full_at` by its cost, from at least now: the costs admitted between two takes are
 //! at most (t_last + burst) − t_first, whatever the clock did in between.
 
-use crate::{
-    descriptor::Hits,
-    limit::{Exact, Limit},
+use super::{
+    Seen, State,
+    ask::{Ask, Kind, Step, Tokens},
 };
+use crate::limit::Exact;
 
-/// What a take asks of one bucket, in time; made from hits and a limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ask {
-    pub kind: Kind,
-    /// What the hits cost; for a peek, what one hit costs.
-    pub cost: Exact,
-    /// What a full bucket is worth.
-    pub burst: Exact,
-    /// R of [`Exact`]; at least 1.
-    pub per_us: u32,
-}
+impl Tokens {
+    /// When the bucket is full again after its cost was taken; none if that does not fit.
+    pub fn after(&self, full_at: Exact, now_us: u64) -> Option<Exact> {
+        let after = self.raised(full_at, now_us);
+        (after <= Exact::at_us(now_us).plus(self.burst, self.per_us)).then_some(after)
+    }
 
-/// The numbers are those of the script's arguments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Kind {
-    Take = 0,
-    Peek = 1,
-    GiveBack = 2,
+    fn raised(&self, full_at: Exact, now_us: u64) -> Exact {
+        full_at.max(Exact::at_us(now_us)).plus(self.cost, self.per_us)
+    }
+
+    /// What does not fit is charged until one burst is owed, which is two bursts from full.
+    fn owed(&self, full_at: Exact, now_us: u64) -> Exact {
+        let most = Exact::at_us(now_us).plus(self.burst, self.per_us).plus(self.burst, self.per_us);
+        self.raised(full_at, now_us).min(most).max(full_at)
+    }
+
+    /// What is given back never lifts a bucket above full.
+    fn lowered(&self, full_at: Exact, now_us: u64) -> Exact {
+        full_at.minus(self.cost, self.per_us).max(Exact::at_us(now_us))
+    }
 }
 
 impl Ask {
-    pub fn new(hits: Hits, limit: &Limit) -> Ask {
-        let (kind, cost) = match hits {
-            Hits::Take(hits) => (Kind::Take, limit.cost(hits)),
-            Hits::Peek => (Kind::Peek, limit.cost(1)),
-            Hits::GiveBack(hits) => (Kind::GiveBack, limit.worth(hits)),
-        };
-        Ask { kind, cost, burst: limit.worth_of_burst(), per_us: limit.per_us() }
+    /// The `full_at` of a token bucket after this take was charged.
+    pub fn charged_full_at(&self, tokens: &Tokens, full_at: Exact, now_us: u64) -> Exact {
+        match self.kind {
+            Kind::Peek => full_at,
+            Kind::GiveBack => tokens.lowered(full_at, now_us),
+            Kind::Take => {
+                let fitting = tokens.after(full_at, now_us);
+                fitting.unwrap_or_else(|| if self.meters() { tokens.owed(full_at, now_us) } else { full_at })
+            }
+        }
     }
+}
 
-    /// The bucket's `full_at` afterwards, or none if the take does not fit.
-    ///
-    /// A peek leaves it as it is. What is given back never lifts a bucket above full; one that is full has no
-    /// state any more, which is 0 here and no key in Redis.
-    pub fn of(&self, full_at: Exact, now_us: u64) -> Option<Exact> {
-        let now = Exact::at_us(now_us);
-        let from = full_at.max(now);
-        if self.kind == Kind::GiveBack {
-            let after = from.minus(self.cost, self.per_us);
-            return Some(if after > now { after } else { Exact::default() });
-        }
-        let after = from.plus(self.cost, self.per_us);
-        if after > now.plus(self.burst, self.per_us) {
-            return None;
-        }
-        Some(if self.kind == Kind::Peek { full_at } else { after })
-    }
+pub(super) fn step(ask: &Ask, tokens: &Tokens, state: Option<&State>, now_us: u64) -> Step {
+    let full_at = State::full_at(state);
+    let fits = ask.kind == Kind::GiveBack || tokens.after(full_at, now_us).is_some();
+    let is_charged = ask.kind != Kind::Peek && (fits || ask.meters());
+    let charged = is_charged.then(|| {
+        let after = ask.charged_full_at(tokens, full_at, now_us);
+        (after > Exact::at_us(now_us)).then_some(State::TokenBucket(after))
+    });
+    Step { seen: Seen::TokenBucket { full_at }, fits, charged }
 }

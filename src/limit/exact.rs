@@ -14,6 +14,11 @@ impl Exact {
         Exact { whole_us, fraction: 0 }
     }
 
+    /// Whole microseconds, rounded up.
+    pub fn ceil_us(self) -> u64 {
+        self.whole_us.saturating_add(u64::from(self.fraction > 0))
+    }
+
     /// Sum under a rate of `per_us` (R): both fractions are below R, and so is that of the sum.
     #[must_use]
     pub fn plus(self, other: Exact, per_us: u32) -> Exact {

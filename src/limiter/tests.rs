@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::{BadRequest, Descriptor, Limiter, MAX_BUCKETS, Outcome};
 use crate::{
@@ -16,23 +16,43 @@ fn pattern(key: &str, requests_per_unit: u32, burst: u32) -> Pattern {
     Pattern::with_limit(key, None, limit)
 }
 
-fn limiter_on(backend: &Backend, on_store_failure: OnStoreFailure) -> Limiter {
+/// A limiter and the rules that it decides by.
+struct Limited {
+    limiter: Limiter,
+    matcher: Matcher,
+}
+
+impl Limited {
+    async fn decide<'a, I>(
+        &self,
+        domain: &[u8],
+        descriptors: impl ExactSizeIterator<Item = Descriptor<I>>,
+    ) -> Result<Outcome<'_>, BadRequest>
+    where
+        I: Iterator<Item = Entry<'a>> + Clone,
+    {
+        self.limiter.decide(&self.matcher, domain, descriptors).await
+    }
+}
+
+fn limiter_on(backend: &Backend, on_store_failure: OnStoreFailure) -> Limited {
     let descriptors = vec![pattern("user", 1, 3), pattern("team", 1, 1), pattern("blocked", 0, 0)];
     let domain = Domain { name: "edge".to_owned(), descriptors, members: None };
     let store = backend.open(Duration::from_secs(1));
-    Limiter::new(Arc::new(Matcher::new(vec![domain])), store, on_store_failure)
+    Limited { limiter: Limiter::new(store, on_store_failure), matcher: Matcher::new(vec![domain]) }
 }
 
-fn limiter() -> Limiter {
+fn limiter() -> Limited {
     limiter_on(&Backend::memory(), OnStoreFailure::Error)
 }
 
 type Asked<'a> = (&'a str, &'a str, Hits);
 
-async fn decide<'l>(limiter: &'l Limiter, asked: &[Asked<'_>]) -> Outcome<'l> {
+async fn decide<'l>(limiter: &'l Limited, asked: &[Asked<'_>]) -> Outcome<'l> {
     let descriptors = asked.iter().map(|(key, value, hits)| Descriptor {
         entries: [Entry { key: key.as_bytes(), value: value.as_bytes() }].into_iter(),
         hits: *hits,
+        limit: None,
     });
     limiter.decide(b"edge", descriptors).await.unwrap()
 }
@@ -42,7 +62,7 @@ const ONE: Hits = Hits::Take(1);
 #[tokio::test]
 async fn a_request_without_meaning_is_refused() {
     let none: [Descriptor<std::iter::Empty<Entry<'_>>>; 0] = [];
-    let empty = || [Descriptor { entries: std::iter::empty(), hits: ONE }];
+    let empty = || [Descriptor { entries: std::iter::empty(), hits: ONE, limit: None }];
     let refused = |outcome: Result<Outcome<'_>, BadRequest>| outcome.map(|_| ()).unwrap_err();
     assert_eq!(refused(limiter().decide(b"edge", none.into_iter()).await), BadRequest::NoDescriptors);
     assert_eq!(refused(limiter().decide(b"", empty().into_iter()).await), BadRequest::EmptyDomain);
@@ -53,7 +73,7 @@ async fn what_no_rule_matches_is_allowed_without_asking_the_store() {
     let limiter = limiter();
     for (domain, key) in [("edge", "unknown"), ("edge", ""), ("elsewhere", "user")] {
         let entry = Entry { key: key.as_bytes(), value: b"\xff\xfe" };
-        let descriptor = Descriptor { entries: [entry].into_iter(), hits: Hits::Take(u64::MAX) };
+        let descriptor = Descriptor { entries: [entry].into_iter(), hits: Hits::Take(u64::MAX), limit: None };
         let outcome = limiter.decide(domain.as_bytes(), [descriptor].into_iter()).await.unwrap();
         assert_eq!((outcome.verdict, outcome.descriptors), (Some(Verdict::Allow), 1));
         assert!(outcome.asked.is_none() && outcome.decisions.is_empty());
@@ -69,7 +89,7 @@ async fn more_than_512_matched_limits_are_refused_and_unmatched_ones_do_not_coun
             move |name: &'_ String| Entry { key: key.as_bytes(), value: name.clone().leak().as_bytes() };
         let descriptors: Vec<_> = names[..count]
             .iter()
-            .map(|name| Descriptor { entries: [entry(name)].into_iter(), hits: ONE })
+            .map(|name| Descriptor { entries: [entry(name)].into_iter(), hits: ONE, limit: None })
             .collect();
         descriptors.into_iter()
     };

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::json;
 
 use crate::{
-    decision::{Source, Verdict},
+    decision::Source,
     limiter::{Decision, Outcome},
     matcher::RuleLimit,
 };
@@ -20,8 +20,7 @@ pub(super) fn body(outcome: &Outcome<'_>, speaker: &Decision<'_>) -> String {
         let detail = json!("The rate limit cannot be checked at the moment; try again shortly.");
         return format!(r#"{{"type":"{REDUCED_CAPACITY}",{COMMON},"detail":{detail}}}"#);
     }
-    let denying = outcome.decisions.iter().filter(|decision| decision.verdict == Verdict::Deny);
-    let violated: Vec<Cow<'_, str>> = denying.map(|decision| decision.limit.label()).collect();
+    let violated: Vec<Cow<'_, str>> = outcome.denying().map(|decision| decision.limit.label()).collect();
     quota_exceeded(&detail(&speaker.limit, speaker.never_fits), &violated)
 }
 

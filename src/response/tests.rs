@@ -2,9 +2,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{Contract, Group, Jitter};
 use crate::{
-    decision::{Source, Verdict},
+    decision::{Source, Standing, Verdict},
     limit::{Limit, Unit},
-    limiter::{Asked, Decision, LimitRef, Outcome},
+    limiter::{Asked, Decision, Few, LimitRef, Outcome},
     matcher::RuleLimit,
     pb::{RateLimitResponse, rate_limit_response::Code},
 };
@@ -22,14 +22,24 @@ fn decision(
     reset_ms: u64,
 ) -> Decision<'_> {
     let limit = LimitRef::Configured(rule);
-    Decision { descriptor, limit, verdict, remaining, reset_us: reset_ms * 1_000, never_fits: false }
+    let standing = Standing::Enforced;
+    Decision {
+        descriptor,
+        limit,
+        standing,
+        verdict,
+        remaining,
+        reset_us: reset_ms * 1_000,
+        never_fits: false,
+    }
 }
 
 fn outcome(descriptors: usize, decisions: Vec<Decision<'_>>) -> Outcome<'_> {
     let denied = decisions.iter().any(|decision| decision.verdict == Verdict::Deny);
     let asked = Asked { elapsed: Duration::ZERO, malformed: 0, error: None };
     let verdict = Some(if denied { Verdict::Deny } else { Verdict::Allow });
-    Outcome { verdict, source: Source::Store, descriptors, decisions: decisions.into(), asked: Some(asked) }
+    let (rules, decisions) = (Few::new(), decisions.into());
+    Outcome { verdict, source: Source::Store, descriptors, rules, decisions, asked: Some(asked) }
 }
 
 /// Without jitter, so that every figure is certain.

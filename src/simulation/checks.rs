@@ -70,7 +70,8 @@ impl World<'_> {
         let store_us = self.store.now_us(self.now_ns);
         for ((wish, take), found) in of.wishes.iter().zip(&of.takes).zip(&answer.found) {
             let limit = &self.plan.buckets[wish.bucket].limit;
-            let wait_us = |now_us| limit.wait_us(found.full_at, take.ask.cost, now_us);
+            let cost = take.ask.tokens().map(|tokens| tokens.cost).unwrap_or_default();
+            let wait_us = |now_us| limit.wait_us(found.full_at(), cost, now_us);
             if !found.fits && wait_us(answer.now_us) < wait_us(store_us) {
                 let detail = format!(
                     "request {request} is told to wait {} µs, and must wait {}",
@@ -82,7 +83,7 @@ impl World<'_> {
         }
         if let ([wish], [found]) = (&of.wishes[..], &answer.found[..]) {
             let told =
-                Told { full_at: found.full_at, now_us: answer.now_us, local_us: self.local_us(runtime) };
+                Told { full_at: found.full_at(), now_us: answer.now_us, local_us: self.local_us(runtime) };
             return self.counts_down(runtime, wish.bucket, told);
         }
         Ok(())

@@ -9,7 +9,7 @@ use super::{
     traffic::Wish,
 };
 use crate::{
-    decision::{Answer, Buckets, Take, Verdict, decide},
+    decision::{Answer, Buckets, State, Take, Verdict, decide},
     descriptor::{BucketKey, Hits},
     limit::Exact,
 };
@@ -26,7 +26,7 @@ pub(super) struct Store {
 }
 
 #[derive(Debug)]
-struct Table(Vec<Exact>);
+struct Table(Vec<Option<State>>);
 
 /// What a replica may not know, though the store has done it.
 #[derive(Debug)]
@@ -38,11 +38,11 @@ struct Refund {
 }
 
 impl Buckets for Table {
-    fn full_at(&self, key: &BucketKey) -> Exact {
-        self.0[number_of(key)]
+    fn state(&self, key: &BucketKey) -> Option<State> {
+        self.0[number_of(key)].clone()
     }
-    fn set_full_at(&mut self, key: &BucketKey, full_at: Exact) {
-        self.0[number_of(key)] = full_at;
+    fn set_state(&mut self, key: &BucketKey, state: Option<State>) {
+        self.0[number_of(key)] = state;
     }
 }
 
@@ -52,7 +52,7 @@ impl Store {
     pub(super) fn new(clock: SkewedClock, buckets: &[Bucket]) -> Store {
         let meters = buckets.iter().map(|bucket| Meter::new(&bucket.limit)).collect();
         let refunds = buckets.iter().map(|_| Vec::new()).collect();
-        let table = Table(vec![Exact::default(); buckets.len()]);
+        let table = Table(vec![None; buckets.len()]);
         Store { clock, table, meters, refunds, free_ns: 0 }
     }
 
@@ -65,7 +65,7 @@ impl Store {
     }
 
     pub(super) fn full_at(&self, bucket: usize) -> Exact {
-        self.table.0[bucket]
+        State::full_at(self.table.0[bucket].as_ref())
     }
 
     /// Runs one request, and holds its answer against the second account.
@@ -154,15 +154,15 @@ impl Store {
 /// The table as it would be if a request were executed.
 struct Trial<'a> {
     table: &'a Table,
-    changed: Vec<(BucketKey, Exact)>,
+    changed: Vec<(BucketKey, Option<State>)>,
 }
 
 impl Buckets for Trial<'_> {
-    fn full_at(&self, key: &BucketKey) -> Exact {
+    fn state(&self, key: &BucketKey) -> Option<State> {
         let changed = self.changed.iter().rev().find(|(changed, _)| changed == key);
-        changed.map_or_else(|| self.table.full_at(key), |(_, full_at)| *full_at)
+        changed.map_or_else(|| self.table.state(key), |(_, state)| state.clone())
     }
-    fn set_full_at(&mut self, key: &BucketKey, full_at: Exact) {
-        self.changed.push((*key, full_at));
+    fn set_state(&mut self, key: &BucketKey, state: Option<State>) {
+        self.changed.push((*key, state));
     }
 }

@@ -12,9 +12,8 @@ use smallvec::SmallVec;
 
 use crate::{
     clock::Clock,
-    decision::{self, Answer, Buckets, Take},
+    decision::{self, Answer, Buckets, State, Take},
     descriptor::BucketKey,
-    limit::Exact,
 };
 
 const SHARDS: usize = 64;
@@ -29,7 +28,7 @@ pub struct MemoryStore {
 
 #[derive(Debug)]
 struct Shard {
-    buckets: HashMap<BucketKey, Exact>,
+    buckets: HashMap<BucketKey, State>,
     sweep_at: usize,
 }
 
@@ -72,12 +71,12 @@ impl MemoryStore {
         numbers.sort_unstable();
         numbers.dedup();
         let shards = numbers.into_iter().map(|number| (number, unpoisoned(&self.shards[number]))).collect();
-        Locked { shards, now: Exact::default() }
+        Locked { shards, now_us: 0 }
     }
 }
 
 fn decide(takes: &[Take], now_us: u64, mut locked: Locked<'_>) -> Answer {
-    locked.now = Exact::at_us(now_us);
+    locked.now_us = now_us;
     decision::decide(takes, now_us, &mut locked)
 }
 
@@ -95,7 +94,7 @@ fn unpoisoned(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 /// The shards that one request needs.
 struct Locked<'a> {
     shards: SmallVec<[(usize, MutexGuard<'a, Shard>); 4]>,
-    now: Exact,
+    now_us: u64,
 }
 
 impl Locked<'_> {
@@ -106,28 +105,28 @@ impl Locked<'_> {
 }
 
 impl Buckets for Locked<'_> {
-    fn full_at(&self, key: &BucketKey) -> Exact {
-        self.shards[self.position(key)].1.buckets.get(key).copied().unwrap_or_default()
+    fn state(&self, key: &BucketKey) -> Option<State> {
+        self.shards[self.position(key)].1.buckets.get(key).cloned()
     }
 
-    fn set_full_at(&mut self, key: &BucketKey, full_at: Exact) {
-        let (now, position) = (self.now, self.position(key));
+    fn set_state(&mut self, key: &BucketKey, state: Option<State>) {
+        let (now_us, position) = (self.now_us, self.position(key));
         let shard = &mut *self.shards[position].1;
-        if full_at <= now {
+        let Some(state) = state else {
             shard.buckets.remove(key);
             return;
-        }
+        };
         if shard.buckets.len() >= shard.sweep_at {
-            shard.sweep(now);
+            shard.sweep(now_us);
         }
-        shard.buckets.insert(*key, full_at);
+        shard.buckets.insert(*key, state);
     }
 }
 
 impl Shard {
     /// Forgets what is full. Its cost is spread over the insertions that doubled the shard.
-    fn sweep(&mut self, now: Exact) {
-        self.buckets.retain(|_, full_at| *full_at > now);
+    fn sweep(&mut self, now_us: u64) {
+        self.buckets.retain(|_, state| state.spent_us() > now_us);
         self.sweep_at = (self.buckets.len() * 2).max(SMALLEST_SWEEP);
         self.buckets.shrink_to(self.sweep_at);
     }

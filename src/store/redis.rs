@@ -157,7 +157,7 @@ impl Shared {
         }
         match reply? {
             Value::BulkString(bytes) => {
-                script::answers(&bytes, flight.requests.iter().map(|request| request.takes.len()))
+                script::answers(&bytes, flight.requests.iter().map(|request| &request.takes[..]))
             }
             _ => Err(StoreError::Reply("it is not a string")),
         }

@@ -11,7 +11,7 @@ use super::{
     memo::{Memo, Trip},
 };
 use crate::{
-    decision::{Answer, Kind, Take, Verdict},
+    decision::{Answer, Kind, Take},
     store::StoreError,
 };
 
@@ -98,8 +98,10 @@ impl<T: Ticket> Desk<T> {
         }
         drop(memo);
         let given_back = flight.requests.iter().zip(answers).flat_map(|(request, answer)| {
-            let given = request.takes.iter().filter(|take| take.ask.kind == Kind::GiveBack);
-            given.filter(|_| answer.verdict == Verdict::Allow).map(|take| (take.key, answer.now_us))
+            let given = request.takes.iter().zip(&answer.found).filter(|(take, found)| {
+                take.ask.kind == Kind::GiveBack && take.is_charged(found, answer.verdict)
+            });
+            given.map(|(take, _)| (take.key, answer.now_us))
         });
         for (key, told_us) in given_back {
             for memo in lock(&memos.0).iter() {

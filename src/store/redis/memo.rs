@@ -1,17 +1,20 @@
 //! The denial memo: what the store would deny now need not be asked.
 //!
-//! A take only ever raises a bucket's `full_at`, so one that was seen to leave no room still leaves none until
-//! enough time has passed. A take is denied from memory if and only if it would fail the script's comparison at
+//! A take only ever empties a bucket, so one that was seen to leave no room still leaves none until enough time
+//! has passed. A take is denied from memory if and only if it would fail the script's comparison at
 //! the latest instant that the store's clock can show by now. So memory never denies what the store would
-//! admit, and it never admits. What may lower `full_at` elsewhere (a refund or reset through another replica, a
+//! admit, and it never admits. What may fill a bucket elsewhere (a refund or reset through another replica, a
 //! store that lost its data) stays unseen for a second at most: no entry serves longer.
 
 use std::collections::HashMap;
 
 use crate::{
-    decision::{self, Answer, Buckets, Source, Take, Verdict},
+    decision::{
+        self, Answer, Ask, Buckets, Found, Kind, Measure, Seen, Source, State, Take, Verdict,
+        fixed_window::Window,
+        sliding_log::{Log, Run},
+    },
     descriptor::BucketKey,
-    limit::Exact,
 };
 
 /// No entry serves longer than this after its take was sent.
@@ -30,15 +33,24 @@ pub struct Memo {
 }
 
 /// A bucket as an answer of the store showed it, after whatever that answer charged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Known {
     /// None: something was given back, so whatever was learnt before `told_us` is void.
-    full_at: Option<Exact>,
+    room: Option<Room>,
     /// The store's clock at that answer.
     told_us: u64,
     /// The local clock before the take left and after its answer came.
     sent_us: u64,
     arrived_us: u64,
+}
+
+/// A bucket without room for a take like the one that was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Room {
+    /// No fuller than the bucket really is, until the same take fits.
+    state: State,
+    /// A log is known only as far as a take of this many hits needs; 0 for others.
+    log_hits: u64,
 }
 
 /// When an answer was asked for and when it came, by the local clock.
@@ -66,27 +78,43 @@ impl Known {
     }
 }
 
+impl Known {
+    /// None: a take like this has to be asked of the store.
+    fn room_for(&self, ask: &Ask) -> Option<&Room> {
+        let room = self.room.as_ref()?;
+        let is_known = match ask.measure {
+            Measure::SlidingLog(asked) => asked.hits == room.log_hits,
+            Measure::TokenBucket(_) | Measure::FixedWindow(_) => true,
+        };
+        (is_known && ask.kind != Kind::GiveBack && !ask.meters()).then_some(room)
+    }
+}
+
 // === impl Memo ===
 
 impl Memo {
     /// The denial that the store would answer now; none if it might admit, or has to be asked for another
-    /// reason: something is given back, or one of the buckets is not known.
+    /// reason: something is given back or charged though it is denied, or one of the buckets is not known.
     pub fn denial(&self, takes: &[Take], local_us: u64) -> Option<Answer> {
         if self.current.is_empty() && self.previous.is_empty() {
             return None;
         }
         let (mut latest_us, mut earliest_us) = (0, 0);
         for take in takes {
-            let known = self.known(&take.key).filter(|_| take.ask.kind != decision::Kind::GiveBack)?;
+            let known = self.known(&take.key).filter(|known| known.room_for(&take.ask).is_some())?;
             if local_us.saturating_sub(known.sent_us) >= SERVES_US {
                 return None;
             }
-            known.full_at?;
             latest_us = known.latest_us(local_us).max(latest_us);
             earliest_us = known.earliest_us(local_us).max(earliest_us);
         }
         let mut view = View { memo: self, changed: Vec::new() };
         let answer = decision::decide(takes, latest_us, &mut view);
+        // What is known of a log ends when the take fits.
+        let is_unclear = |found: &Found| found.fits && matches!(found.seen, Seen::SlidingLog { .. });
+        if answer.found.iter().any(is_unclear) {
+            return None;
+        }
         (answer.verdict == Verdict::Deny).then_some(Answer {
             now_us: earliest_us.min(latest_us),
             source: Source::Memo,
@@ -96,7 +124,7 @@ impl Memo {
 
     /// Whether this bucket was lately seen without room.
     pub fn knows(&self, key: &BucketKey) -> bool {
-        self.known(key).is_some_and(|known| known.full_at.is_some())
+        self.known(key).is_some_and(|known| known.room.is_some())
     }
 
     /// Learns from the store's answer to a request which of its buckets have no room for the same take again.
@@ -104,25 +132,27 @@ impl Memo {
         for (index, (take, found)) in takes.iter().zip(&answer.found).enumerate() {
             let stands_again = || takes[..index].iter().any(|earlier| earlier.key == take.key);
             // On a denied request nothing was charged: the first take of a bucket found what is there now.
-            let full_at = match answer.verdict {
-                Verdict::Deny if stands_again() => continue,
-                Verdict::Deny => found.full_at,
-                Verdict::Allow => take.ask.of(found.full_at, answer.now_us).unwrap_or(found.full_at),
-            };
-            let full_at = match take.ask.kind {
-                decision::Kind::GiveBack if answer.verdict == Verdict::Allow => None,
-                _ if take.ask.of(full_at, answer.now_us).is_some() => continue,
-                _ => Some(full_at),
+            if answer.verdict == Verdict::Deny && stands_again() {
+                continue;
+            }
+            let is_charged = take.is_charged(found, answer.verdict);
+            let room = match take.ask.kind {
+                Kind::GiveBack if is_charged => None,
+                Kind::GiveBack => continue,
+                _ => match room_after(&take.ask, found, is_charged, answer.now_us) {
+                    None => continue,
+                    room => room,
+                },
             };
             let Trip { sent_us, arrived_us } = trip;
-            self.insert(take.key, Known { full_at, told_us: answer.now_us, sent_us, arrived_us });
+            self.insert(take.key, Known { room, told_us: answer.now_us, sent_us, arrived_us });
         }
     }
 
     /// Something was given back to this bucket at `told_us` of the store's clock, through another runtime.
     pub fn void(&mut self, key: BucketKey, told_us: u64, trip: Trip) {
         let Trip { sent_us, arrived_us } = trip;
-        self.insert(key, Known { full_at: None, told_us, sent_us, arrived_us });
+        self.insert(key, Known { room: None, told_us, sent_us, arrived_us });
     }
 
     fn known(&self, key: &BucketKey) -> Option<&Known> {
@@ -133,9 +163,10 @@ impl Memo {
     fn insert(&mut self, key: BucketKey, known: Known) {
         let is_news = |old: &Known| match old.told_us.cmp(&known.told_us) {
             std::cmp::Ordering::Less => true,
-            std::cmp::Ordering::Equal => {
-                old.full_at.is_some_and(|old| known.full_at.is_none_or(|new| new > old))
-            }
+            std::cmp::Ordering::Equal => old
+                .room
+                .as_ref()
+                .is_some_and(|old| known.room.as_ref().is_none_or(|new| new.lasts_longer_than(old))),
             std::cmp::Ordering::Greater => false,
         };
         if !self.known(&key).is_none_or(is_news) {
@@ -150,21 +181,72 @@ impl Memo {
     }
 }
 
+/// What a bucket is known to be if it has no room for the same take again.
+fn room_after(ask: &Ask, found: &Found, is_charged: bool, now_us: u64) -> Option<Room> {
+    match (&ask.measure, found.seen) {
+        (Measure::TokenBucket(tokens), Seen::TokenBucket { full_at }) => {
+            let after = if is_charged { ask.charged_full_at(tokens, full_at, now_us) } else { full_at };
+            let is_full = tokens.after(after, now_us).is_none();
+            is_full.then_some(Room { state: State::TokenBucket(after), log_hits: 0 })
+        }
+        (Measure::FixedWindow(asked), Seen::FixedWindow(window)) => {
+            let count = if is_charged { ask.charged_count(asked, window.count) } else { window.count };
+            let is_full = u64::from(count) + asked.hits > u64::from(asked.limit);
+            is_full.then_some(Room { state: State::FixedWindow(Window { count, ..window }), log_hits: 0 })
+        }
+        (Measure::SlidingLog(asked), Seen::SlidingLog { held, oldest_us, fits_at_us }) => {
+            let leaves_us = match found.fits {
+                false => fits_at_us,
+                // The last hit that fits: the next one has to wait for the oldest.
+                true if is_charged && asked.hits == 1 && held + 1 == asked.limit => {
+                    if held == 0 {
+                        now_us.saturating_add(asked.length_us)
+                    } else {
+                        oldest_us
+                    }
+                }
+                true => 0,
+            };
+            let hits =
+                u32::try_from((u64::from(asked.limit) + 1).saturating_sub(asked.hits)).unwrap_or(u32::MAX);
+            let state = State::SlidingLog(Log::of(vec![Run { leaves_us, hits }]));
+            (leaves_us > 0).then_some(Room { state, log_hits: asked.hits })
+        }
+        _ => None,
+    }
+}
+
+// === impl Room ===
+
+impl Room {
+    fn lasts_longer_than(&self, other: &Room) -> bool {
+        match (&self.state, &other.state) {
+            (State::FixedWindow(new), State::FixedWindow(old)) => {
+                (new.ends_us, new.count) > (old.ends_us, old.count)
+            }
+            (State::TokenBucket(new), State::TokenBucket(old)) => new > old,
+            (new, old) => new.spent_us() > old.spent_us(),
+        }
+    }
+}
+
+// === View ===
+
 /// The buckets as the memo knows them, and what a request that is being tried changed.
 struct View<'a> {
     memo: &'a Memo,
-    changed: Vec<(BucketKey, Exact)>,
+    changed: Vec<(BucketKey, Option<State>)>,
 }
 
 impl Buckets for View<'_> {
-    fn full_at(&self, key: &BucketKey) -> Exact {
+    fn state(&self, key: &BucketKey) -> Option<State> {
         let changed = self.changed.iter().rev().find(|(changed, _)| changed == key);
-        let known = || self.memo.known(key).and_then(|known| known.full_at).unwrap_or_default();
-        changed.map_or_else(known, |(_, full_at)| *full_at)
+        let known = || Some(self.memo.known(key)?.room.as_ref()?.state.clone());
+        changed.map_or_else(known, |(_, state)| state.clone())
     }
 
-    fn set_full_at(&mut self, key: &BucketKey, full_at: Exact) {
-        self.changed.push((*key, full_at));
+    fn set_state(&mut self, key: &BucketKey, state: Option<State>) {
+        self.changed.push((*key, state));
     }
 }
 

@@ -1,15 +1,20 @@
-//! The script's text, its arguments and its reply; the layout is documented in `lua/token_bucket.lua`.
+//! The script's text, its arguments and its reply; the layout is documented in `lua/flight.lua`.
 
 use deadpool_redis::redis::{Cmd, cmd};
 
 use crate::{
-    decision::{Answer, Ask, Found, Source, Take, Verdict},
+    decision::{Answer, Ask, Found, Measure, Seen, Source, Standing, Take, Verdict, fixed_window::Window},
     descriptor::BucketKey,
     limit::Exact,
     store::StoreError,
 };
 
-const TEXT: &str = include_str!("../../../lua/token_bucket.lua");
+const TEXT: &str = include_str!("../../../lua/flight.lua");
+const ALGORITHMS: &str = concat!(
+    include_str!("../../../lua/token_bucket.lua"),
+    include_str!("../../../lua/fixed_window.lua"),
+    include_str!("../../../lua/sliding_log.lua"),
+);
 const BASE64_URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const NOW_AND_MALFORMED: usize = 12;
 const FOUND: usize = 13;
@@ -28,7 +33,7 @@ pub fn text(now: Now) -> String {
         Now::Server => "(function() local t = redis.call('TIME') return t[1] * 1000000 + t[2] end)()",
         Now::Argument => "tonumber(ARGV[2])",
     };
-    TEXT.replace("$NOW", expression)
+    TEXT.replace("$ALGORITHMS", ALGORITHMS).replace("$NOW", expression)
 }
 
 /// A call of the script: each bucket once, and the requests packed behind.
@@ -58,9 +63,15 @@ impl Call {
 
     fn put(&mut self, index: u16, ask: &Ask) {
         self.requests.extend_from_slice(&index.to_le_bytes());
-        self.requests.push(ask.kind as u8);
-        self.requests.extend_from_slice(&ask.per_us.to_le_bytes());
-        for time in [ask.cost, ask.burst] {
+        self.requests.push(asked(ask));
+        let (first, times) = match ask.measure {
+            Measure::TokenBucket(tokens) => (tokens.per_us, [tokens.cost, tokens.burst]),
+            Measure::FixedWindow(count) | Measure::SlidingLog(count) => {
+                (count.limit, [Exact::at_us(count.hits), Exact::at_us(count.length_us)])
+            }
+        };
+        self.requests.extend_from_slice(&first.to_le_bytes());
+        for time in times {
             self.requests.extend_from_slice(&time.whole_us.to_le_bytes());
             self.requests.extend_from_slice(&time.fraction.to_le_bytes());
         }
@@ -78,6 +89,16 @@ impl Call {
     }
 }
 
+/// What is asked, in one byte; zero is an enforced take from a token bucket.
+fn asked(ask: &Ask) -> u8 {
+    let algorithm = match ask.measure {
+        Measure::TokenBucket(_) => 0,
+        Measure::FixedWindow(_) => 32,
+        Measure::SlidingLog(_) => 64,
+    };
+    ask.kind as u8 + 4 * ask.standing as u8 + 16 * u8::from(ask.meters()) + algorithm
+}
+
 /// `tg:` and the key in URL-safe base64, so that it can be read, typed and put between braces.
 pub fn redis_key(key: &BucketKey) -> [u8; 25] {
     let mut text = *b"tg:......................";
@@ -90,20 +111,17 @@ pub fn redis_key(key: &BucketKey) -> [u8; 25] {
     text
 }
 
-/// Reads the reply to a call for requests of these numbers of takes, one answer each.
-pub fn answers(reply: &[u8], takes: impl Iterator<Item = usize>) -> Result<Vec<Answer>, StoreError> {
+/// Reads the reply to a call for these requests, one answer each.
+pub fn answers<'a>(
+    reply: &[u8],
+    requests: impl Iterator<Item = &'a [Take]>,
+) -> Result<Vec<Answer>, StoreError> {
     let (head, mut rest) = reply.split_at_checked(NOW_AND_MALFORMED).ok_or(TOO_SHORT)?;
     let head = exact(head);
-    let mut answers = Vec::with_capacity(takes.size_hint().0);
-    for count in takes {
-        let (of_request, behind) = rest.split_at_checked(count * FOUND).ok_or(TOO_SHORT)?;
-        rest = behind;
-        let found: Vec<Found> = of_request
-            .chunks_exact(FOUND)
-            .map(|bytes| Found { fits: bytes[0] == 1, full_at: exact(&bytes[1..]) })
-            .collect();
-        let all_fit = found.iter().all(|found| found.fits);
-        let verdict = if all_fit { Verdict::Allow } else { Verdict::Deny };
+    let mut answers = Vec::with_capacity(requests.size_hint().0);
+    for takes in requests {
+        let found = takes.iter().map(|take| found(&mut rest, &take.ask)).collect::<Result<Vec<_>, _>>()?;
+        let verdict = verdict(takes, &found);
         answers.push(Answer { now_us: head.whole_us, verdict, found, malformed: 0, source: Source::Store });
     }
     if !rest.is_empty() {
@@ -114,6 +132,34 @@ pub fn answers(reply: &[u8], takes: impl Iterator<Item = usize>) -> Result<Vec<A
         first.malformed = head.fraction.min(u32::from(u16::MAX));
     }
     Ok(answers)
+}
+
+fn found(rest: &mut &[u8], ask: &Ask) -> Result<Found, StoreError> {
+    let (of_take, behind) = rest.split_at_checked(FOUND).ok_or(TOO_SHORT)?;
+    *rest = behind;
+    let pair = exact(&of_take[1..]);
+    let seen = match ask.measure {
+        Measure::TokenBucket(_) => Seen::TokenBucket { full_at: pair },
+        Measure::FixedWindow(_) => Seen::FixedWindow(Window { ends_us: pair.whole_us, count: pair.fraction }),
+        Measure::SlidingLog(_) => {
+            let (fits_at, behind) = rest.split_first_chunk().ok_or(TOO_SHORT)?;
+            *rest = behind;
+            let fits_at_us = u64::from_le_bytes(*fits_at);
+            Seen::SlidingLog { held: pair.fraction, oldest_us: pair.whole_us, fits_at_us }
+        }
+    };
+    Ok(Found { fits: of_take[0] == 1, seen })
+}
+
+/// As [`decide`](crate::decision::decide) says it.
+fn verdict(takes: &[Take], found: &[Found]) -> Verdict {
+    let of = |standing| {
+        let all = takes.iter().zip(found).filter(move |(take, _)| take.ask.standing == standing);
+        all.map(|(_, found)| found.fits)
+    };
+    let mut quotas = of(Standing::Quota).peekable();
+    let no_quota_fits = quotas.peek().is_some() && !quotas.any(|fits| fits);
+    if of(Standing::Enforced).all(|fits| fits) && !no_quota_fits { Verdict::Allow } else { Verdict::Deny }
 }
 
 const TOO_SHORT: StoreError = StoreError::Reply("it is too short");

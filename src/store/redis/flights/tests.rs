@@ -1,8 +1,8 @@
 use super::{Flight, Flights, Formed, MOST_TAKES, PATIENCE_US, Request};
 use crate::{
-    decision::{self, Ask, Buckets, Take, Verdict},
+    decision::{self, Ask, Buckets, State, Take, Verdict},
     descriptor::{BucketKey, Hits},
-    limit::{Exact, Limit, Unit},
+    limit::{Limit, Unit},
     store::redis::memo::{Memo, Trip},
 };
 
@@ -41,10 +41,10 @@ fn quick() -> Trip {
 fn memo_of(number: u8) -> Memo {
     struct Full;
     impl Buckets for Full {
-        fn full_at(&self, _: &BucketKey) -> Exact {
-            Exact::default()
+        fn state(&self, _: &BucketKey) -> Option<State> {
+            None
         }
-        fn set_full_at(&mut self, _: &BucketKey, _: Exact) {}
+        fn set_state(&mut self, _: &BucketKey, _: Option<State>) {}
     }
     let mut memo = Memo::default();
     let takes = [take(number)];

@@ -4,16 +4,16 @@ use proptest::{prelude::any, prop_assert, prop_assert_eq, proptest};
 
 use super::{MOST, Memo, SERVES_US, Trip};
 use crate::{
-    decision::{self, Answer, Ask, Source, Take, Verdict},
+    decision::{self, Answer, Ask, Source, State, Take, Verdict},
     descriptor::{BucketKey, Hits},
-    limit::{Exact, Limit, Unit},
+    limit::{Limit, Unit},
 };
 
 const STORE_US: u64 = 1_800_000_000_000_000;
 /// The local clock shows something else altogether.
 const LOCAL_US: u64 = 5_000_000_000;
 
-type Table = HashMap<BucketKey, Exact>;
+type Table = HashMap<BucketKey, State>;
 
 fn ten() -> Limit {
     Limit::new(10, Unit::Second, Some(1)).unwrap()
@@ -63,7 +63,7 @@ fn a_wait_told_from_memory_counts_down_and_is_never_too_short() {
     let (memo, _) = emptied();
     let wait_us = |local_us| {
         let denial = memo.denial(&one(1), local_us).unwrap();
-        ten().wait_us(denial.found[0].full_at, one(1)[0].ask.cost, denial.now_us)
+        ten().wait_us(denial.found[0].full_at(), ten().cost(1), denial.now_us)
     };
     // Told at the earliest when the answer came.
     assert_eq!(wait_us(LOCAL_US + 500), 100_000);

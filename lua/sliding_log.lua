@@ -1,0 +1,71 @@
+-- The sliding-window log: runs of (when they leave, hits), oldest first, 12 bytes each, '<I8I4'.
+local RUN = 12
+
+-- The log without the runs that have left.
+local function trimmed(runs, held)
+  local from = 1
+  while from <= #runs do
+    local leaves, hits = parse('<I8I4', runs, from)
+    if leaves > now then break end
+    held, from = held - hits, from + RUN
+  end
+  if from > #runs then return '', 0 end
+  if from > 1 then runs = string.sub(runs, from) end
+  return runs, held
+end
+
+-- When at most so many hits are left.
+local function falls_to(runs, held, most)
+  for from = 1, #runs, RUN do
+    local leaves, hits = parse('<I8I4', runs, from)
+    held = held - hits
+    if held <= most then return leaves end
+  end
+  return 0
+end
+
+-- The log without its newest hits.
+local function given_back(runs, held, hits)
+  hits = math.min(hits, held)
+  held = held - hits
+  while hits > 0 and #runs > 0 do
+    local leaves, last = parse('<I8I4', runs, #runs - RUN + 1)
+    runs = string.sub(runs, 1, #runs - RUN)
+    if last > hits then runs, hits = runs .. pack('<I8I4', leaves, last - hits), 0 else hits = hits - last end
+  end
+  return runs, held
+end
+
+local function added(runs, held, hits, leaves)
+  local run_hits = hits
+  if #runs > 0 then
+    local last, last_hits = parse('<I8I4', runs, #runs - RUN + 1)
+    -- Also after a step back of the clock: a log stays in the order of time.
+    if last >= leaves then
+      leaves, run_hits, runs = last, last_hits + hits, string.sub(runs, 1, #runs - RUN)
+    end
+  end
+  return runs .. pack('<I8I4', leaves, run_hits), held + hits
+end
+
+-- Returns whether the take fits, when the oldest run leaves, the hits held, when the take would fit; and the
+-- log afterwards, no log if the take leaves it as it is.
+local function sliding_log(runs, held, kind, limit, hits, length)
+  runs, held = trimmed(runs, held)
+  local oldest = 0
+  if #runs > 0 then oldest = parse('<I8', runs) end
+  if kind == 2 then return 1, oldest, held, 0, given_back(runs, held, hits) end
+  if held + hits <= limit then
+    if kind == 1 then return 1, oldest, held, 0 end
+    return 1, oldest, held, 0, added(runs, held, hits, now + length)
+  end
+  local fits_at
+  if hits <= limit then
+    fits_at = falls_to(runs, held, limit - hits)
+  elseif #runs > 0 then
+    fits_at = parse('<I8', runs, #runs - RUN + 1)
+  else
+    fits_at = 0
+  end
+  return 0, oldest, held, fits_at
+end

@@ -1,0 +1,137 @@
+//! What one take asks of its bucket, and what it does to it.
+
+use super::{Seen, State, fixed_window, sliding_log, token_bucket};
+use crate::{
+    descriptor::Hits,
+    limit::{Algorithm, Exact, Limit, Overdraft},
+};
+
+/// What a take asks; made from hits and a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    pub kind: Kind,
+    pub standing: Standing,
+    pub overdraft: Overdraft,
+    pub measure: Measure,
+}
+
+/// The numbers are those of the script's arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    Take = 0,
+    Peek = 1,
+    GiveBack = 2,
+}
+
+/// What a take that does not fit means for its request. The numbers are those of the script's arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u8)]
+pub enum Standing {
+    /// The request is denied.
+    #[default]
+    Enforced = 0,
+    /// The request is denied if no other quota fits either.
+    Quota = 1,
+    /// Nothing: it is told, and not charged.
+    Shadow = 2,
+}
+
+/// How much is asked, in the terms of the limit's algorithm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    TokenBucket(Tokens),
+    FixedWindow(Count),
+    SlidingLog(Count),
+}
+
+/// Tokens as time; see [`Exact`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tokens {
+    /// What the hits cost; for a peek, what one hit costs.
+    pub cost: Exact,
+    /// What a full bucket is worth.
+    pub burst: Exact,
+    /// R of [`Exact`]; at least 1.
+    pub per_us: u32,
+}
+
+/// Hits out of so many in a period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count {
+    /// For a peek 1; at most twice the limit and one more.
+    pub hits: u64,
+    pub limit: u32,
+    pub length_us: u64,
+}
+
+/// What a take does to its bucket.
+pub(super) struct Step {
+    pub(super) seen: Seen,
+    pub(super) fits: bool,
+    /// The state afterwards, if the take changes it: because it fits, or though it does not.
+    pub(super) charged: Option<Option<State>>,
+}
+
+// === impl Ask ===
+
+impl Ask {
+    pub fn new(hits: Hits, limit: &Limit) -> Ask {
+        let kind = match hits {
+            Hits::Take(_) => Kind::Take,
+            Hits::Peek => Kind::Peek,
+            Hits::GiveBack(_) => Kind::GiveBack,
+        };
+        let count = |hits| Count {
+            hits,
+            limit: limit.requests_per_unit(),
+            length_us: limit.period().seconds() * 1_000_000,
+        };
+        let overdraft = limit.overdraft();
+        let most = match (kind, overdraft) {
+            // Beyond these, more hits make no difference.
+            (Kind::GiveBack, _) | (_, Overdraft::Charge) => 2 * u64::from(limit.burst()) + 1,
+            _ => u64::from(limit.burst()) + 1,
+        };
+        let hits = match hits {
+            Hits::Take(hits) | Hits::GiveBack(hits) => hits.min(most),
+            Hits::Peek => 1,
+        };
+        let measure = match limit.algorithm() {
+            Algorithm::TokenBucket => Measure::TokenBucket(Tokens {
+                cost: limit.worth(hits),
+                burst: limit.worth_of_burst(),
+                per_us: limit.per_us(),
+            }),
+            Algorithm::FixedWindow => Measure::FixedWindow(count(hits)),
+            Algorithm::SlidingWindowLog => Measure::SlidingLog(count(hits)),
+        };
+        Ask { kind, standing: Standing::default(), overdraft, measure }
+    }
+
+    #[must_use]
+    pub fn standing(self, standing: Standing) -> Ask {
+        Ask { standing, ..self }
+    }
+
+    /// What is asked of a token bucket.
+    pub fn tokens(&self) -> Option<&Tokens> {
+        match &self.measure {
+            Measure::TokenBucket(tokens) => Some(tokens),
+            Measure::FixedWindow(_) | Measure::SlidingLog(_) => None,
+        }
+    }
+
+    /// It is charged whether or not its request is denied.
+    pub fn meters(&self) -> bool {
+        self.overdraft == Overdraft::Charge
+    }
+
+    pub(super) fn step(&self, state: Option<&State>, now_us: u64) -> Step {
+        match &self.measure {
+            Measure::TokenBucket(tokens) => token_bucket::step(self, tokens, state, now_us),
+            Measure::FixedWindow(count) => fixed_window::step(self, count, state, now_us),
+            Measure::SlidingLog(count) => sliding_log::step(self, count, state, now_us),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The fixed window: at most so many hits in each period that is aligned to the Unix epoch, in UTC.
+//!
+//! Across an edge it admits twice the limit at once, which is why it is not the default; it is for quotas
+//! that people know as "a day". A window is kept by its end, so a clock that steps back stays in the later
+//! window, with what it has counted.
+
+use super::{
+    Seen, State,
+    ask::{Ask, Count, Kind, Step},
+};
+
+/// One window and what was counted in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    pub ends_us: u64,
+    pub count: u32,
+}
+
+impl Window {
+    fn at(state: Option<&State>, length_us: u64, now_us: u64) -> Window {
+        match state {
+            Some(State::FixedWindow(window)) if window.ends_us > now_us => *window,
+            _ => {
+                Window { ends_us: (now_us / length_us).saturating_add(1).saturating_mul(length_us), count: 0 }
+            }
+        }
+    }
+}
+
+impl Ask {
+    /// What a window has counted after this take was charged.
+    pub fn charged_count(&self, asked: &Count, count: u32) -> u32 {
+        let limit = u64::from(asked.limit);
+        let before = u64::from(count);
+        let after = match self.kind {
+            Kind::Peek => before,
+            Kind::GiveBack => before.saturating_sub(asked.hits),
+            Kind::Take if before + asked.hits <= limit => before + asked.hits,
+            Kind::Take if self.meters() => (before + asked.hits).min(2 * limit).max(before),
+            Kind::Take => before,
+        };
+        // Twice a limit that may be overdrawn fits a u32: `LimitSpec::check` refuses larger ones.
+        u32::try_from(after).unwrap_or(u32::MAX)
+    }
+}
+
+pub(super) fn step(ask: &Ask, asked: &Count, state: Option<&State>, now_us: u64) -> Step {
+    let window = Window::at(state, asked.length_us, now_us);
+    let fits = ask.kind == Kind::GiveBack || u64::from(window.count) + asked.hits <= u64::from(asked.limit);
+    let is_charged = ask.kind != Kind::Peek && (fits || ask.meters());
+    let charged = is_charged.then(|| {
+        let count = ask.charged_count(asked, window.count);
+        (count > 0).then_some(State::FixedWindow(Window { count, ..window }))
+    });
+    Step { seen: Seen::FixedWindow(window), fits, charged }
+}

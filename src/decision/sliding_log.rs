@@ -1,0 +1,118 @@
+//! The sliding-window log: at most so many hits in every period, wherever it starts.
+//!
+//! Each admitted take is kept until its period has passed: exact, at a price in memory, so it is for few
+//! keys. Hits of one instant are one run. A run is kept by the instant at which it leaves, so a hit counts
+//! in the half-open period that ends with it; a clock that steps back keeps every run for at most as long
+//! as it stepped.
+
+use super::{
+    Seen, State,
+    ask::{Ask, Count, Kind, Step},
+};
+
+/// The hits that count, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Log {
+    runs: Vec<Run>,
+    held: u32,
+}
+
+/// Hits of one instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    pub leaves_us: u64,
+    pub hits: u32,
+}
+
+impl Log {
+    /// A log of these runs, oldest first.
+    pub fn of(runs: Vec<Run>) -> Log {
+        let held = runs.iter().fold(0, |sum: u32, run| sum.saturating_add(run.hits));
+        Log { runs, held }
+    }
+
+    /// When the last hit leaves; 0 for an empty log.
+    pub fn empty_us(&self) -> u64 {
+        self.runs.last().map_or(0, |run| run.leaves_us)
+    }
+
+    /// What of it still counts.
+    fn at(&self, now_us: u64) -> Log {
+        Log::of(self.runs[self.runs.partition_point(|run| run.leaves_us <= now_us)..].to_vec())
+    }
+
+    fn oldest_us(&self) -> u64 {
+        self.runs.first().map_or(0, |run| run.leaves_us)
+    }
+
+    /// When at most `most` hits are left.
+    fn falls_to_us(&self, most: u32) -> u64 {
+        let mut held = self.held;
+        for run in &self.runs {
+            held -= run.hits;
+            if held <= most {
+                return run.leaves_us;
+            }
+        }
+        0
+    }
+
+    fn add(&mut self, hits: u32, leaves_us: u64) {
+        self.held += hits;
+        match self.runs.last_mut() {
+            // Also after a step back of the clock: a log stays in the order of time.
+            Some(last) if last.leaves_us >= leaves_us => last.hits += hits,
+            _ => self.runs.push(Run { leaves_us, hits }),
+        }
+    }
+
+    /// Takes back the newest hits.
+    fn give_back(&mut self, mut hits: u32) {
+        hits = hits.min(self.held);
+        self.held -= hits;
+        while let Some(last) = self.runs.last_mut().filter(|_| hits > 0) {
+            let taken = last.hits.min(hits);
+            last.hits -= taken;
+            hits -= taken;
+            if last.hits == 0 {
+                self.runs.pop();
+            }
+        }
+    }
+}
+
+impl Ask {
+    /// What a log holds after this take was charged.
+    pub fn charged_held(&self, asked: &Count, held: u32) -> u32 {
+        let hits = u32::try_from(asked.hits).unwrap_or(u32::MAX);
+        match self.kind {
+            Kind::Peek => held,
+            Kind::GiveBack => held.saturating_sub(hits),
+            Kind::Take => held.saturating_add(hits),
+        }
+    }
+}
+
+pub(super) fn step(ask: &Ask, asked: &Count, state: Option<&State>, now_us: u64) -> Step {
+    let mut log = match state {
+        Some(State::SlidingLog(log)) => log.at(now_us),
+        _ => Log::default(),
+    };
+    // At most 2 · 10,000 + 1.
+    let hits = u32::try_from(asked.hits).unwrap_or(u32::MAX);
+    let fits = ask.kind == Kind::GiveBack || log.held.saturating_add(hits) <= asked.limit;
+    let fits_at_us = match asked.limit.checked_sub(hits) {
+        _ if fits => 0,
+        Some(most) => log.falls_to_us(most),
+        None => log.empty_us(),
+    };
+    let seen = Seen::SlidingLog { held: log.held, oldest_us: log.oldest_us(), fits_at_us };
+    let charged = (fits && ask.kind != Kind::Peek).then(|| {
+        match ask.kind {
+            Kind::GiveBack => log.give_back(hits),
+            _ => log.add(hits, now_us.saturating_add(asked.length_us)),
+        }
+        (log.held > 0).then_some(State::SlidingLog(log))
+    });
+    Step { seen, fits, charged }
+}

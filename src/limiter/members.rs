@@ -1,0 +1,107 @@
+//! The limits that apply to a request, and what it asks of each.
+
+use std::sync::Arc;
+
+use super::{BadRequest, Descriptor, Few, LimitRef, MAX_BUCKETS, QuotaMode};
+use crate::{
+    decision::{Ask, Standing, Take},
+    descriptor::{BucketKey, Entry, Hits},
+    limit::Limit,
+    matcher::{Applies, DomainRules, Rule, RuleLimit},
+    rules::Options,
+};
+
+/// The index of limits that requests bring along; no configured one has it.
+pub const OVERRIDE: usize = usize::MAX;
+
+/// A limit that applies, and what the request asks of it.
+pub(super) struct Member<'m> {
+    pub(super) descriptor: usize,
+    pub(super) limit: LimitRef<'m>,
+    pub(super) standing: Standing,
+    pub(super) hits: Hits,
+    /// Its standing may be milder than that of the member: see [`pass_where_a_quota_fits`].
+    pub(super) take: Take,
+}
+
+/// The members of a request, in the order of its descriptors; notes the rules that matched.
+pub(super) fn of<'a, 'm, I>(
+    rules: &'m DomainRules,
+    domain: &[u8],
+    descriptors: impl Iterator<Item = Descriptor<I>>,
+    quota_mode: QuotaMode,
+    matched: &mut Few<(usize, &'m Rule)>,
+) -> Result<Few<Member<'m>>, BadRequest>
+where
+    I: Iterator<Item = Entry<'a>> + Clone,
+{
+    let mut members = Few::new();
+    // With every descriptor a quota, one without a limit is a quota that fits.
+    let mut a_quota_fits = false;
+    let mut add = |member| {
+        let has_room = members.len() < MAX_BUCKETS;
+        members.push(member);
+        has_room.then_some(()).ok_or(BadRequest::TooManyBuckets)
+    };
+    for (index, Descriptor { entries, hits, limit }) in descriptors.enumerate() {
+        if let Some(limit) = limit {
+            let limit = LimitRef::Asked(Arc::new(asked(domain, limit)));
+            add(Member::new(index, limit, hits, quota_mode, domain, entries))?;
+            continue;
+        }
+        let Some(rule) = rules.find(entries.clone().map(|entry| (entry.key, entry.value))) else {
+            a_quota_fits |= quota_mode == QuotaMode::Everywhere;
+            continue;
+        };
+        matched.push((index, rule));
+        let Applies::All(limits) = &rule.limits else { continue };
+        for limit in limits {
+            let limit = LimitRef::Configured(limit);
+            add(Member::new(index, limit, hits, quota_mode, domain, entries.clone()))?;
+        }
+    }
+    pass_where_a_quota_fits(&mut members, a_quota_fits);
+    Ok(members)
+}
+
+/// A quota in shadow counts as one that fits, and where one fits no other quota denies: the store need not
+/// know them as quotas.
+fn pass_where_a_quota_fits(members: &mut [Member<'_>], a_quota_fits: bool) {
+    let is_met = |member: &Member<'_>| member.standing == Standing::Shadow && member.limit.options.quota_mode;
+    if a_quota_fits || members.iter().any(is_met) {
+        for member in members.iter_mut().filter(|member| member.standing == Standing::Quota) {
+            member.take.ask.standing = Standing::Shadow;
+        }
+    }
+}
+
+/// A limit that a request brings along stands under no rule.
+fn asked(domain: &[u8], limit: Limit) -> RuleLimit {
+    RuleLimit::new(OVERRIDE, &String::from_utf8_lossy(domain), "(override)", limit)
+}
+
+impl<'m> Member<'m> {
+    fn new<'a>(
+        descriptor: usize,
+        limit: LimitRef<'m>,
+        hits: Hits,
+        quota_mode: QuotaMode,
+        domain: &[u8],
+        entries: impl Iterator<Item = Entry<'a>>,
+    ) -> Member<'m> {
+        let standing = standing(limit.options, quota_mode);
+        let key = BucketKey::new(domain, entries, &limit.limit);
+        let take = Take { key, ask: Ask::new(hits, &limit.limit).standing(standing) };
+        Member { descriptor, limit, standing, hits, take }
+    }
+}
+
+fn standing(options: Options, quota_mode: QuotaMode) -> Standing {
+    if options.shadow_mode {
+        Standing::Shadow
+    } else if options.quota_mode || quota_mode == QuotaMode::Everywhere {
+        Standing::Quota
+    } else {
+        Standing::Enforced
+    }
+}
