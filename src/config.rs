@@ -36,6 +36,10 @@ const START: Position = Position { line: 1, column: 1 };
 pub struct Config {
     /// One per file, in the order of the files; no name twice.
     pub domains: Vec<Domain>,
+    /// What is legal but surely not meant.
+    pub warnings: Vec<String>,
+    /// All files that were read.
+    pub files: Vec<PathBuf>,
 }
 
 /// Reads and checks the files. No files are no rules, which is no error.
@@ -62,7 +66,11 @@ pub fn load(paths: &[PathBuf]) -> Result<Config, ConfigErrors> {
         }
         errors.extend(report.into_errors());
     }
-    if errors.is_empty() { Ok(Config { domains }) } else { Err(ConfigErrors(errors)) }
+    if errors.is_empty() {
+        Ok(Config { domains, warnings: Vec::new(), files: paths.to_vec() })
+    } else {
+        Err(ConfigErrors(errors))
+    }
 }
 
 fn check_file(path: &Path, report: &mut Report) -> Result<(Domain, Position), Reported> {

@@ -21,7 +21,7 @@
 //!
 //! # Around it
 //!
-//! [`config`] reads YAML into [`rules`]; [`admin`] answers operators; [`metrics`] counts; [`clock`] is the only
+//! [`config`] reads YAML into [`rules`], and [`reload`] follows its files; [`admin`] answers operators; [`metrics`] counts; [`clock`] is the only
 //! place that reads clocks; [`logging`] and [`cli`] turn what was typed into all of this, and [`error`] what went
 //! wrong into one line. [`prove`] is a tool of its own: it hammers any limiter from outside and audits what was
 //! admitted. `simulation`, in tests only, drives the way to the store in virtual time.
@@ -45,6 +45,7 @@ pub mod logging;
 pub mod matcher;
 pub mod metrics;
 pub mod prove;
+pub mod reload;
 pub mod resilience;
 pub mod response;
 pub mod rls;

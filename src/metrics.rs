@@ -7,6 +7,8 @@
 //! | `tollgate_store_seconds` | | calls into the store, by time |
 //! | `tollgate_store_errors_total` | kind | calls that the store did not answer |
 //! | `tollgate_malformed_buckets_total` | | stored values that made no sense |
+//! | `tollgate_config_reloads_total` | result | changed configurations: `taken` or `refused` |
+//! | `tollgate_config_stale` | | 1 while the last change is refused |
 //! | `tollgate_build_info` | version | 1 |
 //!
 //! Labels hold what is configured or compiled in, never what a client sent. On the request path a count is
@@ -19,7 +21,7 @@ use std::{
 };
 
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
     core::Collector,
 };
 
@@ -43,6 +45,15 @@ pub struct Metrics {
     store_seconds: Histogram,
     store_errors: IntCounterVec,
     malformed: IntCounter,
+    reloads: IntCounterVec,
+    config_stale: IntGauge,
+}
+
+/// What became of a changed configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    Taken,
+    Refused,
 }
 
 /// How a request was answered.
@@ -134,13 +145,37 @@ impl Metrics {
         let store_seconds = Histogram::with_opts(store_seconds).expect("the buckets ascend");
         register(&registry, &store_seconds);
 
+        let reloads = counters(
+            &registry,
+            Opts::new("tollgate_config_reloads_total", "Changed configurations, by what became of them."),
+            &["result"],
+        );
+        for result in ["taken", "refused"] {
+            let _ = reloads.with_label_values(&[result]);
+        }
+        let config_stale = IntGauge::new(
+            "tollgate_config_stale",
+            "1 while the last change of the configuration is refused.",
+        )
+        .expect("the name is valid");
+        register(&registry, &config_stale);
+
         let build_info = Opts::new("tollgate_build_info", "The version that runs.");
         let build_info = IntGaugeVec::new(build_info, &["version"]).expect("the name is valid");
         register(&registry, &build_info);
         build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
 
         let requests = RequestOutcome::ALL.map(|outcome| requests.with_label_values(&[outcome.label()]));
-        Metrics { registry, decisions, requests, store_seconds, store_errors, malformed }
+        Metrics {
+            registry,
+            decisions,
+            requests,
+            store_seconds,
+            store_errors,
+            malformed,
+            reloads,
+            config_stale,
+        }
     }
 
     /// Handles for the decisions of these limits, which are all of one matcher in its order. Counters
@@ -176,6 +211,15 @@ impl Metrics {
 
     pub fn count_malformed(&self, buckets: u32) {
         self.malformed.inc_by(u64::from(buckets));
+    }
+
+    pub fn count_reload(&self, reload: Reload) {
+        let (result, stale) = match reload {
+            Reload::Taken => ("taken", 0),
+            Reload::Refused => ("refused", 1),
+        };
+        self.reloads.with_label_values(&[result]).inc();
+        self.config_stale.set(stale);
     }
 
     /// Everything in Prometheus' text format.

@@ -5,7 +5,7 @@
 
 pub mod codec;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tonic::{Request, Response, Status};
 
@@ -25,20 +25,60 @@ use crate::{
 #[derive(Debug)]
 pub struct Rls {
     limiter: Limiter,
+    live: Arc<Live>,
+    metrics: Arc<Metrics>,
+}
+
+/// The rules of one runtime, which a reload replaces.
+#[derive(Debug)]
+pub struct Live(Mutex<Arc<Ruleset>>);
+
+/// Rules, with what was made for them in advance.
+#[derive(Debug)]
+pub struct Ruleset {
     matcher: Arc<Matcher>,
     contract: Contract,
-    metrics: Arc<Metrics>,
     counters: LimitCounters,
 }
 
-impl Rls {
-    pub fn new(limiter: Limiter, matcher: Arc<Matcher>, contract: Contract, metrics: Arc<Metrics>) -> Rls {
-        let counters = metrics.for_limits(matcher.limits());
-        let contract = contract.for_limits(matcher.limits());
-        Rls { limiter, matcher, contract, metrics, counters }
+// === impl Live ===
+
+impl Live {
+    pub fn new(rules: Ruleset) -> Live {
+        Live(Mutex::new(Arc::new(rules)))
     }
 
-    fn count(&self, outcome: &Outcome<'_>) {
+    /// Requests that have begun keep the rules that they began with.
+    pub fn replace(&self, rules: Ruleset) {
+        *self.lock() = Arc::new(rules);
+    }
+
+    fn current(&self) -> Arc<Ruleset> {
+        Arc::clone(&self.lock())
+    }
+
+    /// Free but for the moment of a replacement.
+    fn lock(&self) -> MutexGuard<'_, Arc<Ruleset>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ruleset {
+    pub fn new(matcher: Arc<Matcher>, contract: &Contract, metrics: &Metrics) -> Ruleset {
+        let counters = metrics.for_limits(matcher.limits());
+        let contract = contract.clone().for_limits(matcher.limits());
+        Ruleset { matcher, contract, counters }
+    }
+}
+
+// === impl Rls ===
+
+impl Rls {
+    pub fn new(limiter: Limiter, live: Arc<Live>, metrics: Arc<Metrics>) -> Rls {
+        Rls { limiter, live, metrics }
+    }
+
+    fn count(&self, counters: &LimitCounters, outcome: &Outcome<'_>) {
         self.metrics.count_request(match outcome.verdict {
             Some(_) if outcome.decisions.is_empty() => RequestOutcome::Unmatched,
             Some(Verdict::Allow) => RequestOutcome::Allow,
@@ -46,7 +86,7 @@ impl Rls {
             None => RequestOutcome::Unavailable,
         });
         for decision in &outcome.decisions {
-            self.counters.count(decision.limit.index, decision.verdict, outcome.source);
+            counters.count(decision.limit.index, decision.verdict, outcome.source);
         }
         let Some(asked) = &outcome.asked else { return };
         if outcome.source != Source::Memo {
@@ -68,17 +108,19 @@ impl RateLimitService for Rls {
         request: Request<RateLimitRequest>,
     ) -> Result<Response<RateLimitResponse>, Status> {
         let request = request.get_ref();
+        let rules = self.live.current();
         let descriptors = request.descriptors.iter().map(|wire| descriptor(wire, request.hits_addend));
-        let outcome = match self.limiter.decide(&self.matcher, request.domain.as_bytes(), descriptors).await {
+        let outcome = match self.limiter.decide(&rules.matcher, request.domain.as_bytes(), descriptors).await
+        {
             Ok(outcome) => outcome,
             Err(bad) => {
                 self.metrics.count_request(RequestOutcome::Invalid);
                 return Err(refused(&bad));
             }
         };
-        self.count(&outcome);
+        self.count(&rules.counters, &outcome);
         match outcome.verdict {
-            Some(verdict) => Ok(Response::new(self.contract.response(&outcome, verdict))),
+            Some(verdict) => Ok(Response::new(rules.contract.response(&outcome, verdict))),
             None => Err(Status::unavailable("the store has no answer")),
         }
     }

@@ -14,7 +14,7 @@ use tollgate::{
     },
     resilience::OnStoreFailure,
     response::Contract,
-    rls::Rls,
+    rls::{Live, Rls, Ruleset},
     rules::{Domain, Pattern},
     store::Backend,
 };
@@ -34,7 +34,9 @@ fn service() -> Rls {
     let matcher = Matcher::new(vec![Domain { name: "edge".to_owned(), descriptors, members: None }]);
     let store = Backend::memory().open(Duration::from_secs(1));
     let limiter = Limiter::new(store, OnStoreFailure::Error);
-    Rls::new(limiter, Arc::new(matcher), Contract::default(), Arc::new(Metrics::new()))
+    let metrics = Arc::new(Metrics::new());
+    let rules = Ruleset::new(Arc::new(matcher), &Contract::default(), &metrics);
+    Rls::new(limiter, Arc::new(Live::new(rules)), metrics)
 }
 
 fn request(key: &'static str) -> tonic::Request<RateLimitRequest> {

@@ -18,10 +18,12 @@ use crate::{
     admin::Admin,
     config::{self, ConfigErrors},
     duration,
+    error::SystemError,
     limiter::Limiter,
     logging::{self, LoggingError},
     matcher::Matcher,
     metrics::Metrics,
+    reload::{Reloader, Rollout},
     resilience::OnStoreFailure,
     response::{Contract, Group, Jitter},
     rls::Rls,
@@ -148,6 +150,8 @@ pub enum ServeError {
     HeadersNoneAndMore,
     #[error("--headers names {name} twice")]
     HeadersTwice { name: String },
+    #[error("cannot start the thread that follows the configuration")]
+    Reloader(#[source] SystemError),
     #[error(transparent)]
     Server(#[from] ServerError),
 }
@@ -160,7 +164,10 @@ impl ServeError {
         match self {
             ServeError::HeadersNoneAndMore | ServeError::HeadersTwice { .. } => true,
             ServeError::Logging(error) => !matches!(error, LoggingError::Installed(_)),
-            ServeError::Config(_) | ServeError::Store { .. } | ServeError::Server(_) => false,
+            ServeError::Config(_)
+            | ServeError::Store { .. }
+            | ServeError::Reloader(_)
+            | ServeError::Server(_) => false,
         }
     }
 }
@@ -172,11 +179,16 @@ impl Serve {
         logging::init(self.logs.log_format, self.logs.log_level.as_deref())?;
         let contract = self.answers.contract()?;
         let backend = self.backend()?;
-        let domains = config::load(&self.config)?.domains;
-        let domain_count = domains.len();
-        let matcher = Arc::new(Matcher::new(domains));
-        let loaded = Loaded { rules: matcher.limits().len(), domains: domain_count };
+        let config = config::load(&self.config)?;
+        for warning in &config.warnings {
+            warn!("{warning}");
+        }
+        let matcher = Matcher::new(config.domains.clone());
+        let loaded = Loaded { rules: matcher.limits().len(), domains: config.domains.len() };
         let metrics = Arc::new(Metrics::new());
+        let rollout = Arc::new(Rollout::new(matcher, contract, Arc::clone(&metrics)));
+        let _reloader = Reloader::start(self.config.clone(), &config, Arc::clone(&rollout))
+            .map_err(ServeError::Reloader)?;
 
         let server = Server::bind(self.process.options())?;
         server.stop_on_signals()?;
@@ -186,7 +198,7 @@ impl Serve {
         let addresses = server.addresses();
         let started = server.start(move || {
             let limiter = Limiter::new(backend.open(deadline), on_failure);
-            Rls::new(limiter, Arc::clone(&matcher), contract.clone(), Arc::clone(&metrics))
+            Rls::new(limiter, rollout.enlist(), Arc::clone(&metrics))
         })?;
         self.announce(addresses, loaded);
         started.serve(admin)?;

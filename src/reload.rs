@@ -1,0 +1,146 @@
+//! New rules while requests are served.
+//!
+//! A thread looks at the configuration's files twice a second. When they have changed and then stayed the same
+//! for one more look, they are loaded whole: a configuration that is wrong is refused and the last good one
+//! stays. What is looked at is what a path leads to, so a swapped symbolic link (a ConfigMap's update) is a
+//! change. A request keeps the rules with which it began.
+
+mod watch;
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use tracing::{error, info, warn};
+
+use crate::{
+    config::{self, Config},
+    error::SystemError,
+    matcher::Matcher,
+    metrics::{Metrics, Reload},
+    response::Contract,
+    rls::{Live, Ruleset},
+};
+use watch::Watch;
+
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// The rules of all runtimes.
+#[derive(Debug)]
+pub struct Rollout {
+    contract: Contract,
+    metrics: Arc<Metrics>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    matcher: Arc<Matcher>,
+    live: Vec<Arc<Live>>,
+}
+
+/// The thread that looks; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Reloader {
+    // Dropped first, which ends the thread.
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+// === impl Rollout ===
+
+impl Rollout {
+    pub fn new(matcher: Matcher, contract: Contract, metrics: Arc<Metrics>) -> Rollout {
+        Rollout {
+            contract,
+            metrics,
+            state: Mutex::new(State { matcher: Arc::new(matcher), live: Vec::new() }),
+        }
+    }
+
+    /// The rules of one more runtime, which follow every replacement.
+    pub fn enlist(&self) -> Arc<Live> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = Arc::new(Live::new(self.ruleset(&state.matcher)));
+        state.live.push(Arc::clone(&live));
+        live
+    }
+
+    /// From here on every request is decided by these rules. A bucket whose limit is the same keeps its level.
+    pub fn replace(&self, matcher: Matcher) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.matcher = Arc::new(matcher);
+        for live in &state.live {
+            live.replace(self.ruleset(&state.matcher));
+        }
+    }
+
+    fn ruleset(&self, matcher: &Arc<Matcher>) -> Ruleset {
+        // An Arc of its own for each runtime: their counts of it must not meet in one cache line.
+        Ruleset::new(Arc::clone(matcher), &self.contract, &self.metrics)
+    }
+}
+
+// === impl Reloader ===
+
+impl Reloader {
+    /// Follows these files, and those that `loaded` was read from.
+    pub fn start(
+        paths: Vec<PathBuf>,
+        loaded: &Config,
+        rollout: Arc<Rollout>,
+    ) -> Result<Reloader, SystemError> {
+        let (stop, stopped) = mpsc::channel();
+        let mut watch = Watch::new(loaded.files.clone());
+        let look = move || {
+            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(LOOK_EVERY) {
+                if watch.has_settled_anew() {
+                    load(&paths, &rollout, &mut watch);
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("reload".to_owned()).spawn(look)?;
+        Ok(Reloader { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Reloader {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was reported when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn load(paths: &[PathBuf], rollout: &Rollout, watch: &mut Watch) {
+    match config::load(paths) {
+        Ok(config) => {
+            let Config { domains, warnings, files } = config;
+            for warning in &warnings {
+                warn!("{warning}");
+            }
+            let domain_count = domains.len();
+            let matcher = Matcher::new(domains);
+            let rules = matcher.limits().len();
+            rollout.replace(matcher);
+            rollout.metrics.count_reload(Reload::Taken);
+            info!(rules, domains = domain_count, "the configuration has changed and is in force");
+            watch.follow(files);
+        }
+        Err(errors) => {
+            rollout.metrics.count_reload(Reload::Refused);
+            error!(%errors, "the changed configuration is refused; the last good one stays in force");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! Limits change while requests are served: nothing is dropped, a bad file changes nothing.
+
+use std::{path::PathBuf, time::Duration};
+
+use lab::tollgate::{Serve, Tollgate};
+use tokio::time::sleep;
+use tollgate::{
+    clock,
+    pb::{
+        RateLimitDescriptor, RateLimitRequest, RateLimitResponse, rate_limit_descriptor::Entry,
+        rate_limit_response::Code, rate_limit_service_client::RateLimitServiceClient,
+    },
+};
+use tonic::transport::Channel;
+
+/// What is promised.
+const IN_FORCE_WITHIN: Duration = Duration::from_secs(2);
+
+type Client = RateLimitServiceClient<Channel>;
+
+struct File(PathBuf);
+
+impl File {
+    fn write(&self, requests_per_day: u32, burst: u32) {
+        let limit = format!("{{ unit: day, requests_per_unit: {requests_per_day}, burst: {burst} }}");
+        self.text(&format!("domain: edge\ndescriptors:\n- key: user\n  rate_limit: {limit}\n"));
+    }
+
+    /// Atomically: what is seen is the old file or the new one.
+    fn text(&self, text: &str) {
+        let new = self.0.with_extension("new");
+        std::fs::write(&new, text).expect("can be written");
+        std::fs::rename(new, &self.0).expect("can be renamed");
+    }
+}
+
+async fn start(test: &str) -> (File, Tollgate, Client) {
+    let file = File(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("reload-{test}.yaml")));
+    file.write(10, 10);
+    let tollgate = Tollgate::start(&Serve::new(&file.0).args(&["--runtimes", "2"])).await.expect("starts");
+    let channel = Channel::from_shared(format!("http://{}", tollgate.grpc())).expect("a URL");
+    let client = RateLimitServiceClient::new(channel.connect().await.expect("connects"));
+    (file, tollgate, client)
+}
+
+async fn ask(client: &mut Client, user: &str, hits: u32) -> RateLimitResponse {
+    let entry = Entry { key: "user".into(), value: user.to_owned().into() };
+    let descriptor = RateLimitDescriptor { entries: vec![entry], ..RateLimitDescriptor::default() };
+    let request =
+        RateLimitRequest { domain: "edge".to_owned(), descriptors: vec![descriptor], hits_addend: hits };
+    client.should_rate_limit(request).await.expect("no request is dropped").into_inner()
+}
+
+fn limit_of(response: &RateLimitResponse) -> u32 {
+    response.statuses[0].current_limit.as_ref().map_or(0, |limit| limit.requests_per_unit)
+}
+
+fn remaining(response: &RateLimitResponse) -> u32 {
+    response.statuses[0].limit_remaining
+}
+
+/// Asks all the while, until the limit has become this one.
+async fn until_limit(client: &mut Client, requests_per_day: u32) {
+    let changed = clock::monotonic();
+    let mut number = 0;
+    while limit_of(&ask(client, &format!("other-{number}"), 1).await) != requests_per_day {
+        assert!(changed.elapsed() < IN_FORCE_WITHIN, "the new limit is not in force");
+        number += 1;
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+async fn metric(tollgate: &Tollgate, series: &str) -> Option<u64> {
+    let text = lab::http::get(tollgate.admin(), "/metrics", &[]).await.expect("answers").text();
+    text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+}
+
+#[tokio::test]
+async fn a_new_limit_is_in_force_within_two_seconds_and_no_request_is_dropped() {
+    let (file, tollgate, mut client) = start("new-limit").await;
+    until_limit(&mut client, 10).await;
+    file.write(20, 20);
+    until_limit(&mut client, 20).await;
+    assert_eq!(metric(&tollgate, "tollgate_config_reloads_total{result=\"taken\"}").await, Some(1));
+}
+
+#[tokio::test]
+async fn a_bucket_whose_rate_stays_keeps_its_level_and_a_new_burst_acts_at_once() {
+    let (file, _tollgate, mut client) = start("new-burst").await;
+    assert_eq!(remaining(&ask(&mut client, "alice", 7).await), 3);
+    file.text(
+        "domain: edge
+descriptors:
+- key: user
+  rate_limit: { unit: day, requests_per_unit: 10, burst: 8 }
+- key: marker
+  rate_limit: { unit: day, requests_per_unit: 99 }
+",
+    );
+    let changed = clock::monotonic();
+    // Seven of eight are taken; a peek charges nothing.
+    loop {
+        let level = remaining(&ask_for_nothing(&mut client, "alice").await);
+        if level == 1 {
+            break;
+        }
+        assert_eq!(level, 3, "the level that it had");
+        assert!(changed.elapsed() < IN_FORCE_WITHIN, "the new burst does not act");
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(ask(&mut client, "alice", 2).await.overall_code(), Code::OverLimit);
+}
+
+async fn ask_for_nothing(client: &mut Client, user: &str) -> RateLimitResponse {
+    let entry = Entry { key: "user".into(), value: user.to_owned().into() };
+    let descriptor =
+        RateLimitDescriptor { entries: vec![entry], hits_addend: Some(0), ..RateLimitDescriptor::default() };
+    let request =
+        RateLimitRequest { domain: "edge".to_owned(), descriptors: vec![descriptor], hits_addend: 0 };
+    client.should_rate_limit(request).await.expect("no request is dropped").into_inner()
+}
+
+#[tokio::test]
+async fn a_bad_file_is_refused_whole_and_the_last_good_one_stays() {
+    let (file, tollgate, mut client) = start("bad-file").await;
+    file.text("domain: edge\ndescriptors:\n- key: user\n  rate_limit: { unit: fortnight, burst: x }\n");
+    let written = clock::monotonic();
+    while metric(&tollgate, "tollgate_config_stale").await != Some(1) {
+        assert!(written.elapsed() < Duration::from_secs(5), "nobody noticed");
+        assert_eq!(limit_of(&ask(&mut client, "alice", 1).await), 10);
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(limit_of(&ask(&mut client, "bob", 1).await), 10);
+    assert_eq!(metric(&tollgate, "tollgate_config_reloads_total{result=\"refused\"}").await, Some(1));
+
+    file.write(30, 30);
+    until_limit(&mut client, 30).await;
+    assert_eq!(metric(&tollgate, "tollgate_config_stale").await, Some(0));
+}
