@@ -4,6 +4,7 @@
 //! Amounts of time are exact: whole microseconds plus a fraction in 1/R µs, where R tokens come back
 //! every P µs in lowest terms. Nothing is ever rounded, for every u32 of requests and every unit.
 
+mod bucket;
 mod exact;
 mod period;
 
@@ -224,89 +225,6 @@ impl Limit {
     /// The most hits that fit at once; for windows and logs `requests_per_unit`.
     pub fn burst(&self) -> u32 {
         self.burst
-    }
-}
-
-/// The arithmetic of a token bucket.
-impl Limit {
-    /// R of [`Exact`]: tokens per period, in lowest terms; at least 1.
-    pub fn per_us(&self) -> u32 {
-        self.tokens
-    }
-
-    /// What the full burst is worth in time: how long an empty bucket takes to fill.
-    pub fn worth_of_burst(&self) -> Exact {
-        self.worth_of_burst
-    }
-
-    /// What a take of `hits` costs in time. Hits above the burst cost as much as burst + 1, which never fits
-    /// either, so the result is bounded.
-    pub fn cost(&self, hits: u64) -> Exact {
-        if hits == 1 {
-            return self.cost_of_one;
-        }
-        self.time_for(hits.min(u64::from(self.burst) + 1))
-    }
-
-    /// What giving back `hits`, or charging them though they do not fit, is worth in time. Twice the burst and
-    /// one more is as good as any larger number: no bucket is further from full, also after its burst was
-    /// lowered.
-    pub fn worth(&self, hits: u64) -> Exact {
-        if hits == 1 {
-            return self.cost_of_one;
-        }
-        self.time_for(hits.min(2 * u64::from(self.burst) + 1))
-    }
-
-    /// Whole tokens in a bucket that is full again at `full_at`, at the instant `now`.
-    pub fn level(&self, full_at: Exact, now_us: u64) -> u32 {
-        let missing = self.missing_ticks(full_at, now_us);
-        let worth = self.worth_of_burst.ticks(self.tokens);
-        let tokens = worth.saturating_sub(missing) / u128::from(self.period_us);
-        u32::try_from(tokens).unwrap_or(self.burst)
-    }
-
-    /// Microseconds, rounded up, until the bucket holds one whole token more; 0 when it is full.
-    pub fn next_token_us(&self, full_at: Exact, now_us: u64) -> u64 {
-        let missing = self.missing_ticks(full_at, now_us);
-        if missing == 0 {
-            return 0;
-        }
-        let owed = missing.saturating_sub(self.worth_of_burst.ticks(self.tokens));
-        let Some(short) = (missing - owed).checked_sub(1) else { return self.ticks_to_us(missing) };
-        self.ticks_to_us(owed + short % u128::from(self.period_us) + 1)
-    }
-
-    /// Microseconds, rounded up, until the bucket is full.
-    pub fn full_us(&self, full_at: Exact, now_us: u64) -> u64 {
-        self.ticks_to_us(self.missing_ticks(full_at, now_us))
-    }
-
-    /// Microseconds, rounded up, until a take of `cost` fits a bucket that is full at `full_at`.
-    pub fn wait_us(&self, full_at: Exact, cost: Exact, now_us: u64) -> u64 {
-        let missing = self.missing_ticks(full_at, now_us) + cost.ticks(self.tokens);
-        self.ticks_to_us(missing.saturating_sub(self.worth_of_burst.ticks(self.tokens)))
-    }
-
-    /// What is missing from a full bucket, in time.
-    fn missing_ticks(&self, full_at: Exact, now_us: u64) -> u128 {
-        full_at.ticks(self.tokens).saturating_sub(Exact::at_us(now_us).ticks(self.tokens))
-    }
-
-    fn ticks_to_us(&self, ticks: u128) -> u64 {
-        u64::try_from(ticks.div_ceil(u128::from(self.tokens))).unwrap_or(u64::MAX)
-    }
-
-    /// hits · P/R µs. For hits up to 2·burst + 1, so at most twice 71 years and one period.
-    fn time_for(&self, hits: u64) -> Exact {
-        let ticks = u128::from(hits) * u128::from(self.period_us);
-        let whole_us = ticks / u128::from(self.tokens);
-        let fraction = ticks % u128::from(self.tokens);
-        Exact {
-            // Before the burst is known to be sound it may take longer than 2^64 µs, which is refused then.
-            whole_us: u64::try_from(whole_us).unwrap_or(u64::MAX),
-            fraction: u32::try_from(fraction).expect("a remainder by a u32"),
-        }
     }
 }
 

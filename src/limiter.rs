@@ -15,7 +15,7 @@ use crate::{
     clock,
     decision::{Answer, Source, Standing, Verdict},
     descriptor::{Entry, Hits},
-    limit::Limit,
+    limit::{Limit, LimitError},
     matcher::{Matcher, Rule, RuleLimit},
     resilience::{GUESSED_WAIT_US, OnStoreFailure},
     store::{Store, StoreError},
@@ -33,6 +33,10 @@ pub enum BadRequest {
     EmptyDomain,
     #[error("the request has no descriptors")]
     NoDescriptors,
+    #[error("a descriptor's limit has the unit {0}, which is none")]
+    UnknownUnit(i32),
+    #[error("a descriptor's limit")]
+    Limit(#[source] LimitError),
     #[error("the request matches more than {MAX_BUCKETS} limits")]
     TooManyBuckets,
 }

@@ -241,9 +241,9 @@ impl fmt::Debug for Metrics {
 impl LimitCounters {
     /// Counts one decision under the limit of that index. A guess has the verdict that it guesses.
     ///
-    /// Panics if the index is none of the limits that these counters were made for.
+    /// A limit that a request brought along has no index, and is not counted by itself.
     pub fn count(&self, index: usize, verdict: Verdict, source: Source) {
-        let counters = &self.limits[index];
+        let Some(counters) = self.limits.get(index) else { return };
         match (source, verdict) {
             (Source::Store, Verdict::Allow) => counters.allowed.inc(),
             (Source::Store, Verdict::Deny) => counters.denied.inc(),

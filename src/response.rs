@@ -5,6 +5,7 @@
 //! one: they are made of numbers and of names from the configuration, escaped. `x-ratelimit-*` is never
 //! sent from here: Envoy appends its own, and the client would see both.
 
+pub mod dynamic;
 mod headers;
 mod problem;
 

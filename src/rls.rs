@@ -12,13 +12,16 @@ use tonic::{Request, Response, Status};
 use crate::{
     decision::{Source, Verdict},
     descriptor::{Entry, Hits},
+    error,
+    limit::{Limit, LimitSpec, Period, Unit},
     limiter::{BadRequest, Descriptor, Limiter, Outcome},
     matcher::Matcher,
     metrics::{LimitCounters, Metrics, RequestOutcome},
     pb::{
-        RateLimitDescriptor, RateLimitRequest, RateLimitResponse, rate_limit_service_server::RateLimitService,
+        RateLimitDescriptor, RateLimitRequest, RateLimitResponse, rate_limit_descriptor::RateLimitOverride,
+        rate_limit_service_server::RateLimitService,
     },
-    response::Contract,
+    response::{Contract, dynamic},
 };
 
 /// One runtime's service.
@@ -27,6 +30,15 @@ pub struct Rls {
     limiter: Limiter,
     live: Arc<Live>,
     metrics: Arc<Metrics>,
+    modes: Modes,
+}
+
+/// Switches for all rules at once; each is off by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Modes {
+    /// Every request is told OK. What is charged, counted and told of each limit stays as it is.
+    pub shadow: bool,
+    pub dynamic_metadata: bool,
 }
 
 /// The rules of one runtime, which a reload replaces.
@@ -75,7 +87,24 @@ impl Ruleset {
 
 impl Rls {
     pub fn new(limiter: Limiter, live: Arc<Live>, metrics: Arc<Metrics>) -> Rls {
-        Rls { limiter, live, metrics }
+        Rls { limiter, live, metrics, modes: Modes::default() }
+    }
+
+    #[must_use]
+    pub fn modes(self, modes: Modes) -> Rls {
+        Rls { modes, ..self }
+    }
+
+    async fn decide<'m>(
+        &self,
+        rules: &'m Ruleset,
+        request: &RateLimitRequest,
+    ) -> Result<Outcome<'m>, BadRequest> {
+        for wire in request.descriptors.iter().filter_map(|wire| wire.limit.as_ref()) {
+            limit(wire)?;
+        }
+        let descriptors = request.descriptors.iter().map(|wire| descriptor(wire, request.hits_addend));
+        self.limiter.decide(&rules.matcher, request.domain.as_bytes(), descriptors).await
     }
 
     fn count(&self, counters: &LimitCounters, outcome: &Outcome<'_>) {
@@ -109,9 +138,7 @@ impl RateLimitService for Rls {
     ) -> Result<Response<RateLimitResponse>, Status> {
         let request = request.get_ref();
         let rules = self.live.current();
-        let descriptors = request.descriptors.iter().map(|wire| descriptor(wire, request.hits_addend));
-        let outcome = match self.limiter.decide(&rules.matcher, request.domain.as_bytes(), descriptors).await
-        {
+        let outcome = match self.decide(&rules, request).await {
             Ok(outcome) => outcome,
             Err(bad) => {
                 self.metrics.count_request(RequestOutcome::Invalid);
@@ -120,10 +147,33 @@ impl RateLimitService for Rls {
         };
         self.count(&rules.counters, &outcome);
         match outcome.verdict {
-            Some(verdict) => Ok(Response::new(rules.contract.response(&outcome, verdict))),
+            Some(verdict) => {
+                let told = if self.modes.shadow { Verdict::Allow } else { verdict };
+                let mut response = rules.contract.response(&outcome, told);
+                if self.modes.dynamic_metadata {
+                    response.dynamic_metadata = Some(dynamic::metadata(request, &outcome));
+                }
+                Ok(Response::new(response))
+            }
             None => Err(Status::unavailable("the store has no answer")),
         }
     }
+}
+
+/// The limit that a descriptor brings along. The protocol names seven units; the reference reads 7 as a week.
+fn limit(wire: &RateLimitOverride) -> Result<Limit, BadRequest> {
+    let unit = match wire.unit {
+        1 => Unit::Second,
+        2 => Unit::Minute,
+        3 => Unit::Hour,
+        4 => Unit::Day,
+        5 => Unit::Month,
+        6 => Unit::Year,
+        7 => Unit::Week,
+        unknown => return Err(BadRequest::UnknownUnit(unknown)),
+    };
+    let period = Period { unit, multiplier: wire.unit_multiplier.unwrap_or(1) };
+    LimitSpec::new(wire.requests_per_unit, period).check().map_err(BadRequest::Limit)
 }
 
 fn descriptor(
@@ -133,10 +183,11 @@ fn descriptor(
     Descriptor {
         entries: wire.entries.iter().map(|entry| Entry { key: &entry.key, value: &entry.value }),
         hits: Hits::new(wire.hits_addend, hits_of_request, wire.is_negative_hits),
-        limit: None,
+        // One that is wrong was refused before.
+        limit: wire.limit.as_ref().and_then(|wire| limit(wire).ok()),
     }
 }
 
 fn refused(bad: &BadRequest) -> Status {
-    Status::invalid_argument(bad.to_string())
+    Status::invalid_argument(error::chain(bad).to_string())
 }

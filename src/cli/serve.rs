@@ -1,15 +1,10 @@
 //! `tollgate serve`: its flags, and the wiring of the service.
 
-use std::{
-    collections::HashSet, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc, thread,
-    time::Duration,
-};
+mod flags;
 
-use clap::{
-    ArgAction, Args,
-    builder::{PossibleValuesParser, TypedValueParser},
-    value_parser,
-};
+use std::{path::PathBuf, sync::Arc};
+
+use clap::{ArgAction, Args};
 use thiserror::Error;
 use tracing::{info, warn};
 
@@ -17,19 +12,17 @@ use super::StoreUrl;
 use crate::{
     admin::Admin,
     config::{self, ConfigErrors},
-    duration,
     error::SystemError,
     limiter::Limiter,
     logging::{self, LoggingError},
     matcher::Matcher,
     metrics::Metrics,
     reload::{Reloader, Rollout},
-    resilience::OnStoreFailure,
-    response::{Contract, Group, Jitter},
     rls::Rls,
     server::{self, Server, ServerError},
     store::{Backend, TargetError},
 };
+use flags::{Answers, Logs, Process, Switches, WhenStoreFails};
 
 const EXAMPLES: &str = "\
 Lists take commas, or the flag again. A first SIGTERM or Ctrl-C drains, a second ends at once.
@@ -58,7 +51,7 @@ pub struct Serve {
     ///
     /// The same requests pass either way; off is for comparing.
     #[arg(long, env = "TOLLGATE_MEMO", value_name = "SWITCH", default_value = "on",
-        hide_possible_values = true, action = ArgAction::Set, value_parser = switch())]
+        hide_possible_values = true, action = ArgAction::Set, value_parser = flags::switch())]
     memo: bool,
 
     #[command(flatten)]
@@ -68,74 +61,13 @@ pub struct Serve {
     answers: Answers,
 
     #[command(flatten)]
+    switches: Switches,
+
+    #[command(flatten)]
     process: Process,
 
     #[command(flatten)]
     logs: Logs,
-}
-
-#[derive(Debug, Args)]
-#[command(next_help_heading = "When the store does not answer")]
-struct WhenStoreFails {
-    /// How long to wait for the store's answer.
-    #[arg(long, env = "TOLLGATE_STORE_DEADLINE", value_name = "TIME", default_value = "10ms",
-        value_parser = positive_duration)]
-    store_deadline: Duration,
-
-    /// What a request is told then; with error Envoy's failure_mode_deny decides.
-    #[arg(long, env = "TOLLGATE_ON_STORE_FAILURE", value_name = "ANSWER", default_value = "error",
-        value_parser = on_store_failure())]
-    on_store_failure: OnStoreFailure,
-}
-
-#[derive(Debug, Args)]
-#[command(next_help_heading = "What clients are told")]
-struct Answers {
-    /// Which groups of headers to send: retry-after, ratelimit, ratelimit-structured, problem-body; or none.
-    #[arg(long, env = "TOLLGATE_HEADERS", value_name = "GROUP", value_delimiter = ',',
-        default_value = "retry-after,ratelimit,problem-body", hide_possible_values = true,
-        value_parser = HEADER_GROUPS)]
-    headers: Vec<String>,
-
-    /// Share of the wait, 0 to 1, up to which Retry-After is raised at random, so that clients do not return
-    /// together.
-    #[arg(long, env = "TOLLGATE_JITTER", value_name = "SHARE", default_value = "0.2")]
-    jitter: Jitter,
-}
-
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Process")]
-struct Process {
-    /// Where Envoy connects; port 0 takes any free one.
-    #[arg(long, env = "TOLLGATE_GRPC_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:8081")]
-    grpc_listen: SocketAddr,
-
-    /// HTTP for operators: /healthcheck and /metrics.
-    #[arg(long, env = "TOLLGATE_ADMIN_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
-    admin_listen: SocketAddr,
-
-    /// Threads that decide, each with a runtime of its own; at most 1024 [default: one per core].
-    #[arg(long, env = "TOLLGATE_RUNTIMES", value_name = "COUNT", value_parser = value_parser!(u16).range(1..=1024))]
-    runtimes: Option<u16>,
-
-    /// How long to go on answering what is in flight after SIGTERM, before connections are cut.
-    #[arg(long, env = "TOLLGATE_DRAIN_TIMEOUT", value_name = "TIME", default_value = "10s",
-        value_parser = duration::parse)]
-    drain_timeout: Duration,
-}
-
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Logs (to stderr)")]
-struct Logs {
-    /// text or json, one object a line.
-    #[arg(long, env = "TOLLGATE_LOG_FORMAT", value_name = "FORMAT", default_value = "text",
-        hide_possible_values = true, value_parser = log_format())]
-    log_format: logging::Format,
-
-    /// error, warn, info, debug or trace, or a filter such as tollgate=debug,h2=warn [default: RUST_LOG, else
-    /// info].
-    #[arg(long, env = "TOLLGATE_LOG_LEVEL", value_name = "LEVEL")]
-    log_level: Option<String>,
 }
 
 #[derive(Debug, Error)]
@@ -148,6 +80,8 @@ pub enum ServeError {
     Store { url: StoreUrl, source: TargetError },
     #[error("--headers none goes with no other group")]
     HeadersNoneAndMore,
+    #[error("the variable {name} is {value:?}, which is no boolean: true, false, 1, 0, t or f")]
+    NoBoolean { name: &'static str, value: String },
     #[error("--headers names {name} twice")]
     HeadersTwice { name: String },
     #[error("cannot start the thread that follows the configuration")]
@@ -162,7 +96,9 @@ impl ServeError {
     /// Whether what was typed makes no sense by itself, whatever the machine and its files are like.
     pub fn is_misuse(&self) -> bool {
         match self {
-            ServeError::HeadersNoneAndMore | ServeError::HeadersTwice { .. } => true,
+            ServeError::HeadersNoneAndMore
+            | ServeError::HeadersTwice { .. }
+            | ServeError::NoBoolean { .. } => true,
             ServeError::Logging(error) => !matches!(error, LoggingError::Installed(_)),
             ServeError::Config(_)
             | ServeError::Store { .. }
@@ -179,6 +115,7 @@ impl Serve {
         logging::init(self.logs.log_format, self.logs.log_level.as_deref())?;
         let contract = self.answers.contract()?;
         let backend = self.backend()?;
+        let (modes, quota_mode) = (self.switches.modes()?, self.switches.quota_mode()?);
         let config = config::load(&self.config)?;
         for warning in &config.warnings {
             warn!("{warning}");
@@ -197,8 +134,8 @@ impl Serve {
         let on_failure = self.when_store_fails.on_store_failure;
         let addresses = server.addresses();
         let started = server.start(move || {
-            let limiter = Limiter::new(backend.open(deadline), on_failure);
-            Rls::new(limiter, rollout.enlist(), Arc::clone(&metrics))
+            let limiter = Limiter::new(backend.open(deadline), on_failure).quota_mode(quota_mode);
+            Rls::new(limiter, rollout.enlist(), Arc::clone(&metrics)).modes(modes)
         })?;
         self.announce(addresses, loaded);
         started.serve(admin)?;
@@ -234,66 +171,6 @@ impl Serve {
 struct Loaded {
     rules: usize,
     domains: usize,
-}
-
-impl Process {
-    fn options(&self) -> server::Options {
-        let asked = self.runtimes.and_then(|count| NonZeroUsize::new(count.into()));
-        let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        server::Options {
-            grpc_listen: self.grpc_listen,
-            admin_listen: self.admin_listen,
-            runtimes: asked.unwrap_or_else(cores),
-            drain_timeout: self.drain_timeout,
-        }
-    }
-}
-
-impl Answers {
-    fn contract(&self) -> Result<Contract, ServeError> {
-        let mut seen = HashSet::new();
-        if let Some(name) = self.headers.iter().find(|name| !seen.insert(*name)) {
-            return Err(ServeError::HeadersTwice { name: name.clone() });
-        }
-        // All names but `none` are groups: clap has checked them.
-        let groups: Vec<Group> = self.headers.iter().filter_map(|name| name.parse().ok()).collect();
-        if groups.len() < self.headers.len() && self.headers.len() > 1 {
-            return Err(ServeError::HeadersNoneAndMore);
-        }
-        Ok(Contract::new(groups, self.jitter))
-    }
-}
-
-// === flags that clap cannot read by itself ===
-
-const HEADER_GROUPS: [&str; 5] = ["retry-after", "ratelimit", "ratelimit-structured", "problem-body", "none"];
-
-fn on_store_failure() -> impl TypedValueParser<Value = OnStoreFailure> {
-    PossibleValuesParser::new(["deny", "allow", "error"]).map(|word| match word.as_str() {
-        "deny" => OnStoreFailure::Deny,
-        "allow" => OnStoreFailure::Allow,
-        _ => OnStoreFailure::Error,
-    })
-}
-
-fn switch() -> impl TypedValueParser<Value = bool> {
-    PossibleValuesParser::new(["on", "off"]).map(|word| word == "on")
-}
-
-fn log_format() -> impl TypedValueParser<Value = logging::Format> {
-    PossibleValuesParser::new(["text", "json"]).map(|word| match word.as_str() {
-        "json" => logging::Format::Json,
-        _ => logging::Format::Text,
-    })
-}
-
-/// A deadline of nothing would fail every request.
-fn positive_duration(text: &str) -> Result<Duration, String> {
-    match duration::parse(text) {
-        Ok(Duration::ZERO) => Err("must be above 0".to_owned()),
-        Ok(duration) => Ok(duration),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 #[cfg(test)]

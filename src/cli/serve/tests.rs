@@ -1,7 +1,13 @@
+use std::time::Duration;
+
 use clap::{CommandFactory as _, Parser as _};
 
 use super::*;
-use crate::cli::{Cli, Command};
+use crate::{
+    cli::{Cli, Command},
+    resilience::OnStoreFailure,
+    response::{Group, Jitter},
+};
 
 fn parse(flags: &[&str]) -> Result<Box<Serve>, clap::Error> {
     let command_line = ["tollgate", "serve", "--config", "limits.yaml"].iter().chain(flags);

@@ -1,0 +1,189 @@
+//! The flags of `tollgate serve`, by subject, and what they mean.
+
+use std::{collections::HashSet, net::SocketAddr, num::NonZeroUsize, thread, time::Duration};
+
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+    value_parser,
+};
+
+use super::ServeError;
+use crate::{
+    duration,
+    limiter::QuotaMode,
+    logging,
+    resilience::OnStoreFailure,
+    response::{Contract, Group, Jitter},
+    rls::Modes,
+    server,
+};
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "When the store does not answer")]
+pub(super) struct WhenStoreFails {
+    /// How long to wait for the store's answer.
+    #[arg(long, env = "TOLLGATE_STORE_DEADLINE", value_name = "TIME", default_value = "10ms",
+        value_parser = positive_duration)]
+    pub(super) store_deadline: Duration,
+
+    /// What a request is told then; with error Envoy's failure_mode_deny decides.
+    #[arg(long, env = "TOLLGATE_ON_STORE_FAILURE", value_name = "ANSWER", default_value = "error",
+        value_parser = on_store_failure())]
+    pub(super) on_store_failure: OnStoreFailure,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What clients are told")]
+pub(super) struct Answers {
+    /// Which groups of headers to send: retry-after, ratelimit, ratelimit-structured, problem-body; or none.
+    #[arg(long, env = "TOLLGATE_HEADERS", value_name = "GROUP", value_delimiter = ',',
+        default_value = "retry-after,ratelimit,problem-body", hide_possible_values = true,
+        value_parser = HEADER_GROUPS)]
+    headers: Vec<String>,
+
+    /// Share of the wait, 0 to 1, up to which Retry-After is raised at random, so that clients do not return
+    /// together.
+    #[arg(long, env = "TOLLGATE_JITTER", value_name = "SHARE", default_value = "0.2")]
+    jitter: Jitter,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Switches for all limits")]
+pub(super) struct Switches {
+    /// Tell every request that it may pass; limits are charged, counted and told as ever. SHADOW_MODE too.
+    #[arg(long, env = "TOLLGATE_SHADOW_MODE")]
+    shadow_mode: bool,
+
+    /// Deny a request only where all of its limits are used up. QUOTA_MODE too.
+    #[arg(long, env = "TOLLGATE_QUOTA_MODE")]
+    quota_mode: bool,
+
+    /// Send dynamic metadata: the descriptors, and the metadata of the rules that matched.
+    /// RESPONSE_DYNAMIC_METADATA too.
+    #[arg(long, env = "TOLLGATE_DYNAMIC_METADATA")]
+    dynamic_metadata: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Process")]
+pub(super) struct Process {
+    /// Where Envoy connects; port 0 takes any free one.
+    #[arg(long, env = "TOLLGATE_GRPC_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:8081")]
+    pub(super) grpc_listen: SocketAddr,
+
+    /// HTTP for operators: /healthcheck and /metrics.
+    #[arg(long, env = "TOLLGATE_ADMIN_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
+    pub(super) admin_listen: SocketAddr,
+
+    /// Threads that decide, each with a runtime of its own; at most 1024 [default: one per core].
+    #[arg(long, env = "TOLLGATE_RUNTIMES", value_name = "COUNT", value_parser = value_parser!(u16).range(1..=1024))]
+    pub(super) runtimes: Option<u16>,
+
+    /// How long to go on answering what is in flight after SIGTERM, before connections are cut.
+    #[arg(long, env = "TOLLGATE_DRAIN_TIMEOUT", value_name = "TIME", default_value = "10s",
+        value_parser = duration::parse)]
+    pub(super) drain_timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Logs (to stderr)")]
+pub(super) struct Logs {
+    /// text or json, one object a line.
+    #[arg(long, env = "TOLLGATE_LOG_FORMAT", value_name = "FORMAT", default_value = "text",
+        hide_possible_values = true, value_parser = log_format())]
+    pub(super) log_format: logging::Format,
+
+    /// error, warn, info, debug or trace, or a filter such as tollgate=debug,h2=warn [default: RUST_LOG, else
+    /// info].
+    #[arg(long, env = "TOLLGATE_LOG_LEVEL", value_name = "LEVEL")]
+    pub(super) log_level: Option<String>,
+}
+
+// === impl Switches ===
+
+impl Switches {
+    pub(super) fn modes(&self) -> Result<Modes, ServeError> {
+        Ok(Modes {
+            shadow: self.shadow_mode || is_set("SHADOW_MODE")?,
+            dynamic_metadata: self.dynamic_metadata || is_set("RESPONSE_DYNAMIC_METADATA")?,
+        })
+    }
+
+    pub(super) fn quota_mode(&self) -> Result<QuotaMode, ServeError> {
+        let everywhere = self.quota_mode || is_set("QUOTA_MODE")?;
+        Ok(if everywhere { QuotaMode::Everywhere } else { QuotaMode::AsConfigured })
+    }
+}
+
+/// A variable of envoyproxy/ratelimit, read as Go reads booleans; absent or empty is off.
+fn is_set(name: &'static str) -> Result<bool, ServeError> {
+    let value = std::env::var(name).unwrap_or_default();
+    match value.as_str() {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(ServeError::NoBoolean { name, value }),
+    }
+}
+
+// === impl Process, Answers ===
+
+impl Process {
+    pub(super) fn options(&self) -> server::Options {
+        let asked = self.runtimes.and_then(|count| NonZeroUsize::new(count.into()));
+        let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        server::Options {
+            grpc_listen: self.grpc_listen,
+            admin_listen: self.admin_listen,
+            runtimes: asked.unwrap_or_else(cores),
+            drain_timeout: self.drain_timeout,
+        }
+    }
+}
+
+impl Answers {
+    pub(super) fn contract(&self) -> Result<Contract, ServeError> {
+        let mut seen = HashSet::new();
+        if let Some(name) = self.headers.iter().find(|name| !seen.insert(*name)) {
+            return Err(ServeError::HeadersTwice { name: name.clone() });
+        }
+        // All names but `none` are groups: clap has checked them.
+        let groups: Vec<Group> = self.headers.iter().filter_map(|name| name.parse().ok()).collect();
+        if groups.len() < self.headers.len() && self.headers.len() > 1 {
+            return Err(ServeError::HeadersNoneAndMore);
+        }
+        Ok(Contract::new(groups, self.jitter))
+    }
+}
+
+// === flags that clap cannot read by itself ===
+
+const HEADER_GROUPS: [&str; 5] = ["retry-after", "ratelimit", "ratelimit-structured", "problem-body", "none"];
+
+fn on_store_failure() -> impl TypedValueParser<Value = OnStoreFailure> {
+    PossibleValuesParser::new(["deny", "allow", "error"]).map(|word| match word.as_str() {
+        "deny" => OnStoreFailure::Deny,
+        "allow" => OnStoreFailure::Allow,
+        _ => OnStoreFailure::Error,
+    })
+}
+
+pub(super) fn switch() -> impl TypedValueParser<Value = bool> {
+    PossibleValuesParser::new(["on", "off"]).map(|word| word == "on")
+}
+
+fn log_format() -> impl TypedValueParser<Value = logging::Format> {
+    PossibleValuesParser::new(["text", "json"]).map(|word| match word.as_str() {
+        "json" => logging::Format::Json,
+        _ => logging::Format::Text,
+    })
+}
+
+/// A deadline of nothing would fail every request.
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    match duration::parse(text) {
+        Ok(Duration::ZERO) => Err("must be above 0".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(error.to_string()),
+    }
+}

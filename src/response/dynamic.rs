@@ -1,0 +1,103 @@
+//! Dynamic metadata: what Envoy keeps beside the request, for its access log and for filters further on.
+//!
+//! The same shape as that of envoyproxy/ratelimit: the domain, the descriptors as they were sent, and the
+//! metadata of the rules that they matched. It repeats what the client sent, so it is off unless asked for.
+
+use std::collections::BTreeMap;
+
+use prost_types::{ListValue, Struct, Value, value::Kind};
+
+use crate::{
+    limiter::Outcome,
+    pb::{RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::RateLimitOverride},
+    rules::{Metadata, MetadataValue},
+};
+
+/// The metadata of one answer.
+pub fn metadata(request: &RateLimitRequest, outcome: &Outcome<'_>) -> Struct {
+    let mut fields = BTreeMap::from([
+        ("domain".to_owned(), text(&request.domain)),
+        ("descriptors".to_owned(), list(request.descriptors.iter().map(descriptor))),
+    ]);
+    if request.hits_addend != 0 {
+        fields.insert("hitsAddend".to_owned(), number(f64::from(request.hits_addend)));
+    }
+    let mut merged = Metadata::new();
+    for (_, rule) in &outcome.rules {
+        merge(&mut merged, &rule.metadata);
+    }
+    if !merged.is_empty() {
+        fields.insert("metadata".to_owned(), map(&merged));
+    }
+    Struct { fields }
+}
+
+fn descriptor(wire: &RateLimitDescriptor) -> Value {
+    let pair = |entry: &crate::pb::rate_limit_descriptor::Entry| {
+        let (key, value) = (String::from_utf8_lossy(&entry.key), String::from_utf8_lossy(&entry.value));
+        text(&format!("{key}={value}"))
+    };
+    let mut fields = BTreeMap::from([("entries".to_owned(), list(wire.entries.iter().map(pair)))]);
+    if let Some(limit) = &wire.limit {
+        fields.insert("limit".to_owned(), text(&limit_text(limit)));
+    }
+    if let Some(hits) = wire.hits_addend {
+        #[allow(clippy::cast_precision_loss, reason = "a Struct has no other numbers")]
+        fields.insert("hitsAddend".to_owned(), number(hits as f64));
+    }
+    value(Kind::StructValue(Struct { fields }))
+}
+
+/// As protobuf's text format writes it.
+fn limit_text(limit: &RateLimitOverride) -> String {
+    let unit = ["UNKNOWN", "SECOND", "MINUTE", "HOUR", "DAY", "MONTH", "YEAR", "WEEK"];
+    let unit = usize::try_from(limit.unit).ok().and_then(|number| unit.get(number)).unwrap_or(&"UNKNOWN");
+    format!("requests_per_unit:{} unit:{unit}", limit.requests_per_unit)
+}
+
+/// The first value of a key stays; maps are merged.
+fn merge(into: &mut Metadata, more: &Metadata) {
+    for (key, value) in more {
+        match (into.get_mut(key), value) {
+            (Some(MetadataValue::Map(into)), MetadataValue::Map(more)) => merge(into, more),
+            (Some(_), _) => {}
+            (None, value) => {
+                into.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+// === values ===
+
+fn map(metadata: &Metadata) -> Value {
+    let fields = metadata.iter().map(|(key, value)| (key.clone(), of(value))).collect();
+    value(Kind::StructValue(Struct { fields }))
+}
+
+fn of(metadata: &MetadataValue) -> Value {
+    match metadata {
+        MetadataValue::Null => value(Kind::NullValue(0)),
+        MetadataValue::Bool(bool) => value(Kind::BoolValue(*bool)),
+        MetadataValue::Number(float) => number(*float),
+        MetadataValue::Text(string) => text(string),
+        MetadataValue::List(items) => list(items.iter().map(of)),
+        MetadataValue::Map(fields) => map(fields),
+    }
+}
+
+fn list(items: impl Iterator<Item = Value>) -> Value {
+    value(Kind::ListValue(ListValue { values: items.collect() }))
+}
+
+fn text(string: &str) -> Value {
+    value(Kind::StringValue(string.to_owned()))
+}
+
+fn number(float: f64) -> Value {
+    value(Kind::NumberValue(float))
+}
+
+fn value(kind: Kind) -> Value {
+    Value { kind: Some(kind) }
+}

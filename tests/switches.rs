@@ -1,0 +1,154 @@
+//! The switches that envoyproxy/ratelimit knows, the limits that a request brings along, and dynamic metadata.
+
+mod support;
+
+use lab::tollgate::{Serve, Tollgate};
+use prost_types::{Struct, Value, value::Kind};
+use tollgate::pb::{
+    RateLimitDescriptor, RateLimitRequest, RateLimitResponse,
+    rate_limit_descriptor::{Entry, RateLimitOverride},
+    rate_limit_response::{Code as Overall, rate_limit::Unit},
+    rate_limit_service_client::RateLimitServiceClient,
+};
+use tonic::{Code, Status, transport::Channel};
+
+const LIMITS: &str = "
+domain: edge
+descriptors:
+- key: user
+  rate_limit: { unit: day, requests_per_unit: 1 }
+- key: team
+  rate_limit: { unit: day, requests_per_unit: 2 }
+";
+
+struct Service {
+    client: RateLimitServiceClient<Channel>,
+    _process: Tollgate,
+}
+
+async fn service(test: &str, args: &[&str]) -> Service {
+    let limits = support::file(&format!("switches-{test}.yaml"), LIMITS);
+    let process = Tollgate::start(&Serve::new(&limits).args(args)).await.expect("starts");
+    let channel = Channel::from_shared(format!("http://{}", process.grpc())).expect("an address");
+    let client = RateLimitServiceClient::new(channel.connect().await.expect("connects"));
+    Service { client, _process: process }
+}
+
+fn descriptor(key: &str, value: &str) -> RateLimitDescriptor {
+    let entry = Entry { key: key.to_owned().into(), value: value.to_owned().into() };
+    RateLimitDescriptor { entries: vec![entry], ..RateLimitDescriptor::default() }
+}
+
+fn with_limit(key: &str, requests_per_unit: u32, unit: i32, multiplier: Option<u32>) -> RateLimitDescriptor {
+    let limit = RateLimitOverride { requests_per_unit, unit, unit_multiplier: multiplier };
+    RateLimitDescriptor { limit: Some(limit), ..descriptor(key, "x") }
+}
+
+impl Service {
+    async fn try_ask(&mut self, descriptors: Vec<RateLimitDescriptor>) -> Result<RateLimitResponse, Status> {
+        let request = RateLimitRequest { domain: "edge".to_owned(), descriptors, hits_addend: 0 };
+        self.client.should_rate_limit(request).await.map(tonic::Response::into_inner)
+    }
+
+    async fn ask(&mut self, descriptors: Vec<RateLimitDescriptor>) -> RateLimitResponse {
+        self.try_ask(descriptors).await.expect("an answer")
+    }
+}
+
+fn codes(response: &RateLimitResponse) -> Vec<Overall> {
+    response.statuses.iter().map(|status| status.code()).collect()
+}
+
+#[tokio::test]
+async fn in_shadow_mode_every_request_passes_and_the_limits_are_told_as_ever() {
+    let mut service = service("shadow", &["--shadow-mode"]).await;
+    for expected in [Overall::Ok, Overall::OverLimit, Overall::OverLimit] {
+        let response = service.ask(vec![descriptor("user", "u")]).await;
+        assert_eq!((response.overall_code(), codes(&response)), (Overall::Ok, vec![expected]));
+        assert!(response.raw_body.is_empty(), "what passes has no body");
+    }
+}
+
+#[tokio::test]
+async fn in_quota_mode_a_request_is_denied_only_where_all_of_its_limits_are_used_up() {
+    let mut service = service("quota", &["--quota-mode"]).await;
+    let both = || vec![descriptor("user", "u"), descriptor("team", "t")];
+    let first = service.ask(both()).await;
+    assert_eq!(codes(&first), [Overall::Ok, Overall::Ok]);
+    let second = service.ask(both()).await;
+    assert_eq!((second.overall_code(), codes(&second)), (Overall::Ok, vec![Overall::OverLimit, Overall::Ok]));
+    let third = service.ask(both()).await;
+    let over = vec![Overall::OverLimit, Overall::OverLimit];
+    assert_eq!((third.overall_code(), codes(&third)), (Overall::OverLimit, over));
+    // A descriptor without a limit is a quota that is never used up.
+    let unmatched = service.ask(vec![descriptor("user", "u"), descriptor("nobody", "")]).await;
+    assert_eq!(unmatched.overall_code(), Overall::Ok);
+}
+
+#[tokio::test]
+async fn a_limit_of_the_request_takes_the_place_of_the_rule() {
+    let mut service = service("override", &[]).await;
+    let asked = || vec![with_limit("user", 3, 2, Some(5))];
+    for remaining in [2, 1, 0] {
+        let response = service.ask(asked()).await;
+        let status = &response.statuses[0];
+        let limit = status.current_limit.as_ref().expect("a limit");
+        assert_eq!(
+            (limit.requests_per_unit, limit.unit(), limit.unit_multiplier),
+            (3, Unit::Minute, Some(5))
+        );
+        assert_eq!(status.limit_remaining, remaining);
+    }
+    assert_eq!(service.ask(asked()).await.overall_code(), Overall::OverLimit);
+    assert_eq!(
+        service.ask(vec![descriptor("user", "x")]).await.overall_code(),
+        Overall::Ok,
+        "another bucket"
+    );
+    let unmatched = service.ask(vec![with_limit("nobody", 1, 7, None)]).await;
+    let limit = unmatched.statuses[0].current_limit.as_ref().expect("it needs no rule");
+    assert_eq!(limit.unit(), Unit::Week, "7 is a week");
+}
+
+#[tokio::test]
+async fn a_limit_of_the_request_that_makes_no_sense_is_the_callers_fault() {
+    let mut service = service("bad-override", &[]).await;
+    for (unit, message) in [(0, "has the unit 0, which is none"), (8, "has the unit 8, which is none")] {
+        let status = service.try_ask(vec![with_limit("user", 3, unit, None)]).await.expect_err("an error");
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert!(status.message().contains(message), "{status}");
+    }
+    let status = service.try_ask(vec![with_limit("user", 1, 6, Some(72))]).await.expect_err("an error");
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().contains("over 71 years"), "{status}");
+    let fine = service.ask(vec![descriptor("user", "u")]).await;
+    assert_eq!(fine.statuses[0].limit_remaining, 0, "the process lives, and nothing was charged");
+}
+
+fn field<'a>(of: &'a Struct, name: &str) -> &'a Kind {
+    of.fields.get(name).and_then(|value| value.kind.as_ref()).unwrap_or_else(|| panic!("{name} in {of:?}"))
+}
+
+fn items(kind: &Kind) -> &[Value] {
+    let Kind::ListValue(list) = kind else { panic!("a list: {kind:?}") };
+    &list.values
+}
+
+#[tokio::test]
+async fn dynamic_metadata_tells_the_descriptors_and_is_off_by_default() {
+    let mut plain = service("no-metadata", &[]).await;
+    assert_eq!(plain.ask(vec![descriptor("user", "u")]).await.dynamic_metadata, None);
+
+    let mut service = service("metadata", &["--dynamic-metadata"]).await;
+    let asked = RateLimitDescriptor { hits_addend: Some(1), ..with_limit("user", 3, 2, None) };
+    let metadata = service.ask(vec![asked]).await.dynamic_metadata.expect("it is on");
+    assert_eq!(*field(&metadata, "domain"), Kind::StringValue("edge".to_owned()));
+    let descriptors = items(field(&metadata, "descriptors"));
+    let Some(Kind::StructValue(descriptor)) = &descriptors[0].kind else { panic!("a map") };
+    assert_eq!(items(field(descriptor, "entries"))[0].kind, Some(Kind::StringValue("user=x".to_owned())));
+    let limit = Kind::StringValue("requests_per_unit:3 unit:MINUTE".to_owned());
+    assert_eq!(
+        (field(descriptor, "limit"), field(descriptor, "hitsAddend")),
+        (&limit, &Kind::NumberValue(1.0))
+    );
+}
