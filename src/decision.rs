@@ -30,6 +30,8 @@ pub enum Source {
     Store,
     /// Memory, which knows what the store would say; only ever a denial.
     Memo,
+    /// A guess by a bucket in this process, which has this replica's share of the limit.
+    Local,
     /// A guess that lets the request pass.
     Allow,
     /// A guess that denies it.

@@ -222,6 +222,25 @@ impl Limit {
         self.overdraft
     }
 
+    /// The share of one of so many replicas: the burst and what is counted rounded down, the refill exact. None
+    /// where less than one hit is left.
+    pub fn share(&self, replicas: u32) -> Option<Limit> {
+        let replicas = replicas.max(1);
+        let Limit { requests_per_unit, period, algorithm, overdraft, burst, .. } = *self;
+        let share = LimitSpec { requests_per_unit, period, algorithm, burst: None, overdraft };
+        let share = match algorithm {
+            Algorithm::TokenBucket => LimitSpec {
+                burst: Some(burst / replicas),
+                period: Period { multiplier: period.multiplier.max(1).checked_mul(replicas)?, ..period },
+                ..share
+            },
+            Algorithm::FixedWindow | Algorithm::SlidingWindowLog => {
+                LimitSpec { requests_per_unit: requests_per_unit / replicas, ..share }
+            }
+        };
+        share.check().ok().filter(|share| share.burst > 0)
+    }
+
     /// The most hits that fit at once; for windows and logs `requests_per_unit`.
     pub fn burst(&self) -> u32 {
         self.burst

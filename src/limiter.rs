@@ -4,6 +4,7 @@
 //! headers, and it does not fail: what the store cannot answer becomes an [`Outcome`] that says so.
 
 mod figures;
+mod guess;
 mod members;
 
 use std::{ops::Deref, sync::Arc, time::Duration};
@@ -17,7 +18,7 @@ use crate::{
     descriptor::{Entry, Hits},
     limit::{Limit, LimitError},
     matcher::{Matcher, Rule, RuleLimit},
-    resilience::{GUESSED_WAIT_US, OnStoreFailure},
+    resilience::Fallback,
     store::{Store, StoreError},
 };
 use members::Member;
@@ -93,6 +94,8 @@ pub struct Decision<'m> {
     /// Index of the descriptor that it belongs to.
     pub descriptor: usize,
     pub limit: LimitRef<'m>,
+    /// Who decided.
+    pub source: Source,
     /// What not fitting means for the request.
     pub standing: Standing,
     /// Deny: the take does not fit.
@@ -178,13 +181,13 @@ fn quietest<'o, 'm: 'o>(decisions: impl Iterator<Item = &'o Decision<'m>>) -> Op
 #[derive(Debug)]
 pub struct Limiter {
     store: Store,
-    on_store_failure: OnStoreFailure,
+    fallback: Fallback,
     quota_mode: QuotaMode,
 }
 
 impl Limiter {
-    pub fn new(store: Store, on_store_failure: OnStoreFailure) -> Limiter {
-        Limiter { store, on_store_failure, quota_mode: QuotaMode::default() }
+    pub fn new(store: Store, fallback: Fallback) -> Limiter {
+        Limiter { store, fallback, quota_mode: QuotaMode::default() }
     }
 
     #[must_use]
@@ -236,31 +239,27 @@ impl Limiter {
             Ok(answer) => {
                 let Answer { verdict, source, malformed, .. } = answer;
                 (outcome.verdict, outcome.source) = (Some(verdict), source);
-                outcome.decisions = figures::decisions(members, &answer);
+                outcome.decisions = decisions(members, &answer);
                 outcome.asked = Some(Asked { elapsed, malformed, error: None });
             }
             Err(error) => {
-                self.guess(members, outcome);
+                let guess = guess::guess(&self.fallback, &self.store, members);
+                (outcome.verdict, outcome.source) = (guess.verdict, guess.source);
+                outcome.decisions = guess::decisions(members, &guess);
                 outcome.asked = Some(Asked { elapsed, malformed: 0, error: Some(error) });
             }
         }
     }
+}
 
-    fn guess<'m>(&self, members: &[Member<'m>], outcome: &mut Outcome<'m>) {
-        outcome.verdict = self.on_store_failure.verdict();
-        outcome.source = self.on_store_failure.source();
-        let verdict = outcome.verdict.unwrap_or(Verdict::Deny);
-        let decisions = members.iter().map(|member| Decision {
-            descriptor: member.descriptor,
-            limit: member.limit.clone(),
-            standing: member.standing,
-            verdict,
-            remaining: 0,
-            reset_us: GUESSED_WAIT_US,
-            never_fits: false,
-        });
-        outcome.decisions = decisions.collect();
-    }
+/// What the store's answer says of each limit.
+fn decisions<'m>(members: &[Member<'m>], answer: &Answer) -> Few<Decision<'m>> {
+    let decision = |(index, member): (usize, &Member<'m>)| {
+        let figures::Figures { verdict, remaining, reset_us, never_fits } =
+            figures::of(members, answer, index);
+        Decision { never_fits, ..member.decision(answer.source, verdict, remaining, reset_us) }
+    };
+    members.iter().enumerate().map(decision).collect()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use std::{borrow::Cow, collections::HashMap, hash::Hash, sync::Arc};
 
 use crate::{
     limit::Limit,
-    rules::{Domain, Limits, Metadata, NamedLimit, Options, Pattern},
+    rules::{Domain, Limits, Metadata, NamedLimit, OnStoreFailure, Options, Pattern},
 };
 
 /// A configured pattern that a descriptor may end at, and what it limits.
@@ -56,6 +56,8 @@ pub struct RuleLimit {
     pub name: String,
     pub replaces: Vec<String>,
     pub options: Options,
+    /// None: as the process was told.
+    pub on_store_failure: Option<OnStoreFailure>,
     pub limit: Limit,
 }
 
@@ -96,7 +98,16 @@ impl RuleLimit {
     /// A limit at that path, without a name and without flags.
     pub fn new(index: usize, domain: &str, path: &str, limit: Limit) -> RuleLimit {
         let (name, replaces, options) = (String::new(), Vec::new(), Options::default());
-        RuleLimit { index, domain: domain.into(), path: path.into(), name, replaces, options, limit }
+        RuleLimit {
+            index,
+            domain: domain.into(),
+            path: path.into(),
+            name,
+            replaces,
+            options,
+            on_store_failure: None,
+            limit,
+        }
     }
 
     /// How people are told of it: its path, and its name if it has one.
@@ -203,12 +214,21 @@ impl Builder<'_> {
 
     fn applies(&mut self, path: &Arc<str>, limits: &[NamedLimit], options: Options) -> Applies {
         let mut all = Vec::with_capacity(limits.len());
-        for NamedLimit { limit, name, replaces } in limits {
+        for NamedLimit { limit, name, replaces, on_store_failure } in limits {
             let (name, replaces) = (name.clone(), replaces.clone());
             let Some(limit) = limit.clone() else { return Applies::Unlimited(Unlimited { name, replaces }) };
             let (domain, path) = (Arc::clone(&self.domain), Arc::clone(path));
             let index = self.limits.len();
-            let limit = Arc::new(RuleLimit { index, domain, path, name, replaces, options, limit });
+            let limit = Arc::new(RuleLimit {
+                index,
+                domain,
+                path,
+                name,
+                replaces,
+                options,
+                on_store_failure: *on_store_failure,
+                limit,
+            });
             self.limits.push(Arc::clone(&limit));
             all.push(limit);
         }

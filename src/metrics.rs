@@ -85,6 +85,8 @@ struct DecisionCounters {
     denied: IntCounter,
     denied_by_memo: IntCounter,
     allowed_by_memo: OnceLock<IntCounter>,
+    local_allow: OnceLock<IntCounter>,
+    local_deny: OnceLock<IntCounter>,
     guessed_allow: OnceLock<IntCounter>,
     guessed_deny: OnceLock<IntCounter>,
     no_answer: OnceLock<IntCounter>,
@@ -188,6 +190,8 @@ impl Metrics {
             denied: of_store(rule, "deny"),
             denied_by_memo: counter(&self.decisions, rule, "deny", "memo"),
             allowed_by_memo: OnceLock::new(),
+            local_allow: OnceLock::new(),
+            local_deny: OnceLock::new(),
             guessed_allow: OnceLock::new(),
             guessed_deny: OnceLock::new(),
             no_answer: OnceLock::new(),
@@ -252,6 +256,13 @@ impl LimitCounters {
             (Source::Memo, Verdict::Allow) => {
                 let handle = &counters.allowed_by_memo;
                 handle.get_or_init(|| counter(&self.decisions, &counters.limit, "allow", "memo")).inc();
+            }
+            (Source::Local, verdict) => {
+                let (handle, word) = match verdict {
+                    Verdict::Allow => (&counters.local_allow, "allow"),
+                    Verdict::Deny => (&counters.local_deny, "deny"),
+                };
+                handle.get_or_init(|| counter(&self.decisions, &counters.limit, word, "local")).inc();
             }
             (Source::Allow, _) => self.guess(counters, &counters.guessed_allow, "allow"),
             (Source::Deny, _) => self.guess(counters, &counters.guessed_deny, "deny"),

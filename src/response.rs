@@ -68,7 +68,7 @@ impl Contract {
             ..RateLimitResponse::default()
         };
         // A guess that allows knows no figures, so it shows none.
-        let Some(speaker) = outcome.speaker().filter(|_| outcome.source != Source::Allow) else {
+        let Some(speaker) = outcome.speaker().filter(|speaker| speaker.source != Source::Allow) else {
             return response;
         };
         response.response_headers_to_add = headers::headers(self, speaker, verdict);
@@ -82,7 +82,7 @@ impl Contract {
 impl Contract {
     fn body(&self, outcome: &Outcome<'_>, speaker: &Decision<'_>) -> Bytes {
         let is_plain =
-            outcome.source != Source::Deny && !speaker.never_fits && outcome.denying().count() == 1;
+            speaker.source != Source::Deny && !speaker.never_fits && outcome.denying().count() == 1;
         let made = self.bodies.get(speaker.limit.index).filter(|_| is_plain);
         made.map_or_else(|| problem::body(outcome, speaker).into(), Bytes::clone)
     }
@@ -92,15 +92,13 @@ impl Contract {
 fn statuses(outcome: &Outcome<'_>) -> Vec<DescriptorStatus> {
     let unmatched = DescriptorStatus { code: Code::Ok.into(), ..DescriptorStatus::default() };
     let mut statuses = vec![unmatched; outcome.descriptors];
-    if outcome.source == Source::Allow {
-        return statuses;
-    }
     for (descriptor, rule) in &outcome.rules {
         if matches!(rule.limits, Applies::Unlimited(_)) {
             statuses[*descriptor].limit_remaining = u32::MAX;
         }
     }
-    for decision in outcome.of_descriptors() {
+    // A guess that allows knows no figures.
+    for decision in outcome.of_descriptors().filter(|decision| decision.source != Source::Allow) {
         statuses[decision.descriptor] = status(decision);
     }
     statuses

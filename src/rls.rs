@@ -115,7 +115,7 @@ impl Rls {
             None => RequestOutcome::Unavailable,
         });
         for decision in &outcome.decisions {
-            counters.count(decision.limit.index, decision.verdict, outcome.source);
+            counters.count(decision.limit.index, decision.verdict, decision.source);
         }
         let Some(asked) = &outcome.asked else { return };
         if outcome.source != Source::Memo {

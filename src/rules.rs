@@ -56,6 +56,42 @@ pub struct NamedLimit {
     pub name: String,
     /// Limits of these names, of other descriptors of the same request, are left out.
     pub replaces: Vec<String>,
+    /// None: as the process was told.
+    pub on_store_failure: Option<OnStoreFailure>,
+}
+
+/// What a limit answers when its store has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum OnStoreFailure {
+    /// A bucket in this process decides, with this replica's share of the limit.
+    #[default]
+    Local,
+    /// The request passes: this limit is worth less than an outage.
+    Allow,
+    /// The request is denied, and told to come back in a second.
+    Deny,
+    /// The caller gets UNAVAILABLE, and Envoy's `failure_mode_deny` decides.
+    Error,
+}
+
+// === impl OnStoreFailure ===
+
+impl OnStoreFailure {
+    pub const ALL: [OnStoreFailure; 4] =
+        [OnStoreFailure::Local, OnStoreFailure::Allow, OnStoreFailure::Deny, OnStoreFailure::Error];
+
+    pub fn from_name(name: &str) -> Option<OnStoreFailure> {
+        OnStoreFailure::ALL.into_iter().find(|mode| mode.name() == name)
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            OnStoreFailure::Local => "local",
+            OnStoreFailure::Allow => "allow",
+            OnStoreFailure::Deny => "deny",
+            OnStoreFailure::Error => "error",
+        }
+    }
 }
 
 /// What a descriptor's flags say; each is off unless it is written.
@@ -125,6 +161,6 @@ impl Pattern {
 
 impl From<Limit> for NamedLimit {
     fn from(limit: Limit) -> NamedLimit {
-        NamedLimit { limit: Some(limit), name: String::new(), replaces: Vec::new() }
+        NamedLimit { limit: Some(limit), name: String::new(), replaces: Vec::new(), on_store_failure: None }
     }
 }

@@ -11,8 +11,11 @@ use std::{sync::Arc, time::Duration};
 
 use thiserror::Error;
 
-use crate::decision::{Answer, Take};
-use memory::MemoryStore;
+use crate::{
+    decision::{Answer, Take},
+    descriptor::BucketKey,
+};
+use memory::{Full, MemoryStore};
 use redis::{RedisBackend, RedisStore, RedisTarget};
 
 /// Why a store has no answer. One variant for each reaction; [`StoreError::kind`] is the metric's label.
@@ -27,6 +30,9 @@ pub enum StoreError {
     /// More arrives than the store can decide: the take was queued for too long, and was not sent.
     #[error("queued for too long: the store cannot keep up")]
     Overload,
+    /// A bucket is needed that memory does not hold, and it holds as many as it may.
+    #[error("the memory store is full")]
+    Full,
     /// Redis said no: LOADING, READONLY, OOM and their like.
     #[error("Redis refused: {0}")]
     Refused(String),
@@ -41,6 +47,7 @@ impl StoreError {
             StoreError::Deadline => "deadline",
             StoreError::Disconnected => "disconnected",
             StoreError::Overload => "overload",
+            StoreError::Full => "full",
             StoreError::Refused(_) => "refused",
             StoreError::Reply(_) => "reply",
         }
@@ -75,7 +82,7 @@ impl Backend {
     /// Reads `memory` or a `redis://` URL. The error never repeats the text, which may hold a password.
     pub fn parse(text: &str) -> Result<Backend, TargetError> {
         if text == "memory" {
-            return Ok(Backend::memory());
+            return Ok(Backend::memory(memory::MOST_BUCKETS));
         }
         if text.starts_with("redis://") {
             let target = RedisTarget::parse(text).map_err(TargetError::Redis)?;
@@ -86,8 +93,9 @@ impl Backend {
         Err(if not_yet { TargetError::NotYet } else { TargetError::Unknown })
     }
 
-    pub fn memory() -> Backend {
-        Backend::Memory(Arc::new(MemoryStore::new()))
+    /// In this process, at most so many buckets.
+    pub fn memory(most_buckets: usize) -> Backend {
+        Backend::Memory(Arc::new(MemoryStore::bounded(most_buckets)))
     }
 
     /// Every take is asked of Redis, also one that memory could deny. Memory itself has nothing to remember.
@@ -103,7 +111,10 @@ impl Backend {
     /// the connection.
     pub fn open(&self, deadline: Duration) -> Store {
         match self {
-            Backend::Memory(store) => Store::Memory(Arc::clone(store)),
+            Backend::Memory(store) => {
+                tokio::spawn(memory::keep_swept(Arc::downgrade(store)));
+                Store::Memory(Arc::clone(store))
+            }
             Backend::Redis(backend) => Store::Redis(RedisStore::open(backend, deadline)),
         }
     }
@@ -117,10 +128,18 @@ pub enum Store {
 }
 
 impl Store {
+    /// Whether memory knows this bucket, which the store keeps, as one without room.
+    pub fn is_known_empty(&self, key: &BucketKey) -> bool {
+        match self {
+            Store::Memory(_) => false,
+            Store::Redis(store) => store.is_known_empty(key),
+        }
+    }
+
     /// Takes all or none, atomically with every other request on any node.
     pub async fn take(&self, takes: Vec<Take>) -> Result<Answer, StoreError> {
         match self {
-            Store::Memory(store) => Ok(store.take(&takes)),
+            Store::Memory(store) => store.take(&takes).map_err(|Full| StoreError::Full),
             Store::Redis(store) => store.take(takes).await,
         }
     }

@@ -12,10 +12,10 @@ use tollgate::{
         RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::Entry, rate_limit_response::Code,
         rate_limit_service_server::RateLimitService,
     },
-    resilience::OnStoreFailure,
+    resilience::{Fallback, local::Local},
     response::Contract,
     rls::{Live, Rls, Ruleset},
-    rules::{Domain, Pattern},
+    rules::{Domain, OnStoreFailure, Pattern},
     store::Backend,
 };
 
@@ -32,8 +32,9 @@ fn service() -> Rls {
     };
     let descriptors = vec![rule("user", 1_000_000), rule("once", 1)];
     let matcher = Matcher::new(vec![Domain { name: "edge".to_owned(), descriptors, members: None }]);
-    let store = Backend::memory().open(Duration::from_secs(1));
-    let limiter = Limiter::new(store, OnStoreFailure::Error);
+    let store = Backend::memory(1_000).open(Duration::from_secs(1));
+    let limiter =
+        Limiter::new(store, Fallback { default: OnStoreFailure::Error, local: Arc::new(Local::new(1_000)) });
     let metrics = Arc::new(Metrics::new());
     let rules = Ruleset::new(Arc::new(matcher), &Contract::default(), &metrics);
     Rls::new(limiter, Arc::new(Live::new(rules)), metrics)

@@ -159,7 +159,7 @@ async fn honours_the_contract(store: Arc<Store>) {
 
 #[tokio::test]
 async fn memory_honours_the_contract() {
-    honours_the_contract(Arc::new(Backend::memory().open(DEADLINE))).await;
+    honours_the_contract(Arc::new(Backend::memory(100_000).open(DEADLINE))).await;
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ use crate::{
     matcher::Matcher,
     metrics::Metrics,
     reload::{Reloader, Rollout},
+    resilience::{Fallback, local::Local},
     rls::Rls,
     server::{self, Server, ServerError},
     store::{Backend, TargetError},
@@ -131,10 +132,10 @@ impl Serve {
         server.stop_on_signals()?;
         let admin = Admin::new(server.lifecycle(), Arc::clone(&metrics));
         let deadline = self.when_store_fails.store_deadline;
-        let on_failure = self.when_store_fails.on_store_failure;
+        let fallback = self.fallback();
         let addresses = server.addresses();
         let started = server.start(move || {
-            let limiter = Limiter::new(backend.open(deadline), on_failure).quota_mode(quota_mode);
+            let limiter = Limiter::new(backend.open(deadline), fallback.clone()).quota_mode(quota_mode);
             Rls::new(limiter, rollout.enlist(), Arc::clone(&metrics)).modes(modes)
         })?;
         self.announce(addresses, loaded);
@@ -142,8 +143,19 @@ impl Serve {
         Ok(())
     }
 
+    fn fallback(&self) -> Fallback {
+        let WhenStoreFails { on_store_failure, replicas, memory_buckets, .. } = self.when_store_fails;
+        let local = Local::new(memory_buckets);
+        if let Some(replicas) = replicas {
+            local.set_replicas(replicas);
+        }
+        Fallback { default: on_store_failure, local: Arc::new(local) }
+    }
+
     fn backend(&self) -> Result<Backend, ServeError> {
-        let Some(url) = &self.store else { return Ok(Backend::memory()) };
+        let Some(url) = &self.store else {
+            return Ok(Backend::memory(self.when_store_fails.memory_buckets));
+        };
         let backend = Backend::parse(url.secret());
         let backend = backend.map_err(|source| ServeError::Store { url: url.clone(), source })?;
         Ok(if self.memo { backend } else { backend.without_memo() })

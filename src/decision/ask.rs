@@ -122,6 +122,18 @@ impl Ask {
         }
     }
 
+    /// The bucket with nothing left in it.
+    pub fn empty(&self, now_us: u64) -> Option<State> {
+        match &self.measure {
+            Measure::TokenBucket(tokens) => {
+                Some(State::TokenBucket(Exact::at_us(now_us).plus(tokens.burst, tokens.per_us)))
+            }
+            Measure::FixedWindow(count) => Some(fixed_window::spent(count, now_us)),
+            Measure::SlidingLog(count) => Some(sliding_log::spent(count, now_us)),
+        }
+        .filter(|state| state.spent_us() > now_us)
+    }
+
     /// It is charged whether or not its request is denied.
     pub fn meters(&self) -> bool {
         self.overdraft == Overdraft::Charge

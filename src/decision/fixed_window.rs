@@ -44,6 +44,11 @@ impl Ask {
     }
 }
 
+/// The window at this instant, used up.
+pub(super) fn spent(of: &Count, now_us: u64) -> State {
+    State::FixedWindow(Window { count: of.limit, ..Window::at(None, of.length_us, now_us) })
+}
+
 pub(super) fn step(ask: &Ask, asked: &Count, state: Option<&State>, now_us: u64) -> Step {
     let window = Window::at(state, asked.length_us, now_us);
     let fits = ask.kind == Kind::GiveBack || u64::from(window.count) + asked.hits <= u64::from(asked.limit);

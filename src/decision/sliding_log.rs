@@ -93,6 +93,12 @@ impl Ask {
     }
 }
 
+/// A log that was filled at this instant.
+pub(super) fn spent(of: &Count, now_us: u64) -> State {
+    let leaves_us = now_us.saturating_add(of.length_us);
+    State::SlidingLog(Log::of(vec![Run { leaves_us, hits: of.limit }]))
+}
+
 pub(super) fn step(ask: &Ask, asked: &Count, state: Option<&State>, now_us: u64) -> Step {
     let mut log = match state {
         Some(State::SlidingLog(log)) => log.at(now_us),

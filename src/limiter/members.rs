@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{BadRequest, Descriptor, Few, LimitRef, MAX_BUCKETS, QuotaMode};
+use super::{BadRequest, Decision, Descriptor, Few, LimitRef, MAX_BUCKETS, QuotaMode, figures};
 use crate::{
-    decision::{Ask, Standing, Take},
+    decision::{Ask, Source, Standing, Take, Verdict},
     descriptor::{BucketKey, Entry, Hits},
     limit::Limit,
     matcher::{Applies, DomainRules, Rule, RuleLimit},
@@ -80,7 +80,40 @@ fn asked(domain: &[u8], limit: Limit) -> RuleLimit {
     RuleLimit::new(OVERRIDE, &String::from_utf8_lossy(domain), "(override)", limit)
 }
 
+impl figures::Asked for Member<'_> {
+    fn limit(&self) -> &Limit {
+        &self.limit.limit
+    }
+
+    fn take(&self) -> &Take {
+        &self.take
+    }
+
+    fn hits(&self) -> Hits {
+        self.hits
+    }
+}
+
 impl<'m> Member<'m> {
+    pub(super) fn decision(
+        &self,
+        source: Source,
+        verdict: Verdict,
+        remaining: u32,
+        reset_us: u64,
+    ) -> Decision<'m> {
+        Decision {
+            descriptor: self.descriptor,
+            limit: self.limit.clone(),
+            source,
+            standing: self.standing,
+            verdict,
+            remaining,
+            reset_us,
+            never_fits: false,
+        }
+    }
+
     fn new<'a>(
         descriptor: usize,
         limit: LimitRef<'m>,

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{BadRequest, Descriptor, Limiter, MAX_BUCKETS, Outcome};
 use crate::{
@@ -6,8 +6,8 @@ use crate::{
     descriptor::{Entry, Hits},
     limit::{Limit, Unit},
     matcher::Matcher,
-    resilience::OnStoreFailure,
-    rules::{Domain, Pattern},
+    resilience::{Fallback, local::Local},
+    rules::{Domain, OnStoreFailure, Pattern},
     store::Backend,
 };
 
@@ -39,11 +39,12 @@ fn limiter_on(backend: &Backend, on_store_failure: OnStoreFailure) -> Limited {
     let descriptors = vec![pattern("user", 1, 3), pattern("team", 1, 1), pattern("blocked", 0, 0)];
     let domain = Domain { name: "edge".to_owned(), descriptors, members: None };
     let store = backend.open(Duration::from_secs(1));
-    Limited { limiter: Limiter::new(store, on_store_failure), matcher: Matcher::new(vec![domain]) }
+    let fallback = Fallback { default: on_store_failure, local: Arc::new(Local::new(1_000)) };
+    Limited { limiter: Limiter::new(store, fallback), matcher: Matcher::new(vec![domain]) }
 }
 
 fn limiter() -> Limited {
-    limiter_on(&Backend::memory(), OnStoreFailure::Error)
+    limiter_on(&Backend::memory(1_000), OnStoreFailure::Error)
 }
 
 type Asked<'a> = (&'a str, &'a str, Hits);

@@ -26,6 +26,7 @@ fn decision(
     Decision {
         descriptor,
         limit,
+        source: Source::Store,
         standing,
         verdict,
         remaining,
@@ -182,6 +183,7 @@ fn a_guess_that_allows_shows_no_figures() {
     let rule = rule("a", 10, Unit::Minute, 5);
     let mut outcome = outcome(1, vec![decision(0, &rule, Verdict::Allow, 0, 1_000)]);
     outcome.source = Source::Allow;
+    outcome.decisions.iter_mut().for_each(|decision| decision.source = Source::Allow);
     let response = respond(&Group::DEFAULT, &outcome);
     assert_eq!(response.overall_code(), Code::Ok);
     assert!(response.response_headers_to_add.is_empty());
@@ -193,6 +195,7 @@ fn a_guess_that_denies_says_that_it_is_one() {
     let rule = rule("a", 10, Unit::Minute, 5);
     let mut outcome = outcome(1, vec![decision(0, &rule, Verdict::Deny, 0, 1_000)]);
     outcome.source = Source::Deny;
+    outcome.decisions.iter_mut().for_each(|decision| decision.source = Source::Deny);
     let response = respond(&Group::DEFAULT, &outcome);
     assert!(headers(&response).contains(&("retry-after", "1")));
     assert!(String::from_utf8_lossy(&response.raw_body).contains("cannot be checked"));

@@ -1,35 +1,55 @@
 //! Buckets in this process: the embedded default, and exact for one replica.
 //!
 //! A bucket that is full is not kept, so memory holds only what was charged lately: each insertion that
-//! finds its shard grown to twice what the last sweep left sweeps it first.
+//! finds its shard grown to twice what the last sweep left sweeps it first, and a task sweeps what nobody asks for.
+//! A bucket that is not full is never forgotten: at the bound a request that needs a new one is refused.
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use smallvec::SmallVec;
 
 use crate::{
     clock::Clock,
-    decision::{self, Answer, Buckets, State, Take},
+    decision::{self, Answer, Buckets, Kind, State, Take},
     descriptor::BucketKey,
 };
 
 const SHARDS: usize = 64;
 /// A shard below this size is not worth sweeping.
 const SMALLEST_SWEEP: usize = 1_024;
+/// All shards are swept in about a minute.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// At the bound a shard is swept this often at most: a flood of new keys must not buy a sweep each.
+const SWEEP_AT_BOUND_EVERY_US: u64 = 5_000_000;
+/// As many buckets as fit about 200 MB.
+pub const MOST_BUCKETS: usize = 2_000_000;
+
+/// The request needs a bucket that is not there, and there is no room for one more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full;
 
 #[derive(Debug)]
 pub struct MemoryStore {
     clock: Clock,
     shards: Box<[Mutex<Shard>]>,
+    most_in_shard: usize,
+    /// The shard that is swept next.
+    next_sweep: AtomicUsize,
 }
 
 #[derive(Debug)]
 struct Shard {
     buckets: HashMap<BucketKey, State>,
     sweep_at: usize,
+    /// Not to be swept for being full before this instant.
+    next_sweep_us: u64,
 }
 
 impl Default for MemoryStore {
@@ -39,20 +59,51 @@ impl Default for MemoryStore {
 }
 
 impl MemoryStore {
+    /// At most [`MOST_BUCKETS`].
     pub fn new() -> MemoryStore {
-        let shard = || Mutex::new(Shard { buckets: HashMap::new(), sweep_at: SMALLEST_SWEEP });
-        MemoryStore { clock: Clock::start(), shards: (0..SHARDS).map(|_| shard()).collect() }
+        MemoryStore::bounded(MOST_BUCKETS)
     }
 
-    pub fn take(&self, takes: &[Take]) -> Answer {
+    /// At most so many buckets, give or take one in each of its shards.
+    pub fn bounded(most_buckets: usize) -> MemoryStore {
+        let shard =
+            || Mutex::new(Shard { buckets: HashMap::new(), sweep_at: SMALLEST_SWEEP, next_sweep_us: 0 });
+        MemoryStore {
+            clock: Clock::start(),
+            shards: (0..SHARDS).map(|_| shard()).collect(),
+            most_in_shard: most_buckets.div_ceil(SHARDS),
+            next_sweep: AtomicUsize::new(0),
+        }
+    }
+
+    /// Takes all or none. Refused, and nothing is charged, where a new bucket is needed and there is no room.
+    pub fn take(&self, takes: &[Take]) -> Result<Answer, Full> {
         let locked = self.lock(takes);
         // Read under the locks: whoever comes later sees a later time, so a sweep forgets nothing too early.
         decide(takes, self.clock.now_us(), locked)
     }
 
     /// As [`take`](Self::take), with the time as a parameter, which must not step back.
-    pub fn take_at(&self, takes: &[Take], now_us: u64) -> Answer {
+    pub fn take_at(&self, takes: &[Take], now_us: u64) -> Result<Answer, Full> {
         decide(takes, now_us, self.lock(takes))
+    }
+
+    /// If the bucket of this take is not there, it is from now on, and empty; not where there is no room.
+    pub fn start_empty(&self, take: &Take) {
+        let mut locked = self.lock(std::slice::from_ref(take));
+        locked.now_us = self.clock.now_us();
+        let is_there = locked.state(&take.key).is_some_and(|state| state.spent_us() > locked.now_us);
+        if !is_there && locked.has_room_for(std::slice::from_ref(take)) {
+            locked.set_state(&take.key, take.ask.empty(locked.now_us));
+        }
+    }
+
+    /// Forgets what is full in the shard that was not looked at for longest.
+    pub fn sweep_one(&self) {
+        let number = self.next_sweep.fetch_add(1, Ordering::Relaxed) % SHARDS;
+        let mut shard = unpoisoned(&self.shards[number]);
+        let now_us = self.clock.now_us();
+        shard.sweep(now_us);
     }
 
     /// Buckets kept at the moment.
@@ -71,13 +122,28 @@ impl MemoryStore {
         numbers.sort_unstable();
         numbers.dedup();
         let shards = numbers.into_iter().map(|number| (number, unpoisoned(&self.shards[number]))).collect();
-        Locked { shards, now_us: 0 }
+        Locked { shards, now_us: 0, most_in_shard: self.most_in_shard }
     }
 }
 
-fn decide(takes: &[Take], now_us: u64, mut locked: Locked<'_>) -> Answer {
+/// Sweeps a shard every second, as long as the store lives.
+pub(super) async fn keep_swept(store: Weak<MemoryStore>) {
+    let mut ticks = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        ticks.tick().await;
+        match store.upgrade() {
+            Some(store) => store.sweep_one(),
+            None => return,
+        }
+    }
+}
+
+fn decide(takes: &[Take], now_us: u64, mut locked: Locked<'_>) -> Result<Answer, Full> {
     locked.now_us = now_us;
-    decision::decide(takes, now_us, &mut locked)
+    if !locked.has_room_for(takes) {
+        return Err(Full);
+    }
+    Ok(decision::decide(takes, now_us, &mut locked))
 }
 
 fn shard_of(key: &BucketKey) -> usize {
@@ -95,12 +161,30 @@ fn unpoisoned(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 struct Locked<'a> {
     shards: SmallVec<[(usize, MutexGuard<'a, Shard>); 4]>,
     now_us: u64,
+    most_in_shard: usize,
 }
 
 impl Locked<'_> {
     fn position(&self, key: &BucketKey) -> usize {
         let number = shard_of(key);
         self.shards.iter().position(|(shard, _)| *shard == number).expect("the shard of each take is locked")
+    }
+
+    /// Every bucket that these may fill is there, or may be added.
+    fn has_room_for(&mut self, takes: &[Take]) -> bool {
+        let (now_us, most) = (self.now_us, self.most_in_shard);
+        takes.iter().filter(|take| take.ask.kind == Kind::Take).all(|take| {
+            let position = self.position(&take.key);
+            let shard = &mut *self.shards[position].1;
+            if shard.buckets.len() < most || shard.buckets.contains_key(&take.key) {
+                return true;
+            }
+            if now_us >= shard.next_sweep_us {
+                shard.sweep(now_us);
+                shard.next_sweep_us = now_us.saturating_add(SWEEP_AT_BOUND_EVERY_US);
+            }
+            shard.buckets.len() < most
+        })
     }
 }
 

@@ -30,6 +30,7 @@ use tokio::{
 use crate::{
     clock::Clock,
     decision::{Answer, Take},
+    descriptor::BucketKey,
     store::StoreError,
 };
 pub use connection::RedisTarget;
@@ -121,6 +122,13 @@ impl RedisStore {
         self.shared.queued.notify_one();
         // Dropped unanswered only where the store itself is dropped.
         answer.await.unwrap_or(Err(StoreError::Disconnected))
+    }
+}
+
+impl RedisStore {
+    /// Whether this bucket was lately seen without room.
+    pub fn is_known_empty(&self, key: &BucketKey) -> bool {
+        self.shared.desk.is_known_empty(key, self.shared.clock.now_us())
     }
 }
 

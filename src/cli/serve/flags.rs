@@ -1,6 +1,12 @@
 //! The flags of `tollgate serve`, by subject, and what they mean.
 
-use std::{collections::HashSet, net::SocketAddr, num::NonZeroUsize, thread, time::Duration};
+use std::{
+    collections::HashSet,
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    thread,
+    time::Duration,
+};
 
 use clap::{
     Args,
@@ -13,10 +19,11 @@ use crate::{
     duration,
     limiter::QuotaMode,
     logging,
-    resilience::OnStoreFailure,
     response::{Contract, Group, Jitter},
     rls::Modes,
+    rules::OnStoreFailure,
     server,
+    store::memory::MOST_BUCKETS,
 };
 
 #[derive(Debug, Args)]
@@ -27,10 +34,21 @@ pub(super) struct WhenStoreFails {
         value_parser = positive_duration)]
     pub(super) store_deadline: Duration,
 
-    /// What a request is told then; with error Envoy's failure_mode_deny decides.
-    #[arg(long, env = "TOLLGATE_ON_STORE_FAILURE", value_name = "ANSWER", default_value = "error",
-        value_parser = on_store_failure())]
+    /// What limits answer then that do not say: local, allow, deny or error.
+    ///
+    /// local decides on buckets of this process, each with this replica's share of the limit; until the number of
+    /// replicas is known it answers as error, by which Envoy's failure_mode_deny decides.
+    #[arg(long, env = "TOLLGATE_ON_STORE_FAILURE", value_name = "ANSWER", default_value = "local",
+        hide_possible_values = true, value_parser = on_store_failure())]
     pub(super) on_store_failure: OnStoreFailure,
+
+    /// How many replicas share the store, for local answers [default: they count themselves in Redis].
+    #[arg(long, env = "TOLLGATE_REPLICAS", value_name = "COUNT")]
+    pub(super) replicas: Option<NonZeroU32>,
+
+    /// Buckets that this process keeps in memory at most, in the memory store or for local answers.
+    #[arg(long, env = "TOLLGATE_MEMORY_BUCKETS", value_name = "COUNT", default_value_t = MOST_BUCKETS)]
+    pub(super) memory_buckets: usize,
 }
 
 #[derive(Debug, Args)]
@@ -161,11 +179,8 @@ impl Answers {
 const HEADER_GROUPS: [&str; 5] = ["retry-after", "ratelimit", "ratelimit-structured", "problem-body", "none"];
 
 fn on_store_failure() -> impl TypedValueParser<Value = OnStoreFailure> {
-    PossibleValuesParser::new(["deny", "allow", "error"]).map(|word| match word.as_str() {
-        "deny" => OnStoreFailure::Deny,
-        "allow" => OnStoreFailure::Allow,
-        _ => OnStoreFailure::Error,
-    })
+    let names = OnStoreFailure::ALL.map(OnStoreFailure::name);
+    PossibleValuesParser::new(names).map(|name| OnStoreFailure::from_name(&name).unwrap_or_default())
 }
 
 pub(super) fn switch() -> impl TypedValueParser<Value = bool> {

@@ -5,8 +5,8 @@ use clap::{CommandFactory as _, Parser as _};
 use super::*;
 use crate::{
     cli::{Cli, Command},
-    resilience::OnStoreFailure,
     response::{Group, Jitter},
+    rules::OnStoreFailure,
 };
 
 fn parse(flags: &[&str]) -> Result<Box<Serve>, clap::Error> {
@@ -29,7 +29,7 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(serve.process.admin_listen.to_string(), "127.0.0.1:8080");
     assert_eq!(serve.process.drain_timeout, Duration::from_secs(10));
     assert_eq!(serve.when_store_fails.store_deadline, Duration::from_millis(10));
-    assert_eq!(serve.when_store_fails.on_store_failure, OnStoreFailure::Error);
+    assert_eq!(serve.when_store_fails.on_store_failure, OnStoreFailure::Local);
     assert_eq!(serve.logs.log_format, logging::Format::Text);
     assert!(serve.store.is_none());
     let contract = serve.answers.contract().unwrap();

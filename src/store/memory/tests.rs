@@ -1,6 +1,6 @@
 use std::thread;
 
-use super::{MemoryStore, SMALLEST_SWEEP};
+use super::{Full, MemoryStore, SMALLEST_SWEEP};
 use crate::{
     decision::{Ask, Take, Verdict},
     descriptor::{BucketKey, Hits},
@@ -20,16 +20,16 @@ fn buckets_that_are_full_again_leave() {
     let slow = Limit::new(1, Unit::Day, None).unwrap();
     let live: Vec<Take> = (0..256).map(|number| take(u64::MAX - number, &slow)).collect();
     for take in &live {
-        assert_eq!(store.take_at(&[*take], 1_800_000_000_000_000).verdict, Verdict::Allow);
+        assert_eq!(store.take_at(&[*take], 1_800_000_000_000_000).unwrap().verdict, Verdict::Allow);
     }
     let many = 400 * u64::try_from(SMALLEST_SWEEP).unwrap();
     for number in 0..many {
         // One bucket a millisecond, each full again 100 ms later: about a hundred are not full.
-        store.take_at(&[take(number, &limit)], 1_800_000_000_000_000 + number * 1_000);
+        store.take_at(&[take(number, &limit)], 1_800_000_000_000_000 + number * 1_000).unwrap();
     }
     assert!(store.len() <= 64 * (SMALLEST_SWEEP + 1), "{} of {many} buckets are kept", store.len());
     for take in &live {
-        let answer = store.take_at(&[*take], 1_800_000_000_000_000 + many * 1_000);
+        let answer = store.take_at(&[*take], 1_800_000_000_000_000 + many * 1_000).unwrap();
         assert_eq!(answer.verdict, Verdict::Deny, "a bucket that is not full was forgotten");
     }
 }
@@ -43,11 +43,50 @@ fn requests_over_the_same_buckets_in_any_order_do_not_wait_for_each_other() {
             let (store, limit) = (&store, &limit);
             scope.spawn(move || {
                 let takes = order.map(|number| take(number, limit));
-                (0..1_000).filter(|_| store.take(&takes).verdict == Verdict::Allow).count()
+                (0..1_000).filter(|_| store.take(&takes).unwrap().verdict == Verdict::Allow).count()
             })
         };
         let threads = [[1, 2, 3], [3, 2, 1], [2, 3, 1], [1, 3, 2]].map(start);
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     assert_eq!(admitted, 1_000);
+}
+
+#[test]
+fn at_the_bound_a_new_bucket_is_refused_and_those_that_are_not_full_keep_their_levels() {
+    let store = MemoryStore::bounded(64 * 100);
+    let slow = Limit::new(1, Unit::Day, None).unwrap();
+    let now_us = 1_800_000_000_000_000;
+    let (mut kept, mut refused) = (Vec::new(), 0);
+    for number in 0..20_000 {
+        match store.take_at(&[take(number, &slow)], now_us + number) {
+            Ok(answer) => {
+                assert_eq!(answer.verdict, Verdict::Allow);
+                kept.push(number);
+            }
+            Err(Full) => refused += 1,
+        }
+    }
+    assert!((6_000..=6_400).contains(&kept.len()), "{} are kept", kept.len());
+    assert_eq!(kept.len() + refused, 20_000);
+    for number in kept {
+        let again = store.take_at(&[take(number, &slow)], now_us + 30_000).unwrap();
+        assert_eq!(again.verdict, Verdict::Deny, "bucket {number} lost its level");
+    }
+    // A day later all are full again, and make room.
+    assert!(store.take_at(&[take(50_000, &slow)], now_us + 86_400_000_000 + 30_001).is_ok());
+}
+
+#[test]
+fn what_nobody_asks_for_any_more_is_swept_by_and_by() {
+    let store = MemoryStore::new();
+    let limit = Limit::new(1_000_000, Unit::Second, None).unwrap();
+    for number in 0..1_000 {
+        store.take(&[take(number, &limit)]).unwrap();
+    }
+    // Each is full again a microsecond later.
+    for _ in 0..64 {
+        store.sweep_one();
+    }
+    assert_eq!(store.len(), 0);
 }

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     decision::{Answer, Kind, Take},
+    descriptor::BucketKey,
     store::StoreError,
 };
 
@@ -49,6 +50,11 @@ impl<T: Ticket> Desk<T> {
     /// The denial that needs no store; if there is none, the request must be [`push`](Self::push)ed.
     pub fn denial(&self, takes: &[Take], now_us: u64) -> Option<Answer> {
         lock(&self.memo).denial(takes, now_us)
+    }
+
+    /// Whether this bucket was seen without room, and not longer ago than memory serves.
+    pub fn is_known_empty(&self, key: &BucketKey, now_us: u64) -> bool {
+        lock(&self.memo).knows_lately(key, now_us)
     }
 
     /// Queues a request. Whoever forms flights must then be woken.

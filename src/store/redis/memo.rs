@@ -127,6 +127,12 @@ impl Memo {
         self.known(key).is_some_and(|known| known.room.is_some())
     }
 
+    /// As [`knows`](Self::knows), and not so long ago that it may have changed unseen.
+    pub fn knows_lately(&self, key: &BucketKey, local_us: u64) -> bool {
+        self.known(key)
+            .is_some_and(|known| known.room.is_some() && local_us.saturating_sub(known.sent_us) < SERVES_US)
+    }
+
     /// Learns from the store's answer to a request which of its buckets have no room for the same take again.
     pub fn learn(&mut self, takes: &[Take], answer: &Answer, trip: Trip) {
         for (index, (take, found)) in takes.iter().zip(&answer.found).enumerate() {

@@ -1,0 +1,65 @@
+//! Buckets in this process that decide while the store is away, each with this replica's share of its limit.
+//!
+//! A full bucket in each of three replicas would admit three times the limit, so a share is burst / N at most
+//! and refill / N, N being the replicas that share the store. While N is not known nothing is decided here. A
+//! bucket keeps its level between outages until it would be full.
+
+use std::{
+    num::NonZeroU32,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use crate::{
+    decision::{Answer, Take},
+    store::memory::MemoryStore,
+};
+
+/// The local buckets of a process, shared by its runtimes.
+#[derive(Debug)]
+pub struct Local {
+    buckets: MemoryStore,
+    /// 0: not known yet.
+    replicas: AtomicU32,
+}
+
+/// A take from a local bucket.
+#[derive(Debug, Clone, Copy)]
+pub struct LocalTake {
+    pub take: Take,
+    /// A bucket that does not exist yet starts empty: the store was seen to have no room.
+    pub is_known_empty: bool,
+}
+
+impl Local {
+    /// At most `most_buckets` that are not full.
+    pub fn new(most_buckets: usize) -> Local {
+        Local { buckets: MemoryStore::bounded(most_buckets), replicas: AtomicU32::new(0) }
+    }
+
+    /// How many replicas share each limit; none as long as nobody has said.
+    pub fn replicas(&self) -> Option<NonZeroU32> {
+        NonZeroU32::new(self.replicas.load(Ordering::Relaxed))
+    }
+
+    pub fn set_replicas(&self, replicas: NonZeroU32) {
+        self.replicas.store(replicas.get(), Ordering::Relaxed);
+    }
+
+    /// None where there is no room for one more bucket.
+    pub fn take(&self, takes: &[LocalTake]) -> Option<Answer> {
+        for take in takes.iter().filter(|take| take.is_known_empty) {
+            self.buckets.start_empty(&take.take);
+        }
+        let takes: Vec<Take> = takes.iter().map(|take| take.take).collect();
+        self.buckets.take(&takes).ok()
+    }
+
+    /// Buckets that are kept at the moment.
+    pub fn len(&self) -> usize {
+        self.buckets.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
