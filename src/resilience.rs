@@ -5,6 +5,7 @@
 //! In a request that mixes them deny comes before error before local and allow, and local buckets are charged
 //! only if the request is allowed.
 
+pub mod breaker;
 pub mod local;
 
 use std::sync::Arc;

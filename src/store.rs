@@ -30,6 +30,9 @@ pub enum StoreError {
     /// More arrives than the store can decide: the take was queued for too long, and was not sent.
     #[error("queued for too long: the store cannot keep up")]
     Overload,
+    /// The store was silent lately, so it was not asked.
+    #[error("the store does not answer, and is given a moment")]
+    Tripped,
     /// A bucket is needed that memory does not hold, and it holds as many as it may.
     #[error("the memory store is full")]
     Full,
@@ -48,6 +51,7 @@ impl StoreError {
             StoreError::Disconnected => "disconnected",
             StoreError::Overload => "overload",
             StoreError::Full => "full",
+            StoreError::Tripped => "tripped",
             StoreError::Refused(_) => "refused",
             StoreError::Reply(_) => "reply",
         }

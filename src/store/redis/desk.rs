@@ -13,6 +13,7 @@ use super::{
 use crate::{
     decision::{Answer, Kind, Take},
     descriptor::BucketKey,
+    resilience::breaker::Breaker,
     store::StoreError,
 };
 
@@ -30,6 +31,7 @@ pub struct Memos(Mutex<Vec<Arc<Mutex<Memo>>>>);
 #[derive(Debug)]
 pub struct Desk<T> {
     flights: Mutex<Flights<T>>,
+    breaker: Mutex<Breaker>,
     memo: Arc<Mutex<Memo>>,
     /// None: the memo is off, and stays empty.
     memos: Option<Arc<Memos>>,
@@ -44,7 +46,8 @@ impl<T: Ticket> Desk<T> {
         if let Some(memos) = &memos {
             lock(&memos.0).push(Arc::clone(&memo));
         }
-        Desk { flights: Mutex::new(Flights::new(deadline_us)), memo, memos }
+        let (flights, breaker) = (Mutex::new(Flights::new(deadline_us)), Mutex::default());
+        Desk { flights, breaker, memo, memos }
     }
 
     /// The denial that needs no store; if there is none, the request must be [`push`](Self::push)ed.
@@ -57,20 +60,38 @@ impl<T: Ticket> Desk<T> {
         lock(&self.memo).knows_lately(key, now_us)
     }
 
-    /// Queues a request. Whoever forms flights must then be woken.
+    /// Queues a request; while the store is silent it is refused. Whoever forms flights must then be woken.
     pub fn push(&self, takes: Vec<Take>, ticket: T, now_us: u64) {
+        if lock(&self.breaker).refuses(now_us) {
+            ticket.answer(Err(StoreError::Tripped));
+            return;
+        }
         lock(&self.flights).push(Request { takes, ticket, queued_us: now_us });
+    }
+
+    /// Whether the store has answered lately, as far as anybody knows.
+    pub fn is_serving(&self) -> bool {
+        lock(&self.breaker).is_serving()
     }
 
     /// The next flight, if a slot is free and something must travel; answers what need not. Each flight must
     /// [`land`](Self::land), and whoever lands one must then form the next.
     pub fn form(&self, now_us: u64) -> Option<Flight<T>> {
+        if lock(&self.breaker).refuses(now_us) {
+            for ticket in lock(&self.flights).give_up() {
+                ticket.answer(Err(StoreError::Tripped));
+            }
+            return None;
+        }
         let formed = lock(&self.flights).form(&lock(&self.memo), now_us, T::is_gone);
         for (ticket, answer) in formed.denied {
             ticket.answer(Ok(answer));
         }
         for ticket in formed.overdue {
             ticket.answer(Err(StoreError::Overload));
+        }
+        if formed.flight.is_some() {
+            lock(&self.breaker).lets_leave(now_us);
         }
         formed.flight
     }
@@ -81,6 +102,7 @@ impl<T: Ticket> Desk<T> {
         if let Ok(answers) = &answers {
             self.learn(&flight, answers, trip);
         }
+        lock(&self.breaker).land(matches!(answers, Err(StoreError::Deadline)), now_us);
         lock(&self.flights).land(&flight.take_asks_for(), trip);
         match answers {
             Ok(answers) => {

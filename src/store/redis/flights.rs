@@ -137,6 +137,11 @@ impl<T> Flights<T> {
         }
     }
 
+    /// Empties the queue.
+    pub fn give_up(&mut self) -> impl Iterator<Item = T> {
+        mem::take(&mut self.queue).into_iter().map(|request| request.ticket)
+    }
+
     pub fn queued(&self) -> usize {
         self.queue.len()
     }
