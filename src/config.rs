@@ -2,12 +2,19 @@
 //!
 //! Every error of every file is told at once, each with its line and column. Past this module nothing
 //! sees raw YAML, and nothing can be wrong. Text becomes a located tree (`yaml`), which a check walks
-//! (`rules`, reading with `fields` and `scalar`) and complains about (`report`, `error`).
+//! (`rules`, reading with `fields`, `keys` and `scalar`) and complains about (`report`, `error`). What one file
+//! says (`raw`) is put together by domain (`domain`, `members`), and looked over for what is legal and surely
+//! not meant (`lint`).
 //!
 //! A syntax error hides the rest of its own file only. Hostile files cost bounded time and memory.
 
+mod domain;
 mod error;
 mod fields;
+mod keys;
+mod lint;
+mod members;
+mod raw;
 mod report;
 mod rules;
 mod scalar;
@@ -17,14 +24,14 @@ mod yaml;
 mod tests;
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
 };
 
 pub use error::{ConfigError, ConfigErrors, Position, Problem};
-use report::{Place, Report, Reported, shorten};
+use raw::RawDomain;
+use report::{Place, Report, Reported};
 
 use crate::rules::Domain;
 
@@ -32,56 +39,87 @@ const MAX_FILE_BYTES: u64 = 16 << 20;
 const START: Position = Position { line: 1, column: 1 };
 
 /// All rules, checked.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Config {
-    /// One per file, in the order of the files; no name twice.
+    /// In the order in which the files first name them; no name twice.
     pub domains: Vec<Domain>,
-    /// What is legal but surely not meant.
-    pub warnings: Vec<String>,
-    /// All files that were read.
+    /// What is legal and surely not meant, by file and then by position.
+    pub warnings: Vec<ConfigError>,
+    /// All files that were read, with those of members.
     pub files: Vec<PathBuf>,
+}
+
+/// The outcome of a look at files: what they say, or what is wrong with them; and what is worth a warning in
+/// either case.
+#[derive(Debug)]
+pub struct Checked {
+    pub domains: Result<Vec<Domain>, ConfigErrors>,
+    pub warnings: Vec<ConfigError>,
+    pub files: Vec<PathBuf>,
+}
+
+/// The files that were opened, and a report on each.
+#[derive(Default)]
+struct Files {
+    reports: Vec<Report>,
+    paths: Vec<PathBuf>,
 }
 
 /// Reads and checks the files. No files are no rules, which is no error.
 pub fn load(paths: &[PathBuf]) -> Result<Config, ConfigErrors> {
-    let mut domains = Vec::new();
-    let mut errors = Vec::new();
-    // Where each domain was named first.
-    let mut places: HashMap<String, (&Path, usize)> = HashMap::new();
+    let Checked { domains, warnings, files } = check(paths);
+    Ok(Config { domains: domains?, warnings, files })
+}
+
+/// As [`load`], with the warnings also where there are errors.
+pub fn check(paths: &[PathBuf]) -> Checked {
+    let mut files = Files::default();
+    let mut found: Vec<RawDomain> = Vec::new();
     for path in paths {
-        let mut report = Report::new(path.clone());
-        if let Ok((domain, at)) = check_file(path, &mut report) {
-            match places.entry(domain.name.clone()) {
-                Entry::Vacant(entry) => {
-                    entry.insert((path, at.line));
-                    domains.push(domain);
-                }
-                Entry::Occupied(first) => {
-                    let (file, line) = first.get();
-                    let name = shorten(&domain.name);
-                    let message = format_args!("the domain `{name}` is already in {}:{line}", file.display());
-                    report.refuse(at, &Place::Root, message);
-                }
-            }
+        let (number, report) = files.add(path);
+        if let Ok(domain) = check_file(path, number, report) {
+            found.push(domain);
         }
-        errors.extend(report.into_errors());
     }
-    if errors.is_empty() {
-        Ok(Config { domains, warnings: Vec::new(), files: paths.to_vec() })
-    } else {
-        Err(ConfigErrors(errors))
+    let domains = domain::merge(found, &mut files);
+    let Files { mut reports, paths } = files;
+    let warnings = reports.iter_mut().flat_map(Report::take_warnings).collect();
+    let errors: Vec<ConfigError> = reports.into_iter().flat_map(Report::into_errors).collect();
+    let domains = if errors.is_empty() { Ok(domains) } else { Err(ConfigErrors(errors)) };
+    Checked { domains, warnings, files: paths }
+}
+
+// === impl Files ===
+
+impl Files {
+    /// The number of a file, and the report on it.
+    fn add(&mut self, path: &Path) -> (usize, &mut Report) {
+        let number = self.reports.len();
+        self.reports.push(Report::new(path.to_owned()));
+        self.paths.push(path.to_owned());
+        (number, &mut self.reports[number])
     }
 }
 
-fn check_file(path: &Path, report: &mut Report) -> Result<(Domain, Position), Reported> {
+fn check_file(path: &Path, number: usize, report: &mut Report) -> Result<RawDomain, Reported> {
+    let root = root(path, report)?;
+    rules::check(&root, number, report)
+}
+
+/// The first document of a file.
+fn root(path: &Path, report: &mut Report) -> Result<yaml::Node, Reported> {
     let text = read(path, report)?;
     let document =
         yaml::parse(&text).map_err(|error| report.note(Some(error.at), Problem::Syntax(error.message)))?;
     if let Some(at) = document.second {
-        report.refuse(at, &Place::Root, format_args!("a second document starts here; a file holds one"));
+        report.warn(
+            at,
+            &Place::Root,
+            format_args!("a second document starts here; it and all that follows is ignored"),
+        );
     }
     match document.root {
-        Some(root) if !fields::is_null(&root) => rules::check(&root, report),
+        Some(root) if !fields::is_null(&root) => Ok(root),
         _ => Err(report.refuse(START, &Place::Root, format_args!("the file is empty"))),
     }
 }

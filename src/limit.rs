@@ -85,6 +85,17 @@ pub enum Overdraft {
     Charge,
 }
 
+impl Overdraft {
+    pub const ALL: [Overdraft; 2] = [Overdraft::Never, Overdraft::Charge];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Overdraft::Never => "never",
+            Overdraft::Charge => "charge",
+        }
+    }
+}
+
 // === Limit ===
 
 /// A limit as written, not yet checked.

@@ -44,6 +44,9 @@ pub enum Problem {
     Limit { place: String, source: LimitError },
     #[error("{0}")]
     Refused(String),
+    /// Legal, and surely not meant.
+    #[error("warning: {0}")]
+    Warning(String),
     #[error("{0} more errors")]
     More(usize),
 }

@@ -1,7 +1,12 @@
 //! Reading a map of the tree, key by key, and noting what is wrong instead of stopping at it.
 //!
-//! A check asks its [`Fields`] for each key that it knows. Whatever is left when the check is done is
-//! an unknown key, so what may stand in a map is said in one place: the check.
+//! A check asks its [`Fields`] for each key that it knows, in `typed`. Whatever is left when the check is done
+//! is unknown or out of place, so what may stand in a map is said in one place: the check.
+//!
+//! As in Go's `yaml.v2`, the last of two equal keys counts, and `<<` puts in what it names where it stands.
+
+mod stray;
+mod typed;
 
 use std::{collections::HashMap, fmt};
 
@@ -27,6 +32,13 @@ struct Field<'a> {
     at: Position,
     value: &'a Node,
     taken: bool,
+}
+
+impl Field<'_> {
+    /// It is one of these pairs, and not merged into them.
+    fn is_written_in(&self, pairs: &[(Node, Node)]) -> bool {
+        pairs.iter().any(|(_, value)| std::ptr::eq(value, self.value))
+    }
 }
 
 // === impl Fields ===
@@ -58,34 +70,68 @@ impl<'a> Fields<'a> {
     }
 
     fn collect(&mut self, pairs: &'a [(Node, Node)]) {
-        let mut lines = HashMap::new();
+        let mut places = HashMap::new();
         for (key, value) in pairs {
+            if is_merge(key) {
+                self.merge(value, &mut places);
+                continue;
+            }
             let Some(name) = key_name(key) else {
                 self.refuse(key.at, format_args!("a key must be a string, found {}", found(key)));
                 continue;
             };
-            if let Some(line) = lines.get(name) {
-                let name = shorten(name);
-                self.refuse(
-                    key.at,
-                    format_args!("`{name}` stands twice in this map; the first is at line {line}"),
-                );
-                continue;
+            let field = Field { name, at: key.at, value, taken: false };
+            match places.get(name) {
+                Some(&place) => {
+                    let earlier: &Field<'_> = &self.fields[place];
+                    // What was merged is there to be overridden.
+                    if earlier.at < key.at && earlier.is_written_in(pairs) {
+                        let (line, name) = (earlier.at.line, shorten(name));
+                        self.warn(
+                            key.at,
+                            format_args!(
+                                "`{name}` stands twice in this map, and the last counts; the first is at line {line}"
+                            ),
+                        );
+                    }
+                    self.fields[place] = field;
+                }
+                None => {
+                    places.insert(name, self.fields.len());
+                    self.fields.push(field);
+                }
             }
-            lines.insert(name, key.at.line);
-            self.fields.push(Field { name, at: key.at, value, taken: false });
         }
     }
 
-    fn close(mut self) {
-        for field in std::mem::take(&mut self.fields).iter().filter(|field| !field.taken) {
-            let name = shorten(field.name);
-            match closest(field.name, &self.known) {
-                Some(near) => {
-                    self.refuse(field.at, format_args!("unknown key `{name}`; did you mean `{near}`?"))
+    /// Puts in a map, or the maps of a list, of which the first has the last word.
+    fn merge(&mut self, from: &'a Node, places: &mut HashMap<&'a str, usize>) {
+        match from.kind() {
+            Kind::Map(pairs) => {
+                for (key, value) in pairs {
+                    if is_merge(key) {
+                        self.merge(value, places);
+                    } else if let Some(name) = key_name(key) {
+                        let field = Field { name, at: key.at, value, taken: false };
+                        match places.get(name) {
+                            Some(&place) => self.fields[place] = field,
+                            None => {
+                                places.insert(name, self.fields.len());
+                                self.fields.push(field);
+                            }
+                        }
+                    }
                 }
-                None => self.refuse(field.at, format_args!("unknown key `{name}`")),
-            };
+            }
+            Kind::List(maps) if maps.iter().all(|map| matches!(map.kind(), Kind::Map(_))) => {
+                maps.iter().rev().for_each(|map| self.merge(map, places));
+            }
+            _ => {
+                self.refuse(
+                    from.at,
+                    format_args!("`<<` takes a map or a list of maps, found {}", found(from)),
+                );
+            }
         }
     }
 
@@ -95,6 +141,11 @@ impl<'a> Fields<'a> {
         let field = self.fields.iter_mut().find(|field| field.name == name)?;
         field.taken = true;
         Some(field.value).filter(|node| !is_null(node))
+    }
+
+    /// Whether a key stands here, with something behind it.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.fields.iter().any(|field| field.name == name && !is_null(field.value))
     }
 
     /// Where the map starts.
@@ -107,82 +158,21 @@ impl<'a> Fields<'a> {
         self.fields.iter().find(|field| field.name == name).map_or(self.at, |field| field.value.at)
     }
 
+    /// Where a key stands, or else the map.
+    pub(super) fn at_key(&self, name: &str) -> Position {
+        self.fields.iter().find(|field| field.name == name).map_or(self.at, |field| field.at)
+    }
+
+    pub(super) fn warn(&mut self, at: Position, message: fmt::Arguments<'_>) {
+        self.report.warn(at, self.place, message);
+    }
+
     pub(super) fn refuse(&mut self, at: Position, message: fmt::Arguments<'_>) -> Reported {
         self.report.refuse(at, self.place, message)
     }
 
     pub(super) fn refuse_limit(&mut self, at: Position, source: LimitError) -> Reported {
         self.report.refuse_limit(at, self.place, source)
-    }
-
-    /// Text, or a number or boolean as it is spelled, which is how the reference reads them too.
-    pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, Reported> {
-        let Some(node) = self.take(name) else { return Ok(None) };
-        if let Kind::Scalar(scalar) = node.kind()
-            && scalar::resolve(scalar) != Value::Float
-        {
-            return Ok(Some(scalar.text.clone()));
-        }
-        Err(self.refuse(node.at, format_args!("{name} must be a string, found {}", found(node))))
-    }
-
-    /// Text that must be there and hold something.
-    pub(super) fn required_text(&mut self, name: &'static str) -> Result<String, Reported> {
-        match self.text(name)? {
-            Some(text) if text.is_empty() => {
-                let at = self.at_value(name);
-                Err(self.refuse(at, format_args!("{name} must not be empty")))
-            }
-            Some(text) => Ok(text),
-            None => {
-                let at = self.at_value(name);
-                Err(self.refuse(at, format_args!("{name} is missing")))
-            }
-        }
-    }
-
-    pub(super) fn number(&mut self, name: &'static str) -> Result<Option<u32>, Reported> {
-        let Some(node) = self.take(name) else { return Ok(None) };
-        if let Kind::Scalar(scalar) = node.kind()
-            && let Value::Int(int) = scalar::resolve(scalar)
-            && let Ok(number) = u32::try_from(int)
-        {
-            return Ok(Some(number));
-        }
-        let found = found(node);
-        let most = u32::MAX;
-        Err(self
-            .refuse(node.at, format_args!("{name} must be a whole number from 0 to {most}, found {found}")))
-    }
-
-    pub(super) fn map<T>(
-        &mut self,
-        name: &'static str,
-        check: impl FnOnce(&mut Fields<'_>) -> Result<T, Reported>,
-    ) -> Result<Option<T>, Reported> {
-        let Some(node) = self.take(name) else { return Ok(None) };
-        let place = Place::Key(self.place, name);
-        Fields::read(node, format_args!("{name}"), &place, self.report, check).map(Some)
-    }
-
-    /// Every item of a list of maps; absent is empty. Goes on after an item that is wrong.
-    pub(super) fn list<T>(
-        &mut self,
-        name: &'static str,
-        mut check: impl FnMut(&mut Fields<'_>) -> Result<T, Reported>,
-    ) -> Result<Vec<T>, Reported> {
-        let Some(node) = self.take(name) else { return Ok(Vec::new()) };
-        let Kind::List(items) = node.kind() else {
-            return Err(self.refuse(node.at, format_args!("{name} must be a list, found {}", found(node))));
-        };
-        let mut checked = Vec::with_capacity(items.len());
-        for (index, item) in items.iter().enumerate() {
-            let place = Place::Item(self.place, name, index);
-            let what = format_args!("{name}[{index}]");
-            // The error is in the report; its siblings are still worth a look.
-            checked.extend(Fields::read(item, what, &place, self.report, &mut check).ok());
-        }
-        Ok(checked)
     }
 }
 
@@ -196,11 +186,15 @@ pub(super) fn peek_text<'a>(node: &'a Node, name: &str) -> Option<&'a str> {
     }
 }
 
+fn is_merge(key: &Node) -> bool {
+    matches!(key.kind(), Kind::Scalar(scalar) if scalar.plain && scalar.text == "<<")
+}
+
 pub(super) fn is_null(node: &Node) -> bool {
     matches!(node.kind(), Kind::Scalar(scalar) if scalar::resolve(scalar) == Value::Null)
 }
 
-fn key_name(key: &Node) -> Option<&str> {
+pub(super) fn key_name(key: &Node) -> Option<&str> {
     match key.kind() {
         Kind::Scalar(scalar) if !is_null(key) => Some(&scalar.text),
         _ => None,
@@ -208,7 +202,7 @@ fn key_name(key: &Node) -> Option<&str> {
 }
 
 /// What a message says was found. Texts are not repeated: they may be long, and the position is there.
-fn found(node: &Node) -> String {
+pub(super) fn found(node: &Node) -> String {
     let scalar = match node.kind() {
         Kind::Scalar(scalar) => scalar,
         Kind::List(_) => return "a list".to_owned(),
@@ -220,28 +214,4 @@ fn found(node: &Node) -> String {
         Value::Int(_) | Value::Float => format!("the number {}", shorten(&scalar.text)),
         Value::Text => "a string".to_owned(),
     }
-}
-
-/// The known name that was probably meant: at most two letters off, in a short name one.
-fn closest(name: &str, known: &[&'static str]) -> Option<&'static str> {
-    let near = |candidate: &&&'static str| {
-        let most = ((candidate.len() + 1) / 3).min(2);
-        // Unequal lengths differ by at least that much; a huge key is not worth a table.
-        candidate.len().abs_diff(name.len()) <= most && distance(name, candidate) <= most
-    };
-    known.iter().filter(near).min_by_key(|candidate| distance(name, candidate)).copied()
-}
-
-/// Levenshtein's, on bytes, upper and lower case being equal.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.bytes().enumerate() {
-            let changed = diagonal + usize::from(!x.eq_ignore_ascii_case(&y));
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -17,6 +17,7 @@ pub(super) struct Reported;
 pub(super) struct Report {
     file: PathBuf,
     errors: Vec<ConfigError>,
+    warnings: Vec<ConfigError>,
     more: usize,
 }
 
@@ -26,13 +27,16 @@ pub(super) enum Place<'a> {
     Domain(&'a str),
     Key(&'a Place<'a>, &'static str),
     Item(&'a Place<'a>, &'static str, usize),
+    /// A name that the file chose.
+    Name(&'a Place<'a>, &'a str),
+    Nth(&'a Place<'a>, usize),
 }
 
 // === impl Report ===
 
 impl Report {
     pub(super) fn new(file: PathBuf) -> Report {
-        Report { file, errors: Vec::new(), more: 0 }
+        Report { file, errors: Vec::new(), warnings: Vec::new(), more: 0 }
     }
 
     /// Notes what is wrong with the file, or with one point of it.
@@ -56,8 +60,24 @@ impl Report {
         self.note(Some(at), Problem::Refused(format!("{place}{colon}{message}")))
     }
 
+    /// Notes what is legal and surely not meant.
+    pub(super) fn warn(&mut self, at: Position, place: &Place<'_>, message: fmt::Arguments<'_>) {
+        if self.warnings.len() < MAX_ERRORS {
+            let place = cut(&place.to_string()).into_owned();
+            let colon = if place.is_empty() { "" } else { ": " };
+            let problem = Problem::Warning(format!("{place}{colon}{message}"));
+            self.warnings.push(ConfigError { file: self.file.clone(), at: Some(at), problem });
+        }
+    }
+
     pub(super) fn refuse_limit(&mut self, at: Position, place: &Place<'_>, source: LimitError) -> Reported {
         self.note(Some(at), Problem::Limit { place: cut(&place.to_string()).into_owned(), source })
+    }
+
+    /// By position.
+    pub(super) fn take_warnings(&mut self) -> Vec<ConfigError> {
+        self.warnings.sort_by_key(|warning| warning.at);
+        std::mem::take(&mut self.warnings)
     }
 
     /// By position, those about the whole file first.
@@ -78,7 +98,10 @@ impl<'a> Place<'a> {
     pub(super) fn parent(&'a self) -> &'a Place<'a> {
         match self {
             Place::Root | Place::Domain(_) => self,
-            Place::Key(parent, _) | Place::Item(parent, ..) => parent,
+            Place::Key(parent, _)
+            | Place::Item(parent, ..)
+            | Place::Name(parent, _)
+            | Place::Nth(parent, _) => parent,
         }
     }
 }
@@ -89,8 +112,10 @@ impl fmt::Display for Place<'_> {
             Place::Root => return Ok(()),
             Place::Domain(name) => return f.write_str(&shorten(name)),
             Place::Key(parent, key) | Place::Item(parent, key, _) => (parent, key),
+            Place::Name(parent, name) => return write!(f, "{parent}.{}", shorten(name)),
+            Place::Nth(parent, index) => return write!(f, "{parent}[{index}]"),
         };
-        if !matches!(parent, Place::Root) {
+        if !matches!(parent, Place::Root | Place::Domain("")) {
             write!(f, "{parent}.")?;
         }
         f.write_str(key)?;

@@ -1,88 +1,235 @@
-//! The grammar: what may stand in a file, and what it means. A new key is a line here.
-
-use std::collections::{HashMap, hash_map::Entry};
+//! The grammar: what may stand in a file, and what it means. A new key is a line here and one in `keys`.
 
 use super::{
     error::Position,
     fields::{Fields, peek_text},
+    raw::{RawDomain, RawLimit, RawLimits, RawMembers, RawPattern, RawTier},
     report::{Place, Report, Reported, shorten},
     yaml::Node,
 };
 use crate::{
-    limit::{Limit, Unit},
-    rules::{Domain, Limits, NamedLimit, Pattern},
+    limit::{Algorithm, LimitError, LimitSpec, Overdraft, Period, Unit},
+    rules::{NamedLimit, OnStoreFailure, Options, Pattern},
 };
 
-/// The domain of a file, and where its name stands.
-pub(super) fn check(root: &Node, report: &mut Report) -> Result<(Domain, Position), Reported> {
+/// The word that stands for the tier of the members file, where a tier's name could stand.
+const FROM_MEMBERS: &str = "from_members";
+
+/// What a file says, which is number `file` of all.
+pub(super) fn check(root: &Node, file: usize, report: &mut Report) -> Result<RawDomain, Reported> {
     let place = peek_text(root, "domain").map_or(Place::Root, Place::Domain);
-    Fields::read(root, format_args!("the file"), &place, report, domain)
+    Fields::read(root, format_args!("the file"), &place, report, |fields| domain(fields, file))
 }
 
-fn domain(fields: &mut Fields<'_>) -> Result<(Domain, Position), Reported> {
+fn domain(fields: &mut Fields<'_>, file: usize) -> Result<RawDomain, Reported> {
     let name = fields.required_text("domain");
-    let at = fields.at_value("domain");
     let descriptors = descriptors(fields);
-    Ok((Domain { name: name?, descriptors: descriptors?, members: None }, at))
+    let tiers = fields.lists("tiers", limit);
+    let members = fields.map("members", members);
+    let tiers: Vec<RawTier> =
+        tiers?.into_iter().map(|(name, at, limits)| RawTier { name, at, limits }).collect();
+    for tier in &tiers {
+        let RawTier { name, at, limits } = tier;
+        if name == FROM_MEMBERS {
+            fields.refuse(*at, format_args!("`{FROM_MEMBERS}` cannot be the name of a tier"));
+        }
+        all_apart(fields, *at, limits);
+    }
+    // Without a name the rest is still worth a look.
+    let name = name.unwrap_or_default();
+    Ok(RawDomain { file, name, descriptors: descriptors?, tiers, members: members? })
 }
 
-/// The line of the first rule of each key and value at one level.
-type Lines = HashMap<(String, Option<String>), usize>;
-
-fn descriptors(fields: &mut Fields<'_>) -> Result<Vec<Pattern>, Reported> {
-    let mut lines = Lines::new();
-    fields.list("descriptors", |fields| descriptor(fields, &mut lines))
+fn members(fields: &mut Fields<'_>) -> Result<RawMembers, Reported> {
+    let (file, key, default) =
+        (fields.required_text("file"), fields.required_text("key"), fields.required_text("default"));
+    let (at, file_at, default_at) = (fields.at(), fields.at_value("file"), fields.at_value("default"));
+    Ok(RawMembers { at, file: file?, file_at, key: key?, default: default?, default_at })
 }
 
-fn descriptor(fields: &mut Fields<'_>, lines: &mut Lines) -> Result<Pattern, Reported> {
+fn descriptors(fields: &mut Fields<'_>) -> Result<Vec<RawPattern>, Reported> {
+    let mut index = 0;
+    fields.list("descriptors", |fields| {
+        index += 1;
+        descriptor(fields, index - 1)
+    })
+}
+
+fn descriptor(fields: &mut Fields<'_>, index: usize) -> Result<RawPattern, Reported> {
+    let at = fields.at();
     let key = fields.required_text("key");
     // An empty value means any, as in the reference.
     let value = fields.text("value").map(|value| value.filter(|text| !text.is_empty()));
-    if let (Ok(key), Ok(value)) = (&key, &value) {
-        refuse_wildcards(fields, key, value.as_deref());
-        refuse_duplicate(fields, key, value.as_deref(), lines);
+    let limits = limits(fields);
+    let options = options(fields);
+    let metadata = fields.metadata("metadata");
+    let below = descriptors(fields);
+    let (key, value, options) = (key?, value?, options?);
+    if options.share_threshold && !key.contains('*') && !value.as_deref().unwrap_or_default().contains('*') {
+        let at = fields.at_value("share_threshold");
+        fields.refuse(at, format_args!("share_threshold needs a `*` in the key or the value"));
     }
-    let limit = fields.map("rate_limit", rate_limit);
-    let descriptors = descriptors(fields);
-    let limits = limit?.map_or(Limits::None, |limit| Limits::All(vec![NamedLimit::from(limit)]));
-    Ok(Pattern { key: key?, value: value?, limits, descriptors: descriptors?, ..Pattern::default() })
+    let pattern = Pattern { key, value, options, metadata: metadata?, ..Pattern::default() };
+    // What is wrong is in the report; the rest of it is still worth a look.
+    let (limits, below) = (limits.unwrap_or(RawLimits::Wrong), below.unwrap_or_default());
+    Ok(RawPattern { at, index, pattern, limits, below })
 }
 
-/// In envoyproxy/ratelimit a `*` is a wildcard. Until it is one here, such a file must not load with another
-/// meaning.
-fn refuse_wildcards(fields: &mut Fields<'_>, key: &str, value: Option<&str>) {
-    for (name, text) in [("key", key), ("value", value.unwrap_or_default())] {
-        if text.contains('*') {
-            let at = fields.at_value(name);
-            fields.refuse(at, format_args!("wildcards are not supported yet, and {name} holds a `*`"));
+fn options(fields: &mut Fields<'_>) -> Result<Options, Reported> {
+    let (shadow_mode, quota_mode) = (fields.flag("shadow_mode"), fields.flag("quota_mode"));
+    let (detailed_metric, value_to_metric) = (fields.flag("detailed_metric"), fields.flag("value_to_metric"));
+    let share_threshold = fields.flag("share_threshold");
+    Ok(Options {
+        shadow_mode: shadow_mode?,
+        quota_mode: quota_mode?,
+        detailed_metric: detailed_metric?,
+        value_to_metric: value_to_metric?,
+        share_threshold: share_threshold?,
+    })
+}
+
+// === limits ===
+
+/// One of `rate_limit`, `rate_limits` and `tier`, or none.
+fn limits(fields: &mut Fields<'_>) -> Result<RawLimits, Reported> {
+    let present = ["rate_limit", "rate_limits", "tier"].map(|name| fields.has(name).then_some(name));
+    let mut present = present.into_iter().flatten();
+    if let (Some(first), Some(second)) = (present.next(), present.next()) {
+        let at = fields.at_key(second);
+        fields.refuse(at, format_args!("`{second}` cannot stand beside `{first}`"));
+    }
+    let one = fields.map("rate_limit", limit);
+    let has_list = fields.has("rate_limits");
+    let list = fields.list("rate_limits", limit);
+    let list_at = fields.at_value("rate_limits");
+    let tier_at = fields.at_value("tier");
+    let tier = fields.text("tier");
+    if let Some(limit) = one? {
+        return Ok(RawLimits::Own(vec![limit]));
+    }
+    let list = list?;
+    if has_list {
+        if list.is_empty() {
+            return Err(fields.refuse(list_at, format_args!("rate_limits must name at least one limit")));
+        }
+        all_apart(fields, list_at, &list);
+        return Ok(RawLimits::Own(list));
+    }
+    Ok(match tier? {
+        None => RawLimits::None,
+        Some(name) if name == FROM_MEMBERS => RawLimits::OfMember { at: tier_at },
+        Some(name) => RawLimits::Tier { name, at: tier_at },
+    })
+}
+
+/// Several limits that apply at once need a bucket each, and unlimited needs none beside it.
+fn all_apart(fields: &mut Fields<'_>, at: Position, limits: &[RawLimit]) {
+    if limits.is_empty() {
+        fields.refuse(at, format_args!("a list of limits must name at least one"));
+    }
+    for (index, limit) in limits.iter().enumerate() {
+        let Some(own) = &limit.limit.limit else {
+            if limits.len() > 1 {
+                fields.refuse(limit.at, format_args!("unlimited cannot stand beside other limits"));
+            }
+            continue;
+        };
+        let bucket = |limit: &RawLimit| {
+            let limit = limit.limit.limit.as_ref()?;
+            Some((limit.algorithm(), limit.period(), limit.requests_per_unit()))
+        };
+        let same = limits[..index].iter().find(|earlier| bucket(earlier) == bucket(limit));
+        if let Some(first) = same {
+            let (requests, period) = (own.requests_per_unit(), own.period());
+            let line = first.at.line;
+            let what = format_args!(
+                "{requests} per {period} stands here twice, so both would share one bucket; the first is at line {line}"
+            );
+            fields.refuse(limit.at, what);
         }
     }
 }
 
-fn refuse_duplicate(fields: &mut Fields<'_>, key: &str, value: Option<&str>, lines: &mut Lines) {
+fn limit(fields: &mut Fields<'_>) -> Result<RawLimit, Reported> {
     let at = fields.at();
-    match lines.entry((key.to_owned(), value.map(str::to_owned))) {
-        Entry::Vacant(entry) => {
-            entry.insert(at.line);
-        }
-        Entry::Occupied(first) => {
-            let name = shorten(&value.map_or(key.to_owned(), |value| format!("{key}_{value}")));
-            let line = first.get();
-            fields.refuse(at, format_args!("duplicate rule `{name}`; the first is at line {line}"));
-        }
+    let unlimited = fields.flag("unlimited");
+    let (name, replaces) = (fields.text("name"), replaces(fields));
+    let on_store_failure = fields.word("on_store_failure", &OnStoreFailure::ALL, |mode| mode.name());
+    let is_unlimited = matches!(unlimited, Ok(true));
+    let spec = if is_unlimited { no_limit(fields) } else { spec(fields).map(Some) };
+    let (name, replaces) = (name?.unwrap_or_default(), replaces?);
+    if let Some((_, at)) = replaces.iter().find(|(replaced, _)| !name.is_empty() && *replaced == name) {
+        fields.refuse(
+            *at,
+            format_args!("a limit cannot replace itself, and `{}` is its own name", shorten(&name)),
+        );
     }
+    let (spec, on_store_failure, _) = (spec?, on_store_failure?, unlimited?);
+    let limit = match spec {
+        None => None,
+        Some(spec) => Some(spec.check().map_err(|error| refuse_limit(fields, spec, error))?),
+    };
+    let (replaces, replaces_at) = replaces.into_iter().unzip();
+    Ok(RawLimit { at, limit: NamedLimit { limit, name, replaces, on_store_failure }, replaces_at })
 }
 
-fn rate_limit(fields: &mut Fields<'_>) -> Result<Limit, Reported> {
+/// Where `unlimited` stands, a unit has no effect; the reference refuses one that is valid all the same.
+fn no_limit(fields: &mut Fields<'_>) -> Result<Option<LimitSpec>, Reported> {
+    let at = fields.at_value("unit");
+    let name = fields.text("unit")?.filter(|name| !name.is_empty());
+    let others =
+        [fields.number("requests_per_unit")?, fields.number("burst")?, fields.number("unit_multiplier")?];
+    let words = [fields.text("algorithm")?, fields.text("overdraft")?];
+    match name {
+        Some(name) if Unit::from_name(&name).is_some() => {
+            return Err(fields.refuse(at, format_args!("unit and unlimited exclude one another")));
+        }
+        Some(name) => {
+            let name = shorten(&name);
+            fields.warn(at, format_args!("the unit `{name}` is none, and has no effect beside unlimited"));
+        }
+        None if others.iter().flatten().count() + words.iter().flatten().count() > 0 => {
+            let at = fields.at();
+            fields.warn(at, format_args!("beside unlimited the other keys of a limit have no effect"));
+        }
+        None => {}
+    }
+    Ok(None)
+}
+
+fn spec(fields: &mut Fields<'_>) -> Result<LimitSpec, Reported> {
     let unit = unit(fields);
     let requests_per_unit = fields.number("requests_per_unit");
+    let multiplier = fields.positive_number("unit_multiplier");
     let burst = fields.number("burst");
-    // Without requests_per_unit a rule denies everything, as in the reference.
-    let (requests_per_unit, unit, burst) = (requests_per_unit?.unwrap_or(0), unit?, burst?);
-    Limit::new(requests_per_unit, unit, burst).map_err(|error| {
-        let at = if burst.is_some() { fields.at_value("burst") } else { fields.at() };
-        fields.refuse_limit(at, error)
+    let algorithm = fields.word("algorithm", &Algorithm::ALL, |algorithm| algorithm.name());
+    let overdraft = fields.word("overdraft", &Overdraft::ALL, |overdraft| overdraft.name());
+    if matches!((&requests_per_unit, &unit), (Ok(None), Ok(_))) {
+        let at = fields.at();
+        fields.warn(at, format_args!("requests_per_unit is missing, so every request is denied"));
+    }
+    Ok(LimitSpec {
+        // Without it a rule denies everything, as in the reference.
+        requests_per_unit: requests_per_unit?.unwrap_or(0),
+        period: Period { unit: unit?, multiplier: multiplier?.unwrap_or(1) },
+        algorithm: algorithm?.unwrap_or_default(),
+        burst: burst?,
+        overdraft: overdraft?.unwrap_or_default(),
     })
+}
+
+/// Where the key stands that the error is about.
+fn refuse_limit(fields: &mut Fields<'_>, spec: LimitSpec, error: LimitError) -> Reported {
+    let key = match error {
+        LimitError::BurstNotTaken(_) => "burst",
+        LimitError::LogCannotOwe => "overdraft",
+        LimitError::LogTooLong(_) | LimitError::WindowTooLarge(_) => "requests_per_unit",
+        LimitError::PeriodTooLong { .. } => "unit_multiplier",
+        _ if spec.burst.is_some() => "burst",
+        _ => "",
+    };
+    let at = fields.at_value(key);
+    fields.refuse_limit(at, error)
 }
 
 fn unit(fields: &mut Fields<'_>) -> Result<Unit, Reported> {
@@ -91,5 +238,12 @@ fn unit(fields: &mut Fields<'_>) -> Result<Unit, Reported> {
         let at = fields.at_value("unit");
         let all = Unit::ALL.map(Unit::name).join(", ");
         fields.refuse(at, format_args!("unknown unit `{}`; it must be one of {all}", shorten(&name)))
+    })
+}
+
+fn replaces(fields: &mut Fields<'_>) -> Result<Vec<(String, Position)>, Reported> {
+    fields.list("replaces", |fields| {
+        let name = fields.required_text("name")?;
+        Ok((name, fields.at_value("name")))
     })
 }

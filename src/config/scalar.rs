@@ -37,6 +37,17 @@ pub(super) fn resolve(scalar: &Scalar) -> Value {
     }
 }
 
+/// The number that a [`Value::Float`] spells.
+pub(super) fn float(text: &str) -> f64 {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let size = match unsigned {
+        _ if NOT_A_NUMBER.contains(&text) => return f64::NAN,
+        _ if INFINITY.contains(&unsigned) => f64::INFINITY,
+        digits => digits.replace('_', "").parse().unwrap_or(f64::NAN),
+    };
+    if text.starts_with('-') { -size } else { size }
+}
+
 fn number(text: &str) -> Option<Value> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     if INFINITY.contains(&unsigned) {

@@ -1,6 +1,8 @@
 mod bounds;
 mod refused;
 mod scalars;
+mod tiers;
+mod warnings;
 
 use std::{
     fs,

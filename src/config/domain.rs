@@ -1,0 +1,215 @@
+//! All that the files say of one domain, put together: descriptors of several files, tiers, members.
+
+use std::collections::{BTreeMap, HashMap, hash_map::Entry};
+
+use super::{
+    Files, Position, lint, members,
+    raw::{RawDomain, RawLimit, RawLimits, RawMembers, RawPattern, RawTier},
+    report::{Place, shorten},
+};
+use crate::rules::{Domain, Limits, NamedLimit, Pattern};
+
+/// The tiers of a domain, by name, with the file and the place of each.
+type Tiers = BTreeMap<String, (usize, Position, Vec<NamedLimit>)>;
+
+/// What stands above a pattern, and what it may refer to.
+struct Context<'a> {
+    file: usize,
+    tiers: &'a Tiers,
+    /// The key of the domain's members.
+    member_key: Option<&'a str>,
+    /// The keys of the patterns above.
+    keys: Vec<&'a str>,
+}
+
+/// One domain for each name, in the order in which the files first name them.
+pub(super) fn merge(mut found: Vec<RawDomain>, files: &mut Files) -> Vec<Domain> {
+    let mut names: Vec<String> = Vec::new();
+    for domain in &found {
+        // Those without one, which is in the report, are looked at one by one.
+        if domain.name.is_empty() || !names.contains(&domain.name) {
+            names.push(domain.name.clone());
+        }
+    }
+    // The order in which the parts of a domain count does not depend on how the files were listed.
+    found.sort_by_key(|domain| {
+        let path = &files.paths[domain.file];
+        (path.file_name().map(ToOwned::to_owned), path.clone())
+    });
+    names
+        .into_iter()
+        .map(|name| {
+            let mut parts = Vec::new();
+            while let Some(at) = found.iter().position(|part| part.name == name) {
+                parts.push(found.remove(at));
+                if name.is_empty() {
+                    break;
+                }
+            }
+            one(name, parts, files)
+        })
+        .collect()
+}
+
+fn one(name: String, mut parts: Vec<RawDomain>, files: &mut Files) -> Domain {
+    refuse_duplicates(&name, &parts, files);
+    let members = take_members(&name, &mut parts, files);
+    let tiers = take_tiers(&name, &mut parts, files);
+    lint::look(&name, &parts, files);
+    let member_key = members.as_ref().map(|(_, members)| members.key.as_str());
+    let mut descriptors = Vec::new();
+    for part in &parts {
+        let place = Place::Domain(&name);
+        let mut context = Context { file: part.file, tiers: &tiers, member_key, keys: Vec::new() };
+        descriptors.extend(patterns(&part.descriptors, &place, &mut context, files));
+    }
+    let members = members.and_then(|(file, raw)| members::load(&name, file, raw, &tiers, files));
+    Domain { name, descriptors, members }
+}
+
+// === duplicates ===
+
+/// The file and line of the first pattern of each key and value at one level.
+type Lines<'a> = HashMap<(&'a str, Option<&'a str>), (usize, usize)>;
+
+fn refuse_duplicates(name: &str, parts: &[RawDomain], files: &mut Files) {
+    let mut lines = Lines::new();
+    for part in parts {
+        level(part.file, &part.descriptors, &Place::Domain(name), &mut lines, files);
+    }
+}
+
+fn level<'a>(
+    file: usize,
+    patterns: &'a [RawPattern],
+    place: &Place<'_>,
+    lines: &mut Lines<'a>,
+    files: &mut Files,
+) {
+    for raw in patterns {
+        let (key, value) = (raw.pattern.key.as_str(), raw.pattern.value.as_deref());
+        let place = Place::Item(place, "descriptors", raw.index);
+        match lines.entry((key, value)) {
+            Entry::Vacant(entry) => {
+                entry.insert((file, raw.at.line));
+            }
+            Entry::Occupied(first) => {
+                let (name, (first_file, line)) = (shorten(&raw.pattern.name()), *first.get());
+                let first_path = files.paths[first_file].display().to_string();
+                let first = if first_file == file { String::new() } else { format!("in {first_path} ") };
+                files.reports[file].refuse(
+                    raw.at,
+                    &place,
+                    format_args!("duplicate rule `{name}`; the first is {first}at line {line}"),
+                );
+            }
+        }
+        level(file, &raw.below, &place, &mut Lines::new(), files);
+    }
+}
+
+// === tiers and members ===
+
+fn take_tiers(domain: &str, parts: &mut [RawDomain], files: &mut Files) -> Tiers {
+    let mut tiers = Tiers::new();
+    for part in parts {
+        for RawTier { name, at, limits } in std::mem::take(&mut part.tiers) {
+            if let Some((first, first_at, _)) = tiers.get(&name) {
+                let (name, first) = (shorten(&name), files.paths[*first].display().to_string());
+                let line = first_at.line;
+                files.reports[part.file].refuse(
+                    at,
+                    &Place::Domain(domain),
+                    format_args!("the tier `{name}` is already in {first}:{line}"),
+                );
+                continue;
+            }
+            let limits = limits.into_iter().map(|limit| limit.limit).collect();
+            tiers.insert(name, (part.file, at, limits));
+        }
+    }
+    tiers
+}
+
+fn take_members(domain: &str, parts: &mut [RawDomain], files: &mut Files) -> Option<(usize, RawMembers)> {
+    let mut all = parts.iter_mut().filter_map(|part| Some((part.file, part.members.take()?)));
+    let first = all.next()?;
+    for (file, second) in all {
+        let path = files.paths[first.0].display().to_string();
+        let line = first.1.at.line;
+        files.reports[file].refuse(
+            second.at,
+            &Place::Domain(domain),
+            format_args!("the members of this domain are already in {path}:{line}"),
+        );
+    }
+    Some(first)
+}
+
+// === patterns ===
+
+fn patterns<'a>(
+    raw: &'a [RawPattern],
+    place: &Place<'_>,
+    context: &mut Context<'a>,
+    files: &mut Files,
+) -> Vec<Pattern> {
+    raw.iter()
+        .map(|raw| {
+            let place = Place::Item(place, "descriptors", raw.index);
+            context.keys.push(&raw.pattern.key);
+            let limits = limits(&raw.limits, &place, context, files);
+            let descriptors = patterns(&raw.below, &place, context, files);
+            context.keys.pop();
+            Pattern { limits, descriptors, ..raw.pattern.clone() }
+        })
+        .collect()
+}
+
+fn limits(raw: &RawLimits, place: &Place<'_>, context: &Context<'_>, files: &mut Files) -> Limits {
+    let report = &mut files.reports[context.file];
+    match raw {
+        RawLimits::None | RawLimits::Wrong => Limits::None,
+        RawLimits::Own(limits) => Limits::All(limits.iter().map(named).collect()),
+        RawLimits::Tier { name, at } => match context.tiers.get(name) {
+            Some((.., limits)) => Limits::All(limits.clone()),
+            None => {
+                let known = names(context.tiers.keys());
+                let name = shorten(name);
+                report.refuse(*at, place, format_args!("there is no tier `{name}`{known}"));
+                Limits::None
+            }
+        },
+        RawLimits::OfMember { at } => {
+            match context.member_key {
+                None => {
+                    report.refuse(
+                        *at,
+                        place,
+                        format_args!("`tier: from_members` needs `members` at the top of the file"),
+                    );
+                }
+                Some(key) if !context.keys.contains(&key) => {
+                    let key = shorten(key);
+                    report.refuse(
+                        *at,
+                        place,
+                        format_args!("`tier: from_members` needs the key `{key}` here or above, where members are looked up by it"),
+                    );
+                }
+                Some(_) => {}
+            }
+            Limits::OfMember
+        }
+    }
+}
+
+fn named(raw: &RawLimit) -> NamedLimit {
+    raw.limit.clone()
+}
+
+/// As in `; there are free and paid`.
+pub(super) fn names<'a>(all: impl Iterator<Item = &'a String>) -> String {
+    let all: Vec<String> = all.take(10).map(|name| format!("`{}`", shorten(name))).collect();
+    if all.is_empty() { "; `tiers` names none".to_owned() } else { format!("; there are {}", all.join(", ")) }
+}

@@ -1,0 +1,75 @@
+//! Every key of the grammar, and where it belongs.
+
+/// Where a key may stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Home {
+    Root,
+    Descriptor,
+    Limit,
+    Members,
+    /// At the root and in descriptors.
+    RootAndDescriptor,
+    /// In limits and in the entries of `replaces`.
+    LimitAndReplaces,
+    /// In descriptors, and beside `file` in `members`.
+    DescriptorAndMembers,
+}
+
+/// Who knows a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// envoyproxy/ratelimit too, which ignores it where it does not belong.
+    Reference,
+    Tollgate,
+}
+
+const KEYS: [(&str, Home, Origin); 28] = [
+    ("domain", Home::Root, Origin::Reference),
+    ("descriptors", Home::RootAndDescriptor, Origin::Reference),
+    ("key", Home::DescriptorAndMembers, Origin::Reference),
+    ("value", Home::Descriptor, Origin::Reference),
+    ("rate_limit", Home::Descriptor, Origin::Reference),
+    ("shadow_mode", Home::Descriptor, Origin::Reference),
+    ("quota_mode", Home::Descriptor, Origin::Reference),
+    ("detailed_metric", Home::Descriptor, Origin::Reference),
+    ("value_to_metric", Home::Descriptor, Origin::Reference),
+    ("share_threshold", Home::Descriptor, Origin::Reference),
+    ("metadata", Home::Descriptor, Origin::Reference),
+    ("unit", Home::Limit, Origin::Reference),
+    ("requests_per_unit", Home::Limit, Origin::Reference),
+    ("unlimited", Home::Limit, Origin::Reference),
+    ("name", Home::LimitAndReplaces, Origin::Reference),
+    ("replaces", Home::Limit, Origin::Reference),
+    ("rate_limits", Home::Descriptor, Origin::Tollgate),
+    ("tier", Home::Descriptor, Origin::Tollgate),
+    ("burst", Home::Limit, Origin::Tollgate),
+    ("unit_multiplier", Home::Limit, Origin::Tollgate),
+    ("algorithm", Home::Limit, Origin::Tollgate),
+    ("overdraft", Home::Limit, Origin::Tollgate),
+    ("on_store_failure", Home::Limit, Origin::Tollgate),
+    ("after_store_loss", Home::Limit, Origin::Tollgate),
+    ("tiers", Home::Root, Origin::Tollgate),
+    ("members", Home::Root, Origin::Tollgate),
+    ("file", Home::Members, Origin::Tollgate),
+    ("default", Home::Members, Origin::Tollgate),
+];
+
+/// Where a key belongs and who knows it; none for one that nobody knows.
+pub(super) fn known(name: &str) -> Option<(Home, Origin)> {
+    KEYS.iter().find(|(key, ..)| *key == name).map(|(_, home, origin)| (*home, *origin))
+}
+
+impl Home {
+    /// As in `it belongs …`.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Home::Root => "at the top of the file",
+            Home::Descriptor => "in a descriptor",
+            Home::Limit => "in a limit, such as `rate_limit`",
+            Home::Members => "in `members`",
+            Home::RootAndDescriptor => "at the top of the file, or in a descriptor",
+            Home::LimitAndReplaces => "in a limit, such as `rate_limit`, or in an entry of `replaces`",
+            Home::DescriptorAndMembers => "in a descriptor, or in `members`",
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What is legal and surely not meant.
+
+use std::collections::HashSet;
+
+use super::{
+    Files,
+    raw::{RawDomain, RawLimit, RawPattern},
+    report::{Place, Report, shorten},
+};
+
+/// More wildcards than these of one level are not compared with one another.
+const MOST_COMPARED: usize = 200;
+
+pub(super) fn look(domain: &str, parts: &[RawDomain], files: &mut Files) {
+    let mut names = HashSet::new();
+    for part in parts {
+        collect_names(&part.descriptors, &mut names);
+        names.extend(part.tiers.iter().flat_map(|tier| &tier.limits).map(|limit| limit.limit.name.as_str()));
+    }
+    for part in parts {
+        let (place, report) = (Place::Domain(domain), &mut files.reports[part.file]);
+        level(&part.descriptors, &place, &names, report);
+        for tier in &part.tiers {
+            let (tiers, limits) = (Place::Key(&place, "tiers"), &tier.limits);
+            let place = Place::Name(&tiers, &tier.name);
+            of_limits(limits, &place, &names, report);
+        }
+    }
+}
+
+fn collect_names<'a>(patterns: &'a [RawPattern], names: &mut HashSet<&'a str>) {
+    for raw in patterns {
+        names.extend(raw.own_limits().iter().map(|limit| limit.limit.name.as_str()));
+        collect_names(&raw.below, names);
+    }
+}
+
+fn level(patterns: &[RawPattern], place: &Place<'_>, names: &HashSet<&str>, report: &mut Report) {
+    unreachable(patterns, place, report);
+    for raw in patterns {
+        let place = Place::Item(place, "descriptors", raw.index);
+        of_limits(raw.own_limits(), &place, names, report);
+        of_pattern(raw, &place, report);
+        level(&raw.below, &place, names, report);
+    }
+}
+
+fn of_pattern(raw: &RawPattern, place: &Place<'_>, report: &mut Report) {
+    let options = raw.pattern.options;
+    let value = raw.pattern.value.as_deref();
+    if raw.pattern.key == ":path" && value.is_some_and(|value| value.contains('?')) {
+        report.warn(
+            raw.at,
+            place,
+            format_args!(
+                "a `?` in the value of `:path`: clients choose the order of a query, so this is easily evaded"
+            ),
+        );
+    }
+    if raw.limits_anything() {
+        return;
+    }
+    let flags = [
+        ("detailed_metric", options.detailed_metric),
+        ("value_to_metric", options.value_to_metric),
+        ("share_threshold", options.share_threshold),
+    ];
+    for (flag, _) in flags.into_iter().filter(|(_, is_set)| *is_set) {
+        report.warn(raw.at, place, format_args!("{flag} has no effect: there is no limit here or below"));
+    }
+    if value.is_some() && raw.below.is_empty() {
+        report.warn(
+            raw.at,
+            place,
+            format_args!("no limit: every request with this value passes, whatever the other rules say"),
+        );
+    }
+}
+
+fn of_limits(limits: &[RawLimit], place: &Place<'_>, names: &HashSet<&str>, report: &mut Report) {
+    for raw in limits {
+        for (name, at) in raw.limit.replaces.iter().zip(&raw.replaces_at) {
+            if !names.contains(name.as_str()) {
+                let name = shorten(name);
+                report.warn(*at, place, format_args!("no limit of this domain has the name `{name}`"));
+            }
+        }
+    }
+    for (index, long) in limits.iter().enumerate() {
+        let Some(quota) = &long.limit.limit else { continue };
+        let shorter = limits.iter().enumerate().filter(|(other, _)| *other != index);
+        let mut shorter = shorter.filter_map(|(_, raw)| raw.limit.limit.as_ref());
+        let outdone = shorter.find(|rate| {
+            rate.period().seconds() < quota.period().seconds()
+                && rate.requests_per_unit() > quota.requests_per_unit()
+        });
+        if let Some(rate) = outdone {
+            let (few, many) = (quota.requests_per_unit(), rate.requests_per_unit());
+            let (period, short) = (quota.period(), rate.period());
+            report.warn(
+                long.at,
+                place,
+                format_args!("{few} per {period} is less than the {many} per {short} beside it, which can never be used"),
+            );
+        }
+    }
+}
+
+// === unreachable ===
+
+fn is_wildcard(raw: &RawPattern) -> bool {
+    raw.pattern.key.contains('*') || raw.pattern.value.as_deref().unwrap_or_default().contains('*')
+}
+
+/// Of several wildcards that match, the first counts; and any of them comes before the bare key.
+fn unreachable(patterns: &[RawPattern], place: &Place<'_>, report: &mut Report) {
+    let wildcards: Vec<&RawPattern> =
+        patterns.iter().filter(|raw| is_wildcard(raw)).take(MOST_COMPARED).collect();
+    if wildcards.is_empty() {
+        return;
+    }
+    for (index, raw) in wildcards.iter().enumerate() {
+        if let Some(first) = wildcards[..index].iter().find(|earlier| covers(earlier, raw)) {
+            warn_unreachable(raw, first, place, report);
+        }
+    }
+    for raw in patterns.iter().filter(|raw| !is_wildcard(raw) && raw.pattern.value.is_none()) {
+        if let Some(first) = wildcards.iter().find(|wildcard| covers(wildcard, raw)) {
+            warn_unreachable(raw, first, place, report);
+        }
+    }
+}
+
+fn warn_unreachable(raw: &RawPattern, first: &RawPattern, place: &Place<'_>, report: &mut Report) {
+    let place = Place::Item(place, "descriptors", raw.index);
+    let (name, line) = (shorten(&first.pattern.name()), first.at.line);
+    report.warn(
+        raw.at,
+        &place,
+        format_args!("never reached: all that it matches is matched by `{name}` at line {line}"),
+    );
+}
+
+/// Whatever `other` matches, `wide` matches too: its stars swallow the other's.
+fn covers(wide: &RawPattern, other: &RawPattern) -> bool {
+    let value_is_covered = match (&wide.pattern.value, &other.pattern.value) {
+        (None, _) => true,
+        (Some(wide), Some(other)) => matches(wide, other),
+        (Some(wide), None) => wide.bytes().all(|letter| letter == b'*'),
+    };
+    value_is_covered && matches(&wide.pattern.key, &other.pattern.key)
+}
+
+fn matches(pattern: &str, text: &str) -> bool {
+    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(text) = text.strip_prefix(head) else { return false };
+    let (middle, tail) = rest.rsplit_once('*').unwrap_or(("", rest));
+    let Some(mut text) = text.strip_suffix(tail) else { return false };
+    for piece in middle.split('*').filter(|piece| !piece.is_empty()) {
+        let Some(at) = text.find(piece) else { return false };
+        text = &text[at + piece.len()..];
+    }
+    true
+}

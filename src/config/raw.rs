@@ -1,0 +1,76 @@
+//! What one file says, checked by itself: what only all files of a domain can tell is still open.
+
+use super::error::Position;
+use crate::rules::{NamedLimit, Pattern};
+
+pub(super) struct RawDomain {
+    /// Position in the list of files.
+    pub(super) file: usize,
+    /// Empty where it is missing, which is in the report.
+    pub(super) name: String,
+    pub(super) descriptors: Vec<RawPattern>,
+    pub(super) tiers: Vec<RawTier>,
+    pub(super) members: Option<RawMembers>,
+}
+
+pub(super) struct RawPattern {
+    pub(super) at: Position,
+    /// Of its list.
+    pub(super) index: usize,
+    /// Without its limits and what stands below.
+    pub(super) pattern: Pattern,
+    pub(super) limits: RawLimits,
+    pub(super) below: Vec<RawPattern>,
+}
+
+pub(super) enum RawLimits {
+    None,
+    /// Something was wrong with them.
+    Wrong,
+    Own(Vec<RawLimit>),
+    Tier {
+        name: String,
+        at: Position,
+    },
+    OfMember {
+        at: Position,
+    },
+}
+
+pub(super) struct RawLimit {
+    pub(super) at: Position,
+    pub(super) limit: NamedLimit,
+    /// Where each name of `replaces` stands.
+    pub(super) replaces_at: Vec<Position>,
+}
+
+pub(super) struct RawTier {
+    pub(super) name: String,
+    pub(super) at: Position,
+    pub(super) limits: Vec<RawLimit>,
+}
+
+pub(super) struct RawMembers {
+    pub(super) at: Position,
+    /// As written; relative to the folder of the limits file.
+    pub(super) file: String,
+    pub(super) file_at: Position,
+    pub(super) key: String,
+    pub(super) default: String,
+    pub(super) default_at: Position,
+}
+
+impl RawPattern {
+    /// Its own limits; those of tiers stand elsewhere.
+    pub(super) fn own_limits(&self) -> &[RawLimit] {
+        match &self.limits {
+            RawLimits::Own(limits) => limits,
+            _ => &[],
+        }
+    }
+
+    /// It limits something, or something below it does.
+    pub(super) fn limits_anything(&self) -> bool {
+        !matches!(self.limits, RawLimits::None) || self.below.iter().any(RawPattern::limits_anything)
+    }
+}
