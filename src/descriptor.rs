@@ -11,6 +11,12 @@ pub struct Entry<'a> {
     pub value: &'a [u8],
 }
 
+impl<'a> From<(&'a [u8], &'a [u8])> for Entry<'a> {
+    fn from((key, value): (&'a [u8], &'a [u8])) -> Entry<'a> {
+        Entry { key, value }
+    }
+}
+
 // === Hits ===
 
 /// What a descriptor asks of its buckets.

@@ -17,12 +17,12 @@ use crate::{
     decision::{Answer, Source, Standing, Verdict},
     descriptor::{Entry, Hits},
     limit::{Limit, LimitError},
-    matcher::{Matcher, Rule, RuleLimit},
+    matcher::{Matcher, RuleLimit},
     resilience::Fallback,
     store::{Store, StoreError},
 };
 use members::Member;
-pub use members::OVERRIDE;
+pub use members::{Matched, OVERRIDE};
 
 /// The most buckets that one request may ask for.
 pub const MAX_BUCKETS: usize = 512;
@@ -72,8 +72,8 @@ pub struct Outcome<'m> {
     pub source: Source,
     /// How many descriptors the request had; each gets a status.
     pub descriptors: usize,
-    /// The rules that its descriptors matched, each with the index of its descriptor.
-    pub rules: Few<(usize, &'m Rule)>,
+    /// The rules that its descriptors matched, in their order.
+    pub rules: Few<Matched<'m>>,
     /// One for each limit that applied, in the order of the descriptors.
     pub decisions: Few<Decision<'m>>,
     /// None where no limit applied, so that the store was not asked.
@@ -203,7 +203,7 @@ impl Limiter {
         &self,
         matcher: &'m Matcher,
         domain: &[u8],
-        descriptors: impl ExactSizeIterator<Item = Descriptor<I>>,
+        descriptors: impl ExactSizeIterator<Item = Descriptor<I>> + Clone,
     ) -> Result<Outcome<'m>, BadRequest>
     where
         I: Iterator<Item = Entry<'a>> + Clone,
@@ -223,7 +223,8 @@ impl Limiter {
             asked: None,
         };
         let Some(rules) = matcher.domain(domain) else { return Ok(outcome) };
-        let members = members::of(rules, domain, descriptors, self.quota_mode, &mut outcome.rules)?;
+        outcome.rules = members::matched(rules, descriptors.clone());
+        let members = members::of(rules, domain, descriptors, &outcome.rules, self.quota_mode)?;
         if !members.is_empty() {
             self.ask(&members, &mut outcome).await;
         }

@@ -92,9 +92,9 @@ impl Contract {
 fn statuses(outcome: &Outcome<'_>) -> Vec<DescriptorStatus> {
     let unmatched = DescriptorStatus { code: Code::Ok.into(), ..DescriptorStatus::default() };
     let mut statuses = vec![unmatched; outcome.descriptors];
-    for (descriptor, rule) in &outcome.rules {
-        if matches!(rule.limits, Applies::Unlimited(_)) {
-            statuses[*descriptor].limit_remaining = u32::MAX;
+    for matched in &outcome.rules {
+        if matches!(matched.applies, Applies::Unlimited(_)) {
+            statuses[matched.descriptor].limit_remaining = u32::MAX;
         }
     }
     // A guess that allows knows no figures.

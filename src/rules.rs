@@ -141,6 +141,19 @@ pub enum MetadataValue {
     Map(Metadata),
 }
 
+/// Adds what is not there yet: the first value of a name stays, but maps below one name are merged.
+pub fn merge(into: &mut Metadata, more: &Metadata) {
+    for (name, value) in more {
+        match (into.get_mut(name), value) {
+            (None, _) => {
+                into.insert(name.clone(), value.clone());
+            }
+            (Some(MetadataValue::Map(into)), MetadataValue::Map(more)) => merge(into, more),
+            (Some(_), _) => {}
+        }
+    }
+}
+
 // === impl Pattern ===
 
 impl Pattern {
@@ -164,3 +177,6 @@ impl From<Limit> for NamedLimit {
         NamedLimit { limit: Some(limit), name: String::new(), replaces: Vec::new(), on_store_failure: None }
     }
 }
+
+#[cfg(test)]
+mod tests;

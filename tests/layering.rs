@@ -8,7 +8,7 @@ use std::{
 /// Files of the core, which decides and does nothing else.
 const CORE: [&str; 5] = ["descriptor", "limit", "rules", "matcher", "decision"];
 /// What of other crates the core may name; of this one, only the core itself.
-const CRATES_OF_CORE: [&str; 4] = ["std", "thiserror", "blake3", "smallvec"];
+const CRATES_OF_CORE: [&str; 6] = ["std", "thiserror", "blake3", "smallvec", "foldhash", "sha2"];
 /// What of the standard library reads a clock; `now` is a parameter.
 const CLOCKS: [&str; 2] = ["Instant", "SystemTime"];
 /// A crate or the generated protocol, and the files that may name it.

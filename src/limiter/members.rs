@@ -24,18 +24,47 @@ pub(super) struct Member<'m> {
     pub(super) take: Take,
 }
 
-/// The members of a request, in the order of its descriptors; notes the rules that matched.
+/// A rule that a descriptor matched.
+#[derive(Debug)]
+pub struct Matched<'m> {
+    /// Index of the descriptor.
+    pub descriptor: usize,
+    pub rule: &'m Rule,
+    /// What of the rule applies to this request.
+    pub applies: &'m Applies,
+}
+
+/// The rules that the descriptors of a request match, in their order; descriptors with a limit of their own need
+/// none.
+pub(super) fn matched<'a, 'm, I>(
+    rules: &'m DomainRules,
+    descriptors: impl Iterator<Item = Descriptor<I>>,
+) -> Few<Matched<'m>>
+where
+    I: Iterator<Item = Entry<'a>> + Clone,
+{
+    let without_limit = descriptors.enumerate().filter(|(_, descriptor)| descriptor.limit.is_none());
+    let matched = without_limit.filter_map(|(descriptor, Descriptor { entries, .. })| {
+        let rule = rules.find(entries.clone())?;
+        Some(Matched { descriptor, rule, applies: rule.applies(entries) })
+    });
+    matched.collect()
+}
+
+/// The members of a request, in the order of its descriptors.
 pub(super) fn of<'a, 'm, I>(
     rules: &'m DomainRules,
     domain: &[u8],
     descriptors: impl Iterator<Item = Descriptor<I>>,
+    matched: &[Matched<'m>],
     quota_mode: QuotaMode,
-    matched: &mut Few<(usize, &'m Rule)>,
 ) -> Result<Few<Member<'m>>, BadRequest>
 where
     I: Iterator<Item = Entry<'a>> + Clone,
 {
+    let replaced = rules.replaced(matched.iter().map(|matched| matched.applies));
     let mut members = Few::new();
+    let mut matched = matched.iter().peekable();
     // With every descriptor a quota, one without a limit is a quota that fits.
     let mut a_quota_fits = false;
     let mut add = |member| {
@@ -49,15 +78,15 @@ where
             add(Member::new(index, limit, hits, quota_mode, domain, entries))?;
             continue;
         }
-        let Some(rule) = rules.find(entries.clone().map(|entry| (entry.key, entry.value))) else {
+        let Some(Matched { rule, applies, .. }) = matched.next_if(|matched| matched.descriptor == index)
+        else {
             a_quota_fits |= quota_mode == QuotaMode::Everywhere;
             continue;
         };
-        matched.push((index, rule));
-        let Applies::All(limits) = &rule.limits else { continue };
-        for limit in limits {
-            let limit = LimitRef::Configured(limit);
-            add(Member::new(index, limit, hits, quota_mode, domain, entries.clone()))?;
+        let Applies::All(limits) = applies else { continue };
+        for limit in limits.iter().filter(|limit| !replaced.leaves_out(limit)) {
+            let (limit, entries) = (LimitRef::Configured(limit), rule.bucket_entries(entries.clone()));
+            add(Member::new(index, limit, hits, quota_mode, domain, entries))?;
         }
     }
     pass_where_a_quota_fits(&mut members, a_quota_fits);

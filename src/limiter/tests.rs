@@ -26,7 +26,7 @@ impl Limited {
     async fn decide<'a, I>(
         &self,
         domain: &[u8],
-        descriptors: impl ExactSizeIterator<Item = Descriptor<I>>,
+        descriptors: impl ExactSizeIterator<Item = Descriptor<I>> + Clone,
     ) -> Result<Outcome<'_>, BadRequest>
     where
         I: Iterator<Item = Entry<'a>> + Clone,

@@ -1,5 +1,15 @@
 use super::*;
-use crate::limit::Unit;
+use crate::{
+    limit::{Limit, Unit},
+    rules::{Limits, Pattern},
+};
+
+mod cost;
+mod members;
+mod replaced;
+mod share;
+mod walk;
+mod wildcards;
 
 fn pattern(key: &str, value: &str, per_second: Option<u32>, descriptors: Vec<Pattern>) -> Pattern {
     let limit = per_second.map(|requests| Limit::new(requests, Unit::Second, None).unwrap());
@@ -12,7 +22,10 @@ fn pattern(key: &str, value: &str, per_second: Option<u32>, descriptors: Vec<Pat
     }
 }
 
-/// What of the reference's examples needs no wildcard.
+fn matcher(descriptors: Vec<Pattern>) -> Matcher {
+    Matcher::new(vec![Domain { name: "shop".to_owned(), descriptors, members: None }])
+}
+
 fn shop() -> Matcher {
     let descriptors = vec![
         pattern("plan", "gold", None, vec![pattern("op", "export", Some(6), vec![])]),
@@ -34,10 +47,9 @@ fn shop() -> Matcher {
 /// `key=value` pairs to the name of the rule and what it allows.
 fn find(matcher: &Matcher, domain: &str, entries: &[&str]) -> Option<(String, u32)> {
     let pairs = entries.iter().map(|entry| entry.split_once('=').unwrap());
-    let rule = matcher
-        .domain(domain.as_bytes())?
-        .find(pairs.map(|(key, value)| (key.as_bytes(), value.as_bytes())))?;
-    let Applies::All(limits) = &rule.limits else { panic!("limited") };
+    let pairs = pairs.map(|(key, value)| (key.as_bytes(), value.as_bytes()));
+    let rule = matcher.domain(domain.as_bytes())?.find(pairs.clone())?;
+    let Applies::All(limits) = rule.applies(pairs) else { panic!("limited") };
     Some((rule.path.to_string(), limits[0].limit.requests_per_unit()))
 }
 

@@ -9,8 +9,9 @@ use prost_types::{ListValue, Struct, Value, value::Kind};
 
 use crate::{
     limiter::Outcome,
+    matcher::Applies,
     pb::{RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::RateLimitOverride},
-    rules::{Metadata, MetadataValue},
+    rules::{self, Metadata, MetadataValue},
 };
 
 /// The metadata of one answer.
@@ -23,8 +24,9 @@ pub fn metadata(request: &RateLimitRequest, outcome: &Outcome<'_>) -> Struct {
         fields.insert("hitsAddend".to_owned(), number(f64::from(request.hits_addend)));
     }
     let mut merged = Metadata::new();
-    for (_, rule) in &outcome.rules {
-        merge(&mut merged, &rule.metadata);
+    let limited = outcome.rules.iter().filter(|matched| matches!(matched.applies, Applies::All(_)));
+    for matched in limited {
+        rules::merge(&mut merged, &matched.rule.metadata);
     }
     if !merged.is_empty() {
         fields.insert("metadata".to_owned(), map(&merged));
@@ -53,19 +55,6 @@ fn limit_text(limit: &RateLimitOverride) -> String {
     let unit = ["UNKNOWN", "SECOND", "MINUTE", "HOUR", "DAY", "MONTH", "YEAR", "WEEK"];
     let unit = usize::try_from(limit.unit).ok().and_then(|number| unit.get(number)).unwrap_or(&"UNKNOWN");
     format!("requests_per_unit:{} unit:{unit}", limit.requests_per_unit)
-}
-
-/// The first value of a key stays; maps are merged.
-fn merge(into: &mut Metadata, more: &Metadata) {
-    for (key, value) in more {
-        match (into.get_mut(key), value) {
-            (Some(MetadataValue::Map(into)), MetadataValue::Map(more)) => merge(into, more),
-            (Some(_), _) => {}
-            (None, value) => {
-                into.insert(key.clone(), value.clone());
-            }
-        }
-    }
 }
 
 // === values ===

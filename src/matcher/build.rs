@@ -1,0 +1,134 @@
+//! From the checked configuration to what can be looked up.
+
+use std::{collections::HashMap, hash::Hash, sync::Arc};
+
+use super::{
+    Applies, DomainRules, Rule, RuleLimit, Unlimited,
+    members::MemberLimits,
+    rule::{RuleLimits, Step},
+    tree::{Level, Node, WildKey},
+    wildcard::{Wildcard, is_wildcard},
+};
+use crate::rules::{Domain, Limits, Members, NamedLimit, Options, Pattern};
+
+/// Compiles one domain; its limits go behind those that are there.
+pub(super) fn domain(domain: &Domain, limits: &mut Vec<Arc<RuleLimit>>) -> DomainRules {
+    let (name, members) = (Arc::from(domain.name.as_str()), domain.members.as_ref());
+    let mut builder = Builder { domain: name, members, limits, steps: Vec::new(), has_replaces: false };
+    let top = builder.level(&domain.descriptors, "");
+    DomainRules { top, has_replaces: builder.has_replaces }
+}
+
+struct Builder<'a> {
+    domain: Arc<str>,
+    members: Option<&'a Members>,
+    limits: &'a mut Vec<Arc<RuleLimit>>,
+    /// From the first level to the pattern that is being compiled.
+    steps: Vec<Arc<Step>>,
+    has_replaces: bool,
+}
+
+impl Builder<'_> {
+    fn level(&mut self, patterns: &[Pattern], parent: &str) -> Level {
+        let mut level = Level::default();
+        for pattern in last_of_each(patterns, |pattern| (&pattern.key, &pattern.value)) {
+            let node = self.node(pattern, parent);
+            level.insert(pattern, node);
+        }
+        level
+    }
+
+    fn node(&mut self, pattern: &Pattern, parent: &str) -> Node {
+        let dot = if parent.is_empty() { "" } else { "." };
+        let name = format!("{parent}{dot}{}", pattern.name());
+        self.steps.push(Arc::new(Step::new(pattern)));
+        let rule = self.rule(&name, pattern);
+        let below = self.level(&pattern.descriptors, &name);
+        self.steps.pop();
+        Node { rule, below }
+    }
+
+    fn rule(&mut self, path: &str, pattern: &Pattern) -> Option<Rule> {
+        let path = Arc::from(path);
+        let limits = match &pattern.limits {
+            Limits::None => return None,
+            Limits::All(limits) => RuleLimits::Same(self.applies(&path, limits, pattern.options)),
+            Limits::OfMember => RuleLimits::OfMember(self.of_member(&path, pattern.options)?),
+        };
+        let is_shared = self.steps.iter().any(|step| step.is_shared);
+        let steps = if is_shared { self.steps.as_slice().into() } else { Box::default() };
+        let (options, metadata) = (pattern.options, pattern.metadata.clone());
+        Some(Rule { path, options, metadata, limits, steps })
+    }
+
+    /// None without members, without their key on the way here, or without the default tier, none of which
+    /// the configuration lets through.
+    fn of_member(&mut self, path: &Arc<str>, options: Options) -> Option<MemberLimits> {
+        let members = self.members?;
+        let position = self.steps.iter().rposition(|step| *step.key == *members.key)?;
+        let default = self.applies(path, members.tiers.get(&members.default)?, options);
+        let others = members.tiers.iter().filter(|(name, _)| **name != members.default);
+        let tiers = others
+            .map(|(name, limits)| (name.as_str().into(), self.applies(path, limits, options)))
+            .collect();
+        Some(MemberLimits { position, table: Arc::clone(&members.table), tiers, default })
+    }
+
+    fn applies(&mut self, path: &Arc<str>, limits: &[NamedLimit], options: Options) -> Applies {
+        self.has_replaces |= limits.iter().any(|limit| !limit.replaces.is_empty());
+        if let Some(unlimited) = limits.iter().find(|limit| limit.limit.is_none()) {
+            let (name, replaces) = (unlimited.name.clone(), unlimited.replaces.clone());
+            return Applies::Unlimited(Unlimited { name, replaces });
+        }
+        Applies::All(limits.iter().filter_map(|limit| self.limit(path, limit, options)).collect())
+    }
+
+    fn limit(&mut self, path: &Arc<str>, limit: &NamedLimit, options: Options) -> Option<Arc<RuleLimit>> {
+        let limit = Arc::new(RuleLimit {
+            index: self.limits.len(),
+            domain: Arc::clone(&self.domain),
+            path: Arc::clone(path),
+            name: limit.name.clone(),
+            replaces: limit.replaces.clone(),
+            options,
+            on_store_failure: limit.on_store_failure,
+            limit: limit.limit.clone()?,
+        });
+        self.limits.push(Arc::clone(&limit));
+        Some(limit)
+    }
+}
+
+impl Level {
+    fn insert(&mut self, pattern: &Pattern, node: Node) {
+        let child = self.children.len();
+        self.children.push(node);
+        let value = pattern.value.as_deref();
+        let has_wild_key = is_wildcard(&pattern.key);
+        if has_wild_key {
+            let (key, value) = (Wildcard::new(&pattern.key), value.map(Wildcard::new));
+            self.wild_keys.push(WildKey { key, value, child });
+            if pattern.value.is_none() {
+                return;
+            }
+        }
+        let key = self.keys.entry(pattern.key.as_bytes().into()).or_default();
+        let Some(value) = value else {
+            key.any_value = Some(child);
+            return;
+        };
+        key.values.insert(value.as_bytes().into(), child);
+        if is_wildcard(value) && !has_wild_key {
+            key.wild_values.push((Wildcard::new(value), child));
+        }
+    }
+}
+
+/// The items, less those that a later one of the same name replaces.
+pub(super) fn last_of_each<'a, T, N: Eq + Hash>(
+    items: &'a [T],
+    name: impl Fn(&'a T) -> N,
+) -> impl Iterator<Item = &'a T> {
+    let last: HashMap<N, usize> = items.iter().enumerate().map(|(index, item)| (name(item), index)).collect();
+    items.iter().enumerate().filter(move |(index, item)| last[&name(item)] == *index).map(|(_, item)| item)
+}

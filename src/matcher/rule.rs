@@ -1,0 +1,131 @@
+//! What a descriptor that matched is held to.
+
+use std::{borrow::Cow, sync::Arc};
+
+use super::{members::MemberLimits, wildcard::is_wildcard};
+use crate::{
+    descriptor::Entry,
+    limit::Limit,
+    rules::{Metadata, OnStoreFailure, Options, Pattern},
+};
+
+/// A configured pattern that a descriptor may end at, and what it limits.
+#[derive(Debug)]
+pub struct Rule {
+    /// The configured path, `key_value` or `key` a level, joined by dots. Holds no client's bytes.
+    pub path: Arc<str>,
+    pub options: Options,
+    pub metadata: Metadata,
+    pub(super) limits: RuleLimits,
+    /// From the first level to this rule's own. Empty where every entry names its bucket itself.
+    pub(super) steps: Box<[Arc<Step>]>,
+}
+
+#[derive(Debug)]
+pub(super) enum RuleLimits {
+    Same(Applies),
+    OfMember(MemberLimits),
+}
+
+/// One level of the way to a rule, as it is configured.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) key: Box<str>,
+    value: Option<Box<str>>,
+    /// All entries that match it name one bucket.
+    pub(super) is_shared: bool,
+}
+
+/// What applies to a request that matched.
+#[derive(Debug, PartialEq)]
+pub enum Applies {
+    Unlimited(Unlimited),
+    /// Each of these; never empty.
+    All(Vec<Arc<RuleLimit>>),
+}
+
+/// Always OK, and never asked of the store.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unlimited {
+    pub name: String,
+    pub replaces: Vec<String>,
+}
+
+/// One limit of a rule.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RuleLimit {
+    /// Position in [`Matcher::limits`](super::Matcher::limits).
+    pub index: usize,
+    pub domain: Arc<str>,
+    /// [`Rule::path`].
+    pub path: Arc<str>,
+    /// As configured; often empty.
+    pub name: String,
+    pub replaces: Vec<String>,
+    pub options: Options,
+    /// None: as the process was told.
+    pub on_store_failure: Option<OnStoreFailure>,
+    pub limit: Limit,
+}
+
+// === impl Rule ===
+
+impl Rule {
+    /// What a request with these entries, which matched this rule, is held to.
+    pub fn applies<'e>(&self, entries: impl IntoIterator<Item: Into<Entry<'e>>>) -> &Applies {
+        match &self.limits {
+            RuleLimits::Same(applies) => applies,
+            RuleLimits::OfMember(members) => members.of(entries.into_iter().map(Into::into)),
+        }
+    }
+
+    /// The entries that name the bucket of a request with these entries, which matched this rule: where a
+    /// level has `share_threshold`, its pattern stands for what was asked.
+    pub fn bucket_entries<'s, 'e: 's, I>(&'s self, entries: I) -> impl Iterator<Item = Entry<'s>> + Clone
+    where
+        I: Iterator<Item = Entry<'e>> + Clone,
+    {
+        let mut steps = self.steps.iter();
+        entries.map(move |entry| match steps.next() {
+            Some(step) if step.is_shared => step.entry(),
+            _ => entry,
+        })
+    }
+}
+
+// === impl Step ===
+
+impl Step {
+    pub(super) fn new(pattern: &Pattern) -> Step {
+        Step {
+            key: pattern.key.as_str().into(),
+            value: pattern.value.as_deref().map(Into::into),
+            // Anything else matches one key and value, or gives each value a bucket of its own.
+            is_shared: pattern.options.share_threshold && is_wildcard(&pattern.name()),
+        }
+    }
+
+    /// A key with a `*` and no value matches as with the value `*`.
+    fn entry(&self) -> Entry<'_> {
+        Entry { key: self.key.as_bytes(), value: self.value.as_deref().unwrap_or("*").as_bytes() }
+    }
+}
+
+// === impl RuleLimit ===
+
+impl RuleLimit {
+    /// A limit at that path, without a name and without flags.
+    pub fn new(index: usize, domain: &str, path: &str, limit: Limit) -> RuleLimit {
+        let (name, replaces, options) = (String::new(), Vec::new(), Options::default());
+        let (domain, path) = (domain.into(), path.into());
+        RuleLimit { index, domain, path, name, replaces, options, on_store_failure: None, limit }
+    }
+
+    /// How people are told of it: its path, and its name if it has one.
+    pub fn label(&self) -> Cow<'_, str> {
+        match self.name.as_str() {
+            "" => Cow::Borrowed(&self.path),
+            name => Cow::Owned(format!("{}:{name}", self.path)),
+        }
+    }
+}
