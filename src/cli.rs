@@ -8,14 +8,21 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use thiserror::Error;
 
+pub mod check;
 pub mod healthcheck;
+pub mod schema;
 pub mod serve;
 mod store_url;
 
 pub use store_url::StoreUrl;
 
-use crate::prove::{self, ProveArgs};
+use crate::{
+    error::SystemError,
+    prove::{self, ProveArgs},
+};
+use check::Check;
 use healthcheck::{Healthcheck, HealthcheckError};
+use schema::Schema;
 use serve::{Serve, ServeError};
 
 const EXAMPLE: &str = "\
@@ -36,6 +43,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(Box<Serve>),
+    Check(Check),
+    Schema(Schema),
     Prove(Box<ProveArgs>),
     Healthcheck(Healthcheck),
 }
@@ -46,6 +55,8 @@ pub enum CliError {
     Serve(#[from] ServeError),
     #[error(transparent)]
     Healthcheck(#[from] HealthcheckError),
+    #[error("cannot write to stdout")]
+    Stdout(#[source] SystemError),
 }
 
 impl CliError {
@@ -53,7 +64,7 @@ impl CliError {
     pub fn exit_status(&self) -> u8 {
         match self {
             CliError::Serve(error) if error.is_misuse() => 2,
-            CliError::Serve(_) | CliError::Healthcheck(_) => 1,
+            CliError::Serve(_) | CliError::Healthcheck(_) | CliError::Stdout(_) => 1,
         }
     }
 }
@@ -63,6 +74,8 @@ impl Cli {
     pub fn run(self) -> Result<ExitCode, CliError> {
         match self.command {
             Command::Serve(serve) => serve.run()?,
+            Command::Check(check) => return check.run().map_err(CliError::Stdout),
+            Command::Schema(schema) => schema.run().map_err(CliError::Stdout)?,
             Command::Prove(args) => return Ok(prove::run(*args)),
             Command::Healthcheck(healthcheck) => healthcheck.run()?,
         }

@@ -17,7 +17,7 @@ const OWNERS: [(&str, &[&str]); 9] = [
     ("axum", &["admin"]),
     ("prometheus", &["metrics"]),
     ("granit_parser", &["config/yaml"]),
-    ("serde_json", &["response/problem", "prove"]),
+    ("serde_json", &["response/problem", "prove", "cli/check/format"]),
     ("clap", &["cli", "main", "prove"]),
     ("pb::", &["rls", "response", "server", "cli"]),
     ("rand::", &["response/headers", "store/redis", "prove", "simulation"]),

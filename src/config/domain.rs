@@ -211,5 +211,9 @@ fn named(raw: &RawLimit) -> NamedLimit {
 /// As in `; there are free and paid`.
 pub(super) fn names<'a>(all: impl Iterator<Item = &'a String>) -> String {
     let all: Vec<String> = all.take(10).map(|name| format!("`{}`", shorten(name))).collect();
-    if all.is_empty() { "; `tiers` names none".to_owned() } else { format!("; there are {}", all.join(", ")) }
+    match all.as_slice() {
+        [] => "; `tiers` names none".to_owned(),
+        [one] => format!("; there is {one}"),
+        _ => format!("; there are {}", all.join(", ")),
+    }
 }

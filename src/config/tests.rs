@@ -1,4 +1,5 @@
 mod bounds;
+mod fixtures;
 mod refused;
 mod scalars;
 mod tiers;

@@ -1,0 +1,102 @@
+//! `tollgate check`: what is wrong with limits files, and what is legal and surely not meant.
+
+mod format;
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, ValueEnum};
+
+use crate::{
+    config::{self, Checked, ConfigError, Problem},
+    error::SystemError,
+};
+
+const EXAMPLES: &str = "\
+Ends with 0 if all is well, with 1 if something is wrong (--strict: or a warning was given), and with 2 if a file
+cannot be opened. Files of one domain are checked together, so give all of them.
+
+Examples:
+  tollgate check limits.yaml
+  tollgate check --strict --format github limits/*.yaml";
+
+/// Tell all that is wrong with limits files.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Check {
+    /// Limits files; the members files that they name are checked too.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// Fail on warnings too.
+    #[arg(long)]
+    strict: bool,
+
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people: each with its line.
+    Text,
+    /// One JSON object.
+    Json,
+    /// Commands that annotate a change on GitHub.
+    Github,
+}
+
+/// What was found, in the order in which it is told.
+struct Findings {
+    problems: Vec<ConfigError>,
+    errors: usize,
+    warnings: usize,
+    domains: usize,
+}
+
+impl Check {
+    pub(super) fn run(&self) -> Result<ExitCode, SystemError> {
+        let findings = Findings::of(config::check(&self.files));
+        let text = match self.format {
+            Format::Text => format::text(&findings, |file| self.line_source(file)),
+            Format::Json => format::json(&findings),
+            Format::Github => format::github(&findings),
+        };
+        io::stdout().write_all(text.as_bytes()).map_err(SystemError::from)?;
+        Ok(ExitCode::from(findings.status(self.strict)))
+    }
+
+    /// The text of a limits file. A members file may hold secrets, so its lines are not shown.
+    fn line_source(&self, file: &PathBuf) -> Option<String> {
+        self.files.contains(file).then(|| fs::read_to_string(file).ok()).flatten()
+    }
+}
+
+// === impl Findings ===
+
+impl Findings {
+    fn of(checked: Checked) -> Findings {
+        let Checked { domains, warnings, files } = checked;
+        let (domains, errors) = match domains {
+            Ok(domains) => (domains.len(), Vec::new()),
+            Err(errors) => (0, errors.into_iter().collect()),
+        };
+        let (errors_count, warnings_count) = (errors.len(), warnings.len());
+        let mut problems: Vec<ConfigError> = errors.into_iter().chain(warnings).collect();
+        problems.sort_by_key(|problem| (files.iter().position(|file| *file == problem.file), problem.at));
+        Findings { problems, errors: errors_count, warnings: warnings_count, domains }
+    }
+
+    fn status(&self, strict: bool) -> u8 {
+        let is_unreadable = |problem: &ConfigError| matches!(problem.problem, Problem::Unreadable(_));
+        if self.problems.iter().any(is_unreadable) {
+            2
+        } else {
+            u8::from(self.errors > 0 || (strict && self.warnings > 0))
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! How findings are written.
+
+use std::{collections::HashMap, fmt::Write as _, path::PathBuf};
+
+use serde_json::{Value, json};
+
+use super::Findings;
+use crate::{
+    config::{ConfigError, Position, Problem},
+    error,
+};
+
+/// Characters of a line that are shown; of a longer one those around the place.
+const WIDTH: usize = 100;
+
+/// Each as `file:line:column: message`, with its line below; then a summary.
+pub(super) fn text(findings: &Findings, source: impl Fn(&PathBuf) -> Option<String>) -> String {
+    let mut out = String::new();
+    let mut sources: HashMap<&PathBuf, Option<String>> = HashMap::new();
+    for problem in &findings.problems {
+        out.push_str(&format!("{problem}\n"));
+        let source = sources.entry(&problem.file).or_insert_with(|| source(&problem.file));
+        if let (Some(at), Some(source)) = (problem.at, source) {
+            out.push_str(&excerpt(source, at));
+        }
+    }
+    let Findings { errors, warnings, domains, .. } = *findings;
+    let counted = |count, what| if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") };
+    let (errors, warnings) = (counted(errors, "error"), counted(warnings, "warning"));
+    let domains =
+        if findings.errors == 0 { format!("{}: ", counted(domains, "domain")) } else { String::new() };
+    let _ = writeln!(out, "{domains}{errors}, {warnings}");
+    out
+}
+
+/// The line, and a mark below the place.
+fn excerpt(source: &str, at: Position) -> String {
+    let Some(line) = source.lines().nth(at.line - 1) else { return String::new() };
+    let column = at.column - 1;
+    let from = if line.chars().count() <= WIDTH { 0 } else { column.saturating_sub(WIDTH / 2) };
+    let shown: String = line.chars().skip(from).take(WIDTH).map(printable).collect();
+    let number = at.line.to_string();
+    let (margin, blank) = (" ".repeat(number.len()), " ".repeat(column - from));
+    format!("  {number} | {shown}\n  {margin} | {blank}^\n")
+}
+
+/// As wide as the character, so that the mark stands below it.
+fn printable(letter: char) -> char {
+    if letter.is_control() { ' ' } else { letter }
+}
+
+/// `{"errors":…,"warnings":…,"problems":[{"file","line","column","severity","message"}]}`; line and column are
+/// null where it is about a file as a whole.
+pub(super) fn json(findings: &Findings) -> String {
+    let problems: Vec<Value> = findings
+        .problems
+        .iter()
+        .map(|problem| {
+            json!({
+                "file": problem.file.display().to_string(),
+                "line": problem.at.map(|at| at.line),
+                "column": problem.at.map(|at| at.column),
+                "severity": severity(problem),
+                "message": message(problem),
+            })
+        })
+        .collect();
+    format!("{}\n", json!({"errors": findings.errors, "warnings": findings.warnings, "problems": problems}))
+}
+
+/// One workflow command for each.
+pub(super) fn github(findings: &Findings) -> String {
+    let mut out = String::new();
+    for problem in &findings.problems {
+        let file = property(&problem.file.display().to_string());
+        let place = problem.at.map_or(String::new(), |at| format!(",line={},col={}", at.line, at.column));
+        let (severity, message) = (severity(problem), data(&message(problem)));
+        let _ = writeln!(out, "::{severity} file={file}{place}::{message}");
+    }
+    out
+}
+
+fn severity(problem: &ConfigError) -> &'static str {
+    if matches!(problem.problem, Problem::Warning(_)) { "warning" } else { "error" }
+}
+
+/// Without file and place, and without the word that the severity says already.
+fn message(problem: &ConfigError) -> String {
+    match &problem.problem {
+        Problem::Warning(message) => message.clone(),
+        other => error::chain(other),
+    }
+}
+
+fn data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}

@@ -1,0 +1,86 @@
+//! `tollgate check` and `tollgate schema`, as a shell and CI see them.
+
+mod support;
+
+use std::{path::Path, process::Command};
+
+use lab::binaries;
+
+const GOOD: &str = "domain: e\ndescriptors:\n- { key: a, rate_limit: { unit: day, requests_per_unit: 1 } }\n";
+const WARNED: &str = "domain: e\ndescriptors:\n- { key: a, value: b }\n";
+const BAD: &str = "domain: e\ndescriptors:\n- { key: a, valeu: b }\n";
+
+/// Exit status and stdout.
+fn tollgate(args: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(binaries::tollgate().expect("built")).args(args).output().expect("runs");
+    (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"))
+}
+
+fn file(name: &str, text: &str) -> String {
+    support::file(&format!("check-{name}.yaml"), text).display().to_string()
+}
+
+#[test]
+fn the_exit_status_tells_right_from_wrong_from_not_there() {
+    let (good, warned, bad) = (file("good", GOOD), file("warned", WARNED), file("bad", BAD));
+    assert_eq!(tollgate(&["check", &good]).0, Some(0));
+    assert_eq!(tollgate(&["check", &warned]).0, Some(0));
+    assert_eq!(tollgate(&["check", "--strict", &warned]).0, Some(1));
+    assert_eq!(tollgate(&["check", &bad]).0, Some(1));
+    assert_eq!(tollgate(&["check", &good, "/nowhere.yaml"]).0, Some(2));
+    assert_eq!(tollgate(&["check"]).0, Some(2));
+    assert_eq!(tollgate(&["check", "--format", "xml", &good]).0, Some(2));
+    let large = file("large", &format!("domain: e\n#{}\n", "x".repeat(16 << 20)));
+    assert_eq!(tollgate(&["check", &large]).0, Some(1));
+    std::fs::remove_file(large).expect("it is ours");
+}
+
+#[test]
+fn text_shows_each_line_with_a_mark_below_the_place() {
+    let bad = file("text", BAD);
+    let expected = format!(
+        "{bad}:3:13: e.descriptors[0]: unknown key `valeu`; did you mean `value`?
+  3 | - {{ key: a, valeu: b }}
+    |             ^
+1 error, 0 warnings
+"
+    );
+    assert_eq!(tollgate(&["check", &bad]).1, expected);
+    let good = file("text-good", GOOD);
+    assert_eq!(tollgate(&["check", &good]).1, "1 domain: 0 errors, 0 warnings\n");
+}
+
+#[test]
+fn json_and_github_say_the_same() {
+    let warned = file("formats", WARNED);
+    let message =
+        "e.descriptors[0]: no limit: every request with this value passes, whatever the other rules say";
+    let json = tollgate(&["check", "--format", "json", &warned]).1;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let problem = &json["problems"][0];
+    assert_eq!((json["errors"].as_u64(), json["warnings"].as_u64()), (Some(0), Some(1)));
+    assert_eq!((problem["line"].as_u64(), problem["column"].as_u64()), (Some(3), Some(3)));
+    assert_eq!((problem["severity"].as_str(), problem["message"].as_str()), (Some("warning"), Some(message)));
+    let github = tollgate(&["check", "--format", "github", &warned]).1;
+    assert_eq!(github, format!("::warning file={warned},line=3,col=3::{message}\n"));
+}
+
+#[test]
+fn lines_of_a_members_file_are_not_shown() {
+    let limits = "domain: e
+tiers: { free: [{ unit: day, requests_per_unit: 1 }] }
+members: { file: check-secret-members.yaml, key: api_key, default: free }
+";
+    support::file("check-secret-members.yaml", "free: [canary-1, canary-1]\n");
+    let limits = file("secret", limits);
+    let (status, text) = tollgate(&["check", &limits]);
+    assert_eq!(status, Some(1));
+    assert!(text.contains("members.yaml:1:18: this key is already in tier `free`"), "{text}");
+    assert!(!text.contains("canary"), "{text}");
+}
+
+#[test]
+fn the_schema_is_the_one_in_the_repository() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/limits.schema.json");
+    assert_eq!(tollgate(&["schema"]), (Some(0), std::fs::read_to_string(file).expect("readable")));
+}
