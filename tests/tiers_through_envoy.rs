@@ -62,7 +62,10 @@ impl Stack {
         }
         let statuses = requests.join_all().await;
         assert!(statuses.iter().all(|status| matches!(status.as_u16(), 200 | 429)), "{statuses:?}");
-        (statuses.into_iter().filter(|status| status.as_u16() == 200).count(), started.elapsed().as_secs_f64())
+        (
+            statuses.into_iter().filter(|status| status.as_u16() == 200).count(),
+            started.elapsed().as_secs_f64(),
+        )
     }
 }
 

@@ -1,5 +1,6 @@
 mod bounds;
 mod fixtures;
+mod page;
 mod refused;
 mod scalars;
 mod tiers;

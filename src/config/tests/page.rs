@@ -1,0 +1,74 @@
+//! docs/limits.md has the keys of the schema, in the schema's own words.
+
+use std::{fs, path::Path};
+
+use serde_json::Value;
+
+use crate::cli::schema::SCHEMA;
+
+const START: &str = "<!-- keys: made from schema/limits.schema.json, and held to it by a test -->\n";
+const END: &str = "<!-- end of keys -->";
+
+/// Where keys stand, and the way to them in the schema.
+const PLACES: [(&str, &str); 4] = [
+    ("At the top", "/properties"),
+    ("In `members`", "/properties/members/properties"),
+    ("In a descriptor", "/$defs/descriptor/properties"),
+    ("In a limit", "/$defs/limit/properties"),
+];
+
+fn resolved<'a>(schema: &'a Value, of: &'a Value) -> &'a Value {
+    let target = of.get("$ref").and_then(Value::as_str);
+    target.map_or(of, |target| schema.pointer(&target[1..]).expect("the target is there"))
+}
+
+fn kind(schema: &Value, of: &Value) -> String {
+    let of = resolved(schema, of);
+    if let Some(words) = of.get("enum").and_then(Value::as_array) {
+        let words: Vec<String> =
+            words.iter().filter_map(Value::as_str).map(|word| format!("`{word}`")).collect();
+        return words.join(", ");
+    }
+    if let Some(one) = of.pointer("/anyOf/0") {
+        return kind(schema, one);
+    }
+    let types = of.get("type").expect("a type");
+    let first = types.as_str().or_else(|| types.pointer("/0")?.as_str()).expect("a type");
+    match first {
+        "string" => "text",
+        "integer" => "number",
+        "array" => "list",
+        "object" => "map",
+        other => other,
+    }
+    .to_owned()
+}
+
+fn table() -> String {
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let mut page = String::new();
+    for (title, place) in PLACES {
+        page.push_str(&format!("\n**{title}**\n\n| key | type | default | meaning |\n|---|---|---|---|\n"));
+        let keys = schema.pointer(place).and_then(Value::as_object).expect("a place");
+        for (name, of) in keys {
+            let target = resolved(&schema, of);
+            let default = of.get("default").or_else(|| target.get("default"));
+            let default = default.map_or(String::new(), |default| default.to_string().replace('"', "`"));
+            let meaning = of.get("description").or_else(|| target.get("description"));
+            let meaning = meaning.and_then(Value::as_str).expect("every key says what it means");
+            page.push_str(&format!("| `{name}` | {} | {default} | {meaning} |\n", kind(&schema, of)));
+        }
+    }
+    page.push('\n');
+    page
+}
+
+#[test]
+fn the_page_of_the_grammar_lists_the_keys_of_the_schema() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/limits.md");
+    let page = fs::read_to_string(file).unwrap();
+    let (_, rest) = page.split_once(START).expect("the start of the keys");
+    let (keys, _) = rest.split_once(END).expect("the end of the keys");
+    let expected = table();
+    assert!(keys == expected, "put this between the marks:\n{expected}");
+}
