@@ -40,6 +40,25 @@ pub enum Source {
     Error,
 }
 
+impl Source {
+    /// The word in metrics and in dynamic metadata.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Source::Store => "store",
+            Source::Memo => "memo",
+            Source::Local => "local",
+            Source::Allow => "allow",
+            Source::Deny => "deny",
+            Source::Error => "error",
+        }
+    }
+
+    /// Neither the store nor memory on its behalf.
+    pub const fn is_guess(self) -> bool {
+        !matches!(self, Source::Store | Source::Memo)
+    }
+}
+
 /// One bucket that a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Take {

@@ -9,6 +9,8 @@
 //! | `tollgate_malformed_buckets_total` | | stored values that made no sense |
 //! | `tollgate_config_reloads_total` | result | changed configurations: `taken` or `refused` |
 //! | `tollgate_config_stale` | | 1 while the last change is refused |
+//! | `tollgate_replicas` | | replicas that share the store; 0: not known |
+//! | `tollgate_memory_buckets` | | buckets kept in this process, by the memory store and for local answers |
 //! | `tollgate_build_info` | version | 1 |
 //!
 //! Labels hold what is configured or compiled in, never what a client sent. On the request path a count is
@@ -16,7 +18,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -47,6 +49,13 @@ pub struct Metrics {
     malformed: IntCounter,
     reloads: IntCounterVec,
     config_stale: IntGauge,
+    gauges: Mutex<Vec<Gauge>>,
+}
+
+/// A value that is looked up when somebody asks.
+struct Gauge {
+    shown: IntGauge,
+    value: Box<dyn Fn() -> i64 + Send + Sync>,
 }
 
 /// What became of a changed configuration.
@@ -177,6 +186,7 @@ impl Metrics {
             malformed,
             reloads,
             config_stale,
+            gauges: Mutex::default(),
         }
     }
 
@@ -226,8 +236,19 @@ impl Metrics {
         self.config_stale.set(stale);
     }
 
+    /// Shows a value under this name, looked up at each scrape. A name is given once.
+    pub fn show(&self, name: &str, help: &str, value: impl Fn() -> i64 + Send + Sync + 'static) {
+        let shown = IntGauge::new(name, help).expect("the name is valid");
+        register(&self.registry, &shown);
+        let gauge = Gauge { shown, value: Box::new(value) };
+        self.gauges.lock().unwrap_or_else(PoisonError::into_inner).push(gauge);
+    }
+
     /// Everything in Prometheus' text format.
     pub fn render(&self) -> String {
+        for gauge in &*self.gauges.lock().unwrap_or_else(PoisonError::into_inner) {
+            gauge.shown.set((gauge.value)());
+        }
         TextEncoder::new()
             .encode_to_string(&self.registry.gather())
             .expect("a String takes all that is written")

@@ -150,9 +150,10 @@ impl RateLimitService for Rls {
             Some(verdict) => {
                 let told = if self.modes.shadow { Verdict::Allow } else { verdict };
                 let mut response = rules.contract.response(&outcome, told);
-                if self.modes.dynamic_metadata {
-                    response.dynamic_metadata = Some(dynamic::metadata(request, &outcome));
-                }
+                response.dynamic_metadata = match self.modes.dynamic_metadata {
+                    true => Some(dynamic::metadata(request, &outcome)),
+                    false => dynamic::of_guess(&outcome),
+                };
                 Ok(Response::new(response))
             }
             None => Err(Status::unavailable("the store has no answer")),

@@ -16,7 +16,7 @@ use crate::{
     descriptor::BucketKey,
 };
 use memory::{Full, MemoryStore};
-use redis::{RedisBackend, RedisStore, RedisTarget};
+use redis::{RedisBackend, RedisStore, RedisTarget, census::Census};
 
 /// Why a store has no answer. One variant for each reaction; [`StoreError::kind`] is the metric's label.
 #[derive(Debug, Clone, Error)]
@@ -108,6 +108,22 @@ impl Backend {
         match self {
             Backend::Redis(backend) => Backend::Redis(backend.without_memo()),
             memory @ Backend::Memory(_) => memory,
+        }
+    }
+
+    /// Buckets that this process keeps as a store.
+    pub fn memory_buckets(&self) -> usize {
+        match self {
+            Backend::Memory(store) => store.len(),
+            Backend::Redis(_) => 0,
+        }
+    }
+
+    /// How many replicas share the store, as they count themselves; memory is shared by none.
+    pub fn census(&self) -> Option<Arc<Census>> {
+        match self {
+            Backend::Memory(_) => None,
+            Backend::Redis(backend) => Some(Arc::clone(backend.census())),
         }
     }
 

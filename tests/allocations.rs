@@ -33,8 +33,10 @@ fn service() -> Rls {
     let descriptors = vec![rule("user", 1_000_000), rule("once", 1)];
     let matcher = Matcher::new(vec![Domain { name: "edge".to_owned(), descriptors, members: None }]);
     let store = Backend::memory(1_000).open(Duration::from_secs(1));
-    let limiter =
-        Limiter::new(store, Fallback { default: OnStoreFailure::Error, local: Arc::new(Local::new(1_000)) });
+    let limiter = Limiter::new(
+        store,
+        Fallback { default: OnStoreFailure::Error, local: Arc::new(Local::new(1_000, Box::new(|| None))) },
+    );
     let metrics = Arc::new(Metrics::new());
     let rules = Ruleset::new(Arc::new(matcher), &Contract::default(), &metrics);
     Rls::new(limiter, Arc::new(Live::new(rules)), metrics)

@@ -156,7 +156,8 @@ fn each_outside_crate_has_its_owners() {
 
 /// Commands that the scripts may call, and options that may stand in them, all in Redis 6.2. It is EXAT that
 /// needs 6.2.
-const COMMANDS: [&str; 5] = ["TIME", "MGET", "SET", "SETRANGE", "DEL"];
+const COMMANDS: [&str; 9] =
+    ["TIME", "MGET", "SET", "SETRANGE", "DEL", "ZADD", "ZREMRANGEBYSCORE", "ZCARD", "PEXPIRE"];
 const OPTIONS: [&str; 2] = ["EXAT", "KEEPTTL"];
 
 #[test]

@@ -146,6 +146,9 @@ async fn dynamic_metadata_tells_the_descriptors_and_is_off_by_default() {
     let descriptors = items(field(&metadata, "descriptors"));
     let Some(Kind::StructValue(descriptor)) = &descriptors[0].kind else { panic!("a map") };
     assert_eq!(items(field(descriptor, "entries"))[0].kind, Some(Kind::StringValue("user=x".to_owned())));
+    let rule = Kind::StringValue("(override)".to_owned());
+    assert_eq!((field(&metadata, "rule"), field(&metadata, "remaining")), (&rule, &Kind::NumberValue(2.0)));
+    assert_eq!(*field(&metadata, "source"), Kind::StringValue("store".to_owned()));
     let limit = Kind::StringValue("requests_per_unit:3 unit:MINUTE".to_owned());
     assert_eq!(
         (field(descriptor, "limit"), field(descriptor, "hitsAddend")),

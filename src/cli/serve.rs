@@ -132,7 +132,8 @@ impl Serve {
         server.stop_on_signals()?;
         let admin = Admin::new(server.lifecycle(), Arc::clone(&metrics));
         let deadline = self.when_store_fails.store_deadline;
-        let fallback = self.fallback();
+        let fallback = self.fallback(&backend);
+        show_gauges(&metrics, &backend, &fallback);
         let addresses = server.addresses();
         let started = server.start(move || {
             let limiter = Limiter::new(backend.open(deadline), fallback.clone()).quota_mode(quota_mode);
@@ -143,12 +144,11 @@ impl Serve {
         Ok(())
     }
 
-    fn fallback(&self) -> Fallback {
+    fn fallback(&self, backend: &Backend) -> Fallback {
         let WhenStoreFails { on_store_failure, replicas, memory_buckets, .. } = self.when_store_fails;
-        let local = Local::new(memory_buckets);
-        if let Some(replicas) = replicas {
-            local.set_replicas(replicas);
-        }
+        let census = backend.census();
+        let replicas = move || replicas.or_else(|| census.as_ref()?.replicas());
+        let local = Local::new(memory_buckets, Box::new(replicas));
         Fallback { default: on_store_failure, local: Arc::new(local) }
     }
 
@@ -176,6 +176,18 @@ impl Serve {
             );
         }
     }
+}
+
+fn show_gauges(metrics: &Metrics, backend: &Backend, fallback: &Fallback) {
+    let local = Arc::clone(&fallback.local);
+    let replicas = move || local.replicas().map_or(0, |replicas| replicas.get().into());
+    metrics.show("tollgate_replicas", "Replicas that share the store; 0: not known.", replicas);
+    let (backend, local) = (backend.clone(), Arc::clone(&fallback.local));
+    let buckets = move || {
+        let kept = local.len() + backend.memory_buckets();
+        i64::try_from(kept).unwrap_or(i64::MAX)
+    };
+    metrics.show("tollgate_memory_buckets", "Buckets that this process keeps.", buckets);
 }
 
 /// What the configuration holds.

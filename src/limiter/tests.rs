@@ -39,7 +39,8 @@ fn limiter_on(backend: &Backend, on_store_failure: OnStoreFailure) -> Limited {
     let descriptors = vec![pattern("user", 1, 3), pattern("team", 1, 1), pattern("blocked", 0, 0)];
     let domain = Domain { name: "edge".to_owned(), descriptors, members: None };
     let store = backend.open(Duration::from_secs(1));
-    let fallback = Fallback { default: on_store_failure, local: Arc::new(Local::new(1_000)) };
+    let fallback =
+        Fallback { default: on_store_failure, local: Arc::new(Local::new(1_000, Box::new(|| None))) };
     Limited { limiter: Limiter::new(store, fallback), matcher: Matcher::new(vec![domain]) }
 }
 

@@ -4,10 +4,7 @@
 //! and refill / N, N being the replicas that share the store. While N is not known nothing is decided here. A
 //! bucket keeps its level between outages until it would be full.
 
-use std::{
-    num::NonZeroU32,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::{fmt, num::NonZeroU32};
 
 use crate::{
     decision::{Answer, Take},
@@ -15,12 +12,13 @@ use crate::{
 };
 
 /// The local buckets of a process, shared by its runtimes.
-#[derive(Debug)]
 pub struct Local {
     buckets: MemoryStore,
-    /// 0: not known yet.
-    replicas: AtomicU32,
+    replicas: Replicas,
 }
+
+/// Tells how many replicas share each limit; none as long as nobody knows.
+pub type Replicas = Box<dyn Fn() -> Option<NonZeroU32> + Send + Sync>;
 
 /// A take from a local bucket.
 #[derive(Debug, Clone, Copy)]
@@ -32,17 +30,12 @@ pub struct LocalTake {
 
 impl Local {
     /// At most `most_buckets` that are not full.
-    pub fn new(most_buckets: usize) -> Local {
-        Local { buckets: MemoryStore::bounded(most_buckets), replicas: AtomicU32::new(0) }
+    pub fn new(most_buckets: usize, replicas: Replicas) -> Local {
+        Local { buckets: MemoryStore::bounded(most_buckets), replicas }
     }
 
-    /// How many replicas share each limit; none as long as nobody has said.
     pub fn replicas(&self) -> Option<NonZeroU32> {
-        NonZeroU32::new(self.replicas.load(Ordering::Relaxed))
-    }
-
-    pub fn set_replicas(&self, replicas: NonZeroU32) {
-        self.replicas.store(replicas.get(), Ordering::Relaxed);
+        (self.replicas)()
     }
 
     /// None where there is no room for one more bucket.
@@ -61,5 +54,11 @@ impl Local {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl fmt::Debug for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Local").field("replicas", &self.replicas()).finish_non_exhaustive()
     }
 }

@@ -21,10 +21,7 @@ fn take(number: u8, limit: &Limit, standing: Standing) -> Take {
 }
 
 fn fallback(replicas: u32, most_buckets: usize) -> Fallback {
-    let local = Local::new(most_buckets);
-    if let Some(replicas) = NonZeroU32::new(replicas) {
-        local.set_replicas(replicas);
-    }
+    let local = Local::new(most_buckets, Box::new(move || NonZeroU32::new(replicas)));
     Fallback { default: OnStoreFailure::Local, local: Arc::new(local) }
 }
 

@@ -1,7 +1,9 @@
 //! Dynamic metadata: what Envoy keeps beside the request, for its access log and for filters further on.
 //!
-//! The same shape as that of envoyproxy/ratelimit: the domain, the descriptors as they were sent, and the
-//! metadata of the rules that they matched. It repeats what the client sent, so it is off unless asked for.
+//! The shape is that of envoyproxy/ratelimit: the domain, the descriptors as they were sent, and the metadata of
+//! the rules that they matched. It repeats what the client sent, so it is off unless asked for. Beside it stands
+//! where the answer comes from: `source`, `rule`, `remaining` and `wait_seconds`, which hold nothing of the
+//! client's; of a guess `source` is told even where the rest is off.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +16,18 @@ use crate::{
     rules::{self, Metadata, MetadataValue},
 };
 
+/// That an answer is a guess, and whose; none if it is not.
+pub fn of_guess(outcome: &Outcome<'_>) -> Option<Struct> {
+    let guess = outcome.decisions.iter().map(|decision| decision.source).find(|source| source.is_guess());
+    let guess = if outcome.source.is_guess() { Some(outcome.source) } else { guess };
+    let source = text(guess?.word());
+    Some(Struct { fields: BTreeMap::from([("source".to_owned(), source)]) })
+}
+
 /// The metadata of one answer.
 pub fn metadata(request: &RateLimitRequest, outcome: &Outcome<'_>) -> Struct {
-    let mut fields = BTreeMap::from([
+    let mut fields = provenance(outcome);
+    fields.extend([
         ("domain".to_owned(), text(&request.domain)),
         ("descriptors".to_owned(), list(request.descriptors.iter().map(descriptor))),
     ]);
@@ -32,6 +43,24 @@ pub fn metadata(request: &RateLimitRequest, outcome: &Outcome<'_>) -> Struct {
         fields.insert("metadata".to_owned(), map(&merged));
     }
     Struct { fields }
+}
+
+/// Where the answer comes from: the limit whose figures the headers show. Nothing where no limit applied.
+fn provenance(outcome: &Outcome<'_>) -> BTreeMap<String, Value> {
+    let Some(speaker) = outcome.speaker() else { return BTreeMap::new() };
+    BTreeMap::from([
+        ("source".to_owned(), text(speaker.source.word())),
+        ("rule".to_owned(), text(&speaker.limit.label())),
+        ("remaining".to_owned(), number(f64::from(speaker.remaining))),
+        ("wait_seconds".to_owned(), number(seconds(speaker.reset_us))),
+    ])
+}
+
+/// As the headers tell it.
+fn seconds(us: u64) -> f64 {
+    #[allow(clippy::cast_precision_loss, reason = "a Struct has no other numbers")]
+    let seconds = us.div_ceil(1_000_000) as f64;
+    seconds
 }
 
 fn descriptor(wire: &RateLimitDescriptor) -> Value {

@@ -6,6 +6,7 @@
 //! again only after NOSCRIPT, which proves that nothing ran, and never after silence, when it may have been
 //! charged.
 
+pub mod census;
 mod connection;
 pub mod desk;
 pub mod flights;
@@ -33,6 +34,7 @@ use crate::{
     descriptor::BucketKey,
     store::StoreError,
 };
+use census::Census;
 pub use connection::RedisTarget;
 use connection::{Connection, Line, keep_connected};
 use desk::{Desk, Memos};
@@ -45,11 +47,17 @@ pub struct RedisBackend {
     target: RedisTarget,
     /// None: the memo is off.
     memos: Option<Arc<Memos>>,
+    census: Arc<Census>,
 }
 
 impl RedisBackend {
     pub fn new(target: RedisTarget) -> RedisBackend {
-        RedisBackend { target, memos: Some(Arc::default()) }
+        RedisBackend { target, memos: Some(Arc::default()), census: Arc::default() }
+    }
+
+    /// How many replicas share this Redis, as they count themselves.
+    pub fn census(&self) -> &Arc<Census> {
+        &self.census
     }
 
     /// Every take is asked of Redis, also one that memory could deny.
@@ -104,7 +112,8 @@ impl RedisStore {
         });
         let keeper = tokio::spawn(keep_connected(Arc::clone(&shared.line), backend.target.clone()));
         let slots = (0..MOST_IN_AIR).map(|_| tokio::spawn(fly(Arc::clone(&shared))));
-        let tasks = std::iter::once(keeper).chain(slots).collect();
+        let census = tokio::spawn(Arc::clone(&backend.census).take(Arc::clone(&shared.line)));
+        let tasks = [keeper, census].into_iter().chain(slots).collect();
         RedisStore { shared, tasks }
     }
 

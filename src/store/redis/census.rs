@@ -1,0 +1,135 @@
+//! How many replicas share this Redis: each says every two seconds that it lives, in one sorted set, and counts
+//! the others.
+//!
+//! The count is for local answers, so it must not be too low: a higher one counts at once, a lower one only when
+//! three looks in a row have shown it, so that a set which was emptied never makes a replica think that it is
+//! alone. During an outage the last count holds.
+
+use std::{
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use deadpool_redis::redis::cmd;
+use tokio::time::{interval, timeout};
+
+use super::connection::Line;
+
+const SCRIPT: &str = include_str!("../../../lua/census.lua");
+const KEY: &str = "tg:replicas";
+const EVERY: Duration = Duration::from_secs(2);
+/// A replica that has said nothing for so long is gone: three times in a row it could not.
+const HOLDS: Duration = Duration::from_secs(7);
+/// Longer than any deadline of a request: nobody waits for this.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Looks in a row that a lower count has to last.
+const LOOKS: u32 = 3;
+
+/// The count of this process, which all its runtimes share.
+#[derive(Debug)]
+pub struct Census {
+    name: String,
+    /// 0: not known yet.
+    replicas: AtomicU32,
+    /// One runtime of the process does the counting.
+    is_taken: AtomicBool,
+}
+
+/// What the looks so far say.
+#[derive(Debug, Default)]
+struct Looks {
+    known: u32,
+    /// The largest of the looks in a row that showed fewer, and how many these are.
+    lower: u32,
+    in_row: u32,
+}
+
+// === impl Census ===
+
+impl Default for Census {
+    fn default() -> Census {
+        let name = format!("{:016x}", rand::random::<u64>());
+        Census { name, replicas: AtomicU32::new(0), is_taken: AtomicBool::new(false) }
+    }
+}
+
+impl Census {
+    /// None until the first looks.
+    pub fn replicas(&self) -> Option<NonZeroU32> {
+        NonZeroU32::new(self.replicas.load(Ordering::Relaxed))
+    }
+
+    /// Counts for ever, on the first runtime that asks; returns at once on the others.
+    pub(super) async fn take(self: Arc<Self>, line: Arc<Line>) {
+        if self.is_taken.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let mut looks = Looks::default();
+        let mut ticks = interval(EVERY);
+        loop {
+            ticks.tick().await;
+            // A look that failed says nothing, neither that there are fewer.
+            if let Some(count) = self.look(&line).await {
+                looks.see(count);
+                self.replicas.store(looks.known, Ordering::Relaxed);
+            }
+        }
+    }
+
+    async fn look(&self, line: &Line) -> Option<u32> {
+        let mut connection = line.connection()?.inner;
+        let holds_ms = u64::try_from(HOLDS.as_millis()).unwrap_or(u64::MAX);
+        let mut command = cmd("EVAL");
+        command.arg(SCRIPT).arg(1).arg(KEY).arg(&self.name).arg(holds_ms);
+        let count = timeout(PATIENCE, command.query_async::<u32>(&mut connection)).await;
+        count.ok()?.ok().filter(|count| *count > 0)
+    }
+}
+
+// === impl Looks ===
+
+impl Looks {
+    fn see(&mut self, count: u32) {
+        if self.known > 0 && count >= self.known {
+            (self.known, self.lower, self.in_row) = (count, 0, 0);
+            return;
+        }
+        self.lower = self.lower.max(count);
+        self.in_row += 1;
+        // At first nothing is known, which is above any count: the others may not have spoken yet either.
+        let enough = if self.known == 0 { LOOKS - 1 } else { LOOKS };
+        if self.in_row >= enough {
+            (self.known, self.lower, self.in_row) = (self.lower, 0, 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Looks;
+
+    fn known_after(counts: &[u32]) -> u32 {
+        let mut looks = Looks::default();
+        counts.iter().for_each(|count| looks.see(*count));
+        looks.known
+    }
+
+    #[test]
+    fn the_first_count_is_known_after_all_have_had_time_to_speak() {
+        assert_eq!(known_after(&[1]), 0);
+        assert_eq!(known_after(&[1, 3]), 3);
+    }
+
+    #[test]
+    fn more_replicas_count_at_once_and_fewer_after_three_looks() {
+        assert_eq!(known_after(&[2, 2, 5]), 5);
+        assert_eq!(known_after(&[3, 3, 1, 1]), 3);
+        assert_eq!(known_after(&[3, 3, 1, 1, 1]), 1);
+        assert_eq!(known_after(&[3, 3, 1, 2, 1]), 2, "the largest of them");
+        assert_eq!(known_after(&[3, 3, 1, 1, 3, 1, 1]), 3, "in a row");
+    }
+}
