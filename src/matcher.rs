@@ -29,6 +29,7 @@ use crate::{descriptor::Entry, rules::Domain};
 
 mod build;
 mod members;
+mod metric_path;
 mod replaced;
 mod rule;
 mod tree;

@@ -13,12 +13,14 @@
 //! | `tollgate_memory_buckets` | | buckets kept in this process, by the memory store and for local answers |
 //! | `tollgate_build_info` | version | 1 |
 //!
-//! Labels hold what is configured or compiled in, never what a client sent. On the request path a count is
-//! one relaxed atomic add on a handle that exists already; nothing is looked up.
+//! Labels hold what is configured or compiled in, and what a client sent only where a rule asks for it, and bounded.
+//! On the request path a count is one relaxed atomic add on a handle that exists already; nothing is looked up.
+
+mod decisions;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -27,10 +29,9 @@ use prometheus::{
     core::Collector,
 };
 
-use crate::{
-    decision::{Source, Verdict},
-    matcher::RuleLimit,
-};
+use crate::matcher::RuleLimit;
+use decisions::Paths;
+pub use decisions::{Counted, LimitCounters, MOST_PATHS};
 
 /// Value of the content-type header under which [`Metrics::render`] is served.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -43,6 +44,7 @@ const STORE_SECONDS: [f64; 14] =
 pub struct Metrics {
     registry: Registry,
     decisions: IntCounterVec,
+    paths: Arc<Paths>,
     requests: [IntCounter; RequestOutcome::ALL.len()],
     store_seconds: Histogram,
     store_errors: IntCounterVec,
@@ -76,29 +78,6 @@ pub enum RequestOutcome {
     Invalid,
     /// The store had no answer and the answer for that is an error: UNAVAILABLE.
     Unavailable,
-}
-
-/// One counter per limit, verdict and source, by [`RuleLimit::index`].
-#[derive(Debug)]
-pub struct LimitCounters {
-    limits: Vec<DecisionCounters>,
-    decisions: IntCounterVec,
-}
-
-/// Decisions of the store are there from the start, so that a rate can be taken of the first of them.
-/// Guesses appear with the first one: most limits never see any, and each would be one more line to scrape.
-#[derive(Debug)]
-struct DecisionCounters {
-    limit: Arc<RuleLimit>,
-    allowed: IntCounter,
-    denied: IntCounter,
-    denied_by_memo: IntCounter,
-    allowed_by_memo: OnceLock<IntCounter>,
-    local_allow: OnceLock<IntCounter>,
-    local_deny: OnceLock<IntCounter>,
-    guessed_allow: OnceLock<IntCounter>,
-    guessed_deny: OnceLock<IntCounter>,
-    no_answer: OnceLock<IntCounter>,
 }
 
 // === impl RequestOutcome ===
@@ -180,6 +159,7 @@ impl Metrics {
         Metrics {
             registry,
             decisions,
+            paths: Arc::default(),
             requests,
             store_seconds,
             store_errors,
@@ -190,23 +170,10 @@ impl Metrics {
         }
     }
 
-    /// Handles for the decisions of these limits, which are all of one matcher in its order. Counters
-    /// go on where they stood if a limit of that domain and name was there before.
+    /// Counters for the decisions of these limits, which are all of one matcher in its order. They go on where
+    /// they stood if a limit of that domain and label was there before.
     pub fn for_limits(&self, limits: &[Arc<RuleLimit>]) -> LimitCounters {
-        let of_store = |rule: &RuleLimit, verdict| counter(&self.decisions, rule, verdict, "store");
-        let limits = limits.iter().map(|rule| DecisionCounters {
-            limit: Arc::clone(rule),
-            allowed: of_store(rule, "allow"),
-            denied: of_store(rule, "deny"),
-            denied_by_memo: counter(&self.decisions, rule, "deny", "memo"),
-            allowed_by_memo: OnceLock::new(),
-            local_allow: OnceLock::new(),
-            local_deny: OnceLock::new(),
-            guessed_allow: OnceLock::new(),
-            guessed_deny: OnceLock::new(),
-            no_answer: OnceLock::new(),
-        });
-        LimitCounters { limits: limits.collect(), decisions: self.decisions.clone() }
+        LimitCounters::new(limits, self.decisions.clone(), Arc::clone(&self.paths))
     }
 
     pub fn count_request(&self, outcome: RequestOutcome) {
@@ -259,46 +226,6 @@ impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
     }
-}
-
-// === impl LimitCounters ===
-
-impl LimitCounters {
-    /// Counts one decision under the limit of that index. A guess has the verdict that it guesses.
-    ///
-    /// A limit that a request brought along has no index, and is not counted by itself.
-    pub fn count(&self, index: usize, verdict: Verdict, source: Source) {
-        let Some(counters) = self.limits.get(index) else { return };
-        match (source, verdict) {
-            (Source::Store, Verdict::Allow) => counters.allowed.inc(),
-            (Source::Store, Verdict::Deny) => counters.denied.inc(),
-            (Source::Memo, Verdict::Deny) => counters.denied_by_memo.inc(),
-            // A limit that would have let the request pass, beside one that denied it.
-            (Source::Memo, Verdict::Allow) => {
-                let handle = &counters.allowed_by_memo;
-                handle.get_or_init(|| counter(&self.decisions, &counters.limit, "allow", "memo")).inc();
-            }
-            (Source::Local, verdict) => {
-                let (handle, word) = match verdict {
-                    Verdict::Allow => (&counters.local_allow, "allow"),
-                    Verdict::Deny => (&counters.local_deny, "deny"),
-                };
-                handle.get_or_init(|| counter(&self.decisions, &counters.limit, word, "local")).inc();
-            }
-            (Source::Allow, _) => self.guess(counters, &counters.guessed_allow, "allow"),
-            (Source::Deny, _) => self.guess(counters, &counters.guessed_deny, "deny"),
-            (Source::Error, _) => self.guess(counters, &counters.no_answer, "error"),
-        }
-    }
-
-    /// Verdict and source of a guess are the same word.
-    fn guess(&self, counters: &DecisionCounters, handle: &OnceLock<IntCounter>, word: &str) {
-        handle.get_or_init(|| counter(&self.decisions, &counters.limit, word, word)).inc();
-    }
-}
-
-fn counter(decisions: &IntCounterVec, rule: &RuleLimit, verdict: &str, source: &str) -> IntCounter {
-    decisions.with_label_values(&[&*rule.domain, &rule.label(), verdict, source])
 }
 
 fn counters(registry: &Registry, opts: Opts, labels: &[&str]) -> IntCounterVec {

@@ -16,7 +16,7 @@ use crate::{
     limit::{Limit, LimitSpec, Period, Unit},
     limiter::{BadRequest, Descriptor, Limiter, Outcome},
     matcher::Matcher,
-    metrics::{LimitCounters, Metrics, RequestOutcome},
+    metrics::{Counted, LimitCounters, Metrics, RequestOutcome},
     pb::{
         RateLimitDescriptor, RateLimitRequest, RateLimitResponse, rate_limit_descriptor::RateLimitOverride,
         rate_limit_service_server::RateLimitService,
@@ -107,7 +107,7 @@ impl Rls {
         self.limiter.decide(&rules.matcher, request.domain.as_bytes(), descriptors).await
     }
 
-    fn count(&self, counters: &LimitCounters, outcome: &Outcome<'_>) {
+    fn count(&self, counters: &LimitCounters, request: &RateLimitRequest, outcome: &Outcome<'_>) {
         self.metrics.count_request(match outcome.verdict {
             Some(_) if outcome.decisions.is_empty() => RequestOutcome::Unmatched,
             Some(Verdict::Allow) => RequestOutcome::Allow,
@@ -115,7 +115,15 @@ impl Rls {
             None => RequestOutcome::Unavailable,
         });
         for decision in &outcome.decisions {
-            counters.count(decision.limit.index, decision.verdict, decision.source);
+            let counted = match decision.is_over() {
+                false if decision.verdict == Verdict::Deny => Counted::WouldDeny,
+                _ => decision.verdict.into(),
+            };
+            let path = outcome.rules.iter().find(|matched| matched.descriptor == decision.descriptor);
+            let path = path
+                .filter(|matched| matched.rule.shows_values())
+                .map(|matched| matched.rule.metric_path(entries(&request.descriptors[decision.descriptor])));
+            counters.count(&decision.limit, path.as_deref(), counted, decision.source);
         }
         let Some(asked) = &outcome.asked else { return };
         if outcome.source != Source::Memo {
@@ -145,7 +153,7 @@ impl RateLimitService for Rls {
                 return Err(refused(&bad));
             }
         };
-        self.count(&rules.counters, &outcome);
+        self.count(&rules.counters, request, &outcome);
         match outcome.verdict {
             Some(verdict) => {
                 let told = if self.modes.shadow { Verdict::Allow } else { verdict };
@@ -182,11 +190,15 @@ fn descriptor(
     hits_of_request: u32,
 ) -> Descriptor<impl Iterator<Item = Entry<'_>> + Clone> {
     Descriptor {
-        entries: wire.entries.iter().map(|entry| Entry { key: &entry.key, value: &entry.value }),
+        entries: entries(wire),
         hits: Hits::new(wire.hits_addend, hits_of_request, wire.is_negative_hits),
         // One that is wrong was refused before.
         limit: wire.limit.as_ref().and_then(|wire| limit(wire).ok()),
     }
+}
+
+fn entries(wire: &RateLimitDescriptor) -> impl Iterator<Item = Entry<'_>> + Clone {
+    wire.entries.iter().map(|entry| Entry { key: &entry.key, value: &entry.value })
 }
 
 fn refused(bad: &BadRequest) -> Status {

@@ -1,10 +1,11 @@
 //! From the checked configuration to what can be looked up.
 
-use std::{collections::HashMap, hash::Hash, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, hash::Hash, sync::Arc};
 
 use super::{
     Applies, DomainRules, Rule, RuleLimit, Unlimited,
     members::MemberLimits,
+    metric_path,
     rule::{RuleLimits, Step},
     tree::{Level, Node, WildKey},
     wildcard::{Wildcard, is_wildcard},
@@ -49,16 +50,21 @@ impl Builder<'_> {
     }
 
     fn rule(&mut self, path: &str, pattern: &Pattern) -> Option<Rule> {
-        let path = Arc::from(path);
+        let path: Arc<str> = Arc::from(path);
         let limits = match &pattern.limits {
             Limits::None => return None,
             Limits::All(limits) => RuleLimits::Same(self.applies(&path, limits, pattern.options)),
             Limits::OfMember => RuleLimits::OfMember(self.of_member(&path, pattern.options)?),
         };
-        let is_shared = self.steps.iter().any(|step| step.is_shared);
-        let steps = if is_shared { self.steps.as_slice().into() } else { Box::default() };
+        let shows_values = self.steps.iter().any(|step| step.may_show_value(pattern.options.detailed_metric));
+        let is_asked = shows_values || self.steps.iter().any(|step| step.is_shared);
+        let steps = if is_asked { self.steps.as_slice().into() } else { Box::default() };
+        let metric_path = match metric_path::clean(&path) {
+            Cow::Borrowed(_) => Arc::clone(&path),
+            Cow::Owned(cleaned) => cleaned.into(),
+        };
         let (options, metadata) = (pattern.options, pattern.metadata.clone());
-        Some(Rule { path, options, metadata, limits, steps })
+        Some(Rule { path, options, metadata, limits, metric_path, shows_values, steps })
     }
 
     /// None without members, without their key on the way here, or without the default tier, none of which

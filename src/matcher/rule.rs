@@ -17,7 +17,11 @@ pub struct Rule {
     pub options: Options,
     pub metadata: Metadata,
     pub(super) limits: RuleLimits,
-    /// From the first level to this rule's own. Empty where every entry names its bucket itself.
+    /// Where no value of a request is shown.
+    pub(super) metric_path: Arc<str>,
+    pub(super) shows_values: bool,
+    /// From the first level to this rule's own. Empty where every entry names its bucket itself and
+    /// `shows_values` is off.
     pub(super) steps: Box<[Arc<Step>]>,
 }
 
@@ -31,9 +35,12 @@ pub(super) enum RuleLimits {
 #[derive(Debug)]
 pub(super) struct Step {
     pub(super) key: Box<str>,
-    value: Option<Box<str>>,
+    pub(super) value: Option<Box<str>>,
     /// All entries that match it name one bucket.
     pub(super) is_shared: bool,
+    /// One key and one value match it.
+    is_exact: bool,
+    has_value_to_metric: bool,
 }
 
 /// What applies to a request that matched.
@@ -97,12 +104,20 @@ impl Rule {
 
 impl Step {
     pub(super) fn new(pattern: &Pattern) -> Step {
+        let is_wildcard = is_wildcard(&pattern.name());
         Step {
             key: pattern.key.as_str().into(),
             value: pattern.value.as_deref().map(Into::into),
             // Anything else matches one key and value, or gives each value a bucket of its own.
-            is_shared: pattern.options.share_threshold && is_wildcard(&pattern.name()),
+            is_shared: pattern.options.share_threshold && is_wildcard,
+            is_exact: pattern.value.is_some() && !is_wildcard,
+            has_value_to_metric: pattern.options.value_to_metric,
         }
+    }
+
+    /// Whether a metric path can hold what the request had at this level.
+    pub(super) fn may_show_value(&self, is_detailed: bool) -> bool {
+        !self.is_shared && !self.is_exact && (is_detailed || self.has_value_to_metric)
     }
 
     /// A key with a `*` and no value matches as with the value `*`.
@@ -123,9 +138,14 @@ impl RuleLimit {
 
     /// How people are told of it: its path, and its name if it has one.
     pub fn label(&self) -> Cow<'_, str> {
+        self.label_under(&self.path)
+    }
+
+    /// The label for another path, such as that of [`Rule::metric_path`].
+    pub fn label_under<'p>(&self, path: &'p str) -> Cow<'p, str> {
         match self.name.as_str() {
-            "" => Cow::Borrowed(&self.path),
-            name => Cow::Owned(format!("{}:{name}", self.path)),
+            "" => Cow::Borrowed(path),
+            name => Cow::Owned(format!("{path}:{name}")),
         }
     }
 }

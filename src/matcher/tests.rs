@@ -5,7 +5,9 @@ use crate::{
 };
 
 mod cost;
+mod examples;
 mod members;
+mod metric_path;
 mod replaced;
 mod share;
 mod walk;

@@ -1,5 +1,10 @@
+use std::fmt::Write as _;
+
 use super::*;
-use crate::limit::{Limit, Unit};
+use crate::{
+    decision::Source,
+    limit::{Limit, Unit},
+};
 
 fn limit(index: usize, domain: &str, name: &str) -> Arc<RuleLimit> {
     let limit = Limit::new(10, Unit::Second, None).unwrap();
@@ -30,13 +35,15 @@ fn each_request_outcome_is_counted_under_its_own_word() {
 #[test]
 fn a_decision_is_counted_by_domain_rule_verdict_and_source() {
     let metrics = Metrics::new();
-    let counters = metrics.for_limits(&[limit(0, "edge", "api_key"), limit(1, "edge", "route_/login")]);
-    counters.count(1, Verdict::Deny, Source::Store);
-    counters.count(1, Verdict::Deny, Source::Store);
-    counters.count(0, Verdict::Allow, Source::Store);
-    counters.count(0, Verdict::Allow, Source::Allow);
-    counters.count(0, Verdict::Deny, Source::Deny);
-    counters.count(0, Verdict::Deny, Source::Error);
+    let limits = [limit(0, "edge", "api_key"), limit(1, "edge", "route_/login")];
+    let counters = metrics.for_limits(&limits);
+    counters.count(&limits[1], None, Counted::Deny, Source::Store);
+    counters.count(&limits[1], None, Counted::Deny, Source::Store);
+    counters.count(&limits[0], None, Counted::Allow, Source::Store);
+    counters.count(&limits[0], None, Counted::WouldDeny, Source::Local);
+    counters.count(&limits[0], None, Counted::Allow, Source::Allow);
+    counters.count(&limits[0], None, Counted::Deny, Source::Deny);
+    counters.count(&limits[0], None, Counted::Deny, Source::Error);
 
     let text = metrics.render();
     let count = |rule, verdict, source| {
@@ -45,6 +52,7 @@ fn a_decision_is_counted_by_domain_rule_verdict_and_source() {
     };
     assert_eq!(count("route_/login", "deny", "store"), Some(2));
     assert_eq!(count("api_key", "allow", "store"), Some(1));
+    assert_eq!(count("api_key", "would_deny", "local"), Some(1));
     assert_eq!(count("api_key", "allow", "allow"), Some(1));
     assert_eq!(count("api_key", "deny", "deny"), Some(1));
     assert_eq!(count("api_key", "error", "error"), Some(1));
@@ -64,12 +72,10 @@ fn a_rule_shows_at_zero_for_what_is_decided_and_not_at_all_for_guesses() {
 #[test]
 fn counters_go_on_when_the_rules_are_loaded_anew() {
     let metrics = Metrics::new();
-    metrics.for_limits(&[limit(0, "edge", "a"), limit(1, "edge", "b")]).count(
-        1,
-        Verdict::Allow,
-        Source::Store,
-    );
-    metrics.for_limits(&[limit(0, "edge", "b")]).count(0, Verdict::Allow, Source::Store);
+    for limits in [&[limit(0, "edge", "a"), limit(1, "edge", "b")][..], &[limit(0, "edge", "b")]] {
+        let last = &limits[limits.len() - 1];
+        metrics.for_limits(limits).count(last, None, Counted::Allow, Source::Store);
+    }
     let series = "tollgate_decisions_total{domain=\"edge\",rule=\"b\",source=\"store\",verdict=\"allow\"}";
     assert_eq!(value(&metrics.render(), series), Some(2));
 }
@@ -103,4 +109,34 @@ fn store_errors_and_the_version_are_exposed() {
     assert_eq!(value(&text, "tollgate_store_errors_total{kind=\"deadline\"}"), Some(1));
     let version = format!("tollgate_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
     assert_eq!(value(&text, &version), Some(1));
+}
+
+#[test]
+fn a_flood_of_values_in_paths_ends_in_one_more_label() {
+    let metrics = Metrics::new();
+    let of = limit(0, "edge", "user");
+    let counters = metrics.for_limits(std::slice::from_ref(&of));
+    let mut path = String::new();
+    for number in 0..20_000 {
+        path.clear();
+        write!(path, "user_{number}").unwrap();
+        counters.count(&of, Some(&path), Counted::Allow, Source::Store);
+    }
+    let text = metrics.render();
+    let lines = text.lines().filter(|line| line.starts_with("tollgate_decisions_total{")).count();
+    assert!(lines <= MOST_PATHS + 4, "{lines} lines");
+    let other = "tollgate_decisions_total{domain=\"edge\",rule=\"other\",source=\"store\",verdict=\"allow\"}";
+    assert_eq!(value(&text, other), Some(20_000 - MOST_PATHS as u64));
+    assert_eq!(value(&text, &other.replace("other", "user_7")), Some(1));
+}
+
+#[test]
+fn a_value_is_looked_up_at_each_scrape() {
+    let metrics = Metrics::new();
+    let level = Arc::new(std::sync::atomic::AtomicI64::new(3));
+    let shown = Arc::clone(&level);
+    metrics.show("tollgate_level", "A level.", move || shown.load(std::sync::atomic::Ordering::Relaxed));
+    assert_eq!(value(&metrics.render(), "tollgate_level"), Some(3));
+    level.store(5, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(value(&metrics.render(), "tollgate_level"), Some(5));
 }
