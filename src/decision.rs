@@ -66,6 +66,9 @@ pub struct Take {
     pub ask: Ask,
 }
 
+/// The takes of one request; most have one.
+pub type Takes = SmallVec<[Take; 1]>;
+
 /// What a bucket remembers. One that is missing remembers nothing: it is full.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
@@ -107,7 +110,7 @@ pub struct Answer {
     /// The store's clock, in microseconds since the Unix epoch.
     pub now_us: u64,
     pub verdict: Verdict,
-    pub found: Vec<Found>,
+    pub found: SmallVec<[Found; 1]>,
     /// Buckets whose stored value made no sense and counted as missing.
     pub malformed: u32,
     /// [`Source::Store`] or [`Source::Memo`].
@@ -156,7 +159,7 @@ impl Buckets for HashMap<BucketKey, State> {
 /// # Ok::<(), LimitError>(())
 /// ```
 pub fn decide(takes: &[Take], now_us: u64, buckets: &mut impl Buckets) -> Answer {
-    let mut found = Vec::with_capacity(takes.len());
+    let mut found = SmallVec::with_capacity(takes.len());
     // What the takes changed: whose bucket, and its state before.
     let mut undo: SmallVec<[(usize, Option<State>); 2]> = SmallVec::new();
     let (mut denied, mut quotas, mut fitting_quotas) = (false, 0, 0);

@@ -1,7 +1,5 @@
 //! What is asked: entries, hits, and the key of a bucket.
 
-use smallvec::SmallVec;
-
 use crate::limit::Limit;
 
 /// One key/value pair of a descriptor, as bytes: Envoy passes on header values that are no UTF-8.
@@ -56,24 +54,22 @@ pub struct BucketKey([u8; 16]);
 impl BucketKey {
     /// Digests an injective encoding: each part goes in behind its length.
     pub fn new<'a>(domain: &[u8], entries: impl Iterator<Item = Entry<'a>>, limit: &Limit) -> BucketKey {
-        // On the stack for all but very long entries.
-        let mut text = SmallVec::<[u8; 256]>::new();
-        put(&mut text, limit.algorithm().name().as_bytes());
+        let mut text = Text::default();
+        text.put(limit.algorithm().name().as_bytes());
         let period = limit.period();
-        put(&mut text, period.unit.name().as_bytes());
+        text.put(period.unit.name().as_bytes());
         if period.multiplier > 1 {
             // No number of requests is as long as this, so the encoding stays injective.
-            put(&mut text, b"times");
-            put(&mut text, &period.multiplier.to_le_bytes());
+            text.put(b"times");
+            text.put(&period.multiplier.to_le_bytes());
         }
-        put(&mut text, &limit.requests_per_unit().to_le_bytes());
-        put(&mut text, domain);
+        text.put(&limit.requests_per_unit().to_le_bytes());
+        text.put(domain);
         for entry in entries {
-            put(&mut text, entry.key);
-            put(&mut text, entry.value);
+            text.put(entry.key);
+            text.put(entry.value);
         }
-        let digest = blake3::hash(&text);
-        BucketKey(*digest.as_bytes().first_chunk().expect("a digest has 32 bytes"))
+        BucketKey(text.digest())
     }
 
     pub fn as_bytes(&self) -> &[u8; 16] {
@@ -86,10 +82,47 @@ impl BucketKey {
     }
 }
 
-fn put(text: &mut SmallVec<[u8; 256]>, part: &[u8]) {
-    let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
-    text.extend_from_slice(&length.to_le_bytes());
-    text.extend_from_slice(part);
+// === Text ===
+
+/// What is digested: on the stack for all but very long entries, which go to the digest piece by piece.
+struct Text {
+    bytes: [u8; 256],
+    length: usize,
+    digested: Option<Box<blake3::Hasher>>,
+}
+
+impl Default for Text {
+    fn default() -> Text {
+        Text { bytes: [0; 256], length: 0, digested: None }
+    }
+}
+
+impl Text {
+    fn put(&mut self, part: &[u8]) {
+        let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
+        self.append(&length.to_le_bytes());
+        self.append(part);
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        if let Some(room) = self.bytes.get_mut(self.length..self.length + bytes.len()) {
+            room.copy_from_slice(bytes);
+            self.length += bytes.len();
+            return;
+        }
+        let hasher = self.digested.get_or_insert_with(Box::default);
+        hasher.update(&self.bytes[..self.length]).update(bytes);
+        self.length = 0;
+    }
+
+    fn digest(self) -> [u8; 16] {
+        let rest = &self.bytes[..self.length];
+        let digest = match self.digested {
+            None => blake3::hash(rest),
+            Some(mut hasher) => hasher.update(rest).finalize(),
+        };
+        *digest.as_bytes().first_chunk().expect("a digest has 32 bytes")
+    }
 }
 
 #[cfg(test)]

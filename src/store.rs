@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 use thiserror::Error;
 
 use crate::{
-    decision::{Answer, Take},
+    decision::{Answer, Takes},
     descriptor::BucketKey,
 };
 use memory::{Full, MemoryStore};
@@ -157,7 +157,7 @@ impl Store {
     }
 
     /// Takes all or none, atomically with every other request on any node.
-    pub async fn take(&self, takes: Vec<Take>) -> Result<Answer, StoreError> {
+    pub async fn take(&self, takes: Takes) -> Result<Answer, StoreError> {
         match self {
             Store::Memory(store) => store.take(&takes).map_err(|Full| StoreError::Full),
             Store::Redis(store) => store.take(takes).await,

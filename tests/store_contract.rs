@@ -25,7 +25,7 @@ fn take(name: &str, limit: &Limit, hits: Hits) -> Take {
 }
 
 async fn ask(store: &Store, takes: &[Take]) -> Answer {
-    store.take(takes.to_vec()).await.expect("the store answers")
+    store.take(takes.into()).await.expect("the store answers")
 }
 
 fn fits(answer: &Answer) -> Vec<bool> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use deadpool_redis::redis::{Connection, cmd};
 use tokio::time::Instant;
 use tollgate::{
-    decision::{Ask, Take},
+    decision::{Ask, Take, Takes},
     descriptor::{BucketKey, Hits},
     limit::{Limit, Unit},
     store::{Backend, Store, StoreError},
@@ -16,9 +16,9 @@ use tollgate::{
 const GENEROUS: Duration = Duration::from_secs(5);
 const TIGHT: Duration = Duration::from_millis(10);
 
-fn one() -> Vec<Take> {
+fn one() -> Takes {
     let limit = Limit::new(1, Unit::Day, Some(1_000)).expect("sound");
-    vec![Take { key: BucketKey::from_bytes([7; 16]), ask: Ask::new(Hits::Take(1), &limit) }]
+    Takes::from_elem(Take { key: BucketKey::from_bytes([7; 16]), ask: Ask::new(Hits::Take(1), &limit) }, 1)
 }
 
 /// Takes until one succeeds, for at most five seconds; how long that took.

@@ -41,7 +41,7 @@ impl World<'_> {
         if let Some(denial) = runtime.desk.denial(&takes, now_us) {
             return self.answered(request, Ok(denial));
         }
-        runtime.desk.push(takes, Ticket { request, post: Rc::clone(&self.post) }, now_us);
+        runtime.desk.push(takes.into(), Ticket { request, post: Rc::clone(&self.post) }, now_us);
         runtime.queued.push(request);
         self.wake(of.runtime);
         if self.weather.random_bool(self.plan.network.cancelled) {

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use crate::{
@@ -46,7 +47,7 @@ pub struct MemoryStore {
 
 #[derive(Debug)]
 struct Shard {
-    buckets: HashMap<BucketKey, State>,
+    buckets: HashMap<BucketKey, State, RandomState>,
     sweep_at: usize,
     /// Not to be swept for being full before this instant.
     next_sweep_us: u64,
@@ -67,7 +68,7 @@ impl MemoryStore {
     /// At most so many buckets, give or take one in each of its shards.
     pub fn bounded(most_buckets: usize) -> MemoryStore {
         let shard =
-            || Mutex::new(Shard { buckets: HashMap::new(), sweep_at: SMALLEST_SWEEP, next_sweep_us: 0 });
+            || Mutex::new(Shard { buckets: HashMap::default(), sweep_at: SMALLEST_SWEEP, next_sweep_us: 0 });
         MemoryStore {
             clock: Clock::start(),
             shards: (0..SHARDS).map(|_| shard()).collect(),

@@ -30,7 +30,7 @@ use tokio::{
 
 use crate::{
     clock::Clock,
-    decision::{Answer, Take},
+    decision::{Answer, Takes},
     descriptor::BucketKey,
     store::StoreError,
 };
@@ -118,7 +118,7 @@ impl RedisStore {
     }
 
     /// Takes all or none. Without a connection it fails at once.
-    pub async fn take(&self, takes: Vec<Take>) -> Result<Answer, StoreError> {
+    pub async fn take(&self, takes: Takes) -> Result<Answer, StoreError> {
         let now_us = self.shared.clock.now_us();
         if let Some(denial) = self.shared.desk.denial(&takes, now_us) {
             return Ok(denial);

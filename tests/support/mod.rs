@@ -11,7 +11,7 @@ use std::{
 use deadpool_redis::redis::{Client, Connection};
 use lab::{binaries::Part, redis::Redis};
 use tollgate::{
-    decision::{Ask, Take},
+    decision::{Ask, Take, Takes},
     descriptor::{BucketKey, Hits},
     limit::{Limit, Unit},
     store::{Backend, Store, StoreError},
@@ -42,7 +42,7 @@ pub(crate) async fn open(redis: &Redis, deadline: Duration) -> Store {
     let limit = Limit::new(1, Unit::Second, None).expect("sound");
     let peek = Take { key: BucketKey::from_bytes([0; 16]), ask: Ask::new(Hits::Peek, &limit) };
     for _ in 0..500 {
-        match store.take(vec![peek]).await {
+        match store.take(Takes::from_elem(peek, 1)).await {
             Err(StoreError::Disconnected | StoreError::Deadline) => {
                 tokio::time::sleep(Duration::from_millis(10)).await
             }

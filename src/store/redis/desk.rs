@@ -11,7 +11,7 @@ use super::{
     memo::{Memo, Trip},
 };
 use crate::{
-    decision::{Answer, Kind, Take},
+    decision::{Answer, Kind, Take, Takes},
     descriptor::BucketKey,
     resilience::breaker::Breaker,
     store::StoreError,
@@ -61,7 +61,7 @@ impl<T: Ticket> Desk<T> {
     }
 
     /// Queues a request; while the store is silent it is refused. Whoever forms flights must then be woken.
-    pub fn push(&self, takes: Vec<Take>, ticket: T, now_us: u64) {
+    pub fn push(&self, takes: Takes, ticket: T, now_us: u64) {
         if lock(&self.breaker).refuses(now_us) {
             ticket.answer(Err(StoreError::Tripped));
             return;

@@ -8,7 +8,7 @@ use std::{collections::VecDeque, mem};
 
 use super::memo::{Memo, Trip};
 use crate::{
-    decision::{Answer, Kind, Take},
+    decision::{Answer, Kind, Take, Takes},
     descriptor::BucketKey,
 };
 
@@ -25,7 +25,7 @@ const GOOD_US: u64 = 1_000_000;
 /// A request that waits for its answer; `ticket` is how the answer gets to it.
 #[derive(Debug)]
 pub struct Request<T> {
-    pub takes: Vec<Take>,
+    pub takes: Takes,
     pub ticket: T,
     pub queued_us: u64,
 }

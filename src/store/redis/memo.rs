@@ -8,6 +8,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use crate::{
     decision::{
         self, Answer, Ask, Buckets, Found, Kind, Measure, Seen, Source, State, Take, Verdict,
@@ -27,8 +29,8 @@ const MOST: usize = 32_768;
 pub struct Memo {
     /// What was learnt lately, and what was learnt before: when the first is full or a second old it becomes
     /// the second, so that nothing has to be searched for what is old.
-    current: HashMap<BucketKey, Known>,
-    previous: HashMap<BucketKey, Known>,
+    current: HashMap<BucketKey, Known, RandomState>,
+    previous: HashMap<BucketKey, Known, RandomState>,
     turned_us: u64,
 }
 

@@ -1,6 +1,7 @@
 //! The script's text, its arguments and its reply; the layout is documented in `lua/flight.lua`.
 
 use deadpool_redis::redis::{Cmd, cmd};
+use smallvec::SmallVec;
 
 use crate::{
     decision::{Answer, Ask, Found, Measure, Seen, Source, Standing, Take, Verdict, fixed_window::Window},
@@ -120,7 +121,8 @@ pub fn answers<'a>(
     let head = exact(head);
     let mut answers = Vec::with_capacity(requests.size_hint().0);
     for takes in requests {
-        let found = takes.iter().map(|take| found(&mut rest, &take.ask)).collect::<Result<Vec<_>, _>>()?;
+        let found =
+            takes.iter().map(|take| found(&mut rest, &take.ask)).collect::<Result<SmallVec<_>, _>>()?;
         let verdict = verdict(takes, &found);
         answers.push(Answer { now_us: head.whole_us, verdict, found, malformed: 0, source: Source::Store });
     }

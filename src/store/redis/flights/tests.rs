@@ -14,7 +14,7 @@ fn take(number: u8) -> Take {
 }
 
 fn request(ticket: u32, takes: Vec<Take>) -> Request<u32> {
-    Request { takes, ticket, queued_us: 0 }
+    Request { takes: takes.into(), ticket, queued_us: 0 }
 }
 
 fn queue(tickets: impl IntoIterator<Item = u32>) -> Flights<u32> {
