@@ -58,7 +58,7 @@ impl Admin {
 async fn healthcheck(State(admin): State<Admin>) -> impl IntoResponse {
     match admin.lifecycle.phase() {
         Phase::Serving => (StatusCode::OK, "OK"),
-        Phase::Draining | Phase::Ended => (StatusCode::INTERNAL_SERVER_ERROR, "draining"),
+        Phase::Leaving | Phase::Draining | Phase::Ended => (StatusCode::INTERNAL_SERVER_ERROR, "draining"),
     }
 }
 

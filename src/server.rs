@@ -4,25 +4,18 @@
 //! the admin port. Each runtime is one thread that serves its connections and nothing else, with a service
 //! built on that thread, so that what a service owns (connections to Redis) is driven by one runtime.
 //!
-//! Stopping has three phases, see [`Phase`]. In the second no call in flight is lost; the third cuts what is
-//! left. [`Server::run`] returns only when each thread has been joined.
+//! Stopping has three phases, see [`Phase`]. In the first two no call is lost; the third cuts what is left.
+//! [`Server::run`] returns only when each thread has been joined.
 
-use std::{
-    convert::Infallible,
-    fmt,
-    io::{self, ErrorKind},
-    net::SocketAddr,
-    num::NonZeroUsize,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, io, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use thiserror::Error;
 use tokio::{net::TcpListener, runtime, select, time};
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use crate::{admin::Admin, error::SystemError, pb::rate_limit_service_server::RateLimitService};
 
+mod accept;
 mod connection;
 mod lifecycle;
 mod routes;
@@ -31,13 +24,10 @@ mod whole;
 
 pub use lifecycle::{Lifecycle, Phase};
 
+use accept::{accept, bind, close};
 use lifecycle::Signals;
 use routes::{Health, Routes};
 use runtimes::Runtimes;
-
-/// How long to wait before accepting again when the process is out of file descriptors or memory. Trying at
-/// once would spin, and keep busy the thread that answers the admin port.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long the runtimes may take to end once their connections are cut. They need microseconds; one that
 /// is stuck must not hold up the end.
@@ -50,7 +40,9 @@ pub struct Options {
     /// Port 0: any free one.
     pub admin_listen: SocketAddr,
     pub runtimes: NonZeroUsize,
-    /// From the signal to stop until open connections are cut.
+    /// From the signal to stop, which turns health, until nothing new is accepted.
+    pub drain_wait: Duration,
+    /// From then until open connections are cut.
     pub drain_timeout: Duration,
 }
 
@@ -121,13 +113,14 @@ impl Server {
         self.lifecycle.clone()
     }
 
-    /// From here on SIGTERM and SIGINT drain this server, and a second signal ends it at once. Acts for the
+    /// From here on SIGTERM and SIGINT stop this server, and a second signal ends it at once. Acts for the
     /// whole process and cannot be undone, so tests that share one stop their servers by the lifecycle.
     pub fn stop_on_signals(&self) -> Result<(), ServerError> {
         let _context = self.main.enter();
         let signals = Signals::install().map_err(|error| ServerError::Signals(error.into()))?;
         // Runs on the main runtime and ends with it.
-        self.main.spawn(signals.drive(self.lifecycle.clone(), self.options.drain_timeout));
+        let Options { drain_wait, drain_timeout, .. } = self.options;
+        self.main.spawn(signals.drive(self.lifecycle.clone(), drain_wait, drain_timeout));
         Ok(())
     }
 
@@ -166,7 +159,7 @@ impl Started {
         let Started { server, health, mut runtimes } = self;
         let Server { main, grpc, admin: admin_listener, lifecycle, options, .. } = server;
         let outcome = main.block_on(async {
-            let serving = serve_and_drain(grpc, &mut runtimes, &health, &lifecycle, options.drain_timeout);
+            let serving = serve_and_drain(grpc, &mut runtimes, &health, &lifecycle, &options);
             select! {
                 outcome = serving => outcome,
                 ended = admin.serve(admin_listener) => {
@@ -189,23 +182,27 @@ async fn serve_and_drain(
     runtimes: &mut Runtimes,
     health: &Health,
     lifecycle: &Lifecycle,
-    drain_timeout: Duration,
+    options: &Options,
 ) -> Result<(), ServerError> {
     // A runtime that ends by itself has panicked: its share of the connections would fail in silence, so
     // the others are drained and the process ends with an error, which `join` finds.
     select! {
         never = accept(&listener, runtimes) => match never {},
-        () = lifecycle.reached(Phase::Draining) => {}
-        () = runtimes.one_ended() => error!("a runtime has ended by itself; stopping"),
+        () = leave(health, lifecycle, options.drain_wait) => {}
+        () = runtimes.one_ended() => {
+            error!("a runtime has ended by itself; stopping");
+            health.not_serving().await;
+        }
     }
-    drop(listener);
-    health.not_serving().await;
+    if let Err(error) = close(listener, runtimes) {
+        warn!(error = %SystemError::from(error), "connections may be lost that were not accepted yet");
+    }
     lifecycle.advance_to(Phase::Draining);
 
     runtimes.deal_no_more();
     select! {
         () = runtimes.all_ended() => {}
-        () = time::sleep(drain_timeout) => {}
+        () = time::sleep(options.drain_timeout) => {}
         () = lifecycle.reached(Phase::Ended) => {}
     }
     lifecycle.advance_to(Phase::Ended);
@@ -216,31 +213,14 @@ async fn serve_and_drain(
     Ok(())
 }
 
-/// Deals connections until dropped.
-async fn accept(listener: &TcpListener, runtimes: &Runtimes) -> Infallible {
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                if let Err(error) = runtimes.deal(stream, peer) {
-                    debug!(%peer, error = %SystemError::from(error), "connection lost before it was served");
-                }
-            }
-            // The client has gone again; nothing is wrong here.
-            Err(error)
-                if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
-            Err(error) => {
-                warn!(error = %SystemError::from(error), "cannot accept connections; trying again");
-                time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+/// Returns once it is time to drain: `drain_wait` after health turned, or sooner when told so.
+async fn leave(health: &Health, lifecycle: &Lifecycle, drain_wait: Duration) {
+    lifecycle.reached(Phase::Leaving).await;
+    health.not_serving().await;
+    select! {
+        () = time::sleep(drain_wait) => {}
+        () = lifecycle.reached(Phase::Draining) => {}
     }
-}
-
-async fn bind(address: SocketAddr, port: Port) -> Result<(TcpListener, SocketAddr), ServerError> {
-    let failed = |error: io::Error| ServerError::Listen { address, port, source: error.into() };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
 }
 
 fn current_thread_runtime() -> Result<runtime::Runtime, ServerError> {

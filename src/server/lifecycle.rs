@@ -1,4 +1,4 @@
-//! How far the server is: serving, draining, ended. It only goes forward.
+//! How far the server is: serving, leaving, draining, ended. It only goes forward.
 //!
 //! Each part that must act on a change waits for it itself, so there is no list of parts to notify.
 
@@ -14,7 +14,9 @@ use tracing::{info, warn};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     Serving,
-    /// Health says no, nothing new is accepted, calls in flight are answered.
+    /// Health says no, so that load balancers look elsewhere; who comes nevertheless is served as ever.
+    Leaving,
+    /// Nothing new is accepted, clients are told to go, calls in flight are answered.
     Draining,
     /// What is still open is cut.
     Ended,
@@ -69,11 +71,16 @@ impl Signals {
         Ok(Signals { terminate, interrupt })
     }
 
-    /// Drains on the first signal, ends on the second.
-    pub(super) async fn drive(mut self, lifecycle: Lifecycle, drain_timeout: Duration) {
+    /// Leaves on the first signal, ends on the second.
+    pub(super) async fn drive(mut self, lifecycle: Lifecycle, drain_wait: Duration, drain_timeout: Duration) {
         let signal = self.next().await;
-        info!(signal, ?drain_timeout, "stopping: answering what is in flight");
-        lifecycle.advance_to(Phase::Draining);
+        info!(
+            signal,
+            ?drain_wait,
+            ?drain_timeout,
+            "stopping: health says no, then what is in flight is answered"
+        );
+        lifecycle.advance_to(Phase::Leaving);
 
         let signal = self.next().await;
         warn!(signal, "stopping at once");

@@ -11,13 +11,39 @@ use tollgate::{
     admin::Admin,
     metrics::Metrics,
     pb::{RateLimitRequest, rate_limit_service_server::SERVICE_NAME},
-    server::{Phase, ServerError},
+    server::{Options, Phase, ServerError},
 };
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
 use crate::harness::{self, Gated, LONG, Running, SOON, until};
+
+#[tokio::test]
+async fn a_server_that_is_to_stop_says_so_at_once_and_still_serves_whoever_comes() {
+    let server = Running::start();
+    let mut old = HealthClient::new(server.channel().await);
+    server.lifecycle.advance_to(Phase::Leaving);
+    until(|| server.get("/healthcheck").0 == 500).await;
+
+    let mut new = HealthClient::new(server.channel().await);
+    for health in [&mut old, &mut new] {
+        for service in ["", SERVICE_NAME] {
+            let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await.unwrap();
+            assert_eq!(answer.into_inner().status(), ServingStatus::NotServing);
+        }
+    }
+    server.client().await.should_rate_limit(RateLimitRequest::default()).await.unwrap();
+    assert_eq!(server.lifecycle.phase(), Phase::Leaving);
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_has_waited_long_enough_drains_by_itself() {
+    let server = Running::over(Options { drain_wait: Duration::from_millis(50), ..harness::options(1) });
+    server.lifecycle.advance_to(Phase::Leaving);
+    until(|| server.has_ended()).await;
+}
 
 #[tokio::test]
 async fn a_call_in_flight_is_answered_while_draining() {

@@ -82,6 +82,10 @@ impl Running {
     }
 
     pub(crate) fn with(runtimes: usize, drain_timeout: Duration) -> Running {
+        Running::over(Options { drain_timeout, ..options(runtimes) })
+    }
+
+    pub(crate) fn over(options: Options) -> Running {
         let stage = Arc::<Stage>::default();
         let gate = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
         let make_service = {
@@ -95,7 +99,7 @@ impl Running {
         // The server brings a runtime of its own, which must not be started from within that of the test.
         let (bound, binding) = mpsc::channel();
         let thread = thread::spawn(move || {
-            let server = bind(runtimes, drain_timeout);
+            let server = Server::bind(options).unwrap();
             bound.send((server.addresses(), server.lifecycle())).unwrap();
             let admin = Admin::new(server.lifecycle(), Arc::new(Metrics::new()));
             server.run(admin, make_service)
@@ -151,8 +155,17 @@ impl Drop for Running {
 }
 
 pub(crate) fn bind(runtimes: usize, drain_timeout: Duration) -> Server {
-    let runtimes = runtimes.try_into().unwrap();
-    Server::bind(Options { grpc_listen: ANY_PORT, admin_listen: ANY_PORT, runtimes, drain_timeout }).unwrap()
+    Server::bind(Options { drain_timeout, ..options(runtimes) }).unwrap()
+}
+
+pub(crate) fn options(runtimes: usize) -> Options {
+    Options {
+        grpc_listen: ANY_PORT,
+        admin_listen: ANY_PORT,
+        runtimes: runtimes.try_into().unwrap(),
+        drain_wait: LONG,
+        drain_timeout: LONG,
+    }
 }
 
 /// Head and body of the answer.

@@ -1,7 +1,6 @@
 //! The gRPC port under load that hyper's and h2's defaults would refuse, and under bytes that are no gRPC.
 
 use std::{
-    io::{ErrorKind, Read as _, Write as _},
     net::{Shutdown, TcpStream},
     sync::atomic::Ordering,
 };
@@ -12,18 +11,17 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tollgate::pb::RateLimitRequest;
 use tonic::Code;
 
-use crate::harness::{LONG, Running, SOON};
+use crate::{
+    bytes::{
+        END_HEADERS, HEADERS, PATH, PREFACE, RST_STREAM, assert_closed, call, frame, greeting,
+        read_until_answers, request_headers, streams,
+    },
+    harness::Running,
+};
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const PATH: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+fn send(server: &Running, bytes: &[u8]) -> TcpStream {
+    crate::bytes::send(server.addresses.grpc, bytes)
+}
 
 #[tokio::test]
 async fn a_thousand_calls_are_in_flight_at_once_on_one_connection() {
@@ -57,8 +55,7 @@ async fn four_thousand_small_requests_may_arrive_in_one_go() {
     let server = Running::start();
     let mut bytes = greeting();
     for stream in streams(4_000) {
-        bytes.extend(frame(HEADERS, END_HEADERS, stream, &request_headers()));
-        bytes.extend(frame(DATA, END_STREAM, stream, &[0, 0, 0, 0, 0]));
+        bytes.extend(call(stream));
     }
     let mut connection = send(&server, &bytes);
     read_until_answers(&mut connection, 4_000);
@@ -72,8 +69,7 @@ async fn calls_that_time_out_together_do_not_cost_the_connection() {
         bytes.extend(frame(HEADERS, END_HEADERS, stream, &request_headers()));
         bytes.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
     }
-    bytes.extend(frame(HEADERS, END_HEADERS, 2_001, &request_headers()));
-    bytes.extend(frame(DATA, END_STREAM, 2_001, &[0, 0, 0, 0, 0]));
+    bytes.extend(call(2_001));
     let mut connection = send(&server, &bytes);
     read_until_answers(&mut connection, 1);
 }
@@ -124,58 +120,4 @@ async fn bytes_that_are_no_http2_end_their_connection_and_nothing_else() {
     }
     server.client().await.should_rate_limit(RateLimitRequest::default()).await.unwrap();
     server.stop().await.unwrap();
-}
-
-// === a client in bytes ===
-
-fn greeting() -> Vec<u8> {
-    [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
-}
-
-/// The numbers of that many streams that a client opens.
-fn streams(count: u32) -> impl Iterator<Item = u32> {
-    (0..count).map(|index| 2 * index + 1)
-}
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// HPACK without a table: POST, http, :path and content-type.
-fn request_headers() -> Vec<u8> {
-    let literal =
-        |name: &[u8], value: &str| [name, &[u8::try_from(value.len()).unwrap()], value.as_bytes()].concat();
-    [vec![0x83, 0x86], literal(&[0x04], PATH), literal(&[0x0f, 0x10], "application/grpc")].concat()
-}
-
-fn send(server: &Running, bytes: &[u8]) -> TcpStream {
-    let mut connection = TcpStream::connect(server.addresses.grpc).unwrap();
-    connection.set_read_timeout(Some(LONG)).unwrap();
-    connection.write_all(bytes).unwrap();
-    connection
-}
-
-/// Reads until that many streams have been answered to their end; fails on GOAWAY.
-fn read_until_answers(connection: &mut TcpStream, answers: usize) {
-    let mut ended = 0;
-    while ended < answers {
-        let mut head = [0; 9];
-        connection.read_exact(&mut head).unwrap();
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let mut payload = vec![0; length as usize];
-        connection.read_exact(&mut payload).unwrap();
-        assert_ne!(head[3], GOAWAY, "{}", String::from_utf8_lossy(&payload));
-        if head[3] == HEADERS {
-            ended += usize::from(head[4] & END_STREAM != 0);
-        }
-    }
-}
-
-/// Waits for the end of the connection, whatever is said before; it must not take until the timeout of a
-/// client that says nothing.
-fn assert_closed(connection: &mut TcpStream) {
-    connection.set_read_timeout(Some(SOON)).unwrap();
-    let end = connection.read_to_end(&mut Vec::new());
-    assert!(!matches!(&end, Err(error) if error.kind() == ErrorKind::WouldBlock), "it hangs: {end:?}");
 }

@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is test code, also what stands outside a #[test]")]
 
+mod binary;
+mod bytes;
 mod drain;
 mod harness;
 mod http2;
 mod ports;
 mod process;
+mod stop;

@@ -148,12 +148,7 @@ async fn metrics_are_served_as_prometheus_text() {
 fn a_port_in_use_is_named_with_what_it_was_for() {
     let taken = std::net::TcpListener::bind(ANY_PORT).unwrap();
     let address = taken.local_addr().unwrap();
-    let options = |grpc_listen, admin_listen| Options {
-        grpc_listen,
-        admin_listen,
-        runtimes: 1.try_into().unwrap(),
-        drain_timeout: LONG,
-    };
+    let options = |grpc_listen, admin_listen| Options { grpc_listen, admin_listen, ..harness::options(1) };
     let error = Server::bind(options(address, ANY_PORT)).unwrap_err();
     assert_eq!(error.to_string(), format!("cannot listen on {address} (gRPC)"));
     let error = Server::bind(options(ANY_PORT, address)).unwrap_err();

@@ -2,99 +2,15 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _},
     net::{SocketAddr, TcpListener},
     path::PathBuf,
-    process::{Child, ChildStderr, Command, Stdio},
+    process::{Command, Stdio},
 };
 
-use tonic::transport::Channel;
-use tonic_health::pb::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+use crate::{
+    binary::{CONFIG, FREE_PORTS, Tollgate, command, field, run},
+    harness::{self, ANY_PORT},
 };
-
-use crate::harness::{self, ANY_PORT, SOON};
-
-const CONFIG: &str = "\
-domain: edge
-descriptors:
-  - key: api_key
-    rate_limit: { unit: second, requests_per_unit: 10 }
-";
-
-const FREE_PORTS: [&str; 4] = ["--grpc-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
-
-/// A process that is killed when the test ends.
-struct Tollgate {
-    child: Child,
-    stderr: BufReader<ChildStderr>,
-}
-
-impl Tollgate {
-    fn start(test: &str, flags: &[&str]) -> Tollgate {
-        let flags = [&FREE_PORTS[..], flags].concat();
-        Tollgate::over(command(test, CONFIG, &flags))
-    }
-
-    fn over(mut command: Command) -> Tollgate {
-        let mut child = command.spawn().unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        Tollgate { child, stderr }
-    }
-
-    /// The next line that contains `words`.
-    fn line_with(&mut self, words: &str) -> String {
-        let mut seen = String::new();
-        loop {
-            let start = seen.len();
-            let read = self.stderr.read_line(&mut seen).unwrap();
-            assert_ne!(read, 0, "no line has {words:?}:\n{seen}");
-            if seen[start..].contains(words) {
-                return seen[start..].trim_end().to_owned();
-            }
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        let killed = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
-        assert!(killed.success());
-    }
-
-    /// Exit code, and what was still written to stderr.
-    fn end(mut self) -> (Option<i32>, String) {
-        let mut rest = String::new();
-        self.stderr.read_to_string(&mut rest).unwrap();
-        (self.child.wait().unwrap().code(), rest)
-    }
-}
-
-impl Drop for Tollgate {
-    fn drop(&mut self) {
-        // It has ended already unless the test failed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn command(test: &str, config: &str, flags: &[&str]) -> Command {
-    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}.yaml"));
-    fs::write(&file, config).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-    command.env_clear().arg("serve").arg("--config").arg(file).args(flags);
-    command.stdout(Stdio::null()).stderr(Stdio::piped());
-    command
-}
-
-/// Runs what is expected to end by itself: exit code and stderr.
-fn run(test: &str, config: &str, flags: &[&str]) -> (Option<i32>, String) {
-    let output = command(test, config, flags).output().unwrap();
-    (output.status.code(), String::from_utf8(output.stderr).unwrap())
-}
-
-/// The value of that field in a line of the text format.
-fn field<'a>(line: &'a str, name: &str) -> &'a str {
-    line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('=')).unwrap()
-}
 
 #[test]
 fn the_bound_ports_are_in_the_start_line_and_sigterm_ends_with_0() {
@@ -172,6 +88,7 @@ fn every_flag_may_stand_in_the_environment_and_a_list_has_commas() {
         ("TOLLGATE_ADMIN_LISTEN", "127.0.0.1:0"),
         ("TOLLGATE_HEADERS", "retry-after,ratelimit"),
         ("TOLLGATE_LOG_FORMAT", "json"),
+        ("TOLLGATE_DRAIN_WAIT", "45ms"),
         ("TOLLGATE_DRAIN_TIMEOUT", "123ms"),
     ]);
     let mut tollgate = Tollgate::over(command);
@@ -184,23 +101,8 @@ fn every_flag_may_stand_in_the_environment_and_a_list_has_commas() {
     tollgate.signal("TERM");
     let (code, rest) = tollgate.end();
     assert_eq!(code, Some(0), "{rest}");
+    assert!(rest.contains("\"drain_wait\":\"45ms\""), "{rest}");
     assert!(rest.contains("\"drain_timeout\":\"123ms\""), "{rest}");
-}
-
-#[tokio::test]
-async fn sigterm_ends_with_0_while_a_client_holds_a_health_watch_open() {
-    let mut tollgate = Tollgate::start("watch", &["--drain-timeout", "300ms"]);
-    let line = tollgate.line_with(" listening grpc=");
-    let channel = Channel::from_shared(format!("http://{}", field(&line, "grpc"))).unwrap();
-    let mut health = HealthClient::new(channel.connect().await.unwrap());
-    let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
-    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
-
-    tollgate.signal("TERM");
-    let ended = tokio::task::spawn_blocking(|| tollgate.end());
-    let (code, rest) = tokio::time::timeout(SOON, ended).await.unwrap().unwrap();
-    assert_eq!(code, Some(0), "{rest}");
-    assert!(rest.contains("cut what was still open") && rest.contains("connections=1"), "{rest}");
 }
 
 #[test]
@@ -219,24 +121,6 @@ fn json_logs_carry_the_same_fields_and_no_password() {
     let (code, rest) = tollgate.end();
     assert_eq!(code, Some(0));
     assert!(!rest.contains("s3cret"), "{rest}");
-}
-
-#[test]
-fn a_second_signal_ends_at_once() {
-    let mut tollgate = Tollgate::start("second_signal", &["--drain-timeout", "1h"]);
-    let line = tollgate.line_with(" listening grpc=");
-    let grpc: SocketAddr = field(&line, "grpc").parse().unwrap();
-    // An HTTP/2 client that never answers the ping of a graceful end.
-    let mut deaf = std::net::TcpStream::connect(grpc).unwrap();
-    std::io::Write::write_all(&mut deaf, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
-    deaf.read_exact(&mut [0; 9]).unwrap();
-
-    tollgate.signal("TERM");
-    tollgate.line_with("SIGTERM");
-    tollgate.signal("TERM");
-    let (code, rest) = tollgate.end();
-    assert_eq!(code, Some(0), "{rest}");
-    assert!(rest.contains("stopping at once") && rest.contains("connections=1"), "{rest}");
 }
 
 #[test]

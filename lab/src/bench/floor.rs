@@ -50,8 +50,8 @@ pub fn run(args: &FloorArgs) -> Result<(), ServerError> {
 impl Floor {
     pub fn bind(grpc_listen: SocketAddr, runtimes: NonZeroUsize) -> Result<Floor, ServerError> {
         let admin_listen = SocketAddr::new(grpc_listen.ip(), 0);
-        let drain_timeout = Duration::from_secs(1);
-        Server::bind(Options { grpc_listen, admin_listen, runtimes, drain_timeout }).map(Floor)
+        let (drain_wait, drain_timeout) = (Duration::ZERO, Duration::from_secs(1));
+        Server::bind(Options { grpc_listen, admin_listen, runtimes, drain_wait, drain_timeout }).map(Floor)
     }
 
     pub fn addr(&self) -> SocketAddr {

@@ -98,7 +98,12 @@ pub(super) struct Process {
     #[arg(long, env = "TOLLGATE_RUNTIMES", value_name = "COUNT", value_parser = value_parser!(u16).range(1..=1024))]
     pub(super) runtimes: Option<u16>,
 
-    /// How long to go on answering what is in flight after SIGTERM, before connections are cut.
+    /// How long to go on accepting after SIGTERM, with health saying no: load balancers need that time.
+    #[arg(long, env = "TOLLGATE_DRAIN_WAIT", value_name = "TIME", default_value = "5s",
+        value_parser = duration::parse)]
+    pub(super) drain_wait: Duration,
+
+    /// How long to go on answering what is in flight after that, before connections are cut.
     #[arg(long, env = "TOLLGATE_DRAIN_TIMEOUT", value_name = "TIME", default_value = "10s",
         value_parser = duration::parse)]
     pub(super) drain_timeout: Duration,
@@ -154,6 +159,7 @@ impl Process {
             grpc_listen: self.grpc_listen,
             admin_listen: self.admin_listen,
             runtimes: asked.unwrap_or_else(cores),
+            drain_wait: self.drain_wait,
             drain_timeout: self.drain_timeout,
         }
     }

@@ -27,6 +27,7 @@ fn the_defaults_are_the_documented_ones() {
     let serve = parse(&[]).unwrap();
     assert_eq!(serve.process.grpc_listen.to_string(), "127.0.0.1:8081");
     assert_eq!(serve.process.admin_listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(serve.process.drain_wait, Duration::from_secs(5));
     assert_eq!(serve.process.drain_timeout, Duration::from_secs(10));
     assert_eq!(serve.when_store_fails.store_deadline, Duration::from_millis(10));
     assert_eq!(serve.when_store_fails.on_store_failure, OnStoreFailure::Local);

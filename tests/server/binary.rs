@@ -1,0 +1,89 @@
+//! The binary as a process of its own.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    path::PathBuf,
+    process::{Child, ChildStderr, Command, Stdio},
+};
+
+pub(crate) const CONFIG: &str = "\
+domain: edge
+descriptors:
+  - key: api_key
+    rate_limit: { unit: second, requests_per_unit: 10 }
+";
+
+pub(crate) const FREE_PORTS: [&str; 4] = ["--grpc-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+
+/// A process that is killed when the test ends.
+pub(crate) struct Tollgate {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+}
+
+impl Tollgate {
+    pub(crate) fn start(test: &str, flags: &[&str]) -> Tollgate {
+        let flags = [&FREE_PORTS[..], flags].concat();
+        Tollgate::over(command(test, CONFIG, &flags))
+    }
+
+    pub(crate) fn over(mut command: Command) -> Tollgate {
+        let mut child = command.spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        Tollgate { child, stderr }
+    }
+
+    /// The next line that contains `words`.
+    pub(crate) fn line_with(&mut self, words: &str) -> String {
+        let mut seen = String::new();
+        loop {
+            let start = seen.len();
+            let read = self.stderr.read_line(&mut seen).unwrap();
+            assert_ne!(read, 0, "no line has {words:?}:\n{seen}");
+            if seen[start..].contains(words) {
+                return seen[start..].trim_end().to_owned();
+            }
+        }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let killed = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+    }
+
+    /// Exit code, and what was still written to stderr.
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
+        let mut rest = String::new();
+        self.stderr.read_to_string(&mut rest).unwrap();
+        (self.child.wait().unwrap().code(), rest)
+    }
+}
+
+impl Drop for Tollgate {
+    fn drop(&mut self) {
+        // It has ended already unless the test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) fn command(test: &str, config: &str, flags: &[&str]) -> Command {
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}.yaml"));
+    fs::write(&file, config).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    command.env_clear().env("TOLLGATE_DRAIN_WAIT", "0s").arg("serve").arg("--config").arg(file).args(flags);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs what is expected to end by itself: exit code and stderr.
+pub(crate) fn run(test: &str, config: &str, flags: &[&str]) -> (Option<i32>, String) {
+    let output = command(test, config, flags).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// The value of that field in a line of the text format.
+pub(crate) fn field<'a>(line: &'a str, name: &str) -> &'a str {
+    line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('=')).unwrap()
+}
