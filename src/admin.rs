@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `GET /` | this list, as text |
 //! | `GET /healthcheck` | 200 `OK`; 500 from SIGTERM on. Liveness: Redis plays no part |
+//! | `GET /ready` | 503 and the reason until the first contact with the store, and from SIGTERM on; else 200: `OK`, or `degraded: ` and the reason, since Tollgate answers without its store too |
 //! | `GET /metrics` | Prometheus, text format |
 //!
 //! Anything else is 404, another method 405. It answers until the last connection of the gRPC port is
@@ -23,11 +24,13 @@ use tokio::net::TcpListener;
 use crate::{
     metrics::{self, Metrics},
     server::{Lifecycle, Phase},
+    store::health::{Contact, StoreHealth},
 };
 
 const ROUTES: &str = "\
 tollgate admin
 GET /healthcheck  200 while serving, 500 from SIGTERM on
+GET /ready        200 once the store was reached, with what is wrong now; 503 before, and from SIGTERM on
 GET /metrics      Prometheus text format
 ";
 
@@ -36,11 +39,18 @@ GET /metrics      Prometheus text format
 pub struct Admin {
     lifecycle: Lifecycle,
     metrics: Arc<Metrics>,
+    store: Arc<StoreHealth>,
 }
 
 impl Admin {
     pub fn new(lifecycle: Lifecycle, metrics: Arc<Metrics>) -> Admin {
-        Admin { lifecycle, metrics }
+        Admin { lifecycle, metrics, store: Arc::new(StoreHealth::always()) }
+    }
+
+    /// `/ready` goes by that store; without, the store is always there.
+    #[must_use]
+    pub fn store(self, store: Arc<StoreHealth>) -> Admin {
+        Admin { store, ..self }
     }
 
     /// Serves until dropped. Ends with an error only where the listener is broken for good.
@@ -48,6 +58,7 @@ impl Admin {
         let routes = Router::new()
             .route("/", get(ROUTES))
             .route("/healthcheck", get(healthcheck))
+            .route("/ready", get(ready))
             .route("/metrics", get(exposition))
             .fallback((StatusCode::NOT_FOUND, "not found; GET / lists what there is\n"))
             .with_state(self);
@@ -60,6 +71,18 @@ async fn healthcheck(State(admin): State<Admin>) -> impl IntoResponse {
         Phase::Serving => (StatusCode::OK, "OK"),
         Phase::Leaving | Phase::Draining | Phase::Ended => (StatusCode::INTERNAL_SERVER_ERROR, "draining"),
     }
+}
+
+async fn ready(State(admin): State<Admin>) -> impl IntoResponse {
+    if admin.lifecycle.phase() != Phase::Serving {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining".to_owned());
+    }
+    let contact = admin.store.contact();
+    let status = match contact {
+        Contact::NotYet { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Contact::All | Contact::Degraded { .. } => StatusCode::OK,
+    };
+    (status, contact.to_string())
 }
 
 async fn exposition(State(admin): State<Admin>) -> impl IntoResponse {

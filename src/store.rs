@@ -4,6 +4,7 @@
 //! domains or headers. Time belongs to whoever holds the bucket: Redis asks its own clock inside the
 //! script, memory asks its [`Clock`](crate::clock::Clock).
 
+pub mod health;
 pub mod memory;
 pub mod redis;
 
@@ -15,6 +16,7 @@ use crate::{
     decision::{Answer, Takes},
     descriptor::BucketKey,
 };
+use health::StoreHealth;
 use memory::{Full, MemoryStore};
 use redis::{RedisBackend, RedisStore, RedisTarget, census::Census};
 
@@ -124,6 +126,14 @@ impl Backend {
         match self {
             Backend::Memory(_) => None,
             Backend::Redis(backend) => Some(Arc::clone(backend.census())),
+        }
+    }
+
+    /// Whether the store can be reached; what [`Backend::open`] gives keeps it up to date.
+    pub fn health(&self) -> Arc<StoreHealth> {
+        match self {
+            Backend::Memory(_) => Arc::new(StoreHealth::always()),
+            Backend::Redis(backend) => backend.health(),
         }
     }
 

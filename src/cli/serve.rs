@@ -130,7 +130,7 @@ impl Serve {
 
         let server = Server::bind(self.process.options())?;
         server.stop_on_signals()?;
-        let admin = Admin::new(server.lifecycle(), Arc::clone(&metrics));
+        let admin = Admin::new(server.lifecycle(), Arc::clone(&metrics)).store(backend.health());
         let deadline = self.when_store_fails.store_deadline;
         let fallback = self.fallback(&backend);
         show_gauges(&metrics, &backend, &fallback);

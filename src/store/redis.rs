@@ -32,7 +32,10 @@ use crate::{
     clock::Clock,
     decision::{Answer, Takes},
     descriptor::BucketKey,
-    store::StoreError,
+    store::{
+        StoreError,
+        health::{LineHealth, StoreHealth},
+    },
 };
 use census::Census;
 pub use connection::RedisTarget;
@@ -45,6 +48,7 @@ use script::{Call, Now};
 #[derive(Debug, Clone)]
 pub struct RedisBackend {
     target: RedisTarget,
+    health: Arc<StoreHealth>,
     /// None: the memo is off.
     memos: Option<Arc<Memos>>,
     census: Arc<Census>,
@@ -52,12 +56,16 @@ pub struct RedisBackend {
 
 impl RedisBackend {
     pub fn new(target: RedisTarget) -> RedisBackend {
-        RedisBackend { target, memos: Some(Arc::default()), census: Arc::default() }
+        RedisBackend { target, health: Arc::default(), memos: Some(Arc::default()), census: Arc::default() }
     }
 
     /// How many replicas share this Redis, as they count themselves.
     pub fn census(&self) -> &Arc<Census> {
         &self.census
+    }
+
+    pub(super) fn health(&self) -> Arc<StoreHealth> {
+        Arc::clone(&self.health)
     }
 
     /// Every take is asked of Redis, also one that memory could deny.
@@ -110,7 +118,11 @@ impl RedisStore {
             desk: Desk::new(backend.memos.clone(), deadline_us),
             queued: Notify::new(),
         });
-        let keeper = tokio::spawn(keep_connected(Arc::clone(&shared.line), backend.target.clone()));
+        let keeper = tokio::spawn(keep_connected(
+            Arc::clone(&shared.line),
+            backend.target.clone(),
+            LineHealth::of(&backend.health),
+        ));
         let slots = (0..MOST_IN_AIR).map(|_| tokio::spawn(fly(Arc::clone(&shared))));
         let census = tokio::spawn(Arc::clone(&backend.census).take(Arc::clone(&shared.line)));
         let tasks = [keeper, census].into_iter().chain(slots).collect();

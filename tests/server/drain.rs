@@ -25,6 +25,7 @@ async fn a_server_that_is_to_stop_says_so_at_once_and_still_serves_whoever_comes
     let mut old = HealthClient::new(server.channel().await);
     server.lifecycle.advance_to(Phase::Leaving);
     until(|| server.get("/healthcheck").0 == 500).await;
+    assert_eq!(server.get("/ready").0, 503);
 
     let mut new = HealthClient::new(server.channel().await);
     for health in [&mut old, &mut new] {

@@ -121,12 +121,18 @@ async fn a_runtime_whose_connections_have_closed_gets_the_next_ones() {
 async fn the_admin_port_answers_its_routes_and_refuses_the_rest() {
     let server = Running::start();
     assert_eq!(server.get("/healthcheck"), (200, "OK".to_owned()));
+    assert_eq!(server.get("/ready"), (200, "OK".to_owned()));
     assert_eq!(server.get("/elsewhere").0, 404);
     assert_eq!(harness::http(server.addresses.admin, "POST", "/metrics").0[9..12], *"405");
 
     let (status, routes) = server.get("/");
     assert_eq!(status, 200);
-    assert!(routes.contains("GET /healthcheck") && routes.contains("GET /metrics"), "{routes}");
+    assert!(
+        routes.contains("GET /healthcheck")
+            && routes.contains("GET /ready")
+            && routes.contains("GET /metrics"),
+        "{routes}"
+    );
 }
 
 #[tokio::test]

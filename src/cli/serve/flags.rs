@@ -90,7 +90,7 @@ pub(super) struct Process {
     #[arg(long, env = "TOLLGATE_GRPC_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:8081")]
     pub(super) grpc_listen: SocketAddr,
 
-    /// HTTP for operators: /healthcheck and /metrics.
+    /// HTTP for operators: /healthcheck, /ready and /metrics.
     #[arg(long, env = "TOLLGATE_ADMIN_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
     pub(super) admin_listen: SocketAddr,
 

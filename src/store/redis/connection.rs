@@ -19,6 +19,7 @@ use tokio::{
 };
 
 use super::script::{self, Now};
+use crate::store::health::LineHealth;
 
 /// Opening a connection, log-in and script included, may take this long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -127,7 +128,7 @@ impl Line {
 }
 
 /// Connects, keeps the connection until it is lost, and connects again, for ever.
-pub(super) async fn keep_connected(line: Arc<Line>, target: RedisTarget) {
+pub(super) async fn keep_connected(line: Arc<Line>, target: RedisTarget, mut health: LineHealth) {
     let pool = target.pool();
     let mut pause = FIRST_PAUSE;
     // Whether an outage was logged and its end was not: one line for each, the metrics count the rest.
@@ -140,6 +141,7 @@ pub(super) async fn keep_connected(line: Arc<Line>, target: RedisTarget) {
                 }
                 let connection = Connection { inner, script, number };
                 *line.locked() = Some(connection.clone());
+                health.is_up();
                 if timeout(SETTLED, watch(&line, &connection)).await.is_err() {
                     if away {
                         tracing::info!(store = %target, "connected to the store again");
@@ -150,11 +152,14 @@ pub(super) async fn keep_connected(line: Arc<Line>, target: RedisTarget) {
                 if !away {
                     tracing::warn!(store = %target, "lost the connection to the store");
                 }
+                health.is_down(format_args!("lost the connection to {target}"));
             }
-            Err(error) if !away => {
-                tracing::warn!(store = %target, %error, "cannot reach the store; trying on")
+            Err(error) => {
+                health.is_down(format_args!("cannot reach {target}: {error}"));
+                if !away {
+                    tracing::warn!(store = %target, %error, "cannot reach the store; trying on");
+                }
             }
-            Err(_) => {}
         }
         away = true;
         let spread = rand::random_range(0.5..1.0);
