@@ -18,11 +18,13 @@ use crate::{admin::Admin, error::SystemError, pb::rate_limit_service_server::Rat
 mod accept;
 mod connection;
 mod lifecycle;
+mod limits;
 mod routes;
 mod runtimes;
 mod whole;
 
 pub use lifecycle::{Lifecycle, Phase};
+pub use limits::ConnectionLimits;
 
 use accept::{accept, bind, close};
 use lifecycle::Signals;
@@ -44,6 +46,7 @@ pub struct Options {
     pub drain_wait: Duration,
     /// From then until open connections are cut.
     pub drain_timeout: Duration,
+    pub connections: ConnectionLimits,
 }
 
 /// Both ports, bound; nothing is accepted yet.
@@ -135,7 +138,7 @@ impl Server {
             let health = health.clone();
             Arc::new(move || Routes::new(make_service(), &health))
         };
-        let runtimes = Runtimes::start(self.options.runtimes, make_routes, &self.lifecycle)?;
+        let runtimes = Runtimes::start(&self.options, make_routes, &self.lifecycle)?;
         Ok(Started { server: self, health, runtimes })
     }
 

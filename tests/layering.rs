@@ -20,7 +20,7 @@ const OWNERS: [(&str, &[&str]); 9] = [
     ("serde_json", &["response/problem", "prove", "cli/check/format"]),
     ("clap", &["cli", "main", "prove"]),
     ("pb::", &["rls", "response", "server", "cli"]),
-    ("rand::", &["response/headers", "store/redis", "prove", "simulation"]),
+    ("rand::", &["response/headers", "server/limits", "store/redis", "prove", "simulation"]),
     ("SystemTime", &["clock"]),
 ];
 

@@ -7,7 +7,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use thiserror::Error;
 use tokio::{io::Interest, net::TcpStream, select, time};
 
-use super::{Lifecycle, Phase, routes::Routes, whole::Whole};
+use super::{ConnectionLimits, Lifecycle, Phase, routes::Routes, whole::Whole};
 use crate::{error::SystemError, pb::rate_limit_service_server::RateLimitService};
 
 /// Streams that a client may have open on one connection. hyper's default is 200; a request beyond it is
@@ -47,6 +47,8 @@ pub(super) enum ConnectionError {
     Http2(#[source] hyper::Error),
     #[error("it was still open when the server ended")]
     Cut,
+    #[error("it was still open {0:?} after its client was told to open another")]
+    Outstayed(Duration),
 }
 
 pub(super) fn http2() -> http2::Builder<TokioExecutor> {
@@ -58,13 +60,14 @@ pub(super) fn http2() -> http2::Builder<TokioExecutor> {
     http2
 }
 
-/// Serves until the client closes the connection, or it is drained or cut. Requests under way when it is
-/// drained are answered, and the client is told (GOAWAY) to open no more.
+/// Serves until the client closes the connection, or it is drained, too old or cut. Requests under way when it
+/// is drained or too old are answered, and the client is told (GOAWAY) to open no more.
 pub(super) async fn serve<S: RateLimitService>(
     stream: std::net::TcpStream,
     routes: Routes<S>,
     http2: &http2::Builder<TokioExecutor>,
     lifecycle: &Lifecycle,
+    limits: &ConnectionLimits,
 ) -> Result<(), ConnectionError> {
     let stream = TcpStream::from_std(stream).map_err(|error| ConnectionError::Broken(error.into()))?;
     // hyper would wait for the preface for ever, also while draining.
@@ -78,15 +81,18 @@ pub(super) async fn serve<S: RateLimitService>(
         () = draining_for(PREFACE_GRACE, lifecycle) => return Ok(()),
     }
     let mut connection = pin!(http2.serve_connection(Whole::new(stream), routes));
-    select! {
+    let grace = select! {
         biased;
         ended = &mut connection => return ended.map_err(ConnectionError::Http2),
-        () = lifecycle.reached(Phase::Draining) => connection.as_mut().graceful_shutdown(),
-    }
+        () = lifecycle.reached(Phase::Draining) => Duration::MAX,
+        () = time::sleep(limits.age()) => limits.max_age_grace,
+    };
+    connection.as_mut().graceful_shutdown();
     select! {
         biased;
         ended = connection => ended.map_err(ConnectionError::Http2),
         () = lifecycle.reached(Phase::Ended) => Err(ConnectionError::Cut),
+        () = time::sleep(grace) => Err(ConnectionError::Outstayed(grace)),
     }
 }
 

@@ -7,7 +7,6 @@ use std::{
     error::Error,
     io,
     net::SocketAddr,
-    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -27,7 +26,7 @@ use tokio::{
 use tracing::{debug, error, warn};
 
 use super::{
-    Lifecycle, ServerError,
+    ConnectionLimits, Lifecycle, Options, ServerError,
     connection::{self, ConnectionError},
     current_thread_runtime,
     routes::Routes,
@@ -64,26 +63,27 @@ struct Running(watch::Sender<usize>);
 // === impl Runtimes ===
 
 impl Runtimes {
-    /// Starts `count` threads. `make_routes` is called on each, inside the context of its runtime.
+    /// Starts the threads. `make_routes` is called on each, inside the context of its runtime.
     pub(super) fn start<S: RateLimitService>(
-        count: NonZeroUsize,
+        options: &Options,
         make_routes: Arc<impl Fn() -> Routes<S> + Send + Sync + 'static>,
         lifecycle: &Lifecycle,
     ) -> Result<Runtimes, ServerError> {
         let running = watch::Sender::new(0);
         let mut runtimes = Runtimes { handles: Vec::new(), running: running.subscribe() };
-        for index in 0..count.get() {
+        for index in 0..options.runtimes.get() {
             let running = Running::start(&running);
             let runtime = current_thread_runtime()?;
             let (sender, dealt) = mpsc::unbounded_channel();
             let make_routes = Arc::clone(&make_routes);
-            let lifecycle = lifecycle.clone();
+            let (lifecycle, limits) = (lifecycle.clone(), options.connections);
             let thread = thread::Builder::new()
                 .name(format!("runtime-{index}"))
                 .spawn(move || {
                     // Dropped in reverse order, also by a panic: it runs until all its tasks are gone.
                     let (_running, runtime) = (running, runtime);
-                    runtime.block_on(async { serve_connections(dealt, make_routes(), lifecycle).await });
+                    runtime
+                        .block_on(async { serve_connections(dealt, make_routes(), lifecycle, limits).await });
                 })
                 .map_err(|error| ServerError::Start(error.into()))?;
             runtimes.handles.push(Handle { sender: Some(sender), open: Arc::default(), thread });
@@ -147,6 +147,7 @@ async fn serve_connections<S: RateLimitService>(
     mut dealt: UnboundedReceiver<Dealt>,
     routes: Routes<S>,
     lifecycle: Lifecycle,
+    limits: ConnectionLimits,
 ) {
     let http2 = connection::http2();
     let mut connections = JoinSet::new();
@@ -158,7 +159,7 @@ async fn serve_connections<S: RateLimitService>(
                 let (routes, http2, lifecycle) = (routes.clone(), http2.clone(), lifecycle.clone());
                 connections.spawn(async move {
                     let _seat = seat;
-                    (peer, connection::serve(stream, routes, &http2, &lifecycle).await)
+                    (peer, connection::serve(stream, routes, &http2, &lifecycle, &limits).await)
                 });
             }
             Some(ended) = connections.join_next() => cut += usize::from(report(ended)),

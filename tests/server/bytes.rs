@@ -14,7 +14,9 @@ pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
 pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PING: u8 = 6;
 pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const ACK: u8 = 1;
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 
@@ -56,17 +58,39 @@ pub(crate) fn send(grpc: SocketAddr, bytes: &[u8]) -> TcpStream {
 pub(crate) fn read_until_answers(connection: &mut TcpStream, answers: usize) {
     let mut ended = 0;
     while ended < answers {
-        let mut head = [0; 9];
-        connection.read_exact(&mut head).unwrap();
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let mut payload = vec![0; length as usize];
-        connection.read_exact(&mut payload).unwrap();
-        let fault = head[3] == GOAWAY && payload[4..8] != [0; 4];
-        assert!(!fault, "{}", String::from_utf8_lossy(&payload));
-        if head[3] == HEADERS {
-            ended += usize::from(head[4] & END_STREAM != 0);
-        }
+        let frame = next_frame(connection).expect("not closed before it was answered");
+        ended += usize::from(frame.ends_answer());
     }
+}
+
+pub(crate) struct Frame {
+    pub(crate) kind: u8,
+    pub(crate) flags: u8,
+}
+
+impl Frame {
+    pub(crate) fn ends_answer(&self) -> bool {
+        self.kind == HEADERS && self.flags & END_STREAM != 0
+    }
+}
+
+/// The next frame, None at the end. A PING is answered; fails on a GOAWAY with an error.
+pub(crate) fn next_frame(connection: &mut TcpStream) -> Option<Frame> {
+    let mut head = [0; 9];
+    match connection.read_exact(&mut head) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return None,
+        read => read.unwrap(),
+    }
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+    let mut payload = vec![0; length as usize];
+    connection.read_exact(&mut payload).unwrap();
+    let (kind, flags) = (head[3], head[4]);
+    let fault = kind == GOAWAY && payload[4..8] != [0; 4];
+    assert!(!fault, "{}", String::from_utf8_lossy(&payload));
+    if kind == PING && flags & ACK == 0 {
+        connection.write_all(&frame(PING, ACK, 0, &payload)).unwrap();
+    }
+    Some(Frame { kind, flags })
 }
 
 /// Waits for the end of the connection, whatever is said before; it must not take until the timeout of a

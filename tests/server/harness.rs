@@ -20,7 +20,7 @@ use tollgate::{
         RateLimitRequest, RateLimitResponse, rate_limit_service_client::RateLimitServiceClient,
         rate_limit_service_server::RateLimitService,
     },
-    server::{Addresses, Lifecycle, Options, Phase, Server, ServerError},
+    server::{Addresses, ConnectionLimits, Lifecycle, Options, Phase, Server, ServerError},
 };
 use tonic::{Request, Response, Status, transport::Channel};
 
@@ -165,6 +165,7 @@ pub(crate) fn options(runtimes: usize) -> Options {
         runtimes: runtimes.try_into().unwrap(),
         drain_wait: LONG,
         drain_timeout: LONG,
+        connections: ConnectionLimits::default(),
     }
 }
 

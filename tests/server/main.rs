@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is test code, also what stands outside a #[test]")]
 
+mod age;
 mod binary;
 mod bytes;
 mod drain;

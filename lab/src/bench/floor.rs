@@ -19,7 +19,7 @@ use tollgate::{
         RateLimitRequest, RateLimitResponse, rate_limit_response::Code,
         rate_limit_service_server::RateLimitService,
     },
-    server::{Lifecycle, Options, Server, ServerError},
+    server::{ConnectionLimits, Lifecycle, Options, Server, ServerError},
 };
 use tonic::{Request, Response, Status};
 
@@ -51,7 +51,9 @@ impl Floor {
     pub fn bind(grpc_listen: SocketAddr, runtimes: NonZeroUsize) -> Result<Floor, ServerError> {
         let admin_listen = SocketAddr::new(grpc_listen.ip(), 0);
         let (drain_wait, drain_timeout) = (Duration::ZERO, Duration::from_secs(1));
-        Server::bind(Options { grpc_listen, admin_listen, runtimes, drain_wait, drain_timeout }).map(Floor)
+        let connections = ConnectionLimits::default();
+        let options = Options { grpc_listen, admin_listen, runtimes, drain_wait, drain_timeout, connections };
+        Server::bind(options).map(Floor)
     }
 
     pub fn addr(&self) -> SocketAddr {

@@ -22,7 +22,7 @@ use crate::{
     response::{Contract, Group, Jitter},
     rls::Modes,
     rules::OnStoreFailure,
-    server,
+    server::{self, ConnectionLimits},
     store::memory::MOST_BUCKETS,
 };
 
@@ -107,6 +107,23 @@ pub(super) struct Process {
     #[arg(long, env = "TOLLGATE_DRAIN_TIMEOUT", value_name = "TIME", default_value = "10s",
         value_parser = duration::parse)]
     pub(super) drain_timeout: Duration,
+
+    #[command(flatten)]
+    pub(super) connections: Connections,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Connections of Envoy")]
+pub(super) struct Connections {
+    /// When a client is told to open another, give or take a tenth, so that new replicas get their share; 0s: never.
+    #[arg(long, env = "TOLLGATE_MAX_CONNECTION_AGE", value_name = "TIME", default_value = "10m",
+        value_parser = duration::parse)]
+    max_connection_age: Duration,
+
+    /// How long what is in flight may then take, before the connection is cut.
+    #[arg(long, env = "TOLLGATE_MAX_CONNECTION_AGE_GRACE", value_name = "TIME", default_value = "10s",
+        value_parser = duration::parse)]
+    max_connection_age_grace: Duration,
 }
 
 #[derive(Debug, Args)]
@@ -149,7 +166,7 @@ fn is_set(name: &'static str) -> Result<bool, ServeError> {
     }
 }
 
-// === impl Process, Answers ===
+// === impl Process, Connections, Answers ===
 
 impl Process {
     pub(super) fn options(&self) -> server::Options {
@@ -161,6 +178,16 @@ impl Process {
             runtimes: asked.unwrap_or_else(cores),
             drain_wait: self.drain_wait,
             drain_timeout: self.drain_timeout,
+            connections: self.connections.limits(),
+        }
+    }
+}
+
+impl Connections {
+    pub(super) fn limits(&self) -> ConnectionLimits {
+        ConnectionLimits {
+            max_age: Some(self.max_connection_age).filter(|age| !age.is_zero()),
+            max_age_grace: self.max_connection_age_grace,
         }
     }
 }

@@ -1,0 +1,49 @@
+//! What one client may hold, and for how long.
+
+use std::time::Duration;
+
+/// How far the age of connections is spread, so that those opened together do not come back together.
+const AGE_JITTER: f64 = 0.1;
+
+/// Bounds on connections of the gRPC port.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionLimits {
+    /// After that time, give or take a tenth, its client is told to open another; None: never.
+    pub max_age: Option<Duration>,
+    /// How long calls may then still take, before the connection is cut.
+    pub max_age_grace: Duration,
+}
+
+// === impl ConnectionLimits ===
+
+impl ConnectionLimits {
+    /// Of one connection.
+    pub(super) fn age(&self) -> Duration {
+        let jitter = rand::random_range(1.0 - AGE_JITTER..1.0 + AGE_JITTER);
+        // tokio takes what is beyond its reckoning as decades.
+        self.max_age.map_or(Duration::MAX, |age| age.mul_f64(jitter))
+    }
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        ConnectionLimits { max_age: Some(Duration::from_secs(600)), max_age_grace: Duration::from_secs(10) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_differ_by_a_tenth_at_most() {
+        let limits = ConnectionLimits::default();
+        let ages: Vec<_> = (0..100).map(|_| limits.age()).collect();
+        let (least, most) = (ages.iter().min().unwrap(), ages.iter().max().unwrap());
+        assert!(
+            *least >= Duration::from_secs(540) && *most <= Duration::from_secs(660),
+            "{least:?} {most:?}"
+        );
+        assert!(*most - *least > Duration::from_secs(60), "{least:?} {most:?}");
+    }
+}
