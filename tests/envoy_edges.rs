@@ -2,23 +2,17 @@
 
 mod support;
 
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use lab::{
     binaries::Part,
-    http::{self, Answer, Connection},
+    http::{self, Answer},
     redis::Redis,
     tollgate::{Serve, Tollgate},
     topology::{Global, Topology, Variant},
 };
-use tokio::{net::TcpSocket, task::JoinSet};
+use support::load::Load;
+use tokio::net::TcpSocket;
 use tollgate::clock::Clock;
 
 /// Nothing comes back while a test runs, but for the key `load`; and per-minute limits are for waits.
@@ -150,26 +144,6 @@ async fn by_default_retry_after_is_jittered_up_to_a_fifth_of_the_wait_and_never_
     assert!(added.len() > 1, "retry-after was always ratelimit-reset + {added:?}");
 }
 
-/// What a load of clients that never pause was answered.
-#[derive(Default)]
-struct Load {
-    stop: AtomicBool,
-    sent: AtomicU64,
-    admitted: AtomicU64,
-}
-
-impl Load {
-    async fn client(&self, addr: std::net::SocketAddr) {
-        let mut connection = Connection::open(addr).await.expect("connects");
-        while !self.stop.load(Ordering::Relaxed) {
-            let answer = connection.get("/", &[("x-api-key", "load")]).await.expect("an answer");
-            assert!([200, 429].contains(&answer.status.as_u16()), "{answer:?}");
-            self.sent.fetch_add(1, Ordering::Relaxed);
-            self.admitted.fetch_add(u64::from(answer.status == 200), Ordering::Relaxed);
-        }
-    }
-}
-
 /// The bound: all that was admitted beyond burst + refill · length is what the nodes let pass for want of an
 /// answer, and with retries on `reset` that is nothing, or on a starved machine a few of the calls that were
 /// under way. Calls that were charged twice make it less, never more.
@@ -178,31 +152,24 @@ async fn the_limit_holds_over_three_nodes_while_one_of_two_replicas_is_killed() 
     const CLIENTS: usize = 48;
     const STARVED: u64 = 8;
     let Some(mut stack) = stack("killed", 2).await else { return };
-    let (load, addr) = (Arc::new(Load::default()), stack.topology.addr());
     let clock = Clock::start();
     let start_us = clock.now_us();
-    let mut clients = JoinSet::new();
-    for _ in 0..CLIENTS {
-        let load = Arc::clone(&load);
-        clients.spawn(async move { load.client(addr).await });
-    }
+    let load = Load::start(stack.topology.addr(), CLIENTS);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let metrics = http::get(stack.tollgates[0].admin(), "/metrics", &[]).await.expect("an answer").text();
     assert!(metrics.contains(r#"tollgate_requests_total{outcome="deny"}"#), "not loaded: {metrics}");
     stack.tollgates[0].kill();
-    let before_kill = load.sent.load(Ordering::Relaxed);
+    let before_kill = load.sent();
     tokio::time::sleep(Duration::from_secs(2)).await;
-    load.stop.store(true, Ordering::Relaxed);
-    while let Some(ended) = clients.join_next().await {
-        ended.expect("a client that was always answered");
-    }
+    let (sent, admitted) = load.stop().await;
 
     let allowed = 20 + (clock.now_us() - start_us) * 20 / 1_000_000;
-    let (sent, admitted) = (load.sent.load(Ordering::Relaxed), load.admitted.load(Ordering::Relaxed));
     let opened = stack.opened().await;
+    let retried =
+        stack.topology.counter("cluster.tollgate.upstream_rq_retry").await.expect("the nodes answer");
     println!(
         "{before_kill} requests before the kill, {} after it: {admitted} admitted, {allowed} allowed, \
-         {opened} let pass by the nodes",
+         {retried} calls retried, {opened} let pass by the nodes",
         sent - before_kill
     );
     assert!(sent > before_kill && before_kill > 0, "the load stood still");
