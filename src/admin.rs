@@ -53,6 +53,10 @@ impl Admin {
         Admin { store, ..self }
     }
 
+    pub(crate) fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
+    }
+
     /// Serves until dropped. Ends with an error only where the listener is broken for good.
     pub(crate) async fn serve(self, listener: TcpListener) -> io::Result<()> {
         let routes = Router::new()

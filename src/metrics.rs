@@ -11,6 +11,7 @@
 //! | `tollgate_config_stale` | | 1 while the last change is refused |
 //! | `tollgate_replicas` | | replicas that share the store; 0: not known |
 //! | `tollgate_memory_buckets` | | buckets kept in this process, by the memory store and for local answers |
+//! | `tollgate_connections_refused_total` | | connections closed at once: `--max-connections` were open |
 //! | `tollgate_build_info` | version | 1 |
 //!
 //! Labels hold what is configured or compiled in, and what a client sent only where a rule asks for it, and bounded.
@@ -49,6 +50,7 @@ pub struct Metrics {
     store_seconds: Histogram,
     store_errors: IntCounterVec,
     malformed: IntCounter,
+    refused_connections: IntCounter,
     reloads: IntCounterVec,
     config_stale: IntGauge,
     gauges: Mutex<Vec<Gauge>>,
@@ -123,12 +125,16 @@ impl Metrics {
             Opts::new("tollgate_store_errors_total", "Calls that the store did not answer, by reason."),
             &["kind"],
         );
-        let malformed = Opts::new(
+        let malformed = counter_alone(
+            &registry,
             "tollgate_malformed_buckets_total",
             "Stored buckets that made no sense and counted as full.",
         );
-        let malformed = IntCounter::with_opts(malformed).expect("the name is valid");
-        register(&registry, &malformed);
+        let refused_connections = counter_alone(
+            &registry,
+            "tollgate_connections_refused_total",
+            "Connections closed at once, as many being open as may be.",
+        );
         let store_seconds =
             HistogramOpts::new("tollgate_store_seconds", "Time that the store took to answer a request.")
                 .buckets(STORE_SECONDS.to_vec());
@@ -143,15 +149,12 @@ impl Metrics {
         for result in ["taken", "refused"] {
             let _ = reloads.with_label_values(&[result]);
         }
-        let config_stale = IntGauge::new(
-            "tollgate_config_stale",
-            "1 while the last change of the configuration is refused.",
-        )
-        .expect("the name is valid");
+        let stale_help = "1 while the last change of the configuration is refused.";
+        let config_stale = IntGauge::new("tollgate_config_stale", stale_help).expect("the name is valid");
         register(&registry, &config_stale);
 
-        let build_info = Opts::new("tollgate_build_info", "The version that runs.");
-        let build_info = IntGaugeVec::new(build_info, &["version"]).expect("the name is valid");
+        let build_info = IntGaugeVec::new(Opts::new("tollgate_build_info", "The version."), &["version"])
+            .expect("the name is valid");
         register(&registry, &build_info);
         build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
 
@@ -164,6 +167,7 @@ impl Metrics {
             store_seconds,
             store_errors,
             malformed,
+            refused_connections,
             reloads,
             config_stale,
             gauges: Mutex::default(),
@@ -192,6 +196,10 @@ impl Metrics {
 
     pub fn count_malformed(&self, buckets: u32) {
         self.malformed.inc_by(u64::from(buckets));
+    }
+
+    pub fn count_refused_connection(&self) {
+        self.refused_connections.inc();
     }
 
     pub fn count_reload(&self, reload: Reload) {
@@ -232,6 +240,12 @@ fn counters(registry: &Registry, opts: Opts, labels: &[&str]) -> IntCounterVec {
     let counters = IntCounterVec::new(opts, labels).expect("the name is valid");
     register(registry, &counters);
     counters
+}
+
+fn counter_alone(registry: &Registry, name: &str, help: &str) -> IntCounter {
+    let counter = IntCounter::new(name, help).expect("the name is valid");
+    register(registry, &counter);
+    counter
 }
 
 fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: &C) {

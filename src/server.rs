@@ -17,6 +17,7 @@ use crate::{admin::Admin, error::SystemError, pb::rate_limit_service_server::Rat
 
 mod accept;
 mod connection;
+mod intake;
 mod lifecycle;
 mod limits;
 mod routes;
@@ -26,7 +27,7 @@ mod whole;
 pub use lifecycle::{Lifecycle, Phase};
 pub use limits::ConnectionLimits;
 
-use accept::{accept, bind, close};
+use accept::{Gate, bind};
 use lifecycle::Signals;
 use routes::{Health, Routes};
 use runtimes::Runtimes;
@@ -47,6 +48,8 @@ pub struct Options {
     /// From then until open connections are cut.
     pub drain_timeout: Duration,
     pub connections: ConnectionLimits,
+    /// Beyond it new connections are closed at once.
+    pub max_connections: usize,
 }
 
 /// Both ports, bound; nothing is accepted yet.
@@ -162,7 +165,8 @@ impl Started {
         let Started { server, health, mut runtimes } = self;
         let Server { main, grpc, admin: admin_listener, lifecycle, options, .. } = server;
         let outcome = main.block_on(async {
-            let serving = serve_and_drain(grpc, &mut runtimes, &health, &lifecycle, &options);
+            let gate = Gate::new(grpc, options.max_connections, admin.metrics());
+            let serving = serve_and_drain(gate, &mut runtimes, &health, &lifecycle, &options);
             select! {
                 outcome = serving => outcome,
                 ended = admin.serve(admin_listener) => {
@@ -181,7 +185,7 @@ impl Started {
 }
 
 async fn serve_and_drain(
-    listener: TcpListener,
+    gate: Gate,
     runtimes: &mut Runtimes,
     health: &Health,
     lifecycle: &Lifecycle,
@@ -190,14 +194,14 @@ async fn serve_and_drain(
     // A runtime that ends by itself has panicked: its share of the connections would fail in silence, so
     // the others are drained and the process ends with an error, which `join` finds.
     select! {
-        never = accept(&listener, runtimes) => match never {},
+        never = gate.accept(runtimes) => match never {},
         () = leave(health, lifecycle, options.drain_wait) => {}
         () = runtimes.one_ended() => {
             error!("a runtime has ended by itself; stopping");
             health.not_serving().await;
         }
     }
-    if let Err(error) = close(listener, runtimes) {
+    if let Err(error) = gate.close(runtimes) {
         warn!(error = %SystemError::from(error), "connections may be lost that were not accepted yet");
     }
     lifecycle.advance_to(Phase::Draining);

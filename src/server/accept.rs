@@ -1,9 +1,10 @@
-//! The listeners: how they are opened, what they accept, and how they close.
+//! The listeners: how they are opened; what the gRPC port accepts, and how it closes.
 
 use std::{
     convert::Infallible,
     io::{self, ErrorKind},
     net::SocketAddr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,7 +15,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{Port, ServerError, runtimes::Runtimes};
-use crate::error::SystemError;
+use crate::{error::SystemError, metrics::Metrics};
 
 /// How long to wait before accepting again when the process is out of file descriptors or memory. Trying at
 /// once would spin, and keep busy the thread that answers the admin port.
@@ -24,42 +25,73 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// longer than Envoy waits; tokio's 128 is less than what a fleet opens at once when a replica has left.
 const BACKLOG: u32 = 1_024;
 
-/// Closes the listener, once the connections that the kernel has accepted already are dealt: it would reset
-/// them. One that comes between the last look and the close still is.
-pub(super) fn close(listener: TcpListener, runtimes: &Runtimes) -> io::Result<()> {
-    // Asked without the runtime, which would go by what it last heard from the kernel.
-    let listener = listener.into_std()?;
-    for _ in 0..BACKLOG {
-        match listener.accept() {
-            Ok((stream, peer)) => {
-                stream.set_nonblocking(true)?;
-                deal(TcpStream::from_std(stream)?, peer, runtimes);
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-            Err(error) if has_gone_again(&error) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+/// Where connections come in.
+#[derive(Debug)]
+pub(super) struct Gate {
+    listener: TcpListener,
+    bound: Bound,
 }
 
-/// Deals connections until dropped.
-pub(super) async fn accept(listener: &TcpListener, runtimes: &Runtimes) -> Infallible {
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => deal(stream, peer, runtimes),
-            Err(error) if has_gone_again(&error) => {}
-            Err(error) => {
-                warn!(error = %SystemError::from(error), "cannot accept connections; trying again");
-                time::sleep(ACCEPT_PAUSE).await;
+/// How many connections may be open, and who counts those beyond.
+#[derive(Debug)]
+struct Bound {
+    most: usize,
+    metrics: Arc<Metrics>,
+}
+
+// === impl Gate ===
+
+impl Gate {
+    pub(super) fn new(listener: TcpListener, most: usize, metrics: Arc<Metrics>) -> Gate {
+        Gate { listener, bound: Bound { most, metrics } }
+    }
+
+    /// Closes the listener, once the connections that the kernel has accepted already are dealt: it would reset
+    /// them. One that comes between the last look and the close still is.
+    pub(super) fn close(self, runtimes: &Runtimes) -> io::Result<()> {
+        // Asked without the runtime, which would go by what it last heard from the kernel.
+        let listener = self.listener.into_std()?;
+        for _ in 0..BACKLOG {
+            match listener.accept() {
+                Ok((stream, peer)) => {
+                    stream.set_nonblocking(true)?;
+                    self.bound.deal(TcpStream::from_std(stream)?, peer, runtimes);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if has_gone_again(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Deals connections until dropped.
+    pub(super) async fn accept(&self, runtimes: &Runtimes) -> Infallible {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, peer)) => self.bound.deal(stream, peer, runtimes),
+                Err(error) if has_gone_again(&error) => {}
+                Err(error) => {
+                    warn!(error = %SystemError::from(error), "cannot accept connections; trying again");
+                    time::sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
     }
 }
 
-fn deal(stream: TcpStream, peer: SocketAddr, runtimes: &Runtimes) {
-    if let Err(error) = runtimes.deal(stream, peer) {
-        debug!(%peer, error = %SystemError::from(error), "connection lost before it was served");
+// === impl Bound ===
+
+impl Bound {
+    fn deal(&self, stream: TcpStream, peer: SocketAddr, runtimes: &Runtimes) {
+        if runtimes.open() >= self.most {
+            self.metrics.count_refused_connection();
+            debug!(%peer, most = self.most, "connection refused: as many are open as may be");
+            return;
+        }
+        if let Err(error) = runtimes.deal(stream, peer) {
+            debug!(%peer, error = %SystemError::from(error), "connection lost before it was served");
+        }
     }
 }
 

@@ -19,6 +19,15 @@ const MAX_STREAMS: u32 = 4_096;
 /// than that many calls under way: the next read brings them and their resets together.
 const MAX_UNSEEN_RESETS: usize = 1_024;
 
+/// Bytes that may be on their way to us. With hyper's 1 MiB many long requests wait for the window and come in splinters,
+/// and h2 closes a connection whose splinters exceed half of it (`too_many_data_frames`). What is read is bounded by
+/// `intake`.
+const CONNECTION_WINDOW: u32 = 16 << 20;
+
+/// Headers of one call, names and values. Envoy sends some 400 bytes of its own, and `initial_metadata` may hold a
+/// header of its client's.
+const MAX_HEADER_BYTES: u32 = 64 << 10;
+
 /// Time that a client has to say that it speaks HTTP/2.
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -51,11 +60,15 @@ pub(super) enum ConnectionError {
     Outstayed(Duration),
 }
 
-pub(super) fn http2() -> http2::Builder<TokioExecutor> {
+pub(super) fn http2(limits: &ConnectionLimits) -> http2::Builder<TokioExecutor> {
     let mut http2 = http2::Builder::new(TokioExecutor::new());
     http2
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .keep_alive_interval(limits.keepalive)
+        .keep_alive_timeout(limits.keepalive_timeout)
         .max_pending_accept_reset_streams(MAX_UNSEEN_RESETS);
     http2
 }

@@ -12,6 +12,10 @@ pub struct ConnectionLimits {
     pub max_age: Option<Duration>,
     /// How long calls may then still take, before the connection is cut.
     pub max_age_grace: Duration,
+    /// Silence after which a client is asked whether it is still there; None: never.
+    pub keepalive: Option<Duration>,
+    /// How long it may take to say so, before the connection is cut.
+    pub keepalive_timeout: Duration,
 }
 
 // === impl ConnectionLimits ===
@@ -27,7 +31,12 @@ impl ConnectionLimits {
 
 impl Default for ConnectionLimits {
     fn default() -> Self {
-        ConnectionLimits { max_age: Some(Duration::from_secs(600)), max_age_grace: Duration::from_secs(10) }
+        ConnectionLimits {
+            max_age: Some(Duration::from_secs(600)),
+            max_age_grace: Duration::from_secs(10),
+            keepalive: Some(Duration::from_secs(30)),
+            keepalive_timeout: Duration::from_secs(10),
+        }
     }
 }
 

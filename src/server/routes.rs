@@ -17,6 +17,7 @@ use tonic_health::{
 };
 use tower_service::Service as _;
 
+use super::intake::{Intake, Unfinished};
 use crate::pb::{
     FILE_DESCRIPTOR_SET,
     rate_limit_service_server::{RateLimitService, RateLimitServiceServer, SERVICE_NAME},
@@ -25,14 +26,15 @@ use crate::pb::{
 /// The path of every decision, compared before any routing.
 const DECIDE: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 
-/// The largest request that is decoded; beyond it the answer is OUT_OF_RANGE. 512 limits need at most some
-/// hundred kB, but Envoy passes on header values of up to 60 kB each.
+/// The largest request that is decoded; beyond it the answer is OUT_OF_RANGE, and Envoy lets the request pass. So
+/// this must be more than a client of the nodes can bring about: header values of 60 kB, in each of 68 descriptors.
 const MAX_REQUEST_BYTES: usize = 4 << 20;
 
 /// The services of one runtime.
 pub(super) struct Routes<S> {
     decide: RateLimitServiceServer<S>,
     others: tonic::service::Routes,
+    unfinished: Unfinished,
 }
 
 /// gRPC health: of the server (the empty name) and of the rate-limit service, always the same.
@@ -51,7 +53,7 @@ impl<S: RateLimitService> Routes<S> {
             .add_service(reflection().build_v1alpha().expect(DESCRIPTORS_ARE_SOUND))
             .prepare();
         let decide = RateLimitServiceServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES);
-        Routes { decide, others }
+        Routes { decide, others, unfinished: Unfinished::default() }
     }
 }
 
@@ -65,7 +67,11 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
 
 impl<S> Clone for Routes<S> {
     fn clone(&self) -> Self {
-        Routes { decide: self.decide.clone(), others: self.others.clone() }
+        Routes {
+            decide: self.decide.clone(),
+            others: self.others.clone(),
+            unfinished: self.unfinished.clone(),
+        }
     }
 }
 
@@ -75,6 +81,7 @@ impl<S: RateLimitService> hyper::service::Service<Request<Incoming>> for Routes<
     type Future = Answer;
 
     fn call(&self, request: Request<Incoming>) -> Answer {
+        let request = request.map(|body| Intake::new(body, &self.unfinished));
         // tower's services want `&mut self`. Both clones are a counter each, and both are always ready.
         if request.uri().path() == DECIDE {
             Answer(self.decide.clone().call(request))

@@ -105,6 +105,11 @@ impl Runtimes {
         sender.send(Dealt { stream, peer, seat }).map_err(|_unsent| io::ErrorKind::ConnectionAborted.into())
     }
 
+    /// Connections that are open or on their way to their runtime.
+    pub(super) fn open(&self) -> usize {
+        self.handles.iter().map(|handle| handle.open.load(Ordering::Relaxed)).sum()
+    }
+
     pub(super) fn deal_no_more(&mut self) {
         for handle in &mut self.handles {
             handle.sender = None;
@@ -149,7 +154,7 @@ async fn serve_connections<S: RateLimitService>(
     lifecycle: Lifecycle,
     limits: ConnectionLimits,
 ) {
-    let http2 = connection::http2();
+    let http2 = connection::http2(&limits);
     let mut connections = JoinSet::new();
     let mut cut = 0;
     loop {

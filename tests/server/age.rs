@@ -12,7 +12,8 @@ use crate::{
 const AGE: Duration = Duration::from_millis(50);
 
 fn server_with(max_age: Duration, max_age_grace: Duration) -> Running {
-    let connections = ConnectionLimits { max_age: Some(max_age), max_age_grace };
+    let connections =
+        ConnectionLimits { max_age: Some(max_age), max_age_grace, ..ConnectionLimits::default() };
     Running::over(Options { connections, ..options(1) })
 }
 

@@ -43,8 +43,14 @@ pub(crate) fn request_headers() -> Vec<u8> {
 
 /// A call of ShouldRateLimit with an empty message.
 pub(crate) fn call(stream: u32) -> Vec<u8> {
+    call_with(stream, &[])
+}
+
+pub(crate) fn call_with(stream: u32, message: &[u8]) -> Vec<u8> {
     let headers = frame(HEADERS, END_HEADERS, stream, &request_headers());
-    [headers, frame(DATA, END_STREAM, stream, &[0, 0, 0, 0, 0])].concat()
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    let data = [&[0][..], &length, message].concat();
+    [headers, frame(DATA, END_STREAM, stream, &data)].concat()
 }
 
 pub(crate) fn send(grpc: SocketAddr, bytes: &[u8]) -> TcpStream {

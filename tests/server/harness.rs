@@ -166,6 +166,7 @@ pub(crate) fn options(runtimes: usize) -> Options {
         drain_wait: LONG,
         drain_timeout: LONG,
         connections: ConnectionLimits::default(),
+        max_connections: 4_096,
     }
 }
 

@@ -42,6 +42,22 @@ async fn a_thousand_calls_are_in_flight_at_once_on_one_connection() {
 }
 
 #[tokio::test]
+async fn a_thousand_long_calls_at_once_do_not_cost_the_connection() {
+    let server = Running::start();
+    let client = server.client().await;
+    let calls: Vec<_> = (0..1_000)
+        .map(|_| {
+            let mut client = client.clone();
+            let request = RateLimitRequest { domain: "x".repeat(60_000), ..Default::default() };
+            tokio::spawn(async move { client.should_rate_limit(request).await.map(|_| ()) })
+        })
+        .collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_request_over_four_mebibytes_is_out_of_range() {
     let server = Running::start();
     let request = RateLimitRequest { domain: "x".repeat(4 << 20), ..Default::default() };

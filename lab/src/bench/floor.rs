@@ -51,8 +51,16 @@ impl Floor {
     pub fn bind(grpc_listen: SocketAddr, runtimes: NonZeroUsize) -> Result<Floor, ServerError> {
         let admin_listen = SocketAddr::new(grpc_listen.ip(), 0);
         let (drain_wait, drain_timeout) = (Duration::ZERO, Duration::from_secs(1));
-        let connections = ConnectionLimits::default();
-        let options = Options { grpc_listen, admin_listen, runtimes, drain_wait, drain_timeout, connections };
+        let (connections, max_connections) = (ConnectionLimits::default(), usize::MAX);
+        let options = Options {
+            grpc_listen,
+            admin_listen,
+            runtimes,
+            drain_wait,
+            drain_timeout,
+            connections,
+            max_connections,
+        };
         Server::bind(options).map(Floor)
     }
 

@@ -124,6 +124,17 @@ pub(super) struct Connections {
     #[arg(long, env = "TOLLGATE_MAX_CONNECTION_AGE_GRACE", value_name = "TIME", default_value = "10s",
         value_parser = duration::parse)]
     max_connection_age_grace: Duration,
+
+    /// Silence after which a client is asked whether it is still there; without an answer within 10 s its connection
+    /// is cut. 0s: never.
+    #[arg(long, env = "TOLLGATE_KEEPALIVE", value_name = "TIME", default_value = "30s",
+        value_parser = duration::parse)]
+    keepalive: Duration,
+
+    /// How many may be open; beyond, new ones are closed at once. Each takes a file descriptor.
+    #[arg(long, env = "TOLLGATE_MAX_CONNECTIONS", value_name = "COUNT", default_value = "4096",
+        value_parser = value_parser!(u32).range(1..))]
+    max_connections: u32,
 }
 
 #[derive(Debug, Args)]
@@ -179,6 +190,7 @@ impl Process {
             drain_wait: self.drain_wait,
             drain_timeout: self.drain_timeout,
             connections: self.connections.limits(),
+            max_connections: self.connections.max_connections.try_into().unwrap_or(usize::MAX),
         }
     }
 }
@@ -188,6 +200,8 @@ impl Connections {
         ConnectionLimits {
             max_age: Some(self.max_connection_age).filter(|age| !age.is_zero()),
             max_age_grace: self.max_connection_age_grace,
+            keepalive: Some(self.keepalive).filter(|interval| !interval.is_zero()),
+            ..ConnectionLimits::default()
         }
     }
 }
