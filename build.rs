@@ -1,14 +1,16 @@
 //! Compiles `proto/` without a `protoc`.
 //!
-//! The published descriptors (served by reflection) stay as written. The generated code differs in two
-//! points, neither of which shows on the wire. Entry keys and values are read as bytes, because Envoy fills
+//! The published descriptors (served by reflection) stay as written. The generated code differs in three
+//! points, none of which shows on the wire. Entry keys and values are read as bytes, because Envoy fills
 //! these proto strings with header values that need not be UTF-8, and a decode error would let such a request
-//! pass unlimited. Headers are written as bytes, so that their names need no copy for each answer.
+//! pass unlimited. The server's answer is a type of ours that is encoded already. Headers are read as bytes,
+//! as Envoy does.
 
 use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 use prost_types::{DescriptorProto, FileDescriptorSet, field_descriptor_proto::Type};
+use tonic_prost_build::manual;
 
 const RLS: &str = "envoy/service/ratelimit/v3/rls.proto";
 
@@ -22,11 +24,30 @@ fn main() -> Result<(), Box<dyn Error>> {
     strings_as_bytes(&mut descriptors, "envoy.config.core.v3", "HeaderValue");
     tonic_prost_build::configure()
         .build_client(true)
+        .build_server(false)
         .codec_path("crate::rls::codec::RlsCodec")
         .bytes(".envoy")
         .include_file("protocol.rs")
         .compile_fds(descriptors)?;
+    server();
     Ok(())
+}
+
+/// `rate_limit_service_server`, as for the service of [`RLS`], but for the type of its answer.
+fn server() {
+    let decide = manual::Method::builder()
+        .name("should_rate_limit")
+        .route_name("ShouldRateLimit")
+        .input_type("crate::pb::RateLimitRequest")
+        .output_type("crate::rls::Reply")
+        .codec_path("crate::rls::codec::ReplyCodec")
+        .build();
+    let service = manual::Service::builder()
+        .name("RateLimitService")
+        .package("envoy.service.ratelimit.v3")
+        .method(decide)
+        .build();
+    manual::Builder::new().build_client(false).compile(&[service]);
 }
 
 fn strings_as_bytes(descriptors: &mut FileDescriptorSet, package: &str, name: &str) {

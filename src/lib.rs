@@ -62,12 +62,12 @@ pub mod pb {
     pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rls_descriptor.bin"));
 
     include!(concat!(env!("OUT_DIR"), "/protocol.rs"));
+    include!(concat!(env!("OUT_DIR"), "/envoy.service.ratelimit.v3.RateLimitService.rs"));
     pub use envoy::{
         config::core::v3::HeaderValue,
         extensions::common::ratelimit::v3::{RateLimitDescriptor, rate_limit_descriptor},
         service::ratelimit::v3::{
             RateLimitRequest, RateLimitResponse, rate_limit_response, rate_limit_service_client,
-            rate_limit_service_server,
         },
     };
 }

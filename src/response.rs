@@ -8,22 +8,41 @@
 pub mod dynamic;
 mod headers;
 mod problem;
+mod writer;
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use bytes::Bytes;
+use prost::Message as _;
+use prost_types::Struct;
 
 use crate::{
     decision::{Source, Verdict},
     limit::Unit,
     limiter::{Decision, Outcome},
     matcher::{Applies, RuleLimit},
-    pb::{
-        RateLimitResponse,
-        rate_limit_response::{Code, DescriptorStatus, RateLimit, rate_limit},
-    },
+    pb::rate_limit_response::{Code, rate_limit},
 };
 pub use headers::{Group, Jitter, UnknownGroup};
+use writer::{Field, Writer};
+
+// Numbers of fields in `proto/`, by message.
+const RESPONSE_OVERALL_CODE: Field = 1;
+const RESPONSE_STATUSES: Field = 2;
+const RESPONSE_HEADERS: Field = 3;
+const RESPONSE_RAW_BODY: Field = 5;
+const RESPONSE_DYNAMIC_METADATA: Field = 6;
+const STATUS_CODE: Field = 1;
+const STATUS_CURRENT_LIMIT: Field = 2;
+const STATUS_LIMIT_REMAINING: Field = 3;
+const STATUS_DURATION_UNTIL_RESET: Field = 4;
+const LIMIT_REQUESTS_PER_UNIT: Field = 1;
+const LIMIT_UNIT: Field = 2;
+const LIMIT_NAME: Field = 3;
+const LIMIT_UNIT_MULTIPLIER: Field = 4;
+const DURATION_SECONDS: Field = 1;
+const WRAPPED_VALUE: Field = 1;
+const HEADER_KEY: Field = 1;
+const HEADER_VALUE: Field = 2;
 
 /// What is sent beside the verdict.
 #[derive(Debug, Clone)]
@@ -31,7 +50,7 @@ pub struct Contract {
     groups: Vec<Group>,
     jitter: Jitter,
     /// By [`RuleLimit::index`]: the body of a denial by that limit alone, made once.
-    bodies: Vec<Bytes>,
+    bodies: Vec<Box<str>>,
 }
 
 impl Default for Contract {
@@ -60,67 +79,79 @@ impl Contract {
         self
     }
 
-    /// The answer for an outcome that has a verdict.
-    pub fn response(&self, outcome: &Outcome<'_>, verdict: Verdict) -> RateLimitResponse {
-        let mut response = RateLimitResponse {
-            overall_code: code(verdict).into(),
-            statuses: statuses(outcome),
-            ..RateLimitResponse::default()
-        };
+    /// The answer for an outcome that has a verdict: a `RateLimitResponse`, encoded.
+    pub fn response(&self, outcome: &Outcome<'_>, verdict: Verdict, metadata: Option<&Struct>) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(usual_length(outcome));
+        let mut response = Writer::new(&mut bytes);
+        response.number(RESPONSE_OVERALL_CODE, code(verdict));
+        statuses(outcome, &mut response);
         // A guess that allows knows no figures, so it shows none.
-        let Some(speaker) = outcome.speaker().filter(|speaker| speaker.source != Source::Allow) else {
-            return response;
-        };
-        response.response_headers_to_add = headers::headers(self, speaker, verdict);
-        if verdict == Verdict::Deny && self.groups.contains(&Group::ProblemBody) {
-            response.raw_body = self.body(outcome, speaker);
+        if let Some(speaker) = outcome.speaker().filter(|speaker| speaker.source != Source::Allow) {
+            headers::headers(self, speaker, verdict, &mut response);
+            if verdict == Verdict::Deny && self.groups.contains(&Group::ProblemBody) {
+                response.bytes(RESPONSE_RAW_BODY, self.body(outcome, speaker).as_bytes());
+            }
         }
-        response
+        if let Some(metadata) = metadata {
+            response.bytes(RESPONSE_DYNAMIC_METADATA, &metadata.encode_to_vec());
+        }
+        bytes
     }
-}
 
-impl Contract {
-    fn body(&self, outcome: &Outcome<'_>, speaker: &Decision<'_>) -> Bytes {
+    fn body(&self, outcome: &Outcome<'_>, speaker: &Decision<'_>) -> Cow<'_, str> {
         let is_plain =
             speaker.source != Source::Deny && !speaker.never_fits && outcome.denying().count() == 1;
         let made = self.bodies.get(speaker.limit.index).filter(|_| is_plain);
-        made.map_or_else(|| problem::body(outcome, speaker).into(), Bytes::clone)
+        made.map_or_else(|| problem::body(outcome, speaker).into(), |body| Cow::Borrowed(&**body))
     }
+}
+
+/// So much is allocated at once; what is longer grows. Headers and body do not depend on how many descriptors
+/// there are.
+fn usual_length(outcome: &Outcome<'_>) -> usize {
+    512 + 32 * outcome.descriptors
 }
 
 /// One for each descriptor, in order; where a descriptor has several limits, the one that would speak.
-fn statuses(outcome: &Outcome<'_>) -> Vec<DescriptorStatus> {
-    let unmatched = DescriptorStatus { code: Code::Ok.into(), ..DescriptorStatus::default() };
-    let mut statuses = vec![unmatched; outcome.descriptors];
-    for matched in &outcome.rules {
-        if matches!(matched.applies, Applies::Unlimited(_)) {
-            statuses[matched.descriptor].limit_remaining = u32::MAX;
-        }
+fn statuses(outcome: &Outcome<'_>, response: &mut Writer<'_>) {
+    let mut rules = outcome.rules.iter().peekable();
+    let mut decisions = outcome.of_descriptors().peekable();
+    for descriptor in 0..outcome.descriptors {
+        let matched = rules.next_if(|matched| matched.descriptor == descriptor);
+        let is_unlimited = matched.is_some_and(|matched| matches!(matched.applies, Applies::Unlimited(_)));
+        // A guess that allows knows no figures.
+        let decision = decisions.next_if(|decision| decision.descriptor == descriptor);
+        response.message(RESPONSE_STATUSES, |status| {
+            match decision.filter(|decision| decision.source != Source::Allow) {
+                Some(decision) => write_status(decision, status),
+                None => {
+                    status.number(STATUS_CODE, code(Verdict::Allow));
+                    status.number(STATUS_LIMIT_REMAINING, if is_unlimited { u32::MAX.into() } else { 0 });
+                }
+            }
+        });
     }
-    // A guess that allows knows no figures.
-    for decision in outcome.of_descriptors().filter(|decision| decision.source != Source::Allow) {
-        statuses[decision.descriptor] = status(decision);
-    }
-    statuses
 }
 
-fn status(decision: &Decision<'_>) -> DescriptorStatus {
+fn write_status(decision: &Decision<'_>, status: &mut Writer<'_>) {
     let limit = &decision.limit.limit;
-    DescriptorStatus {
-        code: if decision.is_over() { Code::OverLimit } else { Code::Ok }.into(),
-        current_limit: Some(RateLimit {
-            name: decision.limit.name.clone(),
-            requests_per_unit: limit.requests_per_unit(),
-            unit: unit(limit.unit()).into(),
-            unit_multiplier: (limit.period().multiplier > 1).then_some(limit.period().multiplier),
-        }),
-        limit_remaining: decision.remaining,
-        duration_until_reset: Some(prost_types::Duration {
-            seconds: i64::try_from(whole_seconds(decision.reset_us)).unwrap_or(i64::MAX),
-            nanos: 0,
-        }),
-        quota: None,
-    }
+    let period = limit.period();
+    status.number(STATUS_CODE, code(if decision.is_over() { Verdict::Deny } else { Verdict::Allow }));
+    status.message(STATUS_CURRENT_LIMIT, |current| {
+        current.number(LIMIT_REQUESTS_PER_UNIT, limit.requests_per_unit().into());
+        current.number(LIMIT_UNIT, unit(period.unit));
+        current.bytes(LIMIT_NAME, decision.limit.name.as_bytes());
+        if period.multiplier > 1 {
+            current.message(LIMIT_UNIT_MULTIPLIER, |wrapper| {
+                wrapper.number(WRAPPED_VALUE, period.multiplier.into());
+            });
+        }
+    });
+    status.number(STATUS_LIMIT_REMAINING, decision.remaining.into());
+    status.message(STATUS_DURATION_UNTIL_RESET, |duration| {
+        // A u64 of microseconds has far fewer seconds than an int64 holds.
+        duration.number(DURATION_SECONDS, whole_seconds(decision.reset_us));
+    });
 }
 
 /// Rounded up: whoever comes back after that many seconds does not come too early.
@@ -128,15 +159,15 @@ fn whole_seconds(us: u64) -> u64 {
     us.div_ceil(u64::try_from(Duration::from_secs(1).as_micros()).expect("a million"))
 }
 
-fn code(verdict: Verdict) -> Code {
+fn code(verdict: Verdict) -> u64 {
     match verdict {
-        Verdict::Allow => Code::Ok,
-        Verdict::Deny => Code::OverLimit,
+        Verdict::Allow => Code::Ok as u64,
+        Verdict::Deny => Code::OverLimit as u64,
     }
 }
 
-fn unit(unit: Unit) -> rate_limit::Unit {
-    match unit {
+fn unit(unit: Unit) -> u64 {
+    let unit = match unit {
         Unit::Second => rate_limit::Unit::Second,
         Unit::Minute => rate_limit::Unit::Minute,
         Unit::Hour => rate_limit::Unit::Hour,
@@ -144,7 +175,8 @@ fn unit(unit: Unit) -> rate_limit::Unit {
         Unit::Week => rate_limit::Unit::Week,
         Unit::Month => rate_limit::Unit::Month,
         Unit::Year => rate_limit::Unit::Year,
-    }
+    };
+    unit as u64
 }
 
 #[cfg(test)]

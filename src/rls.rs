@@ -4,6 +4,7 @@
 //! without meaning, UNAVAILABLE when the store has no answer and the limits say `error`.
 
 pub mod codec;
+mod reply;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,11 +19,12 @@ use crate::{
     matcher::Matcher,
     metrics::{Counted, LimitCounters, Metrics, RequestOutcome},
     pb::{
-        RateLimitDescriptor, RateLimitRequest, RateLimitResponse, rate_limit_descriptor::RateLimitOverride,
+        RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::RateLimitOverride,
         rate_limit_service_server::RateLimitService,
     },
     response::{Contract, dynamic},
 };
+pub use reply::Reply;
 
 /// One runtime's service.
 #[derive(Debug)]
@@ -140,10 +142,7 @@ impl Rls {
 
 #[tonic::async_trait]
 impl RateLimitService for Rls {
-    async fn should_rate_limit(
-        &self,
-        request: Request<RateLimitRequest>,
-    ) -> Result<Response<RateLimitResponse>, Status> {
+    async fn should_rate_limit(&self, request: Request<RateLimitRequest>) -> Result<Response<Reply>, Status> {
         let request = request.get_ref();
         let rules = self.live.current();
         let outcome = match self.decide(&rules, request).await {
@@ -157,12 +156,12 @@ impl RateLimitService for Rls {
         match outcome.verdict {
             Some(verdict) => {
                 let told = if self.modes.shadow { Verdict::Allow } else { verdict };
-                let mut response = rules.contract.response(&outcome, told);
-                response.dynamic_metadata = match self.modes.dynamic_metadata {
+                let metadata = match self.modes.dynamic_metadata {
                     true => Some(dynamic::metadata(request, &outcome)),
                     false => dynamic::of_guess(&outcome),
                 };
-                Ok(Response::new(response))
+                let response = rules.contract.response(&outcome, told, metadata.as_ref());
+                Ok(Response::new(Reply::from_bytes(response)))
             }
             None => Err(Status::unavailable("the store has no answer")),
         }

@@ -2,12 +2,10 @@
 
 use std::str::FromStr;
 
-use bytes::Bytes;
-
 use thiserror::Error;
 
-use super::{Contract, whole_seconds};
-use crate::{decision::Verdict, limiter::Decision, matcher::RuleLimit, pb::HeaderValue};
+use super::{Contract, HEADER_KEY, HEADER_VALUE, RESPONSE_HEADERS, whole_seconds, writer::Writer};
+use crate::{decision::Verdict, limiter::Decision, matcher::RuleLimit};
 
 /// What can be sent, beside the verdict and the statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,32 +89,34 @@ impl Jitter {
 
 // === headers ===
 
-pub(super) fn headers(contract: &Contract, speaker: &Decision<'_>, verdict: Verdict) -> Vec<HeaderValue> {
+pub(super) fn headers(
+    contract: &Contract,
+    speaker: &Decision<'_>,
+    verdict: Verdict,
+    response: &mut Writer<'_>,
+) {
     let reset_s = whole_seconds(speaker.reset_us);
-    let mut headers = Vec::with_capacity(5);
     for group in &contract.groups {
         match group {
             Group::RetryAfter if verdict == Verdict::Deny => {
-                let wait_s = reset_s.saturating_add(contract.jitter.seconds(reset_s));
-                headers.push(header("retry-after", number(wait_s)));
+                number(response, "retry-after", reset_s.saturating_add(contract.jitter.seconds(reset_s)));
             }
             Group::RateLimit => {
-                headers.push(header("ratelimit-limit", number(speaker.limit.limit.burst().into())));
-                headers.push(header("ratelimit-remaining", number(speaker.remaining.into())));
-                headers.push(header("ratelimit-reset", number(reset_s)));
+                number(response, "ratelimit-limit", speaker.limit.limit.burst().into());
+                number(response, "ratelimit-remaining", speaker.remaining.into());
+                number(response, "ratelimit-reset", reset_s);
             }
-            Group::Structured => headers.extend(structured(speaker, reset_s)),
+            Group::Structured => structured(response, speaker, reset_s),
             Group::ProblemBody if verdict == Verdict::Deny => {
-                headers.push(header("content-type", "application/problem+json"));
+                header(response, "content-type", "application/problem+json");
             }
             Group::RetryAfter | Group::ProblemBody => {}
         }
     }
-    headers
 }
 
 /// `q` is what comes back in the window `w`; how much may be taken at once is a parameter of our own.
-fn structured(speaker: &Decision<'_>, reset_s: u64) -> [HeaderValue; 2] {
+fn structured(response: &mut Writer<'_>, speaker: &Decision<'_>, reset_s: u64) {
     let limit = &speaker.limit.limit;
     let name = quoted_name(&speaker.limit);
     let policy = format!(
@@ -125,8 +125,8 @@ fn structured(speaker: &Decision<'_>, reset_s: u64) -> [HeaderValue; 2] {
         limit.period().seconds(),
         limit.burst()
     );
-    let state = format!("{name};r={};t={reset_s}", speaker.remaining);
-    [header("ratelimit-policy", policy), header("ratelimit", state)]
+    header(response, "ratelimit-policy", &policy);
+    header(response, "ratelimit", &format!("{name};r={};t={reset_s}", speaker.remaining));
 }
 
 /// A String of RFC 9651: printable ASCII in quotes. Other characters of a name become `?`.
@@ -145,34 +145,13 @@ fn quoted_name(limit: &RuleLimit) -> String {
     quoted
 }
 
-fn header(name: &'static str, value: impl Into<Bytes>) -> HeaderValue {
-    HeaderValue { key: Bytes::from_static(name.as_bytes()), value: value.into(), raw_value: Bytes::new() }
+fn header(response: &mut Writer<'_>, name: &str, value: &str) {
+    response.message(RESPONSE_HEADERS, |header| {
+        header.bytes(HEADER_KEY, name.as_bytes());
+        header.bytes(HEADER_VALUE, value.as_bytes());
+    });
 }
 
-/// Without an allocation for what is below a thousand, which is most of them.
-fn number(value: u64) -> Bytes {
-    match usize::try_from(value) {
-        Ok(small @ 0..1_000) => {
-            let zeros = usize::from(small < 100) + usize::from(small < 10);
-            Bytes::from_static(&SMALL_NUMBERS[3 * small + zeros..3 * small + 3])
-        }
-        _ => Bytes::copy_from_slice(itoa::Buffer::new().format(value).as_bytes()),
-    }
-}
-
-/// `000001002…999`.
-static SMALL_NUMBERS: [u8; 3_000] = small_numbers();
-
-const fn small_numbers() -> [u8; 3_000] {
-    let mut digits = [0; 3_000];
-    let mut at = 0;
-    while at < digits.len() {
-        let (number, place) = (at / 3, at % 3);
-        let power = [100, 10, 1][place];
-        #[allow(clippy::cast_possible_truncation, reason = "a digit")]
-        let digit = (number / power % 10) as u8;
-        digits[at] = b'0' + digit;
-        at += 1;
-    }
-    digits
+fn number(response: &mut Writer<'_>, name: &str, value: u64) {
+    header(response, name, itoa::Buffer::new().format(value));
 }

@@ -1,5 +1,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use prost::Message as _;
+
 use super::{Contract, Group, Jitter};
 use crate::{
     decision::{Source, Standing, Verdict},
@@ -46,7 +48,12 @@ fn outcome(descriptors: usize, decisions: Vec<Decision<'_>>) -> Outcome<'_> {
 /// Without jitter, so that every figure is certain.
 fn respond(groups: &[Group], outcome: &Outcome<'_>) -> RateLimitResponse {
     let contract = Contract::new(groups.to_vec(), Jitter::NONE);
-    contract.response(outcome, outcome.verdict.unwrap())
+    decoded(&contract, outcome)
+}
+
+fn decoded(contract: &Contract, outcome: &Outcome<'_>) -> RateLimitResponse {
+    let bytes = contract.response(outcome, outcome.verdict.unwrap(), None);
+    RateLimitResponse::decode(&bytes[..]).unwrap()
 }
 
 fn headers(response: &RateLimitResponse) -> Vec<(&str, &str)> {
@@ -165,7 +172,7 @@ fn jitter_spreads_from_zero_to_the_share_and_at_least_to_one_second() {
         let outcome = outcome(1, vec![decision(0, &rule, Verdict::Deny, 0, wait_ms)]);
         let mut seen = HashMap::new();
         for _ in 0..3_000 {
-            let response = contract.response(&outcome, Verdict::Deny);
+            let response = decoded(&contract, &outcome);
             let after: u64 = headers(&response)[0].1.parse().unwrap();
             *seen.entry(after).or_insert(0) += 1;
         }
@@ -205,6 +212,6 @@ fn a_guess_that_denies_says_that_it_is_one() {
 fn a_body_made_in_advance_is_the_one_that_would_be_made() {
     let rule = Arc::new(rule("api_key", 10, Unit::Second, 20));
     let outcome = outcome(1, vec![decision(0, &rule, Verdict::Deny, 0, 6_001)]);
-    let ready = Contract::default().for_limits(&[Arc::clone(&rule)]).response(&outcome, Verdict::Deny);
-    assert_eq!(ready.raw_body, Contract::default().response(&outcome, Verdict::Deny).raw_body);
+    let ready = decoded(&Contract::default().for_limits(&[Arc::clone(&rule)]), &outcome);
+    assert_eq!(ready.raw_body, decoded(&Contract::default(), &outcome).raw_body);
 }

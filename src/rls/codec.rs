@@ -5,11 +5,25 @@
 
 use std::marker::PhantomData;
 
+use bytes::BufMut as _;
 use prost::Message;
 use tonic::{
     Status,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
+
+use super::Reply;
+use crate::pb::RateLimitRequest;
+
+/// What tonic allocates for each message before it knows its length, once to read and once to write. Requests
+/// and answers have some 100 to 500 bytes; a longer one makes room for itself.
+const BUFFER: usize = 512;
+/// Only streams have a use for it; tonic's default.
+const YIELD_THRESHOLD: usize = 32 << 10;
+
+fn buffers() -> BufferSettings {
+    BufferSettings::new(BUFFER, YIELD_THRESHOLD)
+}
 
 /// Writes `T`, reads `U`.
 #[derive(Debug)]
@@ -63,5 +77,47 @@ impl<U: Message + Default> Decoder for ProtoDecoder<U> {
         U::decode(buf)
             .map(Some)
             .map_err(|error| Status::invalid_argument(format!("request is not a valid message: {error}")))
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        buffers()
+    }
+}
+
+// === answers ===
+
+/// Reads requests, and writes answers that are encoded already.
+#[derive(Debug, Default)]
+pub struct ReplyCodec;
+
+impl Codec for ReplyCodec {
+    type Encode = Reply;
+    type Decode = RateLimitRequest;
+    type Encoder = ReplyEncoder;
+    type Decoder = ProtoDecoder<RateLimitRequest>;
+
+    fn encoder(&mut self) -> ReplyEncoder {
+        ReplyEncoder
+    }
+
+    fn decoder(&mut self) -> ProtoDecoder<RateLimitRequest> {
+        ProtoDecoder(PhantomData)
+    }
+}
+
+#[derive(Debug)]
+pub struct ReplyEncoder;
+
+impl Encoder for ReplyEncoder {
+    type Item = Reply;
+    type Error = Status;
+
+    fn encode(&mut self, reply: Reply, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buf.put_slice(reply.as_bytes());
+        Ok(())
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        buffers()
     }
 }

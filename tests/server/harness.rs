@@ -20,6 +20,7 @@ use tollgate::{
         RateLimitRequest, RateLimitResponse, rate_limit_service_client::RateLimitServiceClient,
         rate_limit_service_server::RateLimitService,
     },
+    rls::Reply,
     server::{Addresses, ConnectionLimits, Lifecycle, Options, Phase, Server, ServerError},
 };
 use tonic::{Request, Response, Status, transport::Channel};
@@ -61,10 +62,11 @@ impl RateLimitService for Gated {
     async fn should_rate_limit(
         &self,
         _request: Request<RateLimitRequest>,
-    ) -> Result<Response<RateLimitResponse>, Status> {
+    ) -> Result<Response<Reply>, Status> {
         self.stage.arrived.fetch_add(1, Ordering::SeqCst);
         let _permit = self.gate.acquire().await.unwrap();
-        Ok(Response::new(RateLimitResponse { raw_body: vec![self.runtime].into(), ..Default::default() }))
+        let answer = RateLimitResponse { raw_body: vec![self.runtime].into(), ..Default::default() };
+        Ok(Response::new(answer.into()))
     }
 }
 

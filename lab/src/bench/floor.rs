@@ -19,6 +19,7 @@ use tollgate::{
         RateLimitRequest, RateLimitResponse, rate_limit_response::Code,
         rate_limit_service_server::RateLimitService,
     },
+    rls::Reply,
     server::{ConnectionLimits, Lifecycle, Options, Server, ServerError},
 };
 use tonic::{Request, Response, Status};
@@ -34,7 +35,8 @@ pub struct FloorArgs {
 #[derive(Debug)]
 pub struct Floor(Server);
 
-struct AlwaysOk;
+/// The one answer.
+struct AlwaysOk(Reply);
 
 /// Serves until SIGTERM. Prints where as its first line: `floor grpc=IP:PORT`.
 pub fn run(args: &FloorArgs) -> Result<(), ServerError> {
@@ -75,7 +77,10 @@ impl Floor {
     /// Until its lifecycle has ended.
     pub fn serve(self) -> Result<(), ServerError> {
         let admin = Admin::new(self.lifecycle(), Arc::new(Metrics::new()));
-        self.0.run(admin, || AlwaysOk)
+        self.0.run(admin, || {
+            let ok = RateLimitResponse { overall_code: Code::Ok.into(), ..RateLimitResponse::default() };
+            AlwaysOk(ok.into())
+        })
     }
 }
 
@@ -84,7 +89,7 @@ impl RateLimitService for AlwaysOk {
     async fn should_rate_limit(
         &self,
         _request: Request<RateLimitRequest>,
-    ) -> Result<Response<RateLimitResponse>, Status> {
-        Ok(Response::new(RateLimitResponse { overall_code: Code::Ok.into(), ..RateLimitResponse::default() }))
+    ) -> Result<Response<Reply>, Status> {
+        Ok(Response::new(self.0.clone()))
     }
 }
