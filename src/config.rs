@@ -81,6 +81,10 @@ pub fn check(paths: &[PathBuf]) -> Checked {
             found.push(domain);
         }
     }
+    finish(found, files)
+}
+
+fn finish(found: Vec<RawDomain>, mut files: Files) -> Checked {
     let domains = domain::merge(found, &mut files);
     let Files { mut reports, paths } = files;
     let warnings = reports.iter_mut().flat_map(Report::take_warnings).collect();
@@ -108,7 +112,22 @@ fn check_file(path: &Path, number: usize, report: &mut Report) -> Result<RawDoma
 
 /// The first document of a file.
 fn root(path: &Path, report: &mut Report) -> Result<yaml::Node, Reported> {
-    let text = read(path, report)?;
+    let bytes = read_bytes(path).map_err(|error| report.note(None, Problem::Unreadable(error.into())))?;
+    root_of(bytes, report)
+}
+
+/// As [`check`], of one file that is in memory. The members file that it names is not looked for.
+pub(crate) fn check_bytes(bytes: &[u8]) -> Checked {
+    let mut files = Files::default();
+    let (number, report) = files.add(Path::new("limits.yaml"));
+    let root = root_of(bytes.to_vec(), report);
+    let found = root.and_then(|root| rules::check(&root, number, report)).ok();
+    let found = found.map(|domain| RawDomain { members: None, ..domain });
+    finish(found.into_iter().collect(), files)
+}
+
+fn root_of(bytes: Vec<u8>, report: &mut Report) -> Result<yaml::Node, Reported> {
+    let text = text(bytes, report)?;
     let document =
         yaml::parse(&text).map_err(|error| report.note(Some(error.at), Problem::Syntax(error.message)))?;
     if let Some(at) = document.second {
@@ -124,8 +143,7 @@ fn root(path: &Path, report: &mut Report) -> Result<yaml::Node, Reported> {
     }
 }
 
-fn read(path: &Path, report: &mut Report) -> Result<String, Reported> {
-    let bytes = read_bytes(path).map_err(|error| report.note(None, Problem::Unreadable(error.into())))?;
+fn text(bytes: Vec<u8>, report: &mut Report) -> Result<String, Reported> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(report.note(None, Problem::TooLarge));
     }

@@ -39,6 +39,8 @@ pub mod decision;
 pub mod descriptor;
 pub mod duration;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod limit;
 pub mod limiter;
 pub mod logging;

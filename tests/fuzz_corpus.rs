@@ -1,0 +1,44 @@
+//! What fuzzing started from and what it found, once each.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use tollgate::fuzz;
+
+fn files(folder: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let entries = fs::read_dir(&folder).expect("the folder is there");
+    let paths = entries.map(|entry| entry.expect("readable").path());
+    let files: Vec<_> = paths.map(|path| (path.clone(), fs::read(path).expect("readable"))).collect();
+    assert!(!files.is_empty(), "{} is empty", folder.display());
+    files
+}
+
+#[track_caller]
+fn run(folder: &str, target: fn(&[u8])) {
+    for (path, bytes) in files(folder) {
+        println!("{}", path.display());
+        target(&bytes);
+        // And cut at every length, as a broken connection or disk would.
+        (0..bytes.len().min(400)).for_each(|length| target(&bytes[..length]));
+    }
+}
+
+#[test]
+fn no_limits_file_of_the_corpus_panics() {
+    run("fuzz/corpus/config", fuzz::config);
+    run("examples", fuzz::config);
+    run("tests/bad_limits", fuzz::config);
+}
+
+#[test]
+fn no_request_of_the_corpus_panics_or_gets_half_an_answer() {
+    run("fuzz/corpus/request", fuzz::request);
+}
+
+#[test]
+fn no_reply_of_the_corpus_panics() {
+    run("fuzz/corpus/reply", fuzz::reply);
+}
