@@ -1,6 +1,6 @@
 # What a contributor types. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test compose-test lint demo bench fuzz clean
+.PHONY: help setup build test compose-test lint demo bench algorithms fuzz clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ demo: setup ## Three Envoy nodes: naive against Tollgate, under the same load
 bench: setup ## What a decision costs, beside what else could be asked; under 15 minutes
 	@cargo build --release --workspace --locked
 	@target/release/lab bench
+
+algorithms: setup ## Token bucket, sliding log and fixed window: memory, CPU, and what they admit
+	@cargo build --release --workspace --locked
+	@target/release/lab algorithms
 
 fuzz: ## Hostile bytes for the configuration, requests and replies, for a minute
 	@scripts/fuzz

@@ -145,7 +145,10 @@ impl<'m> Outcome<'m> {
 
     /// The limits that deny the request: those enforced, and the quotas if none of them fits.
     pub fn denying(&self) -> impl DoubleEndedIterator<Item = &Decision<'m>> {
-        let is_quota = |decision: &&Decision<'_>| decision.standing == Standing::Quota;
+        // One in shadow counts as fitting.
+        let is_quota = |decision: &&Decision<'_>| {
+            decision.standing == Standing::Quota || decision.limit.options.quota_mode
+        };
         let a_quota_fits = self.decisions.iter().filter(is_quota).any(|quota| !quota.is_over());
         self.decisions.iter().filter(move |decision| {
             decision.is_over() && !(a_quota_fits && decision.standing == Standing::Quota)

@@ -13,12 +13,12 @@ mod keys;
 mod limits;
 pub mod load;
 mod placement;
-mod proc;
+pub mod proc;
 mod report;
-mod resp;
+pub mod resp;
 mod rounds;
 mod sample;
-mod stats;
+pub mod stats;
 mod subject;
 mod targets;
 
@@ -173,7 +173,7 @@ fn write(path: &Path, text: &str) -> Result<(), BenchError> {
         .map_err(|source| BenchError::Write { path: path.display().to_string(), source })
 }
 
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let cores = proc::cores().map_or(0, |cores| cores.len());
     let redis = Part::Redis.version().unwrap_or_else(|| "of unknown version".to_owned());
     format!("{cores} cores of {}, Redis {redis}", proc::model_name())
@@ -185,7 +185,7 @@ fn command_line() -> String {
     std::iter::once("lab".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
-fn today() -> String {
+pub(crate) fn today() -> String {
     let date = Command::new("date").args(["-u", "+%Y-%m-%d"]).output();
     date.map_or(String::new(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

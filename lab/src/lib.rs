@@ -6,8 +6,9 @@
 //!
 //! [`topology`] is the whole picture: upstream ← three nodes ← load balancer; [`redis`], [`envoy`] and
 //! [`tollgate`] are its parts, each a [`process`]. Tests begin with [`real::available`]. [`demo`] shows that the
-//! limit holds, [`bench`] what that costs.
+//! limit holds, [`bench`] what that costs, and [`algorithms`] what other ways to count cost and admit.
 
+pub mod algorithms;
 pub mod bench;
 pub mod binaries;
 pub mod demo;

@@ -9,6 +9,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use lab::{
+    algorithms::{self, AlgorithmsArgs},
     bench::{
         self, BenchArgs,
         floor::{self, FloorArgs},
@@ -41,6 +42,7 @@ enum Command {
     /// Keep both variants in the foreground until Ctrl-C, and print how to hammer them
     Up,
     Bench(Box<BenchArgs>),
+    Algorithms(AlgorithmsArgs),
     /// The service that decides nothing, which a benchmark starts
     #[command(hide = true)]
     Floor(FloorArgs),
@@ -61,6 +63,10 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Command::Demo { out } => Ok(in_runtime(demo::run(&out))??),
         Command::Up => Ok(in_runtime(up())??),
         Command::Bench(args) => Ok(in_runtime(bench::run(&args))??),
+        Command::Algorithms(args) => {
+            in_runtime(algorithms::run(&args))??;
+            Ok(ExitCode::SUCCESS)
+        }
         // Both have runtimes of their own.
         Command::Floor(args) => {
             floor::run(&args)?;

@@ -28,7 +28,7 @@ pub(super) struct Figures {
 pub(super) fn of<A: Asked>(asked: &[A], answer: &Answer, index: usize) -> Figures {
     let (one, found) = (&asked[index], &answer.found[index]);
     if found.fits {
-        let (remaining, reset_us) = left(one, first_found(asked, answer, index), found, answer);
+        let (remaining, reset_us) = left(one.limit(), seen_and_charged(asked, answer, index), answer.now_us);
         return Figures { verdict: Verdict::Allow, remaining, reset_us, never_fits: false };
     }
     let never_fits = never_fits(asked, one);
@@ -36,11 +36,18 @@ pub(super) fn of<A: Asked>(asked: &[A], answer: &Answer, index: usize) -> Figure
     Figures { verdict: Verdict::Deny, remaining: 0, reset_us, never_fits }
 }
 
-/// What the first take of the same bucket found: what was there before this request.
-fn first_found<'a, A: Asked>(asked: &[A], answer: &'a Answer, index: usize) -> &'a Found {
-    let key = asked[index].take().key;
-    let first = asked.iter().position(|one| one.take().key == key).unwrap_or(index);
-    &answer.found[first]
+/// The bucket of a take as it was seen, and what it was then charged. On a denied request nothing is charged but
+/// what meters, so the figures are those of what was there before, less what an earlier take of the same bucket
+/// was charged all the same.
+fn seen_and_charged<'a, A: Asked>(asked: &'a [A], answer: &Answer, index: usize) -> (Seen, &'a Ask, bool) {
+    let is_charged = |at: usize| asked[at].take().is_charged(&answer.found[at], answer.verdict);
+    let of = |at: usize| (answer.found[at].seen, &asked[at].take().ask, is_charged(at));
+    if answer.verdict == Verdict::Allow || is_charged(index) {
+        return of(index);
+    }
+    let is_same = |at: &usize| asked[*at].take().key == asked[index].take().key;
+    let charged = (0..index).rev().filter(is_same).find(|at| is_charged(*at));
+    of(charged.or_else(|| (0..=index).find(is_same)).unwrap_or(index))
 }
 
 /// All that a request takes from a bucket has to fit at once.
@@ -54,24 +61,19 @@ fn never_fits<A: Asked>(asked: &[A], of: &A) -> bool {
     hits > u64::from(burst) || burst == 0
 }
 
-/// This take fits: what remains, and the time until more does. On a denied request what is not charged leaves
-/// the figures of `before`.
-fn left<A: Asked>(one: &A, before: &Found, found: &Found, answer: &Answer) -> (u32, u64) {
-    let (take, limit, now_us) = (one.take(), one.limit(), answer.now_us);
-    let is_charged = take.is_charged(found, answer.verdict);
-    let seen = if is_charged || answer.verdict == Verdict::Allow { found.seen } else { before.seen };
-    let charged: Option<&Ask> = is_charged.then_some(&take.ask);
-    match (seen, &take.ask.measure) {
+/// What remains, and the time until more does.
+fn left(limit: &Limit, (seen, ask, is_charged): (Seen, &Ask, bool), now_us: u64) -> (u32, u64) {
+    match (seen, &ask.measure) {
         (Seen::TokenBucket { full_at }, Measure::TokenBucket(tokens)) => {
-            let after = charged.map_or(full_at, |ask| ask.charged_full_at(tokens, full_at, now_us));
+            let after = if is_charged { ask.charged_full_at(tokens, full_at, now_us) } else { full_at };
             (limit.level(after, now_us), limit.next_token_us(after, now_us))
         }
         (Seen::FixedWindow(window), Measure::FixedWindow(asked)) => {
-            let count = charged.map_or(window.count, |ask| ask.charged_count(asked, window.count));
+            let count = if is_charged { ask.charged_count(asked, window.count) } else { window.count };
             (limit.burst().saturating_sub(count), window.ends_us.saturating_sub(now_us))
         }
         (Seen::SlidingLog { held, oldest_us, .. }, Measure::SlidingLog(asked)) => {
-            let after = charged.map_or(held, |ask| ask.charged_held(asked, held));
+            let after = if is_charged { ask.charged_held(asked, held) } else { held };
             let leaves_us = match (held, after) {
                 (_, 0) => now_us,
                 (0, _) => now_us.saturating_add(asked.length_us),
@@ -91,18 +93,27 @@ fn wait_us<A: Asked>(one: &A, found: &Found, never_fits: bool, now_us: u64) -> u
         return limit.period().seconds() * 1_000_000;
     }
     match (found.seen, &take.ask.measure) {
-        (Seen::TokenBucket { full_at }, _) if never_fits => limit.full_us(full_at, now_us).max(SHORTEST_US),
         (Seen::TokenBucket { full_at }, Measure::TokenBucket(tokens)) => {
             // What was charged though it does not fit has to come back first.
             let after = take.ask.charged_full_at(tokens, full_at, now_us);
-            limit.wait_us(after, tokens.cost, now_us)
+            match never_fits {
+                true => limit.full_us(after, now_us).max(SHORTEST_US),
+                false => limit.wait_us(after, tokens.cost, now_us),
+            }
         }
-        (Seen::FixedWindow(window), _) if never_fits && window.count == 0 => SHORTEST_US,
-        (Seen::FixedWindow(window), _) => window.ends_us.saturating_sub(now_us),
-        (Seen::SlidingLog { fits_at_us, .. }, _) if never_fits => {
-            fits_at_us.saturating_sub(now_us).max(SHORTEST_US)
+        (Seen::FixedWindow(window), Measure::FixedWindow(asked)) => {
+            let until_end_us = window.ends_us.saturating_sub(now_us);
+            match (never_fits, take.ask.charged_count(asked, window.count)) {
+                (false, _) => until_end_us,
+                (true, 0) => SHORTEST_US,
+                (true, _) => until_end_us.max(SHORTEST_US),
+            }
         }
-        (Seen::SlidingLog { fits_at_us, .. }, _) => fits_at_us.saturating_sub(now_us),
-        (Seen::TokenBucket { .. }, _) => SHORTEST_US,
+        (Seen::SlidingLog { fits_at_us, .. }, Measure::SlidingLog(_)) => {
+            let wait_us = fits_at_us.saturating_sub(now_us);
+            if never_fits { wait_us.max(SHORTEST_US) } else { wait_us }
+        }
+        // A store answers in the terms of the take.
+        _ => SHORTEST_US,
     }
 }

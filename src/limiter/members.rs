@@ -89,14 +89,17 @@ where
             add(Member::new(index, limit, hits, quota_mode, domain, entries))?;
         }
     }
-    pass_where_a_quota_fits(&mut members, a_quota_fits);
+    pass_where_a_quota_fits(&mut members, quota_mode, a_quota_fits);
     Ok(members)
 }
 
 /// A quota in shadow counts as one that fits, and where one fits no other quota denies: the store need not
 /// know them as quotas.
-fn pass_where_a_quota_fits(members: &mut [Member<'_>], a_quota_fits: bool) {
-    let is_met = |member: &Member<'_>| member.standing == Standing::Shadow && member.limit.options.quota_mode;
+fn pass_where_a_quota_fits(members: &mut [Member<'_>], quota_mode: QuotaMode, a_quota_fits: bool) {
+    let is_met = |member: &Member<'_>| {
+        let is_quota = member.limit.options.quota_mode || quota_mode == QuotaMode::Everywhere;
+        member.standing == Standing::Shadow && is_quota
+    };
     if a_quota_fits || members.iter().any(is_met) {
         for member in members.iter_mut().filter(|member| member.standing == Standing::Quota) {
             member.take.ask.standing = Standing::Shadow;

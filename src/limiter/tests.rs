@@ -1,3 +1,6 @@
+mod against_model;
+mod model;
+
 use std::{sync::Arc, time::Duration};
 
 use super::{BadRequest, Descriptor, Limiter, MAX_BUCKETS, Outcome};

@@ -1,0 +1,107 @@
+//! Bytes for each key, and Redis' CPU time for each decision.
+
+use tollgate::{
+    decision::{Ask, Take},
+    descriptor::{BucketKey, Hits},
+    store::redis::script::redis_key,
+};
+
+use super::{AlgorithmsError, Contender, admitted::START_US, redis::Script};
+use crate::bench::stats::Spread;
+
+const KEYS: u32 = 200;
+/// As many as a flight carries at 64 in flight.
+const TAKES: usize = 25;
+const CALLS: usize = 400;
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cost {
+    /// Of a key that has admitted all that it may, by `MEMORY USAGE`, and by what Redis holds in all.
+    pub(super) bytes: u64,
+    pub(super) bytes_of_all: f64,
+    /// Microseconds of Redis for each decision, in calls of [`TAKES`].
+    pub(super) denied_us: Spread,
+    pub(super) allowed_us: Spread,
+}
+
+pub(super) fn measure(
+    script: &mut Script,
+    contender: Contender,
+    runs: usize,
+) -> Result<Cost, AlgorithmsError> {
+    script.ask(&[b"FLUSHALL"])?;
+    let empty = script.used_memory()?;
+    let full_us = fill(script, contender)?;
+    let bytes_of_all = (script.used_memory()?.saturating_sub(empty)) as f64 / f64::from(KEYS);
+    let usage = script.ask(&[b"MEMORY", b"USAGE", &redis_key(&key(0))])?;
+    let bytes = String::from_utf8_lossy(&usage).parse().unwrap_or(0);
+    let (mut denied, mut allowed) = (Vec::new(), Vec::new());
+    for _ in 0..runs {
+        denied.push(time(script, contender, |_| full_us)?);
+        // A minute later all of it has come back, and then one for each key at a time.
+        let step_us = 60_000_000 / u64::from(contender.n);
+        let from_us = full_us + 60_000_000;
+        allowed.push(time(script, contender, |round| from_us + (round + 1) * step_us)?);
+        script.ask(&[b"FLUSHALL"])?;
+        fill(script, contender)?;
+    }
+    let spread = |values: Vec<f64>| Spread::of(values).expect("there is a run");
+    Ok(Cost { bytes, bytes_of_all, denied_us: spread(denied), allowed_us: spread(allowed) })
+}
+
+/// Each key is asked for all that it may admit, evenly over most of a minute. Returns the last instant.
+fn fill(script: &mut Script, contender: Contender) -> Result<u64, AlgorithmsError> {
+    let step_us = 50_000_000 / u64::from(contender.n);
+    let takes = takes(contender);
+    let mut now_us = START_US;
+    for _ in 0..contender.n {
+        for call in takes.chunks(TAKES) {
+            script.decide(call, now_us)?;
+        }
+        now_us += step_us;
+    }
+    // Buckets have been refilled meanwhile; what is left is taken at once.
+    for _ in 0..=contender.n {
+        let mut denied = 0;
+        for call in takes.chunks(TAKES) {
+            let answers = script.decide(call, now_us)?;
+            denied += answers.iter().filter(|answer| !answer.found[0].fits).count();
+        }
+        if denied == takes.len() {
+            break;
+        }
+    }
+    Ok(now_us)
+}
+
+/// CPU microseconds for each decision of [`CALLS`] calls, at these instants for each round over the keys.
+fn time(
+    script: &mut Script,
+    contender: Contender,
+    now_us: impl Fn(u64) -> u64,
+) -> Result<f64, AlgorithmsError> {
+    let takes = takes(contender);
+    let before = script.cpu_us()?;
+    let mut calls = 0;
+    for round in 0.. {
+        for call in takes.chunks(TAKES) {
+            script.decide(call, now_us(round))?;
+            calls += 1;
+        }
+        if calls >= CALLS {
+            break;
+        }
+    }
+    Ok((script.cpu_us()? - before) / (calls * TAKES) as f64)
+}
+
+fn takes(contender: Contender) -> Vec<[Take; 1]> {
+    let limit = contender.spec().check().expect("the limits here are sound");
+    (0..KEYS).map(|number| [Take { key: key(number), ask: Ask::new(Hits::Take(1), &limit) }]).collect()
+}
+
+fn key(number: u32) -> BucketKey {
+    let mut bytes = [7; 16];
+    bytes[..4].copy_from_slice(&number.to_le_bytes());
+    BucketKey::from_bytes(bytes)
+}

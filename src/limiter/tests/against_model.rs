@@ -1,0 +1,111 @@
+//! Random mixtures of everything, told by the limiter and by the model alike.
+
+mod traffic;
+
+use std::ptr;
+
+use proptest::{prelude::proptest, prop_assert_eq, test_runner::TestCaseError};
+
+use super::model::{Figures, Model, Told};
+use crate::{
+    decision::Verdict,
+    descriptor::Hits,
+    limiter::{Decision, Outcome, decisions, members},
+    matcher::Matcher,
+    store::memory::MemoryStore,
+};
+use traffic::{Asked, KEYS, Rules, Step, VALUES};
+
+const START_US: u64 = 1_800_000_000_000_000;
+const DOMAIN: &[u8] = b"edge";
+
+proptest! {
+    #[test]
+    fn what_is_told_and_what_is_charged_is_what_the_model_says(
+        rules in traffic::rules(),
+        requests in traffic::requests(),
+    ) {
+        let matcher = rules.matcher();
+        let mut sides = Sides::new(&rules, &matcher);
+        for (step, request) in requests {
+            sides.pass(step);
+            sides.ask(&request)?;
+            // Nothing else was changed either.
+            sides.ask(&everything())?;
+        }
+    }
+}
+
+/// A peek at every bucket that the rules make.
+fn everything() -> Vec<Asked> {
+    let values = |key| (0..VALUES).map(move |value| Asked { key, value, hits: Hits::Peek, limit: None });
+    (0..KEYS).flat_map(values).collect()
+}
+
+/// The limiter and the model, at the same time.
+struct Sides<'r> {
+    rules: &'r Rules,
+    matcher: &'r Matcher,
+    store: MemoryStore,
+    model: Model,
+    now_us: u64,
+    /// What the last request was told to wait.
+    told_us: Vec<u64>,
+}
+
+impl<'r> Sides<'r> {
+    fn new(rules: &'r Rules, matcher: &'r Matcher) -> Sides<'r> {
+        let (store, model) = (MemoryStore::new(), Model::default());
+        Sides { rules, matcher, store, model, now_us: START_US, told_us: Vec::new() }
+    }
+
+    fn pass(&mut self, step: Step) {
+        self.now_us = step.after(self.now_us, &self.told_us);
+    }
+
+    fn ask(&mut self, request: &[Asked]) -> Result<(), TestCaseError> {
+        let members = self.rules.members(request);
+        let outcome = self.outcome(request);
+        let told = told(&outcome);
+        let expected = self.model.ask(&members, self.now_us, self.rules.a_stranger_fits(request));
+        prop_assert_eq!(&told, &expected, "{:#?} at {}", members, self.now_us);
+        self.told_us.extend(outcome.decisions.iter().map(|decision| decision.reset_us));
+        Ok(())
+    }
+
+    fn outcome(&self, request: &[Asked]) -> Outcome<'r> {
+        let rules = self.matcher.domain(DOMAIN).unwrap();
+        let descriptors = request.iter().map(Asked::descriptor);
+        let matched = members::matched(rules, descriptors.clone());
+        let members = members::of(rules, DOMAIN, descriptors, &matched, self.rules.quota_mode).unwrap();
+        let takes: Vec<_> = members.iter().map(|member| member.take).collect();
+        let answer = self.store.take_at(&takes, self.now_us).unwrap();
+        Outcome {
+            verdict: Some(answer.verdict),
+            source: answer.source,
+            descriptors: request.len(),
+            rules: matched,
+            decisions: decisions(&members, &answer),
+            asked: None,
+        }
+    }
+}
+
+fn told(outcome: &Outcome<'_>) -> Told {
+    let figures = outcome.decisions.iter().map(|decision| Figures {
+        descriptor: decision.descriptor,
+        fits: decision.verdict == Verdict::Allow,
+        over: decision.is_over(),
+        remaining: i128::from(decision.remaining),
+        reset_us: i128::from(decision.reset_us),
+        never_fits: decision.never_fits,
+    });
+    let index =
+        |of: &Decision<'_>| outcome.decisions.iter().position(|decision| ptr::eq(decision, of)).unwrap();
+    Told {
+        verdict: outcome.verdict.unwrap(),
+        figures: figures.collect(),
+        speaker: outcome.speaker().map(index),
+        of_descriptors: outcome.of_descriptors().map(index).collect(),
+    }
+}

@@ -1,0 +1,197 @@
+//! Rules and requests at random: few buckets, so that they are asked often; steps of time that fall just before
+//! and just after what was told.
+
+use proptest::{
+    option,
+    prelude::{Just, Strategy, any, prop},
+    prop_oneof,
+    sample::{Index, select},
+};
+
+use super::{super::model::Member, DOMAIN};
+use crate::{
+    descriptor::{Entry, Hits},
+    limit::{Algorithm, LimitSpec, Overdraft, Period, Unit},
+    limiter::{Descriptor, QuotaMode},
+    matcher::Matcher,
+    rules::{Domain, Limits, NamedLimit, Options, Pattern},
+};
+
+/// Keys that rules name; one more stands in requests.
+pub(super) const KEYS: usize = 3;
+pub(super) const VALUES: usize = 2;
+
+const NAMES: [&str; KEYS + 1] = ["user", "team", "path", "stranger"];
+const OF_KEYS: [&str; VALUES] = ["one", "two"];
+
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    /// The limits of each key, and its flags.
+    keys: Vec<(Vec<LimitSpec>, Options)>,
+    pub(super) quota_mode: QuotaMode,
+}
+
+/// One descriptor of a request.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    pub(super) key: usize,
+    pub(super) value: usize,
+    pub(super) hits: Hits,
+    /// In place of what the rules say.
+    pub(super) limit: Option<LimitSpec>,
+}
+
+/// How time goes on.
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    By(u64),
+    /// To the next edge of such a period of seconds, or to the microsecond before.
+    ToEdge {
+        of_s: u64,
+        before: bool,
+    },
+    /// As long as was told, or a microsecond less.
+    AsTold {
+        which: Index,
+        before: bool,
+    },
+}
+
+impl Step {
+    pub(super) fn after(&self, now_us: u64, told_us: &[u64]) -> u64 {
+        match self {
+            Step::By(us) => now_us + us,
+            Step::ToEdge { of_s, before } => {
+                let length_us = of_s * 1_000_000;
+                (now_us / length_us + 1) * length_us - u64::from(*before)
+            }
+            Step::AsTold { .. } if told_us.is_empty() => now_us,
+            Step::AsTold { which, before } => {
+                now_us + told_us[which.index(told_us.len())].saturating_sub(u64::from(*before))
+            }
+        }
+    }
+}
+
+// === impl Rules ===
+
+impl Rules {
+    pub(super) fn matcher(&self) -> Matcher {
+        let pattern = |(at, (specs, options)): (usize, &(Vec<LimitSpec>, Options))| Pattern {
+            key: NAMES[at].to_owned(),
+            limits: Limits::All(specs.iter().map(|spec| NamedLimit::from(spec.check().unwrap())).collect()),
+            options: *options,
+            ..Pattern::default()
+        };
+        let descriptors = self.keys.iter().enumerate().map(pattern).collect();
+        let name = String::from_utf8(DOMAIN.to_vec()).unwrap();
+        Matcher::new(vec![Domain { name, descriptors, members: None }])
+    }
+
+    /// Every limit of every descriptor, in order.
+    pub(super) fn members(&self, request: &[Asked]) -> Vec<Member> {
+        request.iter().enumerate().flat_map(|(at, asked)| self.members_of(at, asked)).collect()
+    }
+
+    fn members_of(&self, descriptor: usize, asked: &Asked) -> Vec<Member> {
+        let none = (Vec::new(), Options::default());
+        let (specs, options) = match &asked.limit {
+            Some(limit) => &(vec![*limit], Options::default()),
+            None => self.keys.get(asked.key).unwrap_or(&none),
+        };
+        let member = |spec: &LimitSpec| Member {
+            descriptor,
+            owner: format!("{} {}", asked.key, asked.value),
+            spec: *spec,
+            quota: options.quota_mode || self.quota_mode == QuotaMode::Everywhere,
+            shadow: options.shadow_mode,
+            hits: asked.hits,
+        };
+        specs.iter().map(member).collect()
+    }
+
+    /// With every descriptor a quota, one that no rule matches is a quota that fits.
+    pub(super) fn a_stranger_fits(&self, request: &[Asked]) -> bool {
+        let is_stranger = |asked: &Asked| asked.limit.is_none() && asked.key >= self.keys.len();
+        self.quota_mode == QuotaMode::Everywhere && request.iter().any(is_stranger)
+    }
+}
+
+impl Asked {
+    pub(super) fn descriptor(&self) -> Descriptor<impl Iterator<Item = Entry<'static>> + Clone> {
+        let (key, value) = (NAMES[self.key].as_bytes(), OF_KEYS[self.value].as_bytes());
+        let limit = self.limit.map(|spec| spec.check().unwrap());
+        Descriptor { entries: [Entry { key, value }].into_iter(), hits: self.hits, limit }
+    }
+}
+
+// === Strategies ===
+
+pub(super) fn rules() -> impl Strategy<Value = Rules> {
+    let limits = prop::collection::vec(limit(any::<bool>()), 1..=3);
+    let options = (prop::bool::weighted(0.25), prop::bool::weighted(0.3))
+        .prop_map(|(shadow, quota)| Options { shadow_mode: shadow, quota_mode: quota, ..Options::default() });
+    let modes = prop_oneof![4 => Just(QuotaMode::AsConfigured), 1 => Just(QuotaMode::Everywhere)];
+    (prop::collection::vec((limits, options), KEYS), modes)
+        .prop_map(|(keys, quota_mode)| Rules { keys, quota_mode })
+}
+
+pub(super) fn requests() -> impl Strategy<Value = Vec<(Step, Vec<Asked>)>> {
+    prop::collection::vec((step(), prop::collection::vec(asked(), 1..=4)), 1..=20)
+}
+
+fn asked() -> impl Strategy<Value = Asked> {
+    let key = prop_oneof![20 => 0..KEYS, 1 => Just(KEYS)];
+    // A request's own limit has no overdraft.
+    let limit = option::weighted(0.1, limit(Just(false)));
+    (key, 0..VALUES, hits(), limit).prop_map(|(key, value, hits, limit)| Asked { key, value, hits, limit })
+}
+
+fn hits() -> impl Strategy<Value = Hits> {
+    prop_oneof![
+        6 => Just(Hits::Take(1)),
+        6 => (1..=13_u64).prop_map(Hits::Take),
+        1 => select(vec![u64::from(u32::MAX), 1 << 32, u64::MAX]).prop_map(Hits::Take),
+        2 => Just(Hits::Peek),
+        2 => (0..=5_u64).prop_map(Hits::GiveBack),
+        1 => select(vec![u64::from(u32::MAX), u64::MAX]).prop_map(Hits::GiveBack),
+    ]
+}
+
+fn limit(meters: impl Strategy<Value = bool>) -> impl Strategy<Value = LimitSpec> {
+    let requests = prop_oneof![
+        8 => 1..=10_u32,
+        1 => Just(0),
+        1 => select(vec![1_000_003, u32::MAX / 2, u32::MAX]),
+    ];
+    let units = select(vec![Unit::Second, Unit::Minute, Unit::Minute, Unit::Day, Unit::Year]);
+    let burst = option::of(1..=12_u32);
+    (requests, units, 1..=2_u32, select(Algorithm::ALL.to_vec()), burst, meters).prop_filter_map(
+        "unsound",
+        |(requests_per_unit, unit, multiplier, algorithm, burst, meters)| {
+            let spec = LimitSpec {
+                requests_per_unit,
+                period: Period { unit, multiplier },
+                algorithm,
+                burst: burst.filter(|_| algorithm == Algorithm::TokenBucket && requests_per_unit > 0),
+                overdraft: match meters && algorithm != Algorithm::SlidingWindowLog {
+                    true => Overdraft::Charge,
+                    false => Overdraft::Never,
+                },
+            };
+            spec.check().is_ok().then_some(spec)
+        },
+    )
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => Just(Step::By(0)),
+        1 => Just(Step::By(1)),
+        2 => (0..=1_200_000_u64).prop_map(Step::By),
+        2 => (0..=70_000_000_u64).prop_map(Step::By),
+        1 => (0..=200_000_000_000_u64).prop_map(Step::By),
+        1 => (select(vec![1, 60, 86_400]), any::<bool>()).prop_map(|(of_s, before)| Step::ToEdge { of_s, before }),
+        4 => (any::<Index>(), any::<bool>()).prop_map(|(which, before)| Step::AsTold { which, before }),
+    ]
+}

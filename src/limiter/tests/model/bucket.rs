@@ -1,0 +1,191 @@
+//! One bucket, remembered as plainly as its words: missing tokens, hits in a window, or a list of hits.
+
+use crate::{
+    descriptor::Hits,
+    limit::{Algorithm, LimitSpec, Overdraft},
+};
+
+/// A limit in whole numbers. One token is `period_us` ticks, one microsecond brings `requests` ticks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    requests: i128,
+    period_us: i128,
+    burst: i128,
+    pub(super) meters: bool,
+}
+
+/// A bucket as it stands at one instant. A missing one is full.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Bucket {
+    /// Ticks that are missing from a full bucket.
+    Tokens(i128),
+    /// Which window since the epoch, and how many hits it counts.
+    Window { number: i128, count: i128 },
+    /// When hits came, and how many; the oldest first.
+    Log(Vec<(i128, i128)>),
+}
+
+impl Terms {
+    pub(super) fn of(spec: &LimitSpec) -> Terms {
+        Terms {
+            requests: i128::from(spec.requests_per_unit),
+            period_us: i128::from(spec.period.seconds()) * 1_000_000,
+            burst: i128::from(spec.burst.unwrap_or(spec.requests_per_unit)),
+            meters: spec.overdraft == Overdraft::Charge,
+        }
+    }
+
+    /// The most that a bucket may owe or count, in hits.
+    fn bottom(&self) -> i128 {
+        if self.meters { 2 * self.burst } else { self.burst }
+    }
+
+    pub(super) fn period_us(&self) -> i128 {
+        self.period_us
+    }
+
+    pub(super) fn burst(&self) -> i128 {
+        self.burst
+    }
+
+    pub(super) fn denies_all(&self) -> bool {
+        self.burst == 0
+    }
+}
+
+impl Bucket {
+    pub(super) fn full(algorithm: Algorithm) -> Bucket {
+        match algorithm {
+            Algorithm::TokenBucket => Bucket::Tokens(0),
+            Algorithm::FixedWindow => Bucket::Window { number: 0, count: 0 },
+            Algorithm::SlidingWindowLog => Bucket::Log(Vec::new()),
+        }
+    }
+
+    /// Lets time pass.
+    pub(super) fn advance(&mut self, terms: &Terms, from_us: i128, now_us: i128) {
+        match self {
+            Bucket::Tokens(missing) => *missing = (*missing - (now_us - from_us) * terms.requests).max(0),
+            Bucket::Window { number, count } => {
+                let current = now_us / terms.period_us;
+                if *number != current {
+                    (*number, *count) = (current, 0);
+                }
+            }
+            Bucket::Log(log) => log.retain(|(at_us, _)| now_us < at_us + terms.period_us),
+        }
+    }
+
+    /// Whole hits that would pass; negative for a bucket that owes.
+    fn room(&self, terms: &Terms) -> i128 {
+        match self {
+            Bucket::Tokens(missing) => (terms.burst * terms.period_us - missing).div_euclid(terms.period_us),
+            Bucket::Window { count, .. } => terms.burst - count,
+            Bucket::Log(log) => terms.burst - log.iter().map(|(_, hits)| hits).sum::<i128>(),
+        }
+    }
+
+    pub(super) fn remaining(&self, terms: &Terms) -> i128 {
+        self.room(terms).max(0)
+    }
+
+    pub(super) fn fits(&self, terms: &Terms, hits: Hits) -> bool {
+        match hits {
+            Hits::Take(hits) => i128::from(hits) <= self.room(terms),
+            Hits::Peek => 1 <= self.room(terms),
+            Hits::GiveBack(_) => true,
+        }
+    }
+
+    /// Does what the hits say if they fit, or if the limit meters.
+    pub(super) fn apply(&mut self, terms: &Terms, hits: Hits, now_us: i128) {
+        match hits {
+            Hits::Take(_) if !terms.meters && !self.fits(terms, hits) => {}
+            Hits::Take(hits) => self.charge(terms, i128::from(hits), now_us),
+            Hits::Peek => {}
+            Hits::GiveBack(hits) => self.give_back(terms, i128::from(hits)),
+        }
+    }
+
+    fn charge(&mut self, terms: &Terms, hits: i128, now_us: i128) {
+        // What owes more already, since its burst was lowered, is left as it is.
+        let charged = |held: i128, more: i128, most: i128| (held + more).min(most.max(held));
+        match self {
+            Bucket::Tokens(missing) => {
+                let most = terms.bottom() * terms.period_us;
+                *missing = charged(*missing, hits * terms.period_us, most);
+            }
+            Bucket::Window { count, .. } => *count = charged(*count, hits, terms.bottom()),
+            Bucket::Log(log) => log.push((now_us, hits)),
+        }
+    }
+
+    fn give_back(&mut self, terms: &Terms, hits: i128) {
+        match self {
+            Bucket::Tokens(missing) => *missing = (*missing - hits * terms.period_us).max(0),
+            Bucket::Window { count, .. } => *count = (*count - hits).max(0),
+            Bucket::Log(log) => {
+                let mut left = hits;
+                for (_, newest) in log.iter_mut().rev() {
+                    let taken = left.min(*newest);
+                    *newest -= taken;
+                    left -= taken;
+                }
+                log.retain(|(_, hits)| *hits > 0);
+            }
+        }
+    }
+
+    /// Microseconds until the hits fit, if nothing else happens; they must fit a full bucket.
+    pub(super) fn wait_us(&self, terms: &Terms, hits: Hits, now_us: i128) -> i128 {
+        let hits = match hits {
+            Hits::Take(hits) => i128::from(hits),
+            Hits::Peek => 1,
+            Hits::GiveBack(_) => 0,
+        };
+        match self {
+            Bucket::Tokens(missing) => {
+                let short = missing + (hits - terms.burst) * terms.period_us;
+                divided_up(short.max(0), terms.requests)
+            }
+            Bucket::Window { number, .. } => (number + 1) * terms.period_us - now_us,
+            Bucket::Log(log) => {
+                let mut short = hits - self.room(terms);
+                for (at_us, left) in log {
+                    short -= left;
+                    if short <= 0 {
+                        return at_us + terms.period_us - now_us;
+                    }
+                }
+                0
+            }
+        }
+    }
+
+    /// Microseconds until it is full, if nothing else happens.
+    pub(super) fn full_us(&self, terms: &Terms, now_us: i128) -> i128 {
+        match self {
+            Bucket::Tokens(missing) => divided_up(*missing, terms.requests),
+            Bucket::Window { count: 0, .. } => 0,
+            Bucket::Window { number, .. } => (number + 1) * terms.period_us - now_us,
+            Bucket::Log(log) => log.last().map_or(0, |(at_us, _)| at_us + terms.period_us - now_us),
+        }
+    }
+
+    /// Microseconds until the next whole token, until the oldest entry leaves, or until the window ends.
+    pub(super) fn more_us(&self, terms: &Terms, now_us: i128) -> i128 {
+        match self {
+            Bucket::Tokens(0) => 0,
+            Bucket::Tokens(missing) => {
+                let next = self.remaining(terms) + 1;
+                divided_up(missing - (terms.burst - next) * terms.period_us, terms.requests)
+            }
+            Bucket::Window { number, .. } => (number + 1) * terms.period_us - now_us,
+            Bucket::Log(log) => log.first().map_or(0, |(at_us, _)| at_us + terms.period_us - now_us),
+        }
+    }
+}
+
+fn divided_up(ticks: i128, by: i128) -> i128 {
+    if ticks <= 0 { 0 } else { (ticks - 1) / by.max(1) + 1 }
+}
