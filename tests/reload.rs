@@ -137,3 +137,28 @@ async fn a_bad_file_is_refused_whole_and_the_last_good_one_stays() {
     until_limit(&mut client, 30).await;
     assert_eq!(metric(&tollgate, "tollgate_config_stale").await, Some(0));
 }
+
+#[tokio::test]
+async fn a_member_that_moves_to_another_tier_is_there_within_two_seconds() {
+    let (file, _tollgate, mut client) = start("members").await;
+    let members = File(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("reload-members-list.yaml"));
+    members.text("paid: []\n");
+    file.text(
+        "domain: edge
+tiers:
+  free: [{ unit: day, requests_per_unit: 11 }]
+  paid: [{ unit: day, requests_per_unit: 22 }]
+members: { file: reload-members-list.yaml, key: user, default: free }
+descriptors: [{ key: user, tier: from_members }]
+",
+    );
+    until_limit(&mut client, 11).await;
+    assert_eq!(limit_of(&ask(&mut client, "alice", 1).await), 11);
+    members.text("paid: [alice]\n");
+    let changed = clock::monotonic();
+    while limit_of(&ask(&mut client, "alice", 1).await) != 22 {
+        assert!(changed.elapsed() < IN_FORCE_WITHIN, "the new members are not in force");
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(limit_of(&ask(&mut client, "bob", 1).await), 11);
+}

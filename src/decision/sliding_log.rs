@@ -31,6 +31,15 @@ impl Log {
         Log { runs, held }
     }
 
+    /// How many runs it keeps.
+    pub fn len(&self) -> usize {
+        self.runs.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
     /// When the last hit leaves; 0 for an empty log.
     pub fn empty_us(&self) -> u64 {
         self.runs.last().map_or(0, |run| run.leaves_us)

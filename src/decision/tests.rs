@@ -1,3 +1,5 @@
+mod intervals;
+
 use std::collections::HashMap;
 
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};

@@ -1,4 +1,5 @@
 mod against_model;
+mod day;
 mod model;
 
 use std::{sync::Arc, time::Duration};
