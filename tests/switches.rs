@@ -125,6 +125,19 @@ async fn a_limit_of_the_request_that_makes_no_sense_is_the_callers_fault() {
     assert_eq!(fine.statuses[0].limit_remaining, 0, "the process lives, and nothing was charged");
 }
 
+#[test]
+fn a_variable_of_the_reference_that_is_no_boolean_is_misuse() {
+    for name in ["SHADOW_MODE", "QUOTA_MODE", "RESPONSE_DYNAMIC_METADATA"] {
+        let limits = support::file("switches-variable.yaml", LIMITS);
+        let mut serve = std::process::Command::new(lab::binaries::tollgate().expect("built"));
+        let output =
+            serve.arg("serve").arg("--config").arg(limits).env(name, "maybe").output().expect("runs");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains(&format!("the variable {name} is \"maybe\"")), "{told}");
+    }
+}
+
 fn field<'a>(of: &'a Struct, name: &str) -> &'a Kind {
     of.fields.get(name).and_then(|value| value.kind.as_ref()).unwrap_or_else(|| panic!("{name} in {of:?}"))
 }

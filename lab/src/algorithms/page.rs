@@ -123,7 +123,7 @@ pub(super) fn svg(all: &[Figures]) -> String {
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" font-family="system-ui, sans-serif" font-size="12">
 <title>Admissions over time at {SHOWN} a minute</title>
 <rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>
-<text x="{left}" y="28" font-size="16" font-weight="600" fill="#1c1e21">Admitted in all, {SHOWN} a minute, asked as often as possible from a second before the edge</text>
+<text x="{left}" y="28" font-size="14" font-weight="600" fill="#1c1e21">Admitted in all at {SHOWN} a minute, asked without end from a second before the edge</text>
 {body}</svg>
 "##
     )

@@ -169,7 +169,10 @@ impl Switches {
 
 /// A variable of envoyproxy/ratelimit, read as Go reads booleans; absent or empty is off.
 fn is_set(name: &'static str) -> Result<bool, ServeError> {
-    let value = std::env::var(name).unwrap_or_default();
+    read_boolean(name, std::env::var(name).unwrap_or_default())
+}
+
+pub(super) fn read_boolean(name: &'static str, value: String) -> Result<bool, ServeError> {
     match value.as_str() {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),

@@ -90,3 +90,17 @@ fn the_password_of_the_store_shows_in_no_debug_output_and_no_error() {
     let error = serve.backend().unwrap_err();
     assert!(!format!("{error} {error:?}").contains("s3cret"), "{error:?}");
 }
+
+#[test]
+fn the_variables_of_the_reference_are_read_as_go_reads_booleans() {
+    let read = |value: &str| flags::read_boolean("SHADOW_MODE", value.to_owned());
+    for (value, expected) in
+        [("1", true), ("t", true), ("TRUE", true), ("", false), ("0", false), ("F", false)]
+    {
+        assert_eq!(read(value).unwrap(), expected, "{value:?}");
+    }
+    let error = read("yes").unwrap_err();
+    assert!(error.is_misuse());
+    let expected = "the variable SHADOW_MODE is \"yes\", which is no boolean: true, false, 1, 0, t or f";
+    assert_eq!(error.to_string(), expected);
+}
