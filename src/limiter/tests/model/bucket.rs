@@ -103,7 +103,8 @@ impl Bucket {
             Hits::Take(_) if !terms.meters && !self.fits(terms, hits) => {}
             Hits::Take(hits) => self.charge(terms, i128::from(hits), now_us),
             Hits::Peek => {}
-            Hits::GiveBack(hits) => self.give_back(terms, i128::from(hits)),
+            // Two bursts and one hit at most, even where the same bucket owes more under a larger burst.
+            Hits::GiveBack(hits) => self.give_back(terms, i128::from(hits).min(2 * terms.burst + 1)),
         }
     }
 
