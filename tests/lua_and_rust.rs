@@ -96,6 +96,47 @@ async fn a_bucket_is_stored_exactly_and_expires_when_it_would_be_full() {
 }
 
 #[tokio::test]
+async fn every_stored_bucket_expires_within_the_second_after_its_last_instant() {
+    let Some(redis) = support::redis().await else { return };
+    let mut connection = support::connection(&redis);
+    let seed = rand::random();
+    println!("seed {seed}");
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let digest: String =
+        cmd("SCRIPT").arg("LOAD").arg(script::text(Now::Argument)).query(&mut connection).expect("loads");
+    let (mut stored, mut gone) = (0, 0);
+    for number in 0..2_000 {
+        let sequence = sequence(&mut rng, number);
+        let mut table = Table::default();
+        for (now_us, takes) in &sequence {
+            decide(takes, *now_us, &mut table);
+            let mut pipeline = pipe();
+            let mut command = Call::new([&takes[..]]).command("EVALSHA", &digest);
+            command.arg(*now_us);
+            pipeline.add_command(command).ignore();
+            for take in takes {
+                pipeline.cmd("EXPIRETIME").arg(&redis_key(&take.key)[..]);
+            }
+            let expiries: Vec<i64> = pipeline.query(&mut connection).expect("every call runs");
+            for (take, expiry_s) in takes.iter().zip(expiries) {
+                let last_us = table.get(&take.key).map(State::spent_us);
+                // -2 says that there is no such key.
+                let Some(last_us) = last_us else {
+                    assert_eq!(expiry_s, -2, "seed {seed}: {sequence:#?}");
+                    gone += 1;
+                    continue;
+                };
+                let expiry_us = u64::try_from(expiry_s).expect("the key is there, and expires") * 1_000_000;
+                let range = last_us..=last_us + 1_000_000;
+                assert!(range.contains(&expiry_us), "seed {seed}: {expiry_us} of {range:?}: {sequence:#?}");
+                stored += 1;
+            }
+        }
+    }
+    assert!(stored > 2_000 && gone > 1_000, "{stored} stored, {gone} gone: the test is too gentle");
+}
+
+#[tokio::test]
 async fn what_is_given_back_in_full_leaves_no_key() {
     let Some(redis) = support::redis().await else { return };
     let mut connection = support::connection(&redis);
