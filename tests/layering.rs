@@ -19,7 +19,7 @@ const OWNERS: [(&str, &[&str]); 9] = [
     ("granit_parser", &["config/yaml"]),
     ("serde_json", &["response/problem", "prove", "cli/check/format"]),
     ("clap", &["cli", "main", "prove"]),
-    ("pb::", &["rls", "response", "server", "cli"]),
+    ("pb::", &["rls", "response", "server", "cli", "fuzz"]),
     ("rand::", &["response/headers", "server/limits", "store/redis", "prove", "simulation"]),
     ("SystemTime", &["clock"]),
 ];

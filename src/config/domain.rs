@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
 use super::{
-    Files, Position, lint, members,
+    Files, Position, START, lint, members,
     raw::{RawDomain, RawLimit, RawLimits, RawMembers, RawPattern, RawTier},
     report::{Place, shorten},
 };
@@ -11,6 +11,9 @@ use crate::rules::{Domain, Limits, NamedLimit, Pattern};
 
 /// The tiers of a domain, by name, with the file and the place of each.
 type Tiers = BTreeMap<String, (usize, Position, Vec<NamedLimit>)>;
+
+/// Limits of one domain, those of tiers counted at each use.
+const MAX_LIMITS: usize = 1_000_000;
 
 /// What stands above a pattern, and what it may refer to.
 struct Context<'a> {
@@ -20,6 +23,8 @@ struct Context<'a> {
     member_key: Option<&'a str>,
     /// The keys of the patterns above.
     keys: Vec<&'a str>,
+    /// Limits so far.
+    limits: usize,
 }
 
 /// One domain for each name, in the order in which the files first name them.
@@ -57,11 +62,12 @@ fn one(name: String, mut parts: Vec<RawDomain>, files: &mut Files) -> Domain {
     let tiers = take_tiers(&name, &mut parts, files);
     lint::look(&name, &parts, files);
     let member_key = members.as_ref().map(|(_, members)| members.key.as_str());
-    let mut descriptors = Vec::new();
+    let (mut descriptors, mut limits) = (Vec::new(), 0);
     for part in &parts {
         let place = Place::Domain(&name);
-        let mut context = Context { file: part.file, tiers: &tiers, member_key, keys: Vec::new() };
+        let mut context = Context { file: part.file, tiers: &tiers, member_key, keys: Vec::new(), limits };
         descriptors.extend(patterns(&part.descriptors, &place, &mut context, files));
+        limits = context.limits;
     }
     let members = members.and_then(|(file, raw)| members::load(&name, file, raw, &tiers, files));
     Domain { name, descriptors, members }
@@ -158,12 +164,35 @@ fn patterns<'a>(
         .map(|raw| {
             let place = Place::Item(place, "descriptors", raw.index);
             context.keys.push(&raw.pattern.key);
-            let limits = limits(&raw.limits, &place, context, files);
+            let limits = bounded(&raw.limits, &place, context, files);
             let descriptors = patterns(&raw.below, &place, context, files);
             context.keys.pop();
             Pattern { limits, descriptors, ..raw.pattern.clone() }
         })
         .collect()
+}
+
+/// The limits of a pattern; none from the first on that is too many, which is told once.
+fn bounded(raw: &RawLimits, place: &Place<'_>, context: &mut Context<'_>, files: &mut Files) -> Limits {
+    if context.limits > MAX_LIMITS {
+        return Limits::None;
+    }
+    context.limits += match raw {
+        RawLimits::Own(own) => own.len(),
+        RawLimits::Tier { name, .. } => context.tiers.get(name).map_or(0, |(.., limits)| limits.len()),
+        RawLimits::OfMember { .. } => context.tiers.values().map(|(.., limits)| limits.len()).sum(),
+        RawLimits::None | RawLimits::Wrong => 0,
+    };
+    if context.limits > MAX_LIMITS {
+        let at = match raw {
+            RawLimits::Tier { at, .. } | RawLimits::OfMember { at } => *at,
+            _ => START,
+        };
+        let message = format_args!("more than {MAX_LIMITS} limits in one domain, tiers counted at each use");
+        files.reports[context.file].refuse(at, place, message);
+        return Limits::None;
+    }
+    limits(raw, place, context, files)
 }
 
 fn limits(raw: &RawLimits, place: &Place<'_>, context: &Context<'_>, files: &mut Files) -> Limits {

@@ -31,14 +31,9 @@ struct Field<'a> {
     name: &'a str,
     at: Position,
     value: &'a Node,
+    /// By `<<`, so that it is there to be overridden.
+    merged: bool,
     taken: bool,
-}
-
-impl Field<'_> {
-    /// It is one of these pairs, and not merged into them.
-    fn is_written_in(&self, pairs: &[(Node, Node)]) -> bool {
-        pairs.iter().any(|(_, value)| std::ptr::eq(value, self.value))
-    }
 }
 
 // === impl Fields ===
@@ -80,12 +75,11 @@ impl<'a> Fields<'a> {
                 self.refuse(key.at, format_args!("a key must be a string, found {}", found(key)));
                 continue;
             };
-            let field = Field { name, at: key.at, value, taken: false };
+            let field = Field { name, at: key.at, value, merged: false, taken: false };
             match places.get(name) {
                 Some(&place) => {
                     let earlier: &Field<'_> = &self.fields[place];
-                    // What was merged is there to be overridden.
-                    if earlier.at < key.at && earlier.is_written_in(pairs) {
+                    if !earlier.merged {
                         let (line, name) = (earlier.at.line, shorten(name));
                         self.warn(
                             key.at,
@@ -112,7 +106,7 @@ impl<'a> Fields<'a> {
                     if is_merge(key) {
                         self.merge(value, places);
                     } else if let Some(name) = key_name(key) {
-                        let field = Field { name, at: key.at, value, taken: false };
+                        let field = Field { name, at: key.at, value, merged: true, taken: false };
                         match places.get(name) {
                             Some(&place) => self.fields[place] = field,
                             None => {

@@ -10,6 +10,7 @@ use super::{
 
 /// More wildcards than these of one level are not compared with one another.
 const MOST_COMPARED: usize = 200;
+const LONGEST_COMPARED: usize = 256;
 
 pub(super) fn look(domain: &str, parts: &[RawDomain], files: &mut Files) {
     let mut names = HashSet::new();
@@ -86,9 +87,10 @@ fn of_limits(limits: &[RawLimit], place: &Place<'_>, names: &HashSet<&str>, repo
             }
         }
     }
-    for (index, long) in limits.iter().enumerate() {
+    // A longer list is refused anyway.
+    for (index, long) in limits.iter().take(64).enumerate() {
         let Some(quota) = &long.limit.limit else { continue };
-        let shorter = limits.iter().enumerate().filter(|(other, _)| *other != index);
+        let shorter = limits.iter().take(64).enumerate().filter(|(other, _)| *other != index);
         let mut shorter = shorter.filter_map(|(_, raw)| raw.limit.limit.as_ref());
         let outdone = shorter.find(|rate| {
             rate.period().seconds() < quota.period().seconds()
@@ -125,7 +127,7 @@ fn unreachable(patterns: &[RawPattern], place: &Place<'_>, report: &mut Report) 
         }
     }
     for raw in patterns.iter().filter(|raw| !is_wildcard(raw) && raw.pattern.value.is_none()) {
-        if let Some(first) = wildcards.iter().find(|wildcard| covers(wildcard, raw)) {
+        if let Some(first) = wildcards.iter().take(MOST_COMPARED).find(|wildcard| covers(wildcard, raw)) {
             warn_unreachable(raw, first, place, report);
         }
     }
@@ -151,7 +153,11 @@ fn covers(wide: &RawPattern, other: &RawPattern) -> bool {
     value_is_covered && matches(&wide.pattern.key, &other.pattern.key)
 }
 
+/// Long patterns are not compared: a file of them must not cost the square of its size.
 fn matches(pattern: &str, text: &str) -> bool {
+    if pattern.len() > LONGEST_COMPARED || text.len() > LONGEST_COMPARED {
+        return false;
+    }
     let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(text) = text.strip_prefix(head) else { return false };
     let (middle, tail) = rest.rsplit_once('*').unwrap_or(("", rest));

@@ -66,8 +66,9 @@ fn table<T>(root: &Node, tiers: &BTreeMap<String, T>, report: &mut Report) -> Op
     let mut table = MemberTable::default();
     for (key, value) in pairs {
         let Some(tier) = key_name(key).filter(|name| tiers.contains_key(*name)) else {
-            let (name, known) = (shorten(key_name(key).unwrap_or_default()), names(tiers.keys()));
-            report.refuse(key.at, &Place::Root, format_args!("there is no tier `{name}`{known}"));
+            // Not repeated: in a map the other way round it would be a key.
+            let known = names(tiers.keys());
+            report.refuse(key.at, &Place::Root, format_args!("there is no tier of this name{known}"));
             continue;
         };
         let Kind::List(keys) = value.kind() else {

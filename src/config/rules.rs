@@ -14,6 +14,8 @@ use crate::{
 
 /// The word that stands for the tier of the members file, where a tier's name could stand.
 const FROM_MEMBERS: &str = "from_members";
+/// Limits that apply to one descriptor at once.
+const MAX_LIMITS_IN_LIST: usize = 64;
 
 /// What a file says, which is number `file` of all.
 pub(super) fn check(root: &Node, file: usize, report: &mut Report) -> Result<RawDomain, Reported> {
@@ -126,6 +128,12 @@ fn limits(fields: &mut Fields<'_>) -> Result<RawLimits, Reported> {
 fn all_apart(fields: &mut Fields<'_>, at: Position, limits: &[RawLimit]) {
     if limits.is_empty() {
         fields.refuse(at, format_args!("a list of limits must name at least one"));
+    }
+    // No request could ask for more, and each is compared with all others.
+    if limits.len() > MAX_LIMITS_IN_LIST {
+        let (most, found) = (MAX_LIMITS_IN_LIST, limits.len());
+        fields.refuse(at, format_args!("a list of limits names at most {most}, found {found}"));
+        return;
     }
     for (index, limit) in limits.iter().enumerate() {
         let Some(own) = &limit.limit.limit else {

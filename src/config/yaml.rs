@@ -17,6 +17,8 @@ const MAX_DESCRIPTOR_LEVELS: usize = 64;
 const MAX_DEPTH: usize = 1 + 2 * MAX_DESCRIPTOR_LEVELS + 1;
 /// A rule is about 13 nodes, so this is some 300,000 rules.
 const MAX_NODES: usize = 4_000_000;
+/// Bytes of text, those behind aliases counted at each use: four times the largest file.
+const MAX_TEXT_BYTES: usize = 64 << 20;
 
 /// The first document of a file.
 pub(super) struct Document {
@@ -44,6 +46,8 @@ struct Content {
     kind: Kind,
     /// Itself and all below, aliases written out.
     nodes: usize,
+    /// Bytes of text in all of these.
+    text_bytes: usize,
     /// Collections from here to the deepest.
     depth: usize,
 }
@@ -97,6 +101,7 @@ struct Builder {
     /// By the parser's number, from 1. A collection is here once it is closed.
     anchors: HashMap<usize, Node>,
     nodes: usize,
+    text_bytes: usize,
     root: Option<Node>,
 }
 
@@ -147,13 +152,17 @@ impl Builder {
         if self.open.len() + node.content.depth > MAX_DEPTH {
             return Err(too_deep());
         }
-        self.count(node.content.nodes)?;
+        self.count(node.content.nodes, node.content.text_bytes)?;
         self.attach(node);
         Ok(())
     }
 
     fn place(&mut self, at: Position, anchor: usize, kind: Kind) -> Result<(), String> {
-        self.count(1)?;
+        let text_bytes = match &kind {
+            Kind::Scalar(scalar) => scalar.text.len(),
+            Kind::List(_) | Kind::Map(_) => 0,
+        };
+        self.count(1, text_bytes)?;
         let node = Node { at, content: Rc::new(Content::new(kind)) };
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
@@ -169,8 +178,13 @@ impl Builder {
         }
     }
 
-    fn count(&mut self, nodes: usize) -> Result<(), String> {
+    fn count(&mut self, nodes: usize, text_bytes: usize) -> Result<(), String> {
         self.nodes = self.nodes.saturating_add(nodes);
+        self.text_bytes = self.text_bytes.saturating_add(text_bytes);
+        if self.text_bytes > MAX_TEXT_BYTES {
+            let most = MAX_TEXT_BYTES >> 20;
+            return Err(format!("more than {most} MiB of text, that behind aliases counted at each use"));
+        }
         if self.nodes > MAX_NODES {
             return Err(format!("more than {MAX_NODES} values, those behind aliases counted at each use"));
         }
@@ -180,13 +194,17 @@ impl Builder {
 
 impl Content {
     fn new(kind: Kind) -> Content {
-        let mut content = Content { kind, nodes: 1, depth: 0 };
+        let mut content = Content { kind, nodes: 1, text_bytes: 0, depth: 0 };
         let mut include = |child: &Node| {
             content.nodes = content.nodes.saturating_add(child.content.nodes);
+            content.text_bytes = content.text_bytes.saturating_add(child.content.text_bytes);
             content.depth = content.depth.max(child.content.depth);
         };
         match &content.kind {
-            Kind::Scalar(_) => return content,
+            Kind::Scalar(scalar) => {
+                content.text_bytes = scalar.text.len();
+                return content;
+            }
             Kind::List(items) => items.iter().for_each(include),
             Kind::Map(pairs) => pairs.iter().for_each(|(key, value)| {
                 include(key);

@@ -12,14 +12,17 @@ use crate::{
 
 /// Characters of a line that are shown; of a longer one those around the place.
 const WIDTH: usize = 100;
+/// Characters of a line within which places are shown.
+const LONGEST: usize = 10_000;
 
 /// Each as `file:line:column: message`, with its line below; then a summary.
 pub(super) fn text(findings: &Findings, source: impl Fn(&PathBuf) -> Option<String>) -> String {
     let mut out = String::new();
-    let mut sources: HashMap<&PathBuf, Option<String>> = HashMap::new();
+    let mut sources: HashMap<&PathBuf, Option<Vec<String>>> = HashMap::new();
     for problem in &findings.problems {
         out.push_str(&format!("{problem}\n"));
-        let source = sources.entry(&problem.file).or_insert_with(|| source(&problem.file));
+        let lines = || source(&problem.file).map(|text| text.lines().map(cut).collect());
+        let source = sources.entry(&problem.file).or_insert_with(lines);
         if let (Some(at), Some(source)) = (problem.at, source) {
             out.push_str(&excerpt(source, at));
         }
@@ -33,10 +36,18 @@ pub(super) fn text(findings: &Findings, source: impl Fn(&PathBuf) -> Option<Stri
     out
 }
 
-/// The line, and a mark below the place.
-fn excerpt(source: &str, at: Position) -> String {
-    let Some(line) = source.lines().nth(at.line - 1) else { return String::new() };
+/// Of a very long line the beginning: each problem in it is looked up in it.
+fn cut(line: &str) -> String {
+    line.chars().take(LONGEST + WIDTH).collect()
+}
+
+/// The line, and a mark below the place; nothing for a place far out on a very long line.
+fn excerpt(lines: &[String], at: Position) -> String {
+    let Some(line) = lines.get(at.line - 1) else { return String::new() };
     let column = at.column - 1;
+    if column > LONGEST {
+        return String::new();
+    }
     let from = if line.chars().count() <= WIDTH { 0 } else { column.saturating_sub(WIDTH / 2) };
     let shown: String = line.chars().skip(from).take(WIDTH).map(printable).collect();
     let number = at.line.to_string();

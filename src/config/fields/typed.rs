@@ -1,5 +1,7 @@
 //! Reading a key as what it must be.
 
+use std::collections::HashSet;
+
 use super::{Fields, found, key_name};
 use crate::{
     config::{
@@ -131,13 +133,13 @@ impl Fields<'_> {
         let Kind::Map(pairs) = node.kind() else {
             return Err(self.refuse(node.at, format_args!("{name} must be a map, found {}", found(node))));
         };
-        let mut named: Vec<Named<T>> = Vec::new();
+        let (mut named, mut names): (Vec<Named<T>>, HashSet<&str>) = (Vec::new(), HashSet::new());
         for (key, value) in pairs {
             let Some(key_text) = key_name(key) else {
                 self.refuse(key.at, format_args!("a name in {name} must be a string, found {}", found(key)));
                 continue;
             };
-            if named.iter().any(|(earlier, ..)| earlier == key_text) {
+            if !names.insert(key_text) {
                 self.refuse(key.at, format_args!("`{}` stands twice in {name}", shorten(key_text)));
                 continue;
             }

@@ -113,3 +113,51 @@ fn what_a_message_repeats_of_a_file_is_one_short_line() {
     );
     assert_eq!(errors(&format!("domain: {domain}\n? \"{key}\"\n: 1\n")), expected);
 }
+
+#[test]
+fn long_text_behind_an_alias_is_counted_at_each_use() {
+    let mut text = format!("domain: e\nx: &long {}\ndescriptors:\n", "v".repeat(500_000));
+    for _ in 0..1_000 {
+        text.push_str("- {key: a, value: *long}\n");
+    }
+    let told = errors(&text);
+    assert!(
+        told.ends_with("not valid YAML: more than 64 MiB of text, that behind aliases counted at each use"),
+        "{told:.300}"
+    );
+}
+
+#[test]
+fn a_large_tier_that_many_use_is_counted_at_each_use() {
+    let limits: Vec<String> = (1..=60).map(|n| format!("{{unit: day, requests_per_unit: {n}}}")).collect();
+    let mut text = format!("domain: e\ntiers: {{t: [{}]}}\ndescriptors:\n", limits.join(", "));
+    for number in 0..17_000 {
+        text.push_str(&format!("- {{key: k{number}, tier: t}}\n"));
+    }
+    let told = errors(&text);
+    assert!(
+        told.contains("more than 1000000 limits in one domain, tiers counted at each use"),
+        "{told:.300}"
+    );
+    assert_eq!(told.lines().count(), 1, "it is told once");
+}
+
+#[test]
+fn nothing_costs_the_square_of_a_files_size() {
+    let started = crate::clock::monotonic();
+    let repeated = format!("domain: e\nx: {{{}}}\n", "a: 1, ".repeat(20_000));
+    let tiers: String = (0..20_000).map(|n| format!("  t{n}: [{{unlimited: true}}]\n")).collect();
+    let limits: String = (1..8_000).map(|n| format!("{{unit: day, requests_per_unit: {n}}}, ")).collect();
+    let stars = "*".repeat(50_000);
+    let bare: String = (0..5_000).map(|n| format!("- {{key: k{n}}}\n")).collect();
+    for text in [
+        repeated,
+        format!("domain: e\ntiers:\n{tiers}"),
+        format!("domain: e\ndescriptors: [{{key: a, rate_limits: [{limits}]}}]"),
+        format!("domain: e\ndescriptors:\n- {{key: '{stars}'}}\n{bare}"),
+    ] {
+        let _ = load_text(&text);
+    }
+    let took = started.elapsed();
+    assert!(took < std::time::Duration::from_secs(10), "{took:?}");
+}

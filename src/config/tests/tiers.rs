@@ -144,7 +144,7 @@ fn members_need_a_file_a_key_and_a_default() {
 fn a_members_file_is_a_map_from_tiers_to_lists_of_keys() {
     let refused = |members: &str, expected: &str| assert_refused(MEMBERS, members, expected);
     refused("[a]", "members.yaml:1:1: the file must be a map from tiers to lists of keys, found a list");
-    refused("gold: [a]", "members.yaml:1:1: there is no tier `gold`; there are `free`, `paid`");
+    refused("gold: [a]", "members.yaml:1:1: there is no tier of this name; there are `free`, `paid`");
     refused("paid: k1", "members.yaml:1:7: `paid` must be a list of keys, found a string");
     refused("paid: [1.5]", "members.yaml:1:8: a key must be a string; quote it");
     refused("paid: [{a: b}]", "members.yaml:1:8: a key must be a string; quote it");
