@@ -161,3 +161,15 @@ fn nothing_costs_the_square_of_a_files_size() {
     let took = started.elapsed();
     assert!(took < std::time::Duration::from_secs(10), "{took:?}");
 }
+
+#[test]
+fn a_nul_byte_is_refused_where_it_stands() {
+    assert_eq!(errors("domain: a\0b\n"), "a.yaml:1:10: not valid YAML: `\\0` cannot start a text; quote it");
+}
+
+#[test]
+fn a_file_of_50_mb_is_refused_without_being_read_to_its_end() {
+    let mut text = b"domain: e\n#".to_vec();
+    text.resize(50_000_000, b'x');
+    assert_eq!(Folder::new().load(&[("a.yaml", &text)]).unwrap_err(), "a.yaml: larger than 16 MiB");
+}
