@@ -15,8 +15,8 @@
 //! | burst and refill; exact time | [`limit`] |
 //! | one request's takes in, one answer out | [`store`], [`store::memory`], [`store::redis`] |
 //! | what need not be asked, and which requests travel together | [`store::redis::memo`], [`store::redis::flights`], both driven by [`store::redis::desk`] |
-//! | what is answered when the store has none | [`resilience`] |
-//! | does a take fit, and what does it leave? | [`decision`], [`decision::token_bucket`]; in Redis `lua/token_bucket.lua` |
+//! | what is answered when the store has none | [`resilience`], [`resilience::local`], [`resilience::breaker`] |
+//! | does a take fit, and what does it leave? | [`decision`], [`decision::token_bucket`], [`decision::sliding_log`], [`decision::fixed_window`]; in Redis `lua/flight.lua` and its siblings |
 //! | verdict, statuses, headers, body | [`response`] |
 //!
 //! # Around it
