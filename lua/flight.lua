@@ -1,14 +1,16 @@
 -- Decides a flight of requests, each request all or none, in one atomic call.
 --
 -- src/decision.rs does the same in the same words; a test holds that both answer alike. A missing bucket is a
--- full one. Stored are: a token bucket as full_at (whole, fraction), '<I8I4'; a window as its end and its
+-- full one, or as the epoch left it. Stored are: a token bucket as full_at (whole, fraction), '<I8I4'; a window as its end and its
 -- count, '<I8I4'; a log as the hits held, '<I4', and its runs.
 --
--- KEYS     the buckets of the flight, each once.
+-- KEYS     the buckets of the flight, each once; behind them, if a take asks for it, the key of the epoch, which
+--          is when this Redis began to hold buckets, in microseconds, as text: whoever finds it missing sets it.
 -- ARGV[1]  the requests, packed. Each: '<I2' takes; then each take '<I2BI4I8I4I8I4': index into KEYS, what is
 --          asked (kind: 0 take, 1 peek, 2 give back; + 4 for a quota, 8 for a shadow; + 16 if it is charged
---          though it does not fit; + 32 for a window, 64 for a log), and for a token bucket R, cost (whole,
---          fraction), burst (whole, fraction), for the others limit, hits, 0, length, 0.
+--          though it does not fit; + 32 for a window, 64 for a log; + 128 if a bucket that is missing counts as
+--          used up at the epoch), and for a token bucket R, cost (whole, fraction), burst (whole, fraction), for
+--          the others limit, hits, 0, length, 0.
 -- Returns  packed: '<I8I4' now, malformed buckets seen; then each take '<BI8I4': 1 if it fits, and what it
 --          found: full_at, or the window's end and count, or when the oldest run leaves and the hits held;
 --          behind the latter '<I8', when it would fit. The verdict follows from what fits.
@@ -27,6 +29,8 @@ local stored = call('MGET', unpack(keys))
 -- stored and sound, when it expires, in seconds.
 local first, second, kept = {}, {}, {}
 local malformed = 0
+-- Until when a bucket counts as used up if it is missing, in microseconds; none if it is full then.
+local used_up = {}
 
 -- === read ===
 local function read_pair(k, R)
@@ -46,8 +50,9 @@ end
 local function read_log(k)
   local value = stored[k]
   if not value then return '', 0 end
-  if #value > 4 and (#value - 4) % RUN == 0 then
-    local last = parse('<I8', value, #value - RUN + 1)
+  if #value >= 4 and (#value - 4) % RUN == 0 then
+    local last = 0
+    if #value > 4 then last = parse('<I8', value, #value - RUN + 1) end
     if last >= 0 and last < TOO_LARGE then
       kept[k] = floor(last / 1000000) + 1
       return string.sub(value, 5), parse('<I4', value)
@@ -57,27 +62,54 @@ local function read_log(k)
   return '', 0
 end
 
+local epoch, is_new_epoch
+local function epoch_of_store()
+  if not epoch then
+    epoch = tonumber(stored[#keys] or '')
+    if not (epoch and epoch >= 0 and epoch < TOO_LARGE / 2) then epoch, is_new_epoch = now, true end
+    epoch = floor(epoch)
+  end
+  return epoch
+end
+
 -- === decide ===
 -- A take from a window or a log: whether it fits, its part of the reply, the bucket before and, if it was
 -- charged, afterwards.
-local function count(k, algorithm, kind, meters, limit, hits, length)
+local function count(k, algorithm, kind, meters, limit, hits, length, guarded)
   local x, y = first[k], second[k]
   if algorithm == 1 then
-    if not x then x, y = read_pair(k, TOO_LARGE) end
+    if guarded then
+      local since = epoch_of_store()
+      used_up[k] = since - math.fmod(since, length) + length
+    end
+    if not x then
+      x, y = read_pair(k, TOO_LARGE)
+      if guarded and not kept[k] then x, y = used_up[k], limit end
+    end
     local fits, ends, counted, after = fixed_window(x, y, kind, meters, limit, hits, length)
     local found = pack('<BI8I4', fits, ends, counted)
     if after == 0 then return fits, found, x, y, 0, 0 end
     return fits, found, x, y, after and ends, after
   end
-  if not x then x, y = read_log(k) end
+  if guarded and limit > 0 then used_up[k] = epoch_of_store() + length end
+  if not x then
+    x, y = read_log(k)
+    if used_up[k] and not kept[k] then x, y = pack('<I8I4', used_up[k], limit), limit end
+  end
   local fits, oldest, held, fits_at, runs, left = sliding_log(x, y, kind, limit, hits, length)
   return fits, pack('<BI8I4I8', fits, oldest, held, fits_at), x, y, runs, left
 end
 
 local function take(k, asked, R, a, b, c, d)
-  if asked >= 32 then return count(k, floor(asked / 32), asked % 4, asked % 32 >= 16, R, a, c) end
+  local guarded = asked >= 128
+  if guarded then asked = asked - 128 end
+  if asked >= 32 then return count(k, floor(asked / 32), asked % 4, asked % 32 >= 16, R, a, c, guarded) end
   local x, y = first[k], second[k]
-  if not x then x, y = read_pair(k, R) end
+  if guarded then used_up[k] = epoch_of_store() + c + (d > 0 and 1 or 0) end
+  if not x then
+    x, y = read_pair(k, R)
+    if guarded and not kept[k] then x, y = epoch_of_store() + c, d end
+  end
   local fits, w, f = token_bucket(x, y, asked % 4, asked >= 16, R, a, b, c, d)
   return fits, pack('<BI8I4', fits, x, y), x, y, w, f
 end
@@ -189,6 +221,11 @@ for i = 1, written do
   elseif x > now or (x == now and y > 0) then
     last, value = x, pack('<I8I4', x, y)
   end
+  if (used_up[k] or 0) > now then
+    -- It must not be missing yet.
+    if not value then value = type(x) == 'string' and pack('<I4', 0) or pack('<I8I4', 0, 0) end
+    last = math.max(last or 0, used_up[k])
+  end
   if not value then
     if stored[k] then call('DEL', keys[k]) end
   else
@@ -203,5 +240,6 @@ for i = 1, written do
   end
 end
 
+if is_new_epoch then call('SET', keys[#keys], string.format('%d', epoch)) end
 reply[1] = pack('<I8I4', now, malformed)
 return table.concat(reply)

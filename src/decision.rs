@@ -12,7 +12,11 @@ use std::collections::HashMap;
 
 use smallvec::SmallVec;
 
-use crate::{descriptor::BucketKey, limit::Exact};
+use crate::{
+    descriptor::BucketKey,
+    limit::{AfterStoreLoss, Exact},
+};
+use ask::Step;
 pub use ask::{Ask, Count, Kind, Measure, Standing, Tokens};
 use fixed_window::Window;
 use sliding_log::Log;
@@ -69,12 +73,14 @@ pub struct Take {
 /// The takes of one request; most have one.
 pub type Takes = SmallVec<[Take; 1]>;
 
-/// What a bucket remembers. One that is missing remembers nothing: it is full.
+/// What a bucket remembers. One that is missing remembers nothing: it is full, or was used up when its store began
+/// ([`AfterStoreLoss`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
     TokenBucket(Exact),
     FixedWindow(Window),
-    SlidingLog(Log),
+    /// Apart, since it is rare and would make each of the others larger.
+    SlidingLog(Box<Log>),
 }
 
 /// What one take found.
@@ -121,6 +127,12 @@ pub struct Answer {
 pub trait Buckets {
     fn state(&self, key: &BucketKey) -> Option<State>;
     fn set_state(&mut self, key: &BucketKey, state: Option<State>);
+
+    /// When these buckets began to be kept, in microseconds of their clock; what was before is lost. By default
+    /// long ago.
+    fn epoch_us(&mut self, _now_us: u64) -> u64 {
+        0
+    }
 }
 
 /// A plain table: for tests, and for whoever keeps buckets without a store.
@@ -165,7 +177,7 @@ pub fn decide(takes: &[Take], now_us: u64, buckets: &mut impl Buckets) -> Answer
     let (mut denied, mut quotas, mut fitting_quotas) = (false, 0, 0);
     for (index, take) in takes.iter().enumerate() {
         let before = buckets.state(&take.key);
-        let step = take.ask.step(before.as_ref(), now_us);
+        let step = step(&take.ask, before.as_ref(), now_us, buckets);
         match take.ask.standing {
             Standing::Enforced => denied |= !step.fits,
             Standing::Quota => {
@@ -192,9 +204,17 @@ pub fn decide(takes: &[Take], now_us: u64, buckets: &mut impl Buckets) -> Answer
     Answer { now_us, verdict, found, malformed: 0, source: Source::Store }
 }
 
+fn step(ask: &Ask, state: Option<&State>, now_us: u64, buckets: &mut impl Buckets) -> Step {
+    match ask.after_store_loss {
+        AfterStoreLoss::Full => ask.step(state, now_us),
+        AfterStoreLoss::Empty => ask.step_since(buckets.epoch_us(now_us), state, now_us),
+    }
+}
+
 fn charge_what_meters(takes: &[Take], now_us: u64, buckets: &mut impl Buckets, found: &mut [Found]) {
     for (take, found) in takes.iter().zip(found).filter(|(take, _)| take.ask.meters()) {
-        let step = take.ask.step(buckets.state(&take.key).as_ref(), now_us);
+        let before = buckets.state(&take.key);
+        let step = step(&take.ask, before.as_ref(), now_us, buckets);
         found.seen = step.seen;
         if let Some(after) = step.charged {
             buckets.set_state(&take.key, after);

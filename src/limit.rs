@@ -96,6 +96,28 @@ impl Overdraft {
     }
 }
 
+/// What a bucket holds whose store has lost it, or never had it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum AfterStoreLoss {
+    /// It is full: one more burst for each loss.
+    #[default]
+    Full,
+    /// It was used up when the store began anew, and has been refilled since: no more than the limit, also
+    /// over an interval that holds the loss.
+    Empty,
+}
+
+impl AfterStoreLoss {
+    pub const ALL: [AfterStoreLoss; 2] = [AfterStoreLoss::Full, AfterStoreLoss::Empty];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            AfterStoreLoss::Full => "full",
+            AfterStoreLoss::Empty => "empty",
+        }
+    }
+}
+
 // === Limit ===
 
 /// A limit as written, not yet checked.
@@ -107,6 +129,7 @@ pub struct LimitSpec {
     /// None: as many as `requests_per_unit`.
     pub burst: Option<u32>,
     pub overdraft: Overdraft,
+    pub after_store_loss: AfterStoreLoss,
 }
 
 /// Burst and refill, sound by construction.
@@ -116,6 +139,7 @@ pub struct Limit {
     period: Period,
     algorithm: Algorithm,
     overdraft: Overdraft,
+    after_store_loss: AfterStoreLoss,
     burst: u32,
     /// R: tokens that come back in `period_us`, both divided by their greatest common divisor.
     tokens: u32,
@@ -134,12 +158,13 @@ impl LimitSpec {
             algorithm: Algorithm::default(),
             burst: None,
             overdraft: Overdraft::default(),
+            after_store_loss: AfterStoreLoss::default(),
         }
     }
 
     /// Checks it; the errors say what is unsound.
     pub fn check(self) -> Result<Limit, LimitError> {
-        let LimitSpec { requests_per_unit, period, algorithm, burst, overdraft } = self;
+        let LimitSpec { requests_per_unit, period, algorithm, burst, overdraft, .. } = self;
         if period.seconds() > LONGEST_FILL_US / 1_000_000 {
             return Err(LimitError::PeriodTooLong { period });
         }
@@ -191,7 +216,7 @@ impl Limit {
     }
 
     fn unchecked(spec: LimitSpec) -> Limit {
-        let LimitSpec { requests_per_unit, period, algorithm, burst, overdraft } = spec;
+        let LimitSpec { requests_per_unit, period, algorithm, burst, overdraft, after_store_loss } = spec;
         // A limit of 0 becomes a bucket of burst 0: whatever its rate, no token ever fits.
         let requests = requests_per_unit.max(1);
         let unit_us = period.seconds() * 1_000_000;
@@ -201,6 +226,7 @@ impl Limit {
             period,
             algorithm,
             overdraft,
+            after_store_loss,
             burst: burst.unwrap_or(requests_per_unit),
             tokens: u32::try_from(u64::from(requests) / divisor)
                 .expect("a u32 divided by an integer is a u32"),
@@ -233,12 +259,19 @@ impl Limit {
         self.overdraft
     }
 
+    pub fn after_store_loss(&self) -> AfterStoreLoss {
+        self.after_store_loss
+    }
+
     /// The share of one of so many replicas: the burst and what is counted rounded down, the refill exact. None
     /// where less than one hit is left.
     pub fn share(&self, replicas: u32) -> Option<Limit> {
         let replicas = replicas.max(1);
         let Limit { requests_per_unit, period, algorithm, overdraft, burst, .. } = *self;
-        let share = LimitSpec { requests_per_unit, period, algorithm, burst: None, overdraft };
+        // The process that holds it loses it only with itself.
+        let after_store_loss = AfterStoreLoss::Full;
+        let share =
+            LimitSpec { requests_per_unit, period, algorithm, burst: None, overdraft, after_store_loss };
         let share = match algorithm {
             Algorithm::TokenBucket => LimitSpec {
                 burst: Some(burst / replicas),

@@ -7,17 +7,45 @@ use std::collections::HashMap;
 use deadpool_redis::redis::{Connection, Pipeline, cmd, pipe};
 use rand::{Rng, RngExt, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 use tollgate::{
-    decision::{Answer, Ask, Seen, Standing, State, Take, decide},
+    decision::{Answer, Ask, Buckets, Seen, Standing, State, Take, decide},
     descriptor::{BucketKey, Hits},
-    limit::{Algorithm, Exact, Limit, LimitSpec, Overdraft, Period, Unit},
-    store::redis::script::{self, Call, Now, redis_key},
+    limit::{AfterStoreLoss, Algorithm, Exact, Limit, LimitSpec, Overdraft, Period, Unit},
+    store::redis::script::{self, Call, EPOCH_KEY, Now, redis_key},
 };
 
 const SEQUENCES: u64 = 20_000;
 /// As far in the future as tests of ours may run: a key whose expiry has passed is not stored at all.
 const START_US: u64 = 4_000_000_000_000_000;
 
-type Table = HashMap<BucketKey, State>;
+/// What the store holds, and since when.
+#[derive(Debug, Default)]
+struct Table {
+    buckets: HashMap<BucketKey, State>,
+    epoch_us: u64,
+}
+
+impl Buckets for Table {
+    fn state(&self, key: &BucketKey) -> Option<State> {
+        self.buckets.get(key).cloned()
+    }
+
+    fn set_state(&mut self, key: &BucketKey, state: Option<State>) {
+        self.buckets.set_state(key, state);
+    }
+
+    fn epoch_us(&mut self, _now_us: u64) -> u64 {
+        self.epoch_us
+    }
+}
+
+impl Table {
+    /// The store that a sequence meets: new, or some time old.
+    fn of(sequence: u64) -> Table {
+        let ages_us = [0, 1, 300_000, 60_000_000, 4_000_000_000_000_000];
+        let age_us = *ages_us.iter().cycle().nth(usize::try_from(sequence % 5).expect("small")).expect("one");
+        Table { epoch_us: START_US - age_us, ..Table::default() }
+    }
+}
 
 /// Requests in the order of their times, which may step back.
 type Sequence = Vec<(u64, Vec<Take>)>;
@@ -37,8 +65,8 @@ async fn lua_and_rust_answer_alike_on_random_sequences_of_takes() {
             (0..100).map(|number| sequence(&mut rng, batch * 100 + number)).collect();
         let replies = replies(&mut connection, &digest, &sequences);
         let mut replies = replies.iter();
-        for sequence in &sequences {
-            let mut table = Table::default();
+        for (number, sequence) in (0..).zip(&sequences) {
+            let mut table = Table::of(number);
             for (now_us, takes) in sequence {
                 let expected = decide(takes, *now_us, &mut table);
                 let reply = replies.next().expect("a reply for each request");
@@ -59,6 +87,7 @@ async fn requests_of_one_flight_that_name_the_same_buckets_see_each_other() {
     println!("seed {seed}");
     let mut rng = SmallRng::seed_from_u64(seed);
     let mut mixed = 0;
+    let () = cmd("SET").arg(EPOCH_KEY).arg(START_US - 100_000).query(&mut connection).expect("sets");
     for number in 0..1_000 {
         let flight: Sequence = sequence(&mut rng, number);
         let mut command = Call::new(flight.iter().map(|(_, takes)| &takes[..]))
@@ -66,7 +95,7 @@ async fn requests_of_one_flight_that_name_the_same_buckets_see_each_other() {
         let reply: Vec<u8> = command.arg(START_US).query(&mut connection).expect("runs");
         let answers =
             script::answers(&reply, flight.iter().map(|(_, takes)| &takes[..])).expect("the script's reply");
-        let mut table = Table::default();
+        let mut table = Table { epoch_us: START_US - 100_000, ..Table::default() };
         let expected = flight.iter().map(|(_, takes)| known(decide(takes, START_US, &mut table)));
         let answers: Vec<Answer> = answers.into_iter().map(known).collect();
         assert_eq!(answers, expected.collect::<Vec<_>>(), "seed {seed}: {flight:#?}");
@@ -107,7 +136,8 @@ async fn every_stored_bucket_expires_within_the_second_after_its_last_instant() 
     let (mut stored, mut gone) = (0, 0);
     for number in 0..2_000 {
         let sequence = sequence(&mut rng, number);
-        let mut table = Table::default();
+        let mut table = Table::of(number);
+        let () = cmd("SET").arg(EPOCH_KEY).arg(table.epoch_us).query(&mut connection).expect("sets");
         for (now_us, takes) in &sequence {
             decide(takes, *now_us, &mut table);
             let mut pipeline = pipe();
@@ -119,7 +149,7 @@ async fn every_stored_bucket_expires_within_the_second_after_its_last_instant() 
             }
             let expiries: Vec<i64> = pipeline.query(&mut connection).expect("every call runs");
             for (take, expiry_s) in takes.iter().zip(expiries) {
-                let last_us = table.get(&take.key).map(State::spent_us);
+                let last_us = table.buckets.get(&take.key).map(State::spent_us);
                 // -2 says that there is no such key.
                 let Some(last_us) = last_us else {
                     assert_eq!(expiry_s, -2, "seed {seed}: {sequence:#?}");
@@ -127,7 +157,13 @@ async fn every_stored_bucket_expires_within_the_second_after_its_last_instant() 
                     continue;
                 };
                 let expiry_us = u64::try_from(expiry_s).expect("the key is there, and expires") * 1_000_000;
-                let range = last_us..=last_us + 1_000_000;
+                // While a missing bucket counts as used up, the key must be there.
+                let guarded = take.ask.after_store_loss == AfterStoreLoss::Empty;
+                let used_up = take.ask.empty(table.epoch_us);
+                let used_up_us = used_up.map_or(table.epoch_us, |used_up| used_up.spent_us());
+                let used_up_us = if guarded { used_up_us } else { 0 };
+                let first_us = if used_up_us > *now_us { last_us.max(used_up_us) } else { last_us };
+                let range = first_us..=last_us.max(used_up_us) + 1_000_000;
                 assert!(range.contains(&expiry_us), "seed {seed}: {expiry_us} of {range:?}: {sequence:#?}");
                 stored += 1;
             }
@@ -149,6 +185,39 @@ async fn what_is_given_back_in_full_leaves_no_key() {
     }
     let keys: u64 = cmd("DBSIZE").query(&mut connection).expect("counts");
     assert_eq!(keys, 0);
+}
+
+/// For one whose limit says `after_store_loss: empty`.
+#[tokio::test]
+async fn a_bucket_that_the_store_has_lost_counts_as_used_up_when_the_store_began_anew() {
+    let Some(redis) = support::redis().await else { return };
+    let mut connection = support::connection(&redis);
+    let after_store_loss = AfterStoreLoss::Empty;
+    let limit = LimitSpec { after_store_loss, burst: Some(3), ..LimitSpec::new(1, Unit::Second) };
+    let limit = limit.check().expect("sound");
+    let mut passed = |hits: Hits, after_us: u64| {
+        let request = [Take { key: BucketKey::from_bytes([1; 16]), ask: Ask::new(hits, &limit) }];
+        let mut command = Call::new([&request[..]]).command("EVAL", &script::text(Now::Argument));
+        let reply: Vec<u8> = command.arg(START_US + after_us).query(&mut connection).expect("runs");
+        answer(&reply, &request).found[0].fits
+    };
+    let one = Hits::Take(1);
+    assert!(!passed(one, 0), "a store that was never seen is one that may have lost everything");
+    assert!(!passed(one, 999_999));
+    assert!(passed(one, 1_000_000));
+    assert!(!passed(one, 1_000_000), "one token had come back since the epoch");
+    // Filled by a refund it is full, though the key could go.
+    assert!(passed(Hits::GiveBack(3), 1_000_000));
+    assert!(passed(Hits::Take(3), 1_000_000));
+    let () = cmd("FLUSHALL").query(&mut support::connection(&redis)).expect("loses all");
+    assert!(!passed(one, 10_000_000));
+    let epoch: u64 = cmd("GET").arg(EPOCH_KEY).query(&mut support::connection(&redis)).expect("is there");
+    assert_eq!(epoch, START_US + 10_000_000);
+    for (value, fits) in [("nan", false), ("", false), ("-1", false), ("1e300", false), ("0", true)] {
+        let mut connection = support::connection(&redis);
+        let () = cmd("SET").arg(EPOCH_KEY).arg(value).query(&mut connection).expect("sets");
+        assert_eq!(passed(one, 10_000_000), fits, "{value:?}");
+    }
 }
 
 #[tokio::test]
@@ -193,10 +262,13 @@ fn known(mut answer: Answer) -> Answer {
 
 fn replies(connection: &mut Connection, digest: &str, sequences: &[Sequence]) -> Vec<Vec<u8>> {
     let mut pipeline: Pipeline = pipe();
-    for (now_us, takes) in sequences.iter().flatten() {
-        let mut command = Call::new([&takes[..]]).command("EVALSHA", digest);
-        command.arg(*now_us);
-        pipeline.add_command(command);
+    for (number, sequence) in (0..).zip(sequences) {
+        pipeline.cmd("SET").arg(EPOCH_KEY).arg(Table::of(number).epoch_us).ignore();
+        for (now_us, takes) in sequence {
+            let mut command = Call::new([&takes[..]]).command("EVALSHA", digest);
+            command.arg(*now_us);
+            pipeline.add_command(command);
+        }
     }
     pipeline.query(connection).expect("every call runs")
 }
@@ -247,7 +319,8 @@ fn limit(rng: &mut SmallRng) -> LimitSpec {
     let period = Period { unit, multiplier: rng.random_range(1..3) };
     let algorithm = *Algorithm::ALL.choose(rng).expect("one");
     let burst = Some(burst).filter(|_| algorithm == Algorithm::TokenBucket);
-    let spec = LimitSpec { algorithm, burst, ..LimitSpec::new(requests_per_unit, period) };
+    let after_store_loss = *AfterStoreLoss::ALL.choose(rng).expect("one");
+    let spec = LimitSpec { algorithm, burst, after_store_loss, ..LimitSpec::new(requests_per_unit, period) };
     if spec.check().is_ok() { spec } else { LimitSpec { requests_per_unit: 9, ..spec } }
 }
 

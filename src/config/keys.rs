@@ -23,7 +23,7 @@ pub(super) enum Origin {
     Tollgate,
 }
 
-const KEYS: [(&str, Home, Origin); 27] = [
+const KEYS: [(&str, Home, Origin); 28] = [
     ("domain", Home::Root, Origin::Reference),
     ("descriptors", Home::RootAndDescriptor, Origin::Reference),
     ("key", Home::DescriptorAndMembers, Origin::Reference),
@@ -47,6 +47,7 @@ const KEYS: [(&str, Home, Origin); 27] = [
     ("algorithm", Home::Limit, Origin::Tollgate),
     ("overdraft", Home::Limit, Origin::Tollgate),
     ("on_store_failure", Home::Limit, Origin::Tollgate),
+    ("after_store_loss", Home::Limit, Origin::Tollgate),
     ("tiers", Home::Root, Origin::Tollgate),
     ("members", Home::Root, Origin::Tollgate),
     ("file", Home::Members, Origin::Tollgate),

@@ -8,7 +8,7 @@ use super::{
     yaml::Node,
 };
 use crate::{
-    limit::{Algorithm, LimitError, LimitSpec, Overdraft, Period, Unit},
+    limit::{AfterStoreLoss, Algorithm, LimitError, LimitSpec, Overdraft, Period, Unit},
     rules::{NamedLimit, OnStoreFailure, Options, Pattern},
 };
 
@@ -187,7 +187,7 @@ fn no_limit(fields: &mut Fields<'_>) -> Result<Option<LimitSpec>, Reported> {
     let name = fields.text("unit")?.filter(|name| !name.is_empty());
     let others =
         [fields.number("requests_per_unit")?, fields.number("burst")?, fields.number("unit_multiplier")?];
-    let words = [fields.text("algorithm")?, fields.text("overdraft")?];
+    let words = [fields.text("algorithm")?, fields.text("overdraft")?, fields.text("after_store_loss")?];
     match name {
         Some(name) if Unit::from_name(&name).is_some() => {
             return Err(fields.refuse(at, format_args!("unit and unlimited exclude one another")));
@@ -212,6 +212,7 @@ fn spec(fields: &mut Fields<'_>) -> Result<LimitSpec, Reported> {
     let burst = fields.number("burst");
     let algorithm = fields.word("algorithm", &Algorithm::ALL, |algorithm| algorithm.name());
     let overdraft = fields.word("overdraft", &Overdraft::ALL, |overdraft| overdraft.name());
+    let after_store_loss = fields.word("after_store_loss", &AfterStoreLoss::ALL, |after| after.name());
     if matches!((&requests_per_unit, &unit), (Ok(None), Ok(_))) {
         let at = fields.at();
         fields.warn(at, format_args!("requests_per_unit is missing, so every request is denied"));
@@ -223,6 +224,7 @@ fn spec(fields: &mut Fields<'_>) -> Result<LimitSpec, Reported> {
         algorithm: algorithm?.unwrap_or_default(),
         burst: burst?,
         overdraft: overdraft?.unwrap_or_default(),
+        after_store_loss: after_store_loss?.unwrap_or_default(),
     })
 }
 

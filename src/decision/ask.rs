@@ -3,7 +3,7 @@
 use super::{Seen, State, fixed_window, sliding_log, token_bucket};
 use crate::{
     descriptor::Hits,
-    limit::{Algorithm, Exact, Limit, Overdraft},
+    limit::{AfterStoreLoss, Algorithm, Exact, Limit, Overdraft},
 };
 
 /// What a take asks; made from hits and a limit.
@@ -12,6 +12,7 @@ pub struct Ask {
     pub kind: Kind,
     pub standing: Standing,
     pub overdraft: Overdraft,
+    pub after_store_loss: AfterStoreLoss,
     pub measure: Measure,
 }
 
@@ -106,7 +107,8 @@ impl Ask {
             Algorithm::FixedWindow => Measure::FixedWindow(count(hits)),
             Algorithm::SlidingWindowLog => Measure::SlidingLog(count(hits)),
         };
-        Ask { kind, standing: Standing::default(), overdraft, measure }
+        let after_store_loss = limit.after_store_loss();
+        Ask { kind, standing: Standing::default(), overdraft, after_store_loss, measure }
     }
 
     #[must_use]
@@ -124,19 +126,44 @@ impl Ask {
 
     /// The bucket with nothing left in it.
     pub fn empty(&self, now_us: u64) -> Option<State> {
+        Some(self.used_up(now_us)).filter(|state| state.spent_us() > now_us)
+    }
+
+    fn used_up(&self, at_us: u64) -> State {
         match &self.measure {
             Measure::TokenBucket(tokens) => {
-                Some(State::TokenBucket(Exact::at_us(now_us).plus(tokens.burst, tokens.per_us)))
+                State::TokenBucket(Exact::at_us(at_us).plus(tokens.burst, tokens.per_us))
             }
-            Measure::FixedWindow(count) => Some(fixed_window::spent(count, now_us)),
-            Measure::SlidingLog(count) => Some(sliding_log::spent(count, now_us)),
+            Measure::FixedWindow(count) => fixed_window::spent(count, at_us),
+            Measure::SlidingLog(count) => sliding_log::spent(count, at_us),
         }
-        .filter(|state| state.spent_us() > now_us)
     }
 
     /// It is charged whether or not its request is denied.
     pub fn meters(&self) -> bool {
         self.overdraft == Overdraft::Charge
+    }
+
+    /// A bucket that is full, and yet not missing.
+    fn full(&self) -> State {
+        match &self.measure {
+            Measure::TokenBucket(_) => State::TokenBucket(Exact::default()),
+            Measure::FixedWindow(_) => State::FixedWindow(fixed_window::Window { ends_us: 0, count: 0 }),
+            Measure::SlidingLog(_) => State::SlidingLog(Box::default()),
+        }
+    }
+
+    /// What it does to a bucket whose store began at this instant. One that is missing is full, unless the limit
+    /// says that it counts as used up since then; a bucket that this take fills must not be missing then.
+    pub(super) fn step_since(&self, epoch_us: u64, state: Option<&State>, now_us: u64) -> Step {
+        let used_up = self.used_up(epoch_us);
+        let mut step = self.step(state.or(Some(&used_up)), now_us);
+        if used_up.spent_us() > now_us
+            && let Some(after @ None) = &mut step.charged
+        {
+            *after = Some(self.full());
+        }
+        step
     }
 
     pub(super) fn step(&self, state: Option<&State>, now_us: u64) -> Step {

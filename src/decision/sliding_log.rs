@@ -104,8 +104,11 @@ impl Ask {
 
 /// A log that was filled at this instant.
 pub(super) fn spent(of: &Count, now_us: u64) -> State {
+    if of.limit == 0 {
+        return State::SlidingLog(Box::default());
+    }
     let leaves_us = now_us.saturating_add(of.length_us);
-    State::SlidingLog(Log::of(vec![Run { leaves_us, hits: of.limit }]))
+    State::SlidingLog(Box::new(Log::of(vec![Run { leaves_us, hits: of.limit }])))
 }
 
 pub(super) fn step(ask: &Ask, asked: &Count, state: Option<&State>, now_us: u64) -> Step {
@@ -127,7 +130,7 @@ pub(super) fn step(ask: &Ask, asked: &Count, state: Option<&State>, now_us: u64)
             Kind::GiveBack => log.give_back(hits),
             _ => log.add(hits, now_us.saturating_add(asked.length_us)),
         }
-        (log.held > 0).then_some(State::SlidingLog(log))
+        (log.held > 0).then(|| State::SlidingLog(Box::new(log)))
     });
     Step { seen, fits, charged }
 }

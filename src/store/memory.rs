@@ -2,6 +2,7 @@
 //!
 //! A bucket that is full is not kept, so memory holds only what was charged lately: each insertion that
 //! finds its shard grown to twice what the last sweep left sweeps it first, and a task sweeps what nobody asks for.
+//! What it held is lost with the process, so its epoch is when that started.
 //! A bucket that is not full is never forgotten: at the bound a request that needs a new one is refused.
 
 use std::{
@@ -41,6 +42,8 @@ pub struct MemoryStore {
     clock: Clock,
     shards: Box<[Mutex<Shard>]>,
     most_in_shard: usize,
+    /// What was before is lost, for limits that ask.
+    epoch_us: u64,
     /// The shard that is swept next.
     next_sweep: AtomicUsize,
 }
@@ -69,8 +72,10 @@ impl MemoryStore {
     pub fn bounded(most_buckets: usize) -> MemoryStore {
         let shard =
             || Mutex::new(Shard { buckets: HashMap::default(), sweep_at: SMALLEST_SWEEP, next_sweep_us: 0 });
+        let clock = Clock::start();
         MemoryStore {
-            clock: Clock::start(),
+            epoch_us: clock.now_us(),
+            clock,
             shards: (0..SHARDS).map(|_| shard()).collect(),
             most_in_shard: most_buckets.div_ceil(SHARDS),
             next_sweep: AtomicUsize::new(0),
@@ -123,7 +128,7 @@ impl MemoryStore {
         numbers.sort_unstable();
         numbers.dedup();
         let shards = numbers.into_iter().map(|number| (number, unpoisoned(&self.shards[number]))).collect();
-        Locked { shards, now_us: 0, most_in_shard: self.most_in_shard }
+        Locked { shards, now_us: 0, most_in_shard: self.most_in_shard, epoch_us: self.epoch_us }
     }
 }
 
@@ -163,6 +168,7 @@ struct Locked<'a> {
     shards: SmallVec<[(usize, MutexGuard<'a, Shard>); 4]>,
     now_us: u64,
     most_in_shard: usize,
+    epoch_us: u64,
 }
 
 impl Locked<'_> {
@@ -205,6 +211,10 @@ impl Buckets for Locked<'_> {
             shard.sweep(now_us);
         }
         shard.buckets.insert(*key, state);
+    }
+
+    fn epoch_us(&mut self, _now_us: u64) -> u64 {
+        self.epoch_us
     }
 }
 

@@ -2,9 +2,9 @@ use std::thread;
 
 use super::{Full, MemoryStore, SMALLEST_SWEEP};
 use crate::{
-    decision::{Ask, Take, Verdict},
+    decision::{Ask, State, Take, Verdict},
     descriptor::{BucketKey, Hits},
-    limit::{Limit, Unit},
+    limit::{AfterStoreLoss, Limit, LimitSpec, Unit},
 };
 
 fn take(number: u64, limit: &Limit) -> Take {
@@ -89,4 +89,22 @@ fn what_nobody_asks_for_any_more_is_swept_by_and_by() {
         store.sweep_one();
     }
     assert_eq!(store.len(), 0);
+}
+
+#[test]
+fn what_a_bucket_takes_besides_its_key_is_24_bytes() {
+    assert_eq!(size_of::<State>(), 24);
+}
+
+#[test]
+fn memory_begins_with_its_process_for_limits_that_ask() {
+    let (store, now_us) = (MemoryStore::new(), crate::clock::Clock::start().now_us());
+    let limit = LimitSpec { after_store_loss: AfterStoreLoss::Empty, ..LimitSpec::new(10, Unit::Hour) };
+    let (guarded, open) = (limit.check().unwrap(), Limit::new(10, Unit::Hour, None).unwrap());
+    let verdict = |number, limit, at_us| store.take_at(&[take(number, limit)], at_us).unwrap().verdict;
+    assert_eq!(verdict(1, &open, now_us), Verdict::Allow);
+    assert_eq!(verdict(2, &guarded, now_us), Verdict::Deny);
+    let token_us = 360_000_000;
+    assert_eq!(verdict(2, &guarded, now_us + token_us), Verdict::Allow);
+    assert_eq!(verdict(2, &guarded, now_us + token_us), Verdict::Deny);
 }

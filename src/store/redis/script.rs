@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use crate::{
     decision::{Answer, Ask, Found, Measure, Seen, Source, Standing, Take, Verdict, fixed_window::Window},
     descriptor::BucketKey,
-    limit::Exact,
+    limit::{AfterStoreLoss, Exact},
     store::StoreError,
 };
 
@@ -17,6 +17,8 @@ const ALGORITHMS: &str = concat!(
     include_str!("../../../lua/sliding_log.lua"),
 );
 const BASE64_URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+/// Keeps when this Redis began to hold buckets, in microseconds; as text, so that operators can read and set it.
+pub const EPOCH_KEY: &str = "tg:epoch";
 const NOW_AND_MALFORMED: usize = 12;
 const FOUND: usize = 13;
 
@@ -42,12 +44,13 @@ pub fn text(now: Now) -> String {
 pub struct Call {
     keys: Vec<BucketKey>,
     requests: Vec<u8>,
+    needs_epoch: bool,
 }
 
 impl Call {
     /// At most 65,535 different buckets, which flights bound far below.
     pub fn new<'a>(requests: impl IntoIterator<Item = &'a [Take]>) -> Call {
-        let mut call = Call { keys: Vec::new(), requests: Vec::new() };
+        let mut call = Call { keys: Vec::new(), requests: Vec::new(), needs_epoch: false };
         for takes in requests {
             call.requests.extend_from_slice(&u16_of(takes.len()).to_le_bytes());
             for take in takes {
@@ -65,6 +68,7 @@ impl Call {
     fn put(&mut self, index: u16, ask: &Ask) {
         self.requests.extend_from_slice(&index.to_le_bytes());
         self.requests.push(asked(ask));
+        self.needs_epoch |= ask.after_store_loss == AfterStoreLoss::Empty;
         let (first, times) = match ask.measure {
             Measure::TokenBucket(tokens) => (tokens.per_us, [tokens.cost, tokens.burst]),
             Measure::FixedWindow(count) | Measure::SlidingLog(count) => {
@@ -81,9 +85,12 @@ impl Call {
     /// `EVALSHA digest …`, or `EVAL text …`.
     pub fn command(&self, name: &str, script: &str) -> Cmd {
         let mut command = cmd(name);
-        command.arg(script).arg(self.keys.len());
+        command.arg(script).arg(self.keys.len() + usize::from(self.needs_epoch));
         for key in &self.keys {
             command.arg(&redis_key(key)[..]);
+        }
+        if self.needs_epoch {
+            command.arg(EPOCH_KEY);
         }
         command.arg(&self.requests[..]);
         command
@@ -97,7 +104,8 @@ fn asked(ask: &Ask) -> u8 {
         Measure::FixedWindow(_) => 32,
         Measure::SlidingLog(_) => 64,
     };
-    ask.kind as u8 + 4 * ask.standing as u8 + 16 * u8::from(ask.meters()) + algorithm
+    let starts_empty = 128 * u8::from(ask.after_store_loss == AfterStoreLoss::Empty);
+    ask.kind as u8 + 4 * ask.standing as u8 + 16 * u8::from(ask.meters()) + algorithm + starts_empty
 }
 
 /// `tg:` and the key in URL-safe base64, so that it can be read, typed and put between braces.

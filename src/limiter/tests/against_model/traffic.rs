@@ -178,6 +178,7 @@ fn limit(meters: impl Strategy<Value = bool>) -> impl Strategy<Value = LimitSpec
                     true => Overdraft::Charge,
                     false => Overdraft::Never,
                 },
+                ..LimitSpec::new(requests_per_unit, unit)
             };
             spec.check().is_ok().then_some(spec)
         },
