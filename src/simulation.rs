@@ -1,8 +1,9 @@
-//! Replicas, one store and a bad network in virtual time: what is promised holds for every seed.
+//! Replicas, one store and a bad network in virtual time: what is promised holds for every seed. Processes restart
+//! and reload, the store loses its buckets and its clock steps, and local buckets answer for it.
 //!
 //! The desks, memos and flights are those of production, and so is `decide`; clocks, clients, the network and
 //! the store around it are models. A seed decides everything, so a seed that fails is a recipe. By default random
-//! seeds run for some seconds; `TOLLGATE_SEED` replays one, `TOLLGATE_SIM_SECONDS` makes it longer.
+//! seeds run for a minute; `TOLLGATE_SEED` replays one, `TOLLGATE_SIM_SECONDS` says how long.
 
 mod audits;
 mod checks;
@@ -14,6 +15,7 @@ mod meter;
 mod plan;
 mod store;
 mod traffic;
+mod upheaval;
 mod world;
 
 use std::{
@@ -25,7 +27,7 @@ use std::{
 
 use rand::{SeedableRng, rngs::SmallRng};
 
-use crate::clock::monotonic;
+use crate::{clock::monotonic, decision::Source};
 use journal::Journal;
 use plan::{MemoMode, Plan};
 use world::World;
@@ -50,6 +52,7 @@ struct Tally {
     seeds: u64,
     decisions: usize,
     from_memory: usize,
+    guesses: usize,
 }
 
 // === seeds ===
@@ -69,11 +72,12 @@ fn for_seeds(name: &str, seconds: f64, mut run: impl FnMut(u64, &mut Tally)) -> 
         run(rand::random(), &mut tally);
         tally.seeds += 1;
     }
-    let Tally { seeds, decisions, from_memory } = tally;
+    let Tally { seeds, decisions, from_memory, guesses } = tally;
     #[allow(clippy::cast_precision_loss, reason = "a figure to be read")]
     let rate = decisions as f64 / started.elapsed().as_secs_f64();
     let line = format!(
-        "\nsimulation, {name}: {seeds} seeds, {decisions} decisions ({rate:.0} per second), {from_memory} from memory\n"
+        "\nsimulation, {name}: {seeds} seeds, {decisions} decisions ({rate:.0} per second), {from_memory} from memory, \
+         {guesses} guesses\n"
     );
     // Not eprintln!, which the test runner swallows when the test passes.
     let _ = io::stderr().write_all(line.as_bytes());
@@ -89,7 +93,7 @@ fn number<T: std::str::FromStr<Err: Display>>(variable: &str) -> Option<T> {
 fn fail(seed: u64, plan: &Plan, broken: &Broken) -> ! {
     let mut again = World::new(plan, seed, Journal::of(Some(broken.bucket)));
     let repeated = again.run().and_then(|()| again.audit());
-    let limit = &plan.buckets[broken.bucket].limit;
+    let limit = &plan.buckets[broken.bucket].limits;
     panic!(
         "\nTOLLGATE_SEED={seed}: broken: {}\nbucket {}, {limit:?}\n{}\nits last events:\n{}{}",
         broken.promise,
@@ -105,9 +109,11 @@ fn run<'a>(plan: &'a Plan, seed: u64, tally: &mut Tally) -> World<'a> {
     if let Err(broken) = world.run().and_then(|()| world.audit()) {
         fail(seed, plan, &broken);
     }
-    let (decisions, from_memory) = world.decisions();
-    tally.decisions += decisions;
-    tally.from_memory += from_memory;
+    for source in world.sources() {
+        tally.decisions += 1;
+        tally.from_memory += usize::from(source == Source::Memo);
+        tally.guesses += usize::from(source.is_guess());
+    }
     world
 }
 
@@ -115,7 +121,7 @@ fn run<'a>(plan: &'a Plan, seed: u64, tally: &mut Tally) -> World<'a> {
 
 #[test]
 fn whatever_happens_the_limit_holds_and_nothing_that_fits_is_denied() {
-    let tally = for_seeds("anything may happen", 5.0, |seed, tally| {
+    let tally = for_seeds("anything may happen", 45.0, |seed, tally| {
         run(&Plan::rough(&mut SmallRng::seed_from_u64(seed)), seed, tally);
     });
     assert!(tally.seeds == 0 || tally.from_memory > tally.decisions / 20, "memory denied little: {tally:?}");
@@ -123,7 +129,7 @@ fn whatever_happens_the_limit_holds_and_nothing_that_fits_is_denied() {
 
 #[test]
 fn with_the_memo_on_and_off_the_same_takes_are_admitted() {
-    let tally = for_seeds("memo on and off", 1.5, |seed, tally| {
+    let tally = for_seeds("memo on and off", 15.0, |seed, tally| {
         let plan = |memo| Plan::steady(&mut SmallRng::seed_from_u64(seed), memo);
         let (on, off) = (plan(MemoMode::On), plan(MemoMode::Off));
         let with = run(&on, seed, tally).allowed();

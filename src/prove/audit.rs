@@ -89,6 +89,23 @@ impl Allowance {
         }
     }
 
+    /// With so many bursts more, wherever they fall.
+    #[cfg(test)]
+    pub(crate) fn and_bursts(self, bursts: i128) -> Allowance {
+        Allowance { burst: self.burst * (1 + bursts), ..self }
+    }
+
+    /// With what comes back in so much time, wherever it falls.
+    #[cfg(test)]
+    pub(crate) fn and_refill_of_us(self, span_us: i128) -> Allowance {
+        Allowance { burst: self.burst + self.refill_at_most * span_us, ..self }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn twice(self) -> Allowance {
+        Allowance { burst: self.burst * 2, refill_at_most: self.refill_at_most * 2, ..self }
+    }
+
     /// Thousandths of a token that come back within `span_us` at most, cut.
     pub(crate) fn refilled_milli(&self, span_us: u64) -> u64 {
         self.milli(self.refill_at_most * i128::from(span_us))

@@ -40,11 +40,22 @@ impl Local {
 
     /// None where there is no room for one more bucket.
     pub fn take(&self, takes: &[LocalTake]) -> Option<Answer> {
-        for take in takes.iter().filter(|take| take.is_known_empty) {
-            self.buckets.start_empty(&take.take);
-        }
-        let takes: Vec<Take> = takes.iter().map(|take| take.take).collect();
+        let takes = self.begun(takes, self.buckets.now_us());
         self.buckets.take(&takes).ok()
+    }
+
+    /// As [`take`](Self::take), with the time as a parameter, which must not step back.
+    pub fn take_at(&self, takes: &[LocalTake], now_us: u64) -> Option<Answer> {
+        let takes = self.begun(takes, now_us);
+        self.buckets.take_at(&takes, now_us).ok()
+    }
+
+    /// Those that start empty are there now.
+    fn begun(&self, takes: &[LocalTake], now_us: u64) -> Vec<Take> {
+        for take in takes.iter().filter(|take| take.is_known_empty) {
+            self.buckets.start_empty(&take.take, now_us);
+        }
+        takes.iter().map(|take| take.take).collect()
     }
 
     /// Buckets that are kept at the moment.

@@ -2,38 +2,66 @@
 
 use super::{
     Broken,
+    upheaval::Toll,
     world::{Request, World},
 };
 use crate::{
     decision::{Source, Verdict},
     descriptor::Hits,
-    prove::audit::{Allowance, Remoteness, Span, too_little, too_much},
+    limit::Limit,
+    prove::audit::{Allowance, Remoteness, Span, WorstInterval, too_little, too_much},
 };
 
 /// One entry for each hit.
 #[derive(Debug, Default)]
 struct Spans {
+    /// By whoever it was.
     admitted: Vec<Span>,
+    /// By the store, and heard of.
+    store_admitted: Vec<Span>,
     /// And those that were charged though their clients never heard of it.
     charged: Vec<Span>,
-    /// Requests for one hit of this bucket alone.
+    /// Requests for one hit of this bucket alone, denied by the store or on its behalf.
     denied: Vec<Span>,
 }
 
 impl World<'_> {
     /// The hot buckets, but for those that were given something back.
     pub(super) fn audit(&self) -> Result<(), Broken> {
+        let toll = Toll::of(&self.plan.upheavals);
         for bucket in (0..self.plan.hot).filter(|bucket| !self.plan.buckets[*bucket].refunds) {
+            let of = &self.plan.buckets[bucket];
+            let [small, large] = self.bounds(bucket, &toll);
             let spans = self.spans(bucket);
-            let allowance = Allowance::of(&self.plan.buckets[bucket].limit, Remoteness::OtherClock);
-            if let Some(worst) = too_much(&spans.admitted, &allowance).filter(|worst| worst.is_too_much()) {
-                return Err(Broken::new("clients never see too much", bucket, format!("{worst:?}")));
+            let found = |promise, detail| Err(Broken::new(promise, bucket, detail));
+            if let Some(worst) = too_much(&spans.store_admitted, &large).filter(WorstInterval::is_too_much) {
+                return found("clients never see too much", format!("{worst:?}"));
             }
-            if let Some(worst) = too_little(&spans.charged, &spans.denied, &allowance).worst {
-                return Err(Broken::new("clients never see too little", bucket, format!("{worst:?}")));
+            // And at most a burst again for each time that a replica began with new local buckets.
+            let restarts: i128 = self.replicas.iter().map(|replica| replica.restarts).sum();
+            let with_guesses = large.twice().and_bursts(restarts);
+            if let Some(worst) = too_much(&spans.admitted, &with_guesses).filter(WorstInterval::is_too_much) {
+                return found("with guesses never more than twice", format!("{worst:?}"));
+            }
+            // What befell the store makes denials that are right, and that only the store's own account can judge.
+            let is_judged = !toll.is_set_back && !of.is_guarded();
+            let denials = too_little(&spans.charged, &spans.denied, &small);
+            if let Some(worst) = denials.worst.filter(|_| is_judged) {
+                return found("clients never see too little", format!("{worst:?}"));
             }
         }
         Ok(())
+    }
+
+    /// What the limit allows at least and at most, given which burst was asked for and what befell the store.
+    fn bounds(&self, bucket: usize, toll: &Toll) -> [Allowance; 2] {
+        let of = &self.plan.buckets[bucket];
+        let allowance = |limit: &Limit| Allowance::of(limit, Remoteness::OtherClock);
+        let (first, second) = (&of.limits[0], &of.limits[1]);
+        let (small, large) = if first.burst() < second.burst() { (first, second) } else { (second, first) };
+        let losses = if of.is_guarded() { 0 } else { toll.losses };
+        let large = allowance(large).and_bursts(losses).and_refill_of_us(toll.forward_us);
+        [allowance(small), large]
     }
 
     fn spans(&self, bucket: usize) -> Spans {
@@ -42,16 +70,21 @@ impl World<'_> {
             let of_bucket = request.wishes.iter().filter(|wish| wish.bucket == bucket);
             let hits: u64 =
                 of_bucket.map(|wish| if let Hits::Take(hits) = wish.hits { hits } else { 0 }).sum();
-            let verdict = request.answered.and_then(|(_, answer)| answer).map(|(verdict, _)| verdict);
-            let (allowed, span) = (Some(Verdict::Allow), span(request));
-            if request.executed.is_some_and(|(_, verdict)| verdict == Verdict::Allow) {
-                for _ in 0..hits {
-                    spans.charged.push(span);
-                    if verdict == allowed {
-                        spans.admitted.push(span);
-                    }
-                }
-            } else if hits == 1 && request.wishes.len() == 1 && verdict == Some(Verdict::Deny) {
+            let told = request.answered.map(|(_, told)| told);
+            let is_told = |verdict| told.is_some_and(|(told, _)| told == verdict);
+            let (allowed, span) = (is_told(Verdict::Allow), span(request));
+            let is_charged = request.executed.is_some_and(|(_, verdict)| verdict == Verdict::Allow);
+            for _ in 0..hits {
+                let lists = [
+                    (allowed, &mut spans.admitted),
+                    (allowed && is_charged, &mut spans.store_admitted),
+                    (is_charged, &mut spans.charged),
+                ];
+                lists.into_iter().filter(|(is_in, _)| *is_in).for_each(|(_, list)| list.push(span));
+            }
+            let is_guess = told.is_some_and(|(_, source)| source.is_guess());
+            let is_alone = hits == 1 && request.wishes.len() == 1;
+            if is_alone && !is_charged && !is_guess && is_told(Verdict::Deny) {
                 spans.denied.push(span);
             }
         }
@@ -60,15 +93,13 @@ impl World<'_> {
 
     /// Which requests were allowed, in the order in which they were asked.
     pub(super) fn allowed(&self) -> Vec<bool> {
-        let verdicts = self.requests.iter().map(|request| request.answered.and_then(|(_, answer)| answer));
-        verdicts.map(|answer| answer.is_some_and(|(verdict, _)| verdict == Verdict::Allow)).collect()
+        let told = self.requests.iter().map(|request| request.answered);
+        told.map(|told| told.is_some_and(|(_, (verdict, _))| verdict == Verdict::Allow)).collect()
     }
 
-    /// Answers, and how many of them memory gave.
-    pub(super) fn decisions(&self) -> (usize, usize) {
-        let answers = self.requests.iter().filter_map(|request| request.answered);
-        let sources = answers.filter_map(|(_, answer)| answer).map(|(_, source)| source);
-        sources.fold((0, 0), |(all, memo), source| (all + 1, memo + usize::from(source == Source::Memo)))
+    /// Who gave the answers.
+    pub(super) fn sources(&self) -> impl Iterator<Item = Source> {
+        self.requests.iter().filter_map(|request| request.answered).map(|(_, (_, source))| source)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Broken,
-    plan::{Bucket, number_of},
+    plan::number_of,
     world::{Fate, Journey, World},
 };
 use crate::{
@@ -69,10 +69,12 @@ impl World<'_> {
         }
         let store_us = self.store.now_us(self.now_ns);
         for ((wish, take), found) in of.wishes.iter().zip(&of.takes).zip(&answer.found) {
-            let limit = &self.plan.buckets[wish.bucket].limit;
+            let limit = self.plan.buckets[wish.bucket].limit(wish.is_reloaded);
             let cost = take.ask.tokens().map(|tokens| tokens.cost).unwrap_or_default();
             let wait_us = |now_us| limit.wait_us(found.full_at(), cost, now_us);
-            if !found.fits && wait_us(answer.now_us) < wait_us(store_us) {
+            // After a step back a key waits longer than anybody could know.
+            let is_known = !self.store.surprises(self.now_ns);
+            if is_known && !found.fits && wait_us(answer.now_us) < wait_us(store_us) {
                 let detail = format!(
                     "request {request} is told to wait {} µs, and must wait {}",
                     wait_us(answer.now_us),
@@ -104,7 +106,13 @@ impl World<'_> {
     fn store_would_deny(&self, runtime: usize, takes: &[Take], answer: &Answer) -> Result<(), Broken> {
         let replica = self.plan.runtimes[runtime].replica;
         let buckets = || takes.iter().map(|take| number_of(&take.key));
-        if buckets().any(|bucket| self.store.hides_refund(bucket, replica, self.now_ns))
+        // A missing bucket that counts as used up is so by the burst of whoever asks.
+        let depends_on_burst = |bucket: usize| {
+            let of = &self.plan.buckets[bucket];
+            of.is_guarded() && self.store.is_missing(bucket) && of.limits[0] != of.limits[1]
+        };
+        if buckets().any(|bucket| self.store.hides_room(bucket, replica, self.now_ns))
+            || buckets().any(depends_on_burst)
             || self.store.would_answer(self.now_ns, takes) == Verdict::Deny
         {
             return Ok(());
@@ -203,8 +211,9 @@ impl World<'_> {
 
     /// What memory would say if somebody asked for a single hit at this moment, on each runtime of a replica.
     fn denies_rightly(&self, replica: usize, bucket: usize) -> Result<(), Broken> {
-        let Bucket { key, limit, .. } = &self.plan.buckets[bucket];
-        let one = [Take { key: *key, ask: Ask::new(Hits::Take(1), limit) }];
+        let of = &self.plan.buckets[bucket];
+        let limit = of.limit(self.replicas[replica].is_reloaded);
+        let one = [Take { key: of.key, ask: Ask::new(Hits::Take(1), limit) }];
         for (runtime, of) in self.plan.runtimes.iter().enumerate().filter(|(_, of)| of.replica == replica) {
             let now_us = of.clock.now_us(self.now_ns);
             if let Some(denial) = self.runtimes[runtime].desk.denial(&one, now_us) {

@@ -8,9 +8,16 @@ use super::{
     Broken,
     plan::Pace,
     traffic::{self, Wish},
+    upheaval::Replica,
     world::{Event, Fate, Request, Ticket, World},
 };
-use crate::{decision::Answer, descriptor::Hits, store::StoreError};
+use crate::{
+    decision::{Answer, Ask, Source, Take, Verdict},
+    descriptor::Hits,
+    limit::Limit,
+    resilience::local::LocalTake,
+    store::StoreError,
+};
 
 impl World<'_> {
     pub(super) fn ask_later(&mut self, client: usize) {
@@ -26,9 +33,10 @@ impl World<'_> {
         if of.pace == Pace::Open {
             self.ask_later(client);
         }
+        let is_reloaded = self.replica(client).is_reloaded;
         let wishes = match self.returns_for[client].take() {
-            Some(bucket) => vec![Wish { bucket, hits: Hits::Take(1) }],
-            None => traffic::wishes(&mut self.traffic, self.plan),
+            Some(bucket) => vec![Wish { bucket, hits: Hits::Take(1), is_reloaded }],
+            None => traffic::wishes(&mut self.traffic, self.plan, is_reloaded),
         };
         let request = self.requests.len();
         let takes = traffic::takes(&wishes, &self.plan.buckets);
@@ -69,7 +77,10 @@ impl World<'_> {
             Pace::Closed => self.ask_later(client),
             Pace::Prompt => {
                 let bucket = self.requests[request].wishes[0].bucket;
-                let Some(after_ns) = self.token_after_ns(bucket) else { return self.ask_later(client) };
+                let limit = self.plan.buckets[bucket].limit(self.replica(client).is_reloaded);
+                let Some(after_ns) = self.token_after_ns(bucket, limit) else {
+                    return self.ask_later(client);
+                };
                 self.returns_for[client] = Some(bucket);
                 self.schedule(after_ns, Event::Ask { client });
             }
@@ -78,8 +89,8 @@ impl World<'_> {
 
     /// How long from now until the store's clock shows a token in this bucket, two microseconds too early or too
     /// late; none if it takes too long, or one is there.
-    fn token_after_ns(&mut self, bucket: usize) -> Option<u64> {
-        let (limit, store_us) = (&self.plan.buckets[bucket].limit, self.store.now_us(self.now_ns));
+    fn token_after_ns(&mut self, bucket: usize, limit: &Limit) -> Option<u64> {
+        let store_us = self.store.now_us(self.now_ns);
         let wait_us = limit.wait_us(self.store.full_at(bucket), limit.cost(1), store_us);
         let jitter_ns = self.weather.random_range(0..4_000);
         (1..500_000).contains(&wait_us).then(|| {
@@ -88,7 +99,33 @@ impl World<'_> {
         })
     }
 
+    pub(super) fn replica(&self, client: usize) -> &Replica {
+        &self.replicas[self.plan.runtimes[self.plan.clients[client].runtime].replica]
+    }
+
     // === answers ===
+
+    /// What the local buckets of its replica say, each with its share; all replicas are known.
+    fn guess(&mut self, request: usize) -> Verdict {
+        let of = &self.requests[request];
+        let runtime = self.plan.clients[of.client].runtime;
+        // A process has one clock.
+        let number = self.plan.runtimes[runtime].replica;
+        let first = self.plan.runtimes.iter().position(|of| of.replica == number).expect("it has one");
+        let (now_us, local_us) = (self.local_us(first), self.local_us(runtime));
+        let replicas = u32::try_from(self.replicas.len()).expect("a few");
+        let take = |wish: &Wish| {
+            let bucket = &self.plan.buckets[wish.bucket];
+            let share = bucket.limit(wish.is_reloaded).share(replicas)?;
+            let take = Take { key: bucket.key, ask: Ask::new(wish.hits, &share) };
+            let is_known_empty = self.runtimes[runtime].desk.is_known_empty(&bucket.key, local_us);
+            Some(LocalTake { take, is_known_empty })
+        };
+        let takes: Option<Vec<LocalTake>> = of.wishes.iter().map(take).collect();
+        // A share of less than one hit denies.
+        let answer = takes.and_then(|takes| self.replicas[number].local.take_at(&takes, now_us));
+        answer.map_or(Verdict::Deny, |answer| answer.verdict)
+    }
 
     /// Brings what a desk has answered to those who asked.
     pub(super) fn deliver(&mut self) -> Result<(), Broken> {
@@ -103,8 +140,11 @@ impl World<'_> {
         }
         self.is_answered_well(request, &answer)?;
         self.requests[request].fate = Fate::Answered;
-        self.requests[request].answered =
-            Some((self.now_ns, answer.ok().map(|answer| (answer.verdict, answer.source))));
+        let told = match answer {
+            Ok(answer) => (answer.verdict, answer.source),
+            Err(_) => (self.guess(request), Source::Local),
+        };
+        self.requests[request].answered = Some((self.now_ns, told));
         self.go_on(request);
         Ok(())
     }

@@ -21,7 +21,8 @@ impl World<'_> {
             return;
         }
         of.idle -= 1;
-        self.schedule(wake_ns, Event::Form { runtime });
+        let life = of.life;
+        self.schedule(wake_ns, Event::Form { runtime, life });
     }
 
     /// A slot is free: it takes the next flight up, or waits.
@@ -121,7 +122,7 @@ impl World<'_> {
             let detail = format!("request {request} came to the store again");
             return Err(Broken::new("a request is executed at most once", of.wishes[0].bucket, detail));
         }
-        let answer = self.store.execute(self.now_ns, request, &of.wishes, &of.takes)?;
+        let answer = self.store.execute(self.now_ns, request, (&of.wishes, &of.takes), &self.plan.buckets)?;
         of.executed = Some((self.now_ns, answer.verdict));
         self.note(request, |_| format!("executed: {answer:?}"));
         Ok(answer)

@@ -33,6 +33,13 @@ impl Journal {
         self.lines.push_back(format!("{:>14} ns  {}", at_ns, line()));
     }
 
+    /// Of what concerns every bucket.
+    pub(super) fn note_all(&mut self, at_ns: u64, line: impl FnOnce() -> String) {
+        if let Some(of) = self.of {
+            self.note(at_ns, std::iter::once(of), line);
+        }
+    }
+
     pub(super) fn text(&self) -> String {
         self.lines.iter().fold(String::new(), |text, line| text + "  " + line + "\n")
     }

@@ -1,16 +1,20 @@
-//! One bucket, told again without `full_at`: the tokens in it, and the worst interval so far.
+//! One bucket, told again without `full_at`: what of it is used, and the worst interval so far.
 //!
 //! All in parts of a token that make every sum whole: a period's microseconds are a token, and as many parts as
-//! there are requests per period come back each microsecond.
+//! there are requests per period come back each microsecond. Where the store's clock has stepped back nobody knows
+//! how much later a bucket fills, so there are two accounts: the least and the most that may be used.
 
 use crate::{descriptor::Hits, limit::Limit};
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Meter {
     token: i128,
     refill: i128,
-    full: i128,
-    level: i128,
+    least: i128,
+    most: i128,
+    /// The bucket is missing since the store began anew, and counts as used up then: a burst, whichever is asked,
+    /// stands above what the accounts say, which are negative.
+    is_lost: bool,
     at_us: u64,
     /// Over all intervals that end with the last charge: the largest charged − given back − refilled.
     surplus: i128,
@@ -19,39 +23,81 @@ pub(super) struct Meter {
 impl Meter {
     pub(super) fn new(limit: &Limit) -> Meter {
         let token = i128::from(limit.unit().seconds()) * 1_000_000;
-        let full = i128::from(limit.burst()) * token;
         let refill = i128::from(limit.requests_per_unit());
-        Meter { token, refill, full, level: full, at_us: 0, surplus: 0 }
+        Meter { token, refill, least: 0, most: 0, is_lost: false, at_us: 0, surplus: 0 }
     }
 
-    pub(super) fn level(&self, now_us: u64) -> i128 {
-        (self.level + self.refilled(now_us)).min(self.full)
+    // === the passing of time, and worse ===
+
+    fn advance(&mut self, now_us: u64) {
+        let refilled = i128::from(now_us.saturating_sub(self.at_us)) * self.refill;
+        self.at_us = now_us;
+        (self.least, self.most) = (self.least - refilled, self.most - refilled);
+        if !self.is_lost {
+            (self.least, self.most) = (self.least.max(0), self.most.max(0));
+        }
+        self.surplus -= refilled;
     }
 
-    /// What such a take leaves of a level; none if it does not fit.
-    pub(super) fn after(&self, level: i128, hits: Hits) -> Option<i128> {
-        match hits {
-            Hits::Take(hits) => Some(level - i128::from(hits) * self.token).filter(|left| *left >= 0),
-            Hits::Peek => (level >= self.token).then_some(level),
-            Hits::GiveBack(hits) => Some((level + i128::from(hits) * self.token).min(self.full)),
+    /// The store's clock stepped. What it has gained is refilled; what it has lost may have to pass once more.
+    pub(super) fn step(&mut self, before_us: u64, after_us: u64) {
+        self.advance(before_us);
+        if after_us < before_us {
+            self.most += i128::from(before_us - after_us) * self.refill;
+            self.at_us = after_us;
         }
     }
 
-    /// The store let this take pass. Whether over every interval no more than the burst and the refill did.
-    pub(super) fn passed(&mut self, hits: Hits, now_us: u64) -> bool {
-        let level = self.level(now_us);
-        let faded = self.surplus - self.refilled(now_us);
-        self.at_us = now_us;
-        self.level = self.after(level, hits).unwrap_or(level);
-        self.surplus = match hits {
-            Hits::Take(hits) => faded.max(0) + i128::from(hits) * self.token,
-            Hits::Peek => faded,
-            Hits::GiveBack(hits) => faded - i128::from(hits) * self.token,
-        };
-        self.surplus <= self.full
+    /// The store has lost it, and nothing guards it: over an interval that holds the loss one more burst may pass.
+    pub(super) fn lose(&mut self, now_us: u64, burst: u32) {
+        self.advance(now_us);
+        (self.least, self.most) = (0, 0);
+        self.surplus -= i128::from(burst) * self.token;
     }
 
-    fn refilled(&self, now_us: u64) -> i128 {
-        i128::from(now_us.saturating_sub(self.at_us)) * self.refill
+    /// The store begins anew, and it counts as used up.
+    pub(super) fn begin(&mut self, now_us: u64) {
+        self.advance(now_us);
+        (self.least, self.most, self.is_lost) = (0, 0, true);
+    }
+
+    // === takes ===
+
+    /// Whether such a take may fit, and whether it must.
+    pub(super) fn fits(&mut self, hits: Hits, burst: u32, now_us: u64) -> (bool, bool) {
+        self.advance(now_us);
+        let burst = i128::from(burst) * self.token;
+        let cost = match hits {
+            Hits::Take(hits) => i128::from(hits) * self.token,
+            Hits::Peek => self.token,
+            Hits::GiveBack(_) => return (true, true),
+        };
+        let fits = |used: i128| self.used(used, burst) + cost <= burst;
+        (fits(self.least), fits(self.most))
+    }
+
+    fn used(&self, account: i128, burst: i128) -> i128 {
+        if self.is_lost { (burst + account).max(0) } else { account }
+    }
+
+    /// The store let this take pass.
+    pub(super) fn charge(&mut self, hits: Hits, burst: u32, now_us: u64) {
+        self.advance(now_us);
+        let cost = match hits {
+            Hits::Take(0) | Hits::Peek => return,
+            Hits::Take(hits) => i128::from(hits) * self.token,
+            // Two bursts and one hit at most, also where more is missing under a larger burst.
+            Hits::GiveBack(hits) => -i128::from(hits.min(2 * u64::from(burst) + 1)) * self.token,
+        };
+        let burst = i128::from(burst) * self.token;
+        (self.least, self.most) = (self.used(self.least, burst), self.used(self.most, burst));
+        self.is_lost = false;
+        (self.least, self.most) = ((self.least + cost).max(0), (self.most + cost).max(0));
+        self.surplus = if cost > 0 { self.surplus.max(0) + cost } else { self.surplus + cost };
+    }
+
+    /// Over every interval that ends now, no more passed than this burst and the refill.
+    pub(super) fn holds(&self, burst: u32) -> bool {
+        self.surplus <= i128::from(burst) * self.token
     }
 }

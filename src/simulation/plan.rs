@@ -4,10 +4,13 @@ use std::ops::RangeInclusive;
 
 use rand::{RngExt, rngs::SmallRng, seq::IndexedRandom};
 
-use super::clock::SkewedClock;
+use super::{
+    clock::SkewedClock,
+    upheaval::{self, Upheaval},
+};
 use crate::{
     descriptor::BucketKey,
-    limit::{Limit, Unit},
+    limit::{AfterStoreLoss, Limit, LimitSpec, Unit},
 };
 
 pub(super) const MS: u64 = 1_000_000;
@@ -29,6 +32,9 @@ pub(super) struct Plan {
     pub(super) runtimes: Vec<RuntimePlan>,
     pub(super) clients: Vec<Client>,
     pub(super) network: Network,
+    pub(super) upheavals: Vec<(u64, Upheaval)>,
+    /// When the store began; none: it does with the run.
+    pub(super) epoch_us: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +46,8 @@ pub(super) enum MemoMode {
 #[derive(Debug, Clone)]
 pub(super) struct Bucket {
     pub(super) key: BucketKey,
-    pub(super) limit: Limit,
+    /// As configured, and as a reload makes it: with another burst.
+    pub(super) limits: [Limit; 2],
     /// Clients give back, too.
     pub(super) refunds: bool,
 }
@@ -92,6 +99,20 @@ pub(super) struct Network {
     pub(super) cancelled: f64,
 }
 
+impl Bucket {
+    pub(super) fn limit(&self, is_reloaded: bool) -> &Limit {
+        &self.limits[usize::from(is_reloaded)]
+    }
+
+    pub(super) fn is_guarded(&self) -> bool {
+        self.limits[0].after_store_loss() == AfterStoreLoss::Empty
+    }
+
+    pub(super) fn largest_burst(&self) -> u32 {
+        self.limits[0].burst().max(self.limits[1].burst())
+    }
+}
+
 // === impl Plan ===
 
 impl Plan {
@@ -101,8 +122,12 @@ impl Plan {
         let runtimes = runtimes(rng, 1..=3, 1..=2);
         let clients = (0..rng.random_range(2..=24)).map(|_| client(rng, runtimes.len())).collect();
         let hot = rng.random_range(1..=6);
+        let until_ns = rng.random_range(200..=1_500) * MS;
+        let replicas = runtimes.last().map_or(0, |runtime| runtime.replica) + 1;
         Plan {
-            until_ns: rng.random_range(200..=1_500) * MS,
+            until_ns,
+            upheavals: upheaval::plan(rng, until_ns, replicas),
+            epoch_us: Some(0).filter(|_| rng.random_bool(0.7)),
             deadline_us,
             memo: if rng.random_bool(0.9) { MemoMode::On } else { MemoMode::Off },
             store_clock: clock(rng, 1_800_000_000_000_000_000),
@@ -134,6 +159,8 @@ impl Plan {
             runtimes,
             clients,
             network: Network::steady(delay_ns),
+            upheavals: Vec::new(),
+            epoch_us: Some(0),
         }
     }
 }
@@ -230,8 +257,18 @@ fn buckets(rng: &mut SmallRng, hot: usize, refunds: f64) -> Vec<Bucket> {
         .map(|number| {
             let limits = if number < hot { &hot_limits[..] } else { &cold_limits[..] };
             let &(requests_per_unit, unit, burst) = limits.choose(rng).expect("one");
-            let limit = Limit::new(requests_per_unit, unit, Some(burst)).expect("sound");
-            Bucket { key: key(number), limit, refunds: rng.random_bool(refunds) }
+            let after_store_loss = *AfterStoreLoss::ALL.choose(rng).expect("one");
+            let spec = LimitSpec { after_store_loss, ..LimitSpec::new(requests_per_unit, unit) };
+            let other = upheaval::other_burst(rng, burst);
+            let limit = |burst| LimitSpec { burst: Some(burst), ..spec }.check();
+            let first = limit(burst).expect("sound");
+            let refunds = rng.random_bool(refunds);
+            // A guarded bucket that a refund filled is kept for as long as its own burst could be used up, not as
+            // long as a larger one that is configured meanwhile.
+            let is_one = refunds && after_store_loss == AfterStoreLoss::Empty;
+            let other = if is_one { burst } else { other };
+            let limits = [first.clone(), limit(other).unwrap_or(first)];
+            Bucket { key: key(number), limits, refunds }
         })
         .collect()
 }

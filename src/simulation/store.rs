@@ -5,7 +5,7 @@ use super::{
     checks::SERVES_US,
     clock::SkewedClock,
     meter::Meter,
-    plan::{Bucket, number_of},
+    plan::{Bucket, Plan, number_of},
     traffic::Wish,
 };
 use crate::{
@@ -17,6 +17,10 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Store {
     clock: SkewedClock,
+    /// What all steps of its clock together come to.
+    stepped_us: i64,
+    /// When it last lost its buckets or its clock stepped, which no memory knows of.
+    surprised_ns: Option<u64>,
     table: Table,
     meters: Vec<Meter>,
     /// Of each bucket, in the order of time.
@@ -26,7 +30,10 @@ pub(super) struct Store {
 }
 
 #[derive(Debug)]
-struct Table(Vec<Option<State>>);
+struct Table {
+    states: Vec<Option<State>>,
+    epoch_us: Option<u64>,
+}
 
 /// What a replica may not know, though the store has done it.
 #[derive(Debug)]
@@ -39,33 +46,67 @@ struct Refund {
 
 impl Buckets for Table {
     fn state(&self, key: &BucketKey) -> Option<State> {
-        self.0[number_of(key)].clone()
+        self.states[number_of(key)].clone()
     }
     fn set_state(&mut self, key: &BucketKey, state: Option<State>) {
-        self.0[number_of(key)] = state;
+        self.states[number_of(key)] = state;
+    }
+
+    fn epoch_us(&mut self, now_us: u64) -> u64 {
+        *self.epoch_us.get_or_insert(now_us)
     }
 }
 
 // === impl Store ===
 
 impl Store {
-    pub(super) fn new(clock: SkewedClock, buckets: &[Bucket]) -> Store {
-        let meters = buckets.iter().map(|bucket| Meter::new(&bucket.limit)).collect();
-        let refunds = buckets.iter().map(|_| Vec::new()).collect();
-        let table = Table(vec![None; buckets.len()]);
-        Store { clock, table, meters, refunds, free_ns: 0 }
+    pub(super) fn new(plan: &Plan) -> Store {
+        let mut meters: Vec<Meter> =
+            plan.buckets.iter().map(|bucket| Meter::new(&bucket.limits[0])).collect();
+        if let Some(epoch_us) = plan.epoch_us {
+            begin(&mut meters, &plan.buckets, epoch_us);
+        }
+        let refunds = plan.buckets.iter().map(|_| Vec::new()).collect();
+        let table = Table { states: vec![None; plan.buckets.len()], epoch_us: plan.epoch_us };
+        let (clock, stepped_us) = (plan.store_clock, 0);
+        Store { clock, stepped_us, surprised_ns: None, table, meters, refunds, free_ns: 0 }
     }
 
     pub(super) fn now_us(&self, at_ns: u64) -> u64 {
-        self.clock.now_us(at_ns)
+        self.clock.now_us(at_ns).saturating_add_signed(self.stepped_us)
     }
 
     pub(super) fn shows_ns(&self, us: u64) -> u64 {
-        self.clock.shows_ns(us)
+        self.clock.shows_ns(us.saturating_add_signed(-self.stepped_us))
     }
 
     pub(super) fn full_at(&self, bucket: usize) -> Exact {
-        State::full_at(self.table.0[bucket].as_ref())
+        State::full_at(self.table.states[bucket].as_ref())
+    }
+
+    pub(super) fn is_missing(&self, bucket: usize) -> bool {
+        self.table.states[bucket].is_none()
+    }
+
+    // === upheavals ===
+
+    pub(super) fn lose(&mut self, at_ns: u64, buckets: &[Bucket]) {
+        let now_us = self.now_us(at_ns);
+        self.table.states.fill(None);
+        self.table.epoch_us = None;
+        self.surprised_ns = Some(at_ns);
+        for (meter, bucket) in self.meters.iter_mut().zip(buckets).filter(|(_, bucket)| !bucket.is_guarded())
+        {
+            meter.lose(now_us, bucket.largest_burst());
+        }
+    }
+
+    pub(super) fn step(&mut self, at_ns: u64, by_us: i64) {
+        let before_us = self.now_us(at_ns);
+        self.stepped_us += by_us;
+        let after_us = self.now_us(at_ns);
+        self.meters.iter_mut().for_each(|meter| meter.step(before_us, after_us));
+        self.surprised_ns = Some(at_ns);
     }
 
     /// Runs one request, and holds its answer against the second account.
@@ -73,58 +114,84 @@ impl Store {
         &mut self,
         at_ns: u64,
         request: usize,
-        wishes: &[Wish],
-        takes: &[Take],
+        (wishes, takes): (&[Wish], &[Take]),
+        buckets: &[Bucket],
     ) -> Result<Answer, Broken> {
         let now_us = self.now_us(at_ns);
-        let expected = self.expected(now_us, wishes);
-        let before: Vec<Exact> = wishes.iter().map(|wish| self.full_at(wish.bucket)).collect();
-        let answer = decide(takes, now_us, &mut self.table);
-        for ((wish, found), fits) in wishes.iter().zip(&answer.found).zip(expected) {
-            if found.fits != fits {
-                let detail = format!("{:?} of request {request} fits: {fits}; told otherwise", wish.hits);
-                return Err(Broken::new("the store's answer is exact", wish.bucket, detail));
-            }
+        if self.table.epoch_us.is_none() && wishes.iter().any(|wish| buckets[wish.bucket].is_guarded()) {
+            begin(&mut self.meters, buckets, now_us);
         }
+        let states = |table: &Table| -> Vec<Option<State>> {
+            wishes.iter().map(|wish| table.states[wish.bucket].clone()).collect()
+        };
+        let before = states(&self.table);
+        let answer = decide(takes, now_us, &mut self.table);
+        self.is_exact(now_us, request, wishes, &answer, buckets)?;
         match answer.verdict {
-            Verdict::Allow => self.passed(at_ns, request, wishes)?,
+            Verdict::Allow => self.passed(at_ns, request, wishes, buckets)?,
             Verdict::Deny => {
-                let is_changed = |(wish, before): &(&Wish, Exact)| self.full_at(wish.bucket) != *before;
-                if let Some((wish, _)) = wishes.iter().zip(before).find(is_changed) {
+                let after = states(&self.table);
+                if let Some(changed) = before.iter().zip(&after).position(|(before, after)| before != after) {
                     let detail = format!("request {request} changed it");
-                    return Err(Broken::new("a denied request changes nothing", wish.bucket, detail));
+                    let bucket = wishes[changed].bucket;
+                    return Err(Broken::new("a denied request changes nothing", bucket, detail));
                 }
             }
         }
         Ok(answer)
     }
 
-    fn passed(&mut self, at_ns: u64, request: usize, wishes: &[Wish]) -> Result<(), Broken> {
-        let now_us = self.now_us(at_ns);
-        for wish in wishes {
-            if !self.meters[wish.bucket].passed(wish.hits, now_us) {
-                let detail = format!("with {:?} of request {request}", wish.hits);
-                return Err(Broken::new("never more than burst and refill", wish.bucket, detail));
+    /// Each take fits if the second account says so; a bucket that stands twice adds up.
+    fn is_exact(
+        &self,
+        now_us: u64,
+        request: usize,
+        wishes: &[Wish],
+        answer: &Answer,
+        buckets: &[Bucket],
+    ) -> Result<(), Broken> {
+        let mut trials: Vec<(usize, Meter)> = Vec::new();
+        for (wish, found) in wishes.iter().zip(&answer.found) {
+            let Wish { bucket, hits, is_reloaded } = *wish;
+            let burst = buckets[bucket].limit(is_reloaded).burst();
+            let at = trials.iter().position(|(of, _)| *of == bucket).unwrap_or_else(|| {
+                trials.push((bucket, self.meters[bucket].clone()));
+                trials.len() - 1
+            });
+            let trial = &mut trials[at].1;
+            let (may_fit, must_fit) = trial.fits(hits, burst, now_us);
+            if found.fits && !may_fit || !found.fits && must_fit {
+                let detail = format!("{hits:?} of request {request} fits: {}; {trial:?}", found.fits);
+                return Err(Broken::new("the store's answer is exact", bucket, detail));
             }
-            if matches!(wish.hits, Hits::GiveBack(_)) {
-                self.refunds[wish.bucket].push(Refund { at_ns, request, learnt_by: None });
+            if found.fits {
+                trial.charge(hits, burst, now_us);
             }
         }
         Ok(())
     }
 
-    /// Which takes fit, by counting tokens; a bucket that stands twice adds up.
-    fn expected(&self, now_us: u64, wishes: &[Wish]) -> Vec<bool> {
-        let mut left: Vec<(usize, i128)> = Vec::new();
-        let fits = |wish: &Wish| {
-            let meter = &self.meters[wish.bucket];
-            let seen = left.iter().rev().find(|(bucket, _)| *bucket == wish.bucket);
-            let level = seen.map_or_else(|| meter.level(now_us), |(_, level)| *level);
-            let after = meter.after(level, wish.hits);
-            left.push((wish.bucket, after.unwrap_or(level)));
-            after.is_some()
-        };
-        wishes.iter().map(fits).collect()
+    fn passed(
+        &mut self,
+        at_ns: u64,
+        request: usize,
+        wishes: &[Wish],
+        buckets: &[Bucket],
+    ) -> Result<(), Broken> {
+        let now_us = self.now_us(at_ns);
+        for wish in wishes {
+            let Wish { bucket, hits, is_reloaded } = *wish;
+            let meter = &mut self.meters[bucket];
+            meter.charge(hits, buckets[bucket].limit(is_reloaded).burst(), now_us);
+            if !meter.holds(buckets[bucket].largest_burst()) {
+                let detail = format!("with {hits:?} of request {request}");
+                return Err(Broken::new("never more than burst and refill", bucket, detail));
+            }
+            if matches!(hits, Hits::GiveBack(_)) {
+                self.refunds[bucket].push(Refund { at_ns, request, learnt_by: None });
+            }
+        }
+        Ok(())
     }
 
     /// What the store would answer at this moment; nothing changes.
@@ -140,15 +207,28 @@ impl Store {
         of_request.for_each(|refund| refund.learnt_by = Some(replica));
     }
 
-    /// Whether this bucket was given something back that the replica has had no answer about, and that what it
-    /// knew before may still serve.
-    pub(super) fn hides_refund(&self, bucket: usize, replica: usize, at_ns: u64) -> bool {
+    /// Whether something befell it lately enough that what a replica knew before may still serve.
+    pub(super) fn surprises(&self, at_ns: u64) -> bool {
         // A second of a slow clock.
+        self.surprised_ns.is_some_and(|since_ns| since_ns + SERVES_US * 1_002 > at_ns)
+    }
+
+    /// Whether this bucket was given something back that the replica has had no answer about, and that what it
+    /// knew before may still serve; or whether something befell the store that no memory knows of.
+    pub(super) fn hides_room(&self, bucket: usize, replica: usize, at_ns: u64) -> bool {
+        if self.surprises(at_ns) {
+            return true;
+        }
         let serves_ns = SERVES_US * 1_002;
         let mut lately =
             self.refunds[bucket].iter().rev().take_while(|refund| refund.at_ns + serves_ns > at_ns);
         lately.any(|refund| refund.learnt_by != Some(replica))
     }
+}
+
+fn begin(meters: &mut [Meter], buckets: &[Bucket], epoch_us: u64) {
+    let guarded = meters.iter_mut().zip(buckets).filter(|(_, bucket)| bucket.is_guarded());
+    guarded.for_each(|(meter, _)| meter.begin(epoch_us));
 }
 
 /// The table as it would be if a request were executed.
@@ -164,5 +244,9 @@ impl Buckets for Trial<'_> {
     }
     fn set_state(&mut self, key: &BucketKey, state: Option<State>) {
         self.changed.push((*key, state));
+    }
+
+    fn epoch_us(&mut self, now_us: u64) -> u64 {
+        self.table.epoch_us.unwrap_or(now_us)
     }
 }

@@ -8,25 +8,19 @@ use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
     rc::Rc,
-    sync::Arc,
 };
 
 use rand::{SeedableRng, rngs::SmallRng};
 
 use super::{
-    Broken,
-    checks::Told,
-    journal::Journal,
-    plan::{MemoMode, Plan},
-    store::Store,
-    traffic::Wish,
+    Broken, checks::Told, journal::Journal, plan::Plan, store::Store, traffic::Wish, upheaval::Replica,
 };
 use crate::{
     decision::{Answer, Source, Take, Verdict},
     store::{
         StoreError,
         redis::{
-            desk::{self, Desk, Memos},
+            desk::{self, Desk},
             flights::{Flight, MOST_IN_AIR},
         },
     },
@@ -42,6 +36,7 @@ pub(super) struct World<'a> {
     agenda: BinaryHeap<Reverse<(u64, u64, Event)>>,
     scheduled: u64,
     pub(super) store: Store,
+    pub(super) replicas: Vec<Replica>,
     pub(super) runtimes: Vec<Runtime>,
     pub(super) requests: Vec<Request>,
     pub(super) journeys: Vec<Journey>,
@@ -53,18 +48,43 @@ pub(super) struct World<'a> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Event {
-    Ask { client: usize },
-    Cancel { request: usize },
-    Form { runtime: usize },
-    Arrive { journey: usize, attempt: u32 },
-    Execute { journey: usize, attempt: u32 },
-    Reply { journey: usize, attempt: u32 },
-    Deadline { journey: usize, attempt: u32 },
+    Ask {
+        client: usize,
+    },
+    Cancel {
+        request: usize,
+    },
+    /// `life`: of the process that was woken.
+    Form {
+        runtime: usize,
+        life: u32,
+    },
+    Arrive {
+        journey: usize,
+        attempt: u32,
+    },
+    Execute {
+        journey: usize,
+        attempt: u32,
+    },
+    Reply {
+        journey: usize,
+        attempt: u32,
+    },
+    Deadline {
+        journey: usize,
+        attempt: u32,
+    },
+    Suffer {
+        upheaval: usize,
+    },
 }
 
 #[derive(Debug)]
 pub(super) struct Runtime {
     pub(super) desk: Desk<Ticket>,
+    /// How many processes were here before.
+    pub(super) life: u32,
     /// Slots that wait to be woken, and a waking that none was there for, as tokio's `Notify` keeps it.
     pub(super) idle: usize,
     pub(super) permit: bool,
@@ -86,8 +106,8 @@ pub(super) struct Request {
     pub(super) fate: Fate,
     /// When the store executed it, and what it said.
     pub(super) executed: Option<(u64, Verdict)>,
-    /// When it was answered; no verdict: with an error.
-    pub(super) answered: Option<(u64, Option<(Verdict, Source)>)>,
+    /// When it was answered, and what.
+    pub(super) answered: Option<(u64, (Verdict, Source))>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +154,21 @@ impl desk::Ticket for Ticket {
     }
 }
 
+impl Runtime {
+    pub(super) fn new(desk: Desk<Ticket>) -> Runtime {
+        Runtime {
+            desk,
+            life: 0,
+            idle: MOST_IN_AIR,
+            permit: false,
+            in_air: Vec::new(),
+            queued: Vec::new(),
+            told: HashMap::new(),
+            heard: HashMap::new(),
+        }
+    }
+}
+
 impl Request {
     pub(super) fn new(client: usize, wishes: Vec<Wish>, takes: Vec<Take>, asked_ns: u64) -> Request {
         Request { client, wishes, takes, asked_ns, fate: Fate::Queued, executed: None, answered: None }
@@ -145,19 +180,8 @@ impl Request {
 impl<'a> World<'a> {
     pub(super) fn new(plan: &'a Plan, seed: u64, journal: Journal) -> World<'a> {
         let replicas = plan.runtimes.iter().map(|runtime| runtime.replica + 1).max().unwrap_or(0);
-        let memos: Vec<Arc<Memos>> = (0..replicas).map(|_| Arc::default()).collect();
-        let runtime = |replica: usize| Runtime {
-            desk: Desk::new(
-                (plan.memo == MemoMode::On).then(|| Arc::clone(&memos[replica])),
-                plan.deadline_us,
-            ),
-            idle: MOST_IN_AIR,
-            permit: false,
-            in_air: Vec::new(),
-            queued: Vec::new(),
-            told: HashMap::new(),
-            heard: HashMap::new(),
-        };
+        let replicas: Vec<Replica> = (0..replicas).map(|_| Replica::new()).collect();
+        let runtime = |replica: usize| replicas[replica].runtime(plan.memo, plan.deadline_us);
         World {
             plan,
             traffic: SmallRng::seed_from_u64(seed),
@@ -165,8 +189,9 @@ impl<'a> World<'a> {
             now_ns: 0,
             agenda: BinaryHeap::new(),
             scheduled: 0,
-            store: Store::new(plan.store_clock, &plan.buckets),
+            store: Store::new(plan),
             runtimes: plan.runtimes.iter().map(|of| runtime(of.replica)).collect(),
+            replicas,
             requests: Vec::new(),
             journeys: Vec::new(),
             returns_for: vec![None; plan.clients.len()],
@@ -180,16 +205,22 @@ impl<'a> World<'a> {
         for client in 0..self.plan.clients.len() {
             self.ask_later(client);
         }
+        for (upheaval, (at_ns, _)) in self.plan.upheavals.iter().enumerate() {
+            self.schedule(*at_ns, Event::Suffer { upheaval });
+        }
         while let Some(Reverse((at_ns, _, event))) = self.agenda.pop() {
             self.now_ns = at_ns;
             match event {
                 Event::Ask { client } => self.ask(client)?,
                 Event::Cancel { request } => self.cancel(request),
-                Event::Form { runtime } => self.form(runtime)?,
+                // Whoever was woken may be gone.
+                Event::Form { runtime, life } if life != self.runtimes[runtime].life => {}
+                Event::Form { runtime, .. } => self.form(runtime)?,
                 Event::Arrive { journey, attempt } => self.arrive(journey, attempt),
                 Event::Execute { journey, attempt } => self.execute(journey, attempt)?,
                 Event::Reply { journey, attempt } => self.reply(journey, attempt)?,
                 Event::Deadline { journey, attempt } => self.run_out(journey, attempt)?,
+                Event::Suffer { upheaval } => self.suffer(self.plan.upheavals[upheaval].1),
             }
         }
         self.everyone_was_answered()

@@ -95,13 +95,18 @@ impl MemoryStore {
     }
 
     /// If the bucket of this take is not there, it is from now on, and empty; not where there is no room.
-    pub fn start_empty(&self, take: &Take) {
+    pub fn start_empty(&self, take: &Take, now_us: u64) {
         let mut locked = self.lock(std::slice::from_ref(take));
-        locked.now_us = self.clock.now_us();
+        locked.now_us = now_us;
         let is_there = locked.state(&take.key).is_some_and(|state| state.spent_us() > locked.now_us);
         if !is_there && locked.has_room_for(std::slice::from_ref(take)) {
             locked.set_state(&take.key, take.ask.empty(locked.now_us));
         }
+    }
+
+    /// By the clock of its buckets.
+    pub fn now_us(&self) -> u64 {
+        self.clock.now_us()
     }
 
     /// Forgets what is full in the shard that was not looked at for longest.
