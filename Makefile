@@ -1,6 +1,6 @@
 # What a contributor types. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test compose-test lint demo bench algorithms fuzz clean
+.PHONY: help setup build test compose-test lint demo bench algorithms faults fuzz clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,11 @@ bench: setup ## What a decision costs, beside what else could be asked; under 15
 algorithms: setup ## Token bucket, sliding log and fixed window: memory, CPU, and what they admit
 	@cargo build --release --workspace --locked
 	@target/release/lab algorithms
+
+faults: setup ## Break everything, and measure what was promised for it; about 20 minutes
+	@scripts/setup faketime
+	@cargo build --release --workspace --locked
+	@target/release/lab faults
 
 fuzz: ## Hostile bytes for the configuration, requests and replies, for a minute
 	@scripts/fuzz

@@ -26,6 +26,8 @@ pub enum BinaryError {
     NotThat { variable: &'static str, path: String, program: &'static str, oldest: &'static str },
     #[error("no tollgate at {path}: run cargo build, or name one in TOLLGATE_BIN")]
     NoTollgate { path: String },
+    #[error("no libfaketime at {path}: run scripts/setup faketime, or name one in TOLLGATE_LIBFAKETIME")]
+    NoFaketime { path: String },
     #[error("cannot tell where this program itself lies")]
     NoSelf(#[source] io::Error),
 }
@@ -134,6 +136,13 @@ fn beside_this_program() -> Result<PathBuf, BinaryError> {
         folder = folder.parent().unwrap_or(folder);
     }
     Ok(folder.join("tollgate"))
+}
+
+/// Debian's library that moves the clock of a program.
+pub fn libfaketime() -> Result<PathBuf, BinaryError> {
+    let named = env::var_os("TOLLGATE_LIBFAKETIME").filter(|value| !value.is_empty()).map(PathBuf::from);
+    let path = named.unwrap_or_else(|| checkout().join(".tools/faketime/libfaketime.so.1"));
+    if path.is_file() { Ok(path) } else { Err(BinaryError::NoFaketime { path: path.display().to_string() }) }
 }
 
 /// The top of the checkout that this was built from.

@@ -86,6 +86,11 @@ impl Envoy {
         self.admin
     }
 
+    /// All that it has written so far, its access log too.
+    pub fn log_text(&self) -> String {
+        self.process.log_text()
+    }
+
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }

@@ -6,13 +6,15 @@
 //!
 //! [`topology`] is the whole picture: upstream ← three nodes ← load balancer; [`redis`], [`envoy`] and
 //! [`tollgate`] are its parts, each a [`process`]. Tests begin with [`real::available`]. [`demo`] shows that the
-//! limit holds, [`bench`] what that costs, and [`algorithms`] what other ways to count cost and admit.
+//! limit holds, [`bench`] what that costs, [`algorithms`] what other ways to count cost and admit, and [`faults`] what
+//! becomes of it when things break.
 
 pub mod algorithms;
 pub mod bench;
 pub mod binaries;
 pub mod demo;
 pub mod envoy;
+pub mod faults;
 pub mod http;
 mod ports;
 pub mod process;

@@ -16,6 +16,7 @@ use lab::{
         load::{self, LoadArgs},
     },
     demo::{self, DemoError, Stack},
+    faults::{self, FaultsArgs},
 };
 use tollgate::error;
 
@@ -43,6 +44,7 @@ enum Command {
     Up,
     Bench(Box<BenchArgs>),
     Algorithms(AlgorithmsArgs),
+    Faults(FaultsArgs),
     /// The service that decides nothing, which a benchmark starts
     #[command(hide = true)]
     Floor(FloorArgs),
@@ -63,6 +65,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Command::Demo { out } => Ok(in_runtime(demo::run(&out))??),
         Command::Up => Ok(in_runtime(up())??),
         Command::Bench(args) => Ok(in_runtime(bench::run(&args))??),
+        Command::Faults(args) => Ok(in_runtime(faults::run(&args))??),
         Command::Algorithms(args) => {
             in_runtime(algorithms::run(&args))??;
             Ok(ExitCode::SUCCESS)

@@ -29,6 +29,7 @@ pub struct Redis {
     process: Process,
     addr: SocketAddr,
     args: Vec<String>,
+    variables: Vec<(String, String)>,
 }
 
 // === impl Redis ===
@@ -40,23 +41,34 @@ impl Redis {
 
     /// With further arguments for redis-server, such as `["--maxmemory", "10mb"]`.
     pub async fn start_with(args: &[&str]) -> Result<Redis, RedisError> {
+        Redis::start_as(args, &[]).await
+    }
+
+    /// With variables in its environment.
+    pub async fn start_in(variables: &[(&str, &str)]) -> Result<Redis, RedisError> {
+        Redis::start_as(&[], variables).await
+    }
+
+    async fn start_as(args: &[&str], variables: &[(&str, &str)]) -> Result<Redis, RedisError> {
         let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let variables: Vec<(String, String)> = variables.iter().map(owned).collect();
         let mut tried = 0;
         loop {
             let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free().ok_or(RedisError::NoPort)?));
             tried += 1;
-            match serve(addr, &args).await {
-                Ok(process) => return Ok(Redis { process, addr, args }),
+            match serve(addr, &args, &variables).await {
+                Ok(process) => return Ok(Redis { process, addr, args, variables }),
                 Err(ProcessError::Ended { .. }) if tried < PORTS_TRIED => {}
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Again on the same port, and empty. What still runs is killed first.
+    /// Again on the same port, and empty unless its arguments make it keep what it held. What still runs is killed first.
     pub async fn restart(&mut self) -> Result<(), RedisError> {
         self.kill();
-        self.process = serve(self.addr, &self.args).await?;
+        self.process = serve(self.addr, &self.args, &self.variables).await?;
         Ok(())
     }
 
@@ -88,14 +100,19 @@ impl Redis {
     }
 }
 
-async fn serve(addr: SocketAddr, args: &[String]) -> Result<Process, ProcessError> {
+async fn serve(
+    addr: SocketAddr,
+    args: &[String],
+    variables: &[(String, String)],
+) -> Result<Process, ProcessError> {
     let folder = run_folder()?;
     let mut command = Command::new(Part::Redis.find()?);
     command
         .args(["--port", &addr.port().to_string(), "--bind", "127.0.0.1", "--unixsocket", ""])
         .args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--dir"])
         .arg(folder)
-        .args(args);
+        .args(args)
+        .envs(variables.iter().map(|(name, value)| (name, value)));
     let mut process = Process::spawn("redis", &command)?;
     // Its own word, not a connection: another Redis may have taken this very port.
     process.ready(async |log| log.contains("Ready to accept connections").then_some(())).await?;

@@ -2,7 +2,7 @@
 
 mod flags;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{num::NonZeroU32, path::PathBuf, sync::Arc};
 
 use clap::{ArgAction, Args};
 use thiserror::Error;
@@ -169,7 +169,12 @@ impl Serve {
         if rules == 0 {
             warn!("no rule was loaded: every request passes");
         }
-        if self.store.is_none() {
+        let replicas = self.when_store_fails.replicas.map_or(1, NonZeroU32::get);
+        if store == "memory" && replicas > 1 {
+            warn!(
+                "buckets live in the memory of each of {replicas} replicas, so each admits the whole limit"
+            );
+        } else if self.store.is_none() {
             info!(
                 "no --store given: buckets live in this process's memory; they end with it, and no other \
                  replica sees them"

@@ -6,6 +6,7 @@
 //! again only after NOSCRIPT, which proves that nothing ran, and never after silence, when it may have been
 //! charged.
 
+mod advice;
 pub mod census;
 mod connection;
 pub mod desk;
@@ -37,6 +38,7 @@ use crate::{
         health::{LineHealth, StoreHealth},
     },
 };
+use advice::Advice;
 use census::Census;
 pub use connection::RedisTarget;
 use connection::{Connection, Line, keep_connected};
@@ -52,11 +54,18 @@ pub struct RedisBackend {
     /// None: the memo is off.
     memos: Option<Arc<Memos>>,
     census: Arc<Census>,
+    advice: Arc<Advice>,
 }
 
 impl RedisBackend {
     pub fn new(target: RedisTarget) -> RedisBackend {
-        RedisBackend { target, health: Arc::default(), memos: Some(Arc::default()), census: Arc::default() }
+        RedisBackend {
+            target,
+            health: Arc::default(),
+            memos: Some(Arc::default()),
+            census: Arc::default(),
+            advice: Arc::default(),
+        }
     }
 
     /// How many replicas share this Redis, as they count themselves.
@@ -122,6 +131,7 @@ impl RedisStore {
             Arc::clone(&shared.line),
             backend.target.clone(),
             LineHealth::of(&backend.health),
+            Arc::clone(&backend.advice),
         ));
         let slots = (0..MOST_IN_AIR).map(|_| tokio::spawn(fly(Arc::clone(&shared))));
         let census = tokio::spawn(Arc::clone(&backend.census).take(Arc::clone(&shared.line)));

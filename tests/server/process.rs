@@ -183,3 +183,14 @@ fn no_log_level_hides_where_the_process_listens() {
         assert_eq!(tollgate.end(), (Some(0), String::new()), "{level}");
     }
 }
+
+#[test]
+fn several_replicas_that_each_keep_their_own_buckets_are_warned_of() {
+    for (flags, is_warned) in [(&["--replicas", "3"][..], true), (&["--replicas", "1"], false)] {
+        let mut tollgate = Tollgate::start("replicas", flags);
+        tollgate.line_with(" listening grpc=");
+        tollgate.signal("TERM");
+        let (_, rest) = tollgate.end();
+        assert_eq!(rest.contains("each of 3 replicas, so each admits the whole limit"), is_warned, "{rest}");
+    }
+}

@@ -35,6 +35,23 @@ pub fn load_script(addr: SocketAddr, text: &str) -> Result<String, RespError> {
     ask(addr, &[b"SCRIPT", b"LOAD", text.as_bytes()])
 }
 
+/// A number in `INFO section`; 0 if it is not there.
+pub fn figure(addr: SocketAddr, section: &str, name: &str) -> Result<u64, RespError> {
+    let info = ask(addr, &[b"INFO", section.as_bytes()])?;
+    let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    Ok(value.and_then(|value| value.trim().parse().ok()).unwrap_or(0))
+}
+
+/// A command whose answer is one line or one string; an error is none.
+pub fn tell(addr: SocketAddr, command: &[&str]) -> Result<String, RespError> {
+    let parts: Vec<&[u8]> = command.iter().map(|part| part.as_bytes()).collect();
+    let answer = exchange(addr, &parts).map_err(|source| RespError::Io { addr, source })?;
+    match answer {
+        Err(line) if !line.starts_with('-') => Ok(line.trim_end().trim_start_matches(['+', ':']).to_owned()),
+        answer => answer.map_err(|answer| RespError::Answer { addr, answer }),
+    }
+}
+
 /// A command as Redis reads it.
 pub fn command(parts: &[&[u8]]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", parts.len()).into_bytes();

@@ -7,7 +7,7 @@ use std::{
 };
 
 use deadpool_redis::{
-    Manager, Pool, Runtime,
+    Manager, Pool, PoolError, Runtime,
     redis::{
         AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError,
         aio::MultiplexedConnection, cmd, io::tcp::TcpSettings,
@@ -18,7 +18,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::script::{self, Now};
+use super::{
+    advice::Advice,
+    script::{self, Now},
+};
 use crate::store::health::LineHealth;
 
 /// Opening a connection, log-in and script included, may take this long.
@@ -28,9 +31,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How often an idle connection is tried, and how long its answer may take: a peer that is gone without a word
-/// is noticed within the sum of both, and before a request has to find out.
+/// is noticed within the sum of both, which is less than a second, and before a request has to find out.
 const PING_EVERY: Duration = Duration::from_millis(500);
-const PING_TIMEOUT: Duration = Duration::from_secs(1);
+const PING_TIMEOUT: Duration = Duration::from_millis(450);
 /// A connection that was lost sooner counts as an attempt that failed: a demoted master takes connections and
 /// refuses what is sent over them.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -128,11 +131,17 @@ impl Line {
 }
 
 /// Connects, keeps the connection until it is lost, and connects again, for ever.
-pub(super) async fn keep_connected(line: Arc<Line>, target: RedisTarget, mut health: LineHealth) {
+pub(super) async fn keep_connected(
+    line: Arc<Line>,
+    target: RedisTarget,
+    mut health: LineHealth,
+    advice: Arc<Advice>,
+) {
     let pool = target.pool();
     let mut pause = FIRST_PAUSE;
-    // Whether an outage was logged and its end was not: one line for each, the metrics count the rest.
-    let mut away = false;
+    // Whether an outage was logged and its end was not, and whether its reason was: one line for each, the metrics
+    // count the rest.
+    let (mut away, mut is_explained) = (false, false);
     for number in 0.. {
         match timeout(CONNECT_TIMEOUT, connect(&pool)).await.unwrap_or_else(|late| Err(late.to_string())) {
             Ok((inner, script)) => {
@@ -142,11 +151,12 @@ pub(super) async fn keep_connected(line: Arc<Line>, target: RedisTarget, mut hea
                 let connection = Connection { inner, script, number };
                 *line.locked() = Some(connection.clone());
                 health.is_up();
+                advice.give(&connection.inner).await;
                 if timeout(SETTLED, watch(&line, &connection)).await.is_err() {
                     if away {
                         tracing::info!(store = %target, "connected to the store again");
                     }
-                    (away, pause) = (false, FIRST_PAUSE);
+                    (away, is_explained, pause) = (false, false, FIRST_PAUSE);
                     watch(&line, &connection).await;
                 }
                 if !away {
@@ -156,9 +166,10 @@ pub(super) async fn keep_connected(line: Arc<Line>, target: RedisTarget, mut hea
             }
             Err(error) => {
                 health.is_down(format_args!("cannot reach {target}: {error}"));
-                if !away {
+                if !is_explained {
                     tracing::warn!(store = %target, %error, "cannot reach the store; trying on");
                 }
+                is_explained = true;
             }
         }
         away = true;
@@ -190,7 +201,10 @@ async fn watch(line: &Line, connection: &Connection) {
 
 /// A connection of our own, taken out of the pool for good, and the digest of the script that it has.
 async fn connect(pool: &Pool) -> Result<(MultiplexedConnection, Arc<str>), String> {
-    let pooled = pool.get().await.map_err(|error| error.to_string())?;
+    let pooled = pool.get().await.map_err(|error| match error {
+        PoolError::Backend(error) => error.to_string(),
+        error => error.to_string(),
+    })?;
     let mut connection = deadpool_redis::Connection::take(pooled);
     let digest: String = cmd("SCRIPT")
         .arg("LOAD")

@@ -1,0 +1,188 @@
+//! What breaks, what is promised then, and what was measured: real processes, and a table that asserts itself.
+//!
+//! Each scenario makes its faults happen and yields [`Row`]s; a promise that is not kept fails the run. The table
+//! goes to the terminal, to `target/faults/` and into `docs/faults.md`.
+
+mod asker;
+mod cardinality;
+mod clock;
+mod loss;
+mod nodes;
+mod outage;
+mod page;
+mod proxy;
+mod replicas;
+mod replies;
+mod roundtrip;
+mod simulation;
+mod stack;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant,
+};
+
+use clap::{Args, ValueEnum};
+use thiserror::Error;
+
+use crate::{
+    bench::{proc::ProcError, resp::RespError},
+    binaries::{BinaryError, checkout},
+    envoy::EnvoyError,
+    http::HttpError,
+    process::ProcessError,
+    redis::RedisError,
+};
+
+#[derive(Debug, Args)]
+#[command(about = "Break things, and measure what was promised for it")]
+pub struct FaultsArgs {
+    /// Only these scenarios; the table in docs/faults.md stays as it is then
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Scenario>,
+    /// How long the simulation runs
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    simulate: u64,
+}
+
+/// In the order in which they run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Scenario {
+    /// Redis is killed or stopped behind three nodes and three replicas
+    Outage,
+    /// What the round trip to Redis costs a request
+    Roundtrip,
+    /// Redis refuses, lies or falls silent
+    Replies,
+    /// Redis loses its data
+    Loss,
+    /// Redis' clock steps
+    Clock,
+    /// Replicas of Tollgate stop and die
+    Replicas,
+    /// Five million keys
+    Cardinality,
+    /// Everything at once, in virtual time
+    Simulation,
+}
+
+#[derive(Debug, Error)]
+pub enum FaultsError {
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    #[error(transparent)]
+    Envoy(#[from] EnvoyError),
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    #[error(transparent)]
+    Ask(#[from] RespError),
+    #[error(transparent)]
+    Binary(#[from] BinaryError),
+    #[error(transparent)]
+    Proc(#[from] ProcError),
+    #[error("cannot connect to Tollgate")]
+    Connect(#[from] tonic::transport::Error),
+    #[error("Tollgate does not use Redis after {0} s")]
+    NotHealed(u64),
+    #[error("{what}")]
+    Io { what: String, source: io::Error },
+    #[error("{0}")]
+    Unreadable(String),
+}
+
+/// One line of the matrix.
+#[derive(Debug, Clone)]
+pub struct Row {
+    fault: String,
+    promise: String,
+    measured: String,
+    kept: bool,
+}
+
+impl Row {
+    fn new(
+        fault: impl Into<String>,
+        promise: impl Into<String>,
+        measured: impl Into<String>,
+        kept: bool,
+    ) -> Row {
+        Row { fault: fault.into(), promise: promise.into(), measured: measured.into(), kept }
+    }
+}
+
+/// Exits with 1 if a promise was not kept.
+pub async fn run(args: &FaultsArgs) -> Result<ExitCode, FaultsError> {
+    let started = Instant::now();
+    let mut sections = Vec::new();
+    for scenario in Scenario::value_variants().iter().copied() {
+        if !args.only.is_empty() && !args.only.contains(&scenario) {
+            continue;
+        }
+        eprintln!("· {}", scenario.title());
+        let rows = scenario.run(args).await?;
+        for row in &rows {
+            println!("{}", page::line(row));
+        }
+        sections.push((scenario.title(), rows));
+    }
+    let page = page::markdown(&sections, started.elapsed().as_secs());
+    let out = checkout().join("target/faults");
+    write(&out.join("faults.md"), &page)?;
+    if args.only.is_empty() {
+        let docs = checkout().join("docs/faults.md");
+        let text = fs::read_to_string(&docs).map_err(|source| failed(&docs, source))?;
+        write(&docs, &page::put_into(&text, &page))?;
+    }
+    let broken = sections.iter().flat_map(|(_, rows)| rows).filter(|row| !row.kept).count();
+    let all: usize = sections.iter().map(|(_, rows)| rows.len()).sum();
+    println!("{} of {all} promises kept; {}", all - broken, out.join("faults.md").display());
+    Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Scenario {
+    const fn title(self) -> &'static str {
+        match self {
+            Scenario::Outage => "The store is away: three nodes, three replicas on default settings",
+            Scenario::Roundtrip => "What the round trip costs",
+            Scenario::Replies => "The store misbehaves",
+            Scenario::Loss => "The store loses what it held",
+            Scenario::Clock => "The store's clock steps",
+            Scenario::Replicas => "Tollgate itself stops",
+            Scenario::Cardinality => "Five million keys",
+            Scenario::Simulation => "Everything at once, in virtual time",
+        }
+    }
+
+    async fn run(self, args: &FaultsArgs) -> Result<Vec<Row>, FaultsError> {
+        match self {
+            Scenario::Outage => outage::rows().await,
+            Scenario::Roundtrip => roundtrip::rows().await,
+            Scenario::Replies => replies::rows().await,
+            Scenario::Loss => loss::rows().await,
+            Scenario::Clock => clock::rows().await,
+            Scenario::Replicas => replicas::rows().await,
+            Scenario::Cardinality => cardinality::rows().await,
+            Scenario::Simulation => simulation::rows(args.simulate).await,
+        }
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), FaultsError> {
+    let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+    folder.and_then(|()| fs::write(path, text)).map_err(|source| failed(path, source))
+}
+
+fn failed(path: &Path, source: io::Error) -> FaultsError {
+    FaultsError::Io { what: path.display().to_string(), source }
+}
+
+/// A limits file of a scenario's own.
+fn limits_file(name: &str, text: &str) -> Result<PathBuf, FaultsError> {
+    let path = crate::process::run_folder()?.join(format!("{name}.yaml"));
+    write(&path, text)?;
+    Ok(path)
+}

@@ -1,0 +1,101 @@
+//! One client that asks Tollgate itself, and tells the store's answers from guesses.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use tokio::time::sleep;
+use tollgate::pb::{
+    RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::Entry, rate_limit_response::Code,
+    rate_limit_service_client::RateLimitServiceClient,
+};
+use tonic::transport::Channel;
+
+use super::FaultsError;
+
+#[derive(Debug)]
+pub(super) struct Asker {
+    client: RateLimitServiceClient<Channel>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// By the store, or by memory on its behalf.
+    Admitted {
+        remaining: u32,
+    },
+    Denied {
+        wait_s: u64,
+    },
+    Guessed,
+    /// Nobody decided.
+    None,
+}
+
+impl Asker {
+    pub(super) async fn connect(addr: SocketAddr) -> Result<Asker, FaultsError> {
+        let endpoint = Channel::from_shared(format!("http://{addr}")).expect("an address");
+        Ok(Asker { client: RateLimitServiceClient::new(endpoint.connect().await?) })
+    }
+
+    /// One hit for `key` = `value` in the domain `edge`.
+    pub(super) async fn ask(&mut self, key: &str, value: &str) -> Answer {
+        let Ok(answer) = self.client.should_rate_limit(request(key, [value])).await else {
+            return Answer::None;
+        };
+        let answer = answer.into_inner();
+        // Only a guess has it, where the switch is off.
+        if answer.dynamic_metadata.is_some() {
+            return Answer::Guessed;
+        }
+        let status = answer.statuses.first();
+        match answer.overall_code() {
+            Code::Ok => Answer::Admitted { remaining: status.map_or(0, |status| status.limit_remaining) },
+            _ => {
+                let wait = status.and_then(|status| status.duration_until_reset);
+                let wait_s = wait.map_or(0, |wait| u64::try_from(wait.seconds).unwrap_or(0));
+                Answer::Denied { wait_s }
+            }
+        }
+    }
+
+    /// One hit for each value, in one request; whether there was an answer.
+    pub(super) async fn ask_all(&mut self, key: &str, values: impl Iterator<Item = String>) -> bool {
+        let values: Vec<String> = values.collect();
+        let values = values.iter().map(String::as_str);
+        self.client.should_rate_limit(request(key, values)).await.is_ok()
+    }
+
+    /// Asks until the store answers; how long that took.
+    pub(super) async fn until_store(&mut self, key: &str, value: &str) -> Result<Duration, FaultsError> {
+        self.count_until_store(key, value).await.map(|(took, _)| took)
+    }
+
+    /// And how many guesses there were meanwhile.
+    pub(super) async fn count_until_store(
+        &mut self,
+        key: &str,
+        value: &str,
+    ) -> Result<(Duration, u32), FaultsError> {
+        const PATIENCE_S: u64 = 20;
+        let (started, mut guesses) = (Instant::now(), 0);
+        while started.elapsed().as_secs() < PATIENCE_S {
+            if let Answer::Admitted { .. } | Answer::Denied { .. } = self.ask(key, value).await {
+                return Ok((started.elapsed(), guesses));
+            }
+            guesses += 1;
+            sleep(Duration::from_millis(5)).await;
+        }
+        Err(FaultsError::NotHealed(PATIENCE_S))
+    }
+}
+
+fn request<'a>(key: &str, values: impl IntoIterator<Item = &'a str>) -> RateLimitRequest {
+    let descriptor = |value: &str| RateLimitDescriptor {
+        entries: vec![Entry { key: key.to_owned().into(), value: value.to_owned().into() }],
+        ..RateLimitDescriptor::default()
+    };
+    let descriptors = values.into_iter().map(descriptor).collect();
+    RateLimitRequest { domain: "edge".to_owned(), descriptors, hits_addend: 0 }
+}

@@ -1,0 +1,192 @@
+//! Between Tollgate and Redis: does to the traffic what Redis itself cannot be made to do.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    task::JoinHandle,
+    time::sleep,
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Pass,
+    /// Takes a decision that Redis has made, and closes the connection instead of handing it on.
+    CloseForReply,
+    /// Hands on half of it, and closes.
+    HalfAReply,
+    /// From the first decision on nothing comes back on that connection, which stays open.
+    Mute,
+    /// Each decision comes this much later.
+    Delay(Duration),
+    /// Answers for Redis, which hears nothing, with this error.
+    Refuse(&'static str),
+}
+
+#[derive(Debug)]
+pub(super) struct Proxy {
+    addr: SocketAddr,
+    mode: Arc<Mutex<Mode>>,
+    task: JoinHandle<()>,
+}
+
+impl Proxy {
+    pub(super) async fn start(redis: SocketAddr) -> io::Result<Proxy> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let addr = listener.local_addr()?;
+        let mode = Arc::new(Mutex::new(Mode::Pass));
+        let shared = Arc::clone(&mode);
+        let task = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let mode = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    // Either side may hang up at any time; that is what this is for.
+                    let _ = connect(client, redis, mode).await;
+                });
+            }
+        });
+        Ok(Proxy { addr, mode, task })
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("redis://{}", self.addr)
+    }
+
+    pub(super) fn set(&self, mode: Mode) {
+        *self.mode.lock().unwrap_or_else(PoisonError::into_inner) = mode;
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn now(mode: &Mutex<Mode>) -> Mode {
+    *mode.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Until one side closes, or the mode says so.
+async fn connect(client: TcpStream, redis: SocketAddr, mode: Arc<Mutex<Mode>>) -> io::Result<()> {
+    let redis = TcpStream::connect(redis).await?;
+    client.set_nodelay(true)?;
+    redis.set_nodelay(true)?;
+    let (from_client, to_client) = client.into_split();
+    let (from_redis, to_redis) = redis.into_split();
+    let to_client = Arc::new(tokio::sync::Mutex::new(to_client));
+    let asking = ask(from_client, to_redis, Arc::clone(&to_client), Arc::clone(&mode));
+    let answering = answer(from_redis, to_client, mode);
+    tokio::select! {
+        asked = asking => asked,
+        answered = answering => answered,
+    }
+}
+
+async fn ask(
+    mut client: OwnedReadHalf,
+    mut redis: OwnedWriteHalf,
+    to_client: Arc<tokio::sync::Mutex<OwnedWriteHalf>>,
+    mode: Arc<Mutex<Mode>>,
+) -> io::Result<()> {
+    let mut pending = Vec::new();
+    loop {
+        if client.read_buf(&mut pending).await? == 0 {
+            return Ok(());
+        }
+        while let Some((length, name)) = command(&pending) {
+            let bytes: Vec<u8> = pending.drain(..length).collect();
+            match now(&mode) {
+                Mode::Refuse(_) if name == "PING" => to_client.lock().await.write_all(b"+PONG\r\n").await?,
+                Mode::Refuse(error) if is_decision(&name) => {
+                    to_client.lock().await.write_all(format!("-{error}\r\n").as_bytes()).await?;
+                }
+                _ => redis.write_all(&bytes).await?,
+            }
+        }
+    }
+}
+
+async fn answer(
+    mut redis: OwnedReadHalf,
+    to_client: Arc<tokio::sync::Mutex<OwnedWriteHalf>>,
+    mode: Arc<Mutex<Mode>>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 65_536];
+    let mut is_mute = false;
+    loop {
+        let length = redis.read(&mut buffer).await?;
+        if length == 0 {
+            return Ok(());
+        }
+        // Only a decision is a string of bytes; what else comes are numbers, PONG and the script's digest.
+        let bytes = &buffer[..length];
+        let decision = bytes.starts_with(b"$") && !bytes.starts_with(b"$40\r\n");
+        match now(&mode) {
+            Mode::CloseForReply if decision => return Ok(()),
+            Mode::HalfAReply if decision => {
+                return to_client.lock().await.write_all(&bytes[..length / 2]).await;
+            }
+            Mode::Mute if decision => is_mute = true,
+            Mode::Delay(by) if decision => sleep(by).await,
+            _ => {}
+        }
+        if !is_mute {
+            to_client.lock().await.write_all(bytes).await?;
+        }
+    }
+}
+
+fn is_decision(name: &str) -> bool {
+    matches!(name, "EVALSHA" | "EVAL")
+}
+
+/// The length of the whole command that these bytes begin with, and its name.
+fn command(bytes: &[u8]) -> Option<(usize, String)> {
+    let mut at = 0;
+    let parts = number(bytes, &mut at, b'*')?;
+    let mut name = String::new();
+    for part in 0..parts {
+        let length = number(bytes, &mut at, b'$')?;
+        let text = bytes.get(at..at + length)?;
+        if part == 0 {
+            name = String::from_utf8_lossy(text).to_ascii_uppercase();
+        }
+        at += length + 2;
+    }
+    (at <= bytes.len()).then_some((at, name))
+}
+
+/// A line such as `$25`.
+fn number(bytes: &[u8], at: &mut usize, mark: u8) -> Option<usize> {
+    let rest = bytes.get(*at..)?;
+    let end = rest.windows(2).position(|pair| pair == b"\r\n")?;
+    let (first, digits) = rest[..end].split_first()?;
+    *at += end + 2;
+    (*first == mark).then_some(())?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::command;
+
+    #[test]
+    fn a_command_is_known_when_it_is_whole() {
+        let ping = b"*1\r\n$4\r\nping\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\n";
+        assert_eq!(command(ping), Some((14, "PING".to_owned())));
+        assert_eq!(command(&ping[14..]), Some((20, "GET".to_owned())));
+        for length in 0..20 {
+            assert_eq!(command(&ping[14..14 + length]), None);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What an operator should know about this Redis: said once, when a process connects.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use deadpool_redis::redis::{aio::MultiplexedConnection, cmd};
+use tokio::time::timeout;
+
+/// Nobody waits for it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Shared by the runtimes of a process.
+#[derive(Debug, Default)]
+pub(super) struct Advice {
+    is_given: AtomicBool,
+}
+
+impl Advice {
+    /// Asks Redis for its settings. A user who may not ask gets no advice.
+    pub(super) async fn give(&self, connection: &MultiplexedConnection) {
+        if self.is_given.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let mut connection = connection.clone();
+        let info = timeout(PATIENCE, cmd("INFO").arg("memory").query_async::<String>(&mut connection)).await;
+        if let Some(policy) = info.ok().and_then(Result::ok).as_deref().and_then(evicting) {
+            tracing::warn!(
+                maxmemory_policy = policy,
+                "this Redis may evict buckets when it is full, and each that it evicts admits another burst; \
+                 noeviction keeps them, and makes a full Redis a store failure"
+            );
+        }
+    }
+}
+
+/// The policy, if it may evict buckets; they all expire, so every policy but one may.
+fn evicting(info: &str) -> Option<&str> {
+    let value = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let is_bounded = value("maxmemory")?.trim() != "0";
+    let policy = value("maxmemory_policy")?.trim();
+    (is_bounded && policy != "noeviction").then_some(policy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::evicting;
+
+    #[test]
+    fn only_a_redis_that_may_evict_is_worth_a_word() {
+        let info = |most: &str, policy: &str| {
+            format!(
+                "# Memory\r\nused_memory:1\r\nmaxmemory:{most}\r\nmaxmemory_human:0B\r\nmaxmemory_policy:{policy}\r\n"
+            )
+        };
+        assert_eq!(evicting(&info("0", "allkeys-lru")), None);
+        assert_eq!(evicting(&info("1000", "noeviction")), None);
+        assert_eq!(evicting(&info("1000", "volatile-ttl")), Some("volatile-ttl"));
+        assert_eq!(evicting("nothing"), None);
+    }
+}
