@@ -14,8 +14,10 @@ mod proxy;
 mod replicas;
 mod replies;
 mod roundtrip;
+mod shares;
 mod simulation;
 mod stack;
+mod trial;
 
 use std::{
     fs, io,
@@ -49,7 +51,7 @@ pub struct FaultsArgs {
 
 /// In the order in which they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Scenario {
+pub enum Scenario {
     /// Redis is killed or stopped behind three nodes and three replicas
     Outage,
     /// What the round trip to Redis costs a request
@@ -114,33 +116,69 @@ impl Row {
     }
 }
 
+/// All rows, by scenario.
+#[derive(Debug, Default)]
+pub struct Matrix {
+    sections: Vec<(&'static str, Vec<Row>)>,
+    took_s: u64,
+}
+
+impl Matrix {
+    pub fn rows(&self) -> usize {
+        self.all().count()
+    }
+
+    /// Promises that were not kept.
+    pub fn broken(&self) -> usize {
+        self.all().filter(|row| !row.kept).count()
+    }
+
+    pub fn text(&self) -> String {
+        self.all().map(|row| page::line(row) + "\n").collect()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Row> {
+        self.sections.iter().flat_map(|(_, rows)| rows)
+    }
+}
+
+impl FaultsArgs {
+    pub fn only(scenarios: &[Scenario]) -> FaultsArgs {
+        FaultsArgs { only: scenarios.to_vec(), simulate: 0 }
+    }
+}
+
 /// Exits with 1 if a promise was not kept.
 pub async fn run(args: &FaultsArgs) -> Result<ExitCode, FaultsError> {
-    let started = Instant::now();
-    let mut sections = Vec::new();
-    for scenario in Scenario::value_variants().iter().copied() {
-        if !args.only.is_empty() && !args.only.contains(&scenario) {
-            continue;
-        }
-        eprintln!("· {}", scenario.title());
-        let rows = scenario.run(args).await?;
-        for row in &rows {
-            println!("{}", page::line(row));
-        }
-        sections.push((scenario.title(), rows));
-    }
-    let page = page::markdown(&sections, started.elapsed().as_secs());
-    let out = checkout().join("target/faults");
-    write(&out.join("faults.md"), &page)?;
+    let matrix = measure(args).await?;
+    let page = page::markdown(&matrix);
+    let out = checkout().join("target/faults/faults.md");
+    write(&out, &page)?;
     if args.only.is_empty() {
         let docs = checkout().join("docs/faults.md");
         let text = fs::read_to_string(&docs).map_err(|source| failed(&docs, source))?;
         write(&docs, &page::put_into(&text, &page))?;
     }
-    let broken = sections.iter().flat_map(|(_, rows)| rows).filter(|row| !row.kept).count();
-    let all: usize = sections.iter().map(|(_, rows)| rows.len()).sum();
-    println!("{} of {all} promises kept; {}", all - broken, out.join("faults.md").display());
+    let (rows, broken) = (matrix.rows(), matrix.broken());
+    println!("{} of {rows} promises kept; {}", rows - broken, out.display());
     Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs the scenarios, and prints each row as soon as its scenario is over.
+pub async fn measure(args: &FaultsArgs) -> Result<Matrix, FaultsError> {
+    let started = Instant::now();
+    let mut matrix = Matrix::default();
+    let is_asked = |scenario: &&Scenario| args.only.is_empty() || args.only.contains(scenario);
+    for scenario in Scenario::value_variants().iter().filter(is_asked) {
+        eprintln!("· {}", scenario.title());
+        let rows = scenario.run(args).await?;
+        for row in &rows {
+            println!("{}", page::line(row));
+        }
+        matrix.sections.push((scenario.title(), rows));
+    }
+    matrix.took_s = started.elapsed().as_secs();
+    Ok(matrix)
 }
 
 impl Scenario {

@@ -28,7 +28,9 @@ pub(super) enum Answer {
     Denied {
         wait_s: u64,
     },
-    Guessed,
+    Guessed {
+        admitted: bool,
+    },
     /// Nobody decided.
     None,
 }
@@ -47,7 +49,7 @@ impl Asker {
         let answer = answer.into_inner();
         // Only a guess has it, where the switch is off.
         if answer.dynamic_metadata.is_some() {
-            return Answer::Guessed;
+            return Answer::Guessed { admitted: answer.overall_code() == Code::Ok };
         }
         let status = answer.statuses.first();
         match answer.overall_code() {
@@ -69,22 +71,12 @@ impl Asker {
 
     /// Asks until the store answers; how long that took.
     pub(super) async fn until_store(&mut self, key: &str, value: &str) -> Result<Duration, FaultsError> {
-        self.count_until_store(key, value).await.map(|(took, _)| took)
-    }
-
-    /// And how many guesses there were meanwhile.
-    pub(super) async fn count_until_store(
-        &mut self,
-        key: &str,
-        value: &str,
-    ) -> Result<(Duration, u32), FaultsError> {
         const PATIENCE_S: u64 = 20;
-        let (started, mut guesses) = (Instant::now(), 0);
+        let started = Instant::now();
         while started.elapsed().as_secs() < PATIENCE_S {
             if let Answer::Admitted { .. } | Answer::Denied { .. } = self.ask(key, value).await {
-                return Ok((started.elapsed(), guesses));
+                return Ok(started.elapsed());
             }
-            guesses += 1;
             sleep(Duration::from_millis(5)).await;
         }
         Err(FaultsError::NotHealed(PATIENCE_S))

@@ -104,7 +104,9 @@ async fn evicted() -> Result<Row, FaultsError> {
     const DAILY: u32 = 10;
     const WATCHED: usize = 20;
     let redis = Redis::start_with(&["--maxmemory", "4mb", "--maxmemory-policy", "allkeys-random"]).await?;
-    let serve = Serve::new(limits_file("loss", LIMITS)?).store(redis.url()).args(&["--store-deadline", "1s"]);
+    let serve = Serve::new(limits_file("loss", LIMITS)?).store(redis.url());
+    // What memory knows to be denied would be asked again only a second later.
+    let serve = serve.args(&["--store-deadline", "1s", "--memo", "off"]);
     let tollgate = Tollgate::start(&serve).await?;
     let mut asker = Asker::connect(tollgate.grpc()).await?;
     asker.until_store("day", "warm").await?;

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{task::JoinSet, time::interval};
+use tokio::{
+    task::JoinSet,
+    time::{interval, sleep},
+};
 use tollgate::clock::Clock;
 
 use crate::http::Connection;
@@ -39,11 +42,14 @@ impl Load {
     pub(super) fn start(addr: SocketAddr, keys: &[&'static str], each: usize, every: Duration) -> Load {
         let (stop, sent) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let mut load = Load { clock: Clock::start(), stop, sent, clients: JoinSet::new() };
+        let keys_count = keys.len();
         for (key, name) in keys.iter().copied().enumerate() {
-            for _ in 0..each {
+            for number in 0..each {
                 let (clock, stop, sent) = (load.clock, Arc::clone(&load.stop), Arc::clone(&load.sent));
                 load.clients.spawn(async move {
                     let mut seen = Vec::new();
+                    // Apart, so that they do not queue behind each other.
+                    sleep(every.mul_f64(share(key * each + number, keys_count * each))).await;
                     let mut ticks = interval(every);
                     let mut connection = Connection::open(addr).await.ok();
                     while !stop.load(Ordering::Relaxed) {
@@ -86,6 +92,11 @@ impl Load {
         }
         all
     }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a few clients")]
+fn share(number: usize, of: usize) -> f64 {
+    number as f64 / of as f64
 }
 
 /// The p-th of a hundred, in milliseconds.

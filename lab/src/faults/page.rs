@@ -1,6 +1,6 @@
 //! The matrix as text.
 
-use super::Row;
+use super::{Matrix, Row};
 
 const BEGIN: &str = "<!-- made by `make faults`, do not edit -->";
 const END: &str = "<!-- end of the matrix -->";
@@ -11,9 +11,9 @@ pub(super) fn line(row: &Row) -> String {
     format!("  {:<6} {fault}\n         promised: {promise}\n         measured: {measured}", verdict(row))
 }
 
-pub(super) fn markdown(sections: &[(&str, Vec<Row>)], took_s: u64) -> String {
-    let mut text = format!("{} `make faults`, {took_s} s.\n", machine());
-    for (title, rows) in sections {
+pub(super) fn markdown(matrix: &Matrix) -> String {
+    let mut text = format!("{} `make faults`, {} s.\n", machine(), matrix.took_s);
+    for (title, rows) in &matrix.sections {
         text += &format!("\n### {title}\n\n| fault | promised | measured | |\n|---|---|---|---|\n");
         for row in rows {
             let Row { fault, promise, measured, .. } = row;
@@ -58,6 +58,8 @@ mod tests {
     fn a_broken_promise_is_told_as_one() {
         let row = Row::new("f", "p", "m", false);
         assert!(line(&row).contains("BROKEN"));
-        assert!(markdown(&[("t", vec![row])], 1).contains("| f | p | m | BROKEN |"));
+        let matrix = Matrix { sections: vec![("t", vec![row])], took_s: 1 };
+        assert!(markdown(&matrix).contains("| f | p | m | BROKEN |"));
+        assert_eq!((matrix.rows(), matrix.broken()), (1, 1));
     }
 }

@@ -83,7 +83,7 @@ impl Side {
             if number > 0 {
                 self.took_us.push(took_us);
             }
-            self.guesses += usize::from(answer == Answer::Guessed);
+            self.guesses += usize::from(matches!(answer, Answer::Guessed { .. }));
         }
     }
 

@@ -19,44 +19,61 @@ pub(super) struct Stack {
 }
 
 impl Stack {
-    /// Returns when the replicas have counted themselves, which takes some looks.
     pub(super) async fn start(limits: &Path, replicas: usize) -> Result<Stack, FaultsError> {
         let redis = Redis::start().await?;
         let serve = Serve::new(limits).store(redis.url());
-        let mut started = Vec::new();
-        for _ in 0..replicas {
-            started.push(Tollgate::start(&serve).await?);
-        }
+        let started = replicas_on(&serve, replicas).await?;
         let addresses: Vec<_> = started.iter().map(Tollgate::grpc).collect();
         let topology = Topology::start(&Variant::Global(Global::new(addresses))).await?;
-        let stack = Stack { topology, replicas: started, serve, redis };
-        while stack.counts("tollgate_replicas").await? != vec![replicas as u64; replicas] {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        Ok(stack)
+        Ok(Stack { topology, replicas: started, serve, redis })
     }
 
     /// A metric of each replica.
     pub(super) async fn counts(&self, name: &str) -> Result<Vec<u64>, FaultsError> {
-        let mut counts = Vec::new();
-        for replica in &self.replicas {
-            let page = http::get(replica.admin(), "/metrics", &[]).await?.text();
-            counts.push(sum(&page, name));
-        }
-        Ok(counts)
+        counts(&self.replicas, name).await
     }
 }
 
-/// What all series add up to whose line begins so, or has `{…name…}` such as `source="store"` in it.
+/// So many, once they have counted themselves, which takes some looks.
+pub(super) async fn replicas_on(serve: &Serve, count: usize) -> Result<Vec<Tollgate>, FaultsError> {
+    let mut started = Vec::new();
+    for _ in 0..count {
+        started.push(Tollgate::start(serve).await?);
+    }
+    while counts(&started, "tollgate_replicas").await?.iter().any(|known| *known != count as u64) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(started)
+}
+
+async fn counts(replicas: &[Tollgate], name: &str) -> Result<Vec<u64>, FaultsError> {
+    let mut counts = Vec::new();
+    for replica in replicas {
+        let page = http::get(replica.admin(), "/metrics", &[]).await?.text();
+        counts.push(sum(&page, name));
+    }
+    Ok(counts)
+}
+
+/// What all series of that name add up to, or all with that label.
 pub(super) fn sum(page: &str, name: &str) -> u64 {
+    let is_meant = |line: &&str| {
+        let behind = line.find(name).map(|at| &line[at + name.len()..]);
+        !line.starts_with('#') && behind.is_some_and(|behind| behind.starts_with(['{', ' ', '}', ',']))
+    };
     let value = |line: &str| line.rsplit_once(' ').and_then(|(_, value)| value.parse::<u64>().ok());
-    let lines = page.lines().filter(|line| !line.starts_with('#'));
-    lines
-        .filter(|line| {
-            line.starts_with(name)
-                || line.contains(&format!("{name}}}"))
-                || line.contains(&format!("{name},"))
-        })
-        .filter_map(value)
-        .sum()
+    page.lines().filter(is_meant).filter_map(value).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sum;
+
+    #[test]
+    fn series_are_told_by_their_name_or_a_label() {
+        let page = "# TYPE a counter\na{source=\"store\",verdict=\"allow\"} 3\na{source=\"local\"} 4\nab 5\nb{x=\"1\",source=\"store\"} 6\n";
+        assert_eq!(sum(page, "a"), 7);
+        assert_eq!(sum(page, "ab"), 5);
+        assert_eq!(sum(page, "source=\"store\""), 9);
+    }
 }

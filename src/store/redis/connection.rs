@@ -29,11 +29,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Between two attempts to connect: this long at first, doubled up to the longest, then spread at random
 /// over half of it, so that replicas do not come back in step.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// How often an idle connection is tried, and how long its answer may take: a peer that is gone without a word
-/// is noticed within the sum of both, which is less than a second, and before a request has to find out.
-const PING_EVERY: Duration = Duration::from_millis(500);
-const PING_TIMEOUT: Duration = Duration::from_millis(450);
+/// is noticed within the sum of both, and before a request has to find out. With a pause that is below a second.
+const PING_EVERY: Duration = Duration::from_millis(350);
+const PING_TIMEOUT: Duration = Duration::from_millis(350);
 /// A connection that was lost sooner counts as an attempt that failed: a demoted master takes connections and
 /// refuses what is sent over them.
 const SETTLED: Duration = Duration::from_secs(1);

@@ -1,0 +1,161 @@
+//! A Tollgate that asks Redis through a proxy, what it answers during a fault, and what was charged.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use super::{
+    FaultsError, Row,
+    asker::{Answer, Asker},
+    limits_file,
+    proxy::Proxy,
+    stack::sum,
+};
+use crate::{
+    http,
+    redis::Redis,
+    tollgate::{Serve, Tollgate},
+};
+
+/// Nothing comes back while it runs: what is left tells what was charged.
+pub(super) const BURST: u32 = 10_000;
+pub(super) const LIMITS: &str = "\
+domain: edge
+descriptors:
+- key: user
+  rate_limit: { unit: year, requests_per_unit: 10000, on_store_failure: allow }
+";
+pub(super) const REQUESTS: u32 = 40;
+
+/// What must be true of the answers while the fault lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reaction {
+    /// The store's own, all of them.
+    Decided,
+    /// Guesses, but for what was decided before the fault was noticed; what was guessed was not charged.
+    GuessedUncharged,
+    /// As above, but what was lost on its way back may be charged, once.
+    GuessedChargedOnce,
+}
+
+pub(super) struct Trial {
+    pub(super) redis: Redis,
+    pub(super) proxy: Proxy,
+    pub(super) tollgate: Tollgate,
+    pub(super) asker: Asker,
+}
+
+/// What was charged so far, the question included, and what was lost.
+pub(super) struct Level {
+    charged: u32,
+    lost: u32,
+}
+
+pub(super) struct Seen {
+    decided: u32,
+    guessed: u32,
+    unanswered: u32,
+    /// Calls whose answer did not come, or that found no connection; each may be charged once.
+    lost: u32,
+    charged: u32,
+    healed: Duration,
+    slowest: Duration,
+}
+
+// === impl Trial ===
+
+impl Trial {
+    pub(super) async fn start() -> Result<Trial, FaultsError> {
+        let redis = Redis::start().await?;
+        let proxy = Proxy::start(redis.addr())
+            .await
+            .map_err(|source| FaultsError::Io { what: "the proxy cannot listen".to_owned(), source })?;
+        // Long enough that a busy machine is no fault, shorter than the faults.
+        let args = ["--store-deadline", "100ms"];
+        let serve = Serve::new(limits_file("replies", LIMITS)?).store(proxy.url()).args(&args);
+        let tollgate = Tollgate::start(&serve).await?;
+        let mut asker = Asker::connect(tollgate.grpc()).await?;
+        asker.until_store("user", "u").await?;
+        Ok(Trial { redis, proxy, tollgate, asker })
+    }
+
+    pub(super) async fn level(&mut self) -> Result<Level, FaultsError> {
+        self.asker.until_store("user", "u").await?;
+        match self.asker.ask("user", "u").await {
+            Answer::Admitted { remaining } => {
+                Ok(Level { charged: BURST - remaining, lost: self.lost().await? })
+            }
+            other => Err(FaultsError::Unreadable(format!("asked for what was charged: {other:?}"))),
+        }
+    }
+
+    async fn lost(&self) -> Result<u32, FaultsError> {
+        let page = http::get(self.tollgate.admin(), "/metrics", &[]).await?.text();
+        let lost = sum(&page, r#"kind="deadline""#) + sum(&page, r#"kind="disconnected""#);
+        Ok(u32::try_from(lost).unwrap_or(u32::MAX))
+    }
+
+    /// For about half a second.
+    pub(super) async fn ask(&mut self) -> (Vec<Answer>, Duration) {
+        let (mut answers, mut slowest) = (Vec::new(), Duration::ZERO);
+        for _ in 0..REQUESTS {
+            let asked = Instant::now();
+            answers.push(self.asker.ask("user", "u").await);
+            slowest = slowest.max(asked.elapsed());
+            sleep(Duration::from_millis(10)).await;
+        }
+        (answers, slowest)
+    }
+
+    pub(super) async fn seen(
+        &mut self,
+        before: Level,
+        (answers, slowest): (Vec<Answer>, Duration),
+    ) -> Result<Seen, FaultsError> {
+        let healed = self.asker.until_store("user", "u").await?;
+        let after = self.level().await?;
+        let count = |is: fn(&Answer) -> bool| {
+            u32::try_from(answers.iter().filter(|answer| is(answer)).count()).unwrap_or(u32::MAX)
+        };
+        Ok(Seen {
+            decided: count(|answer| matches!(answer, Answer::Admitted { .. } | Answer::Denied { .. })),
+            guessed: count(|answer| matches!(answer, Answer::Guessed { .. })),
+            lost: self.lost().await? - before.lost,
+            unanswered: count(|answer| matches!(answer, Answer::None)),
+            // The three questions that were asked since.
+            charged: after.charged - before.charged - 3,
+            healed,
+            slowest,
+        })
+    }
+}
+
+impl Seen {
+    pub(super) fn row(&self, fault: &str, reaction: Reaction) -> Row {
+        let Seen { decided, guessed, unanswered, lost, charged, healed, slowest } = self;
+        let (promise, is_so) = match reaction {
+            Reaction::Decided => {
+                ("sent again, since nothing ran: no guess, charged once", *guessed == 0 && charged == decided)
+            }
+            Reaction::GuessedUncharged => (
+                "guesses, quickly; what was refused is not charged; back within 1 s",
+                *guessed > 0 && charged == decided,
+            ),
+            Reaction::GuessedChargedOnce => (
+                "guesses, within the deadline (100 ms) each; none is charged twice; back within 1 s",
+                *guessed > 0 && charged >= decided && *charged <= decided + lost,
+            ),
+        };
+        let is_quick = *slowest <= Duration::from_millis(300) && *healed <= Duration::from_secs(1);
+        Row::new(
+            fault,
+            promise,
+            format!(
+                "{decided} decided, {guessed} guessed ({lost} without answer), {charged} charged; slowest {} ms; back after {:.2} s",
+                slowest.as_millis(),
+                healed.as_secs_f64()
+            ),
+            is_so && is_quick && *unanswered == 0,
+        )
+    }
+}
