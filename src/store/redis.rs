@@ -11,6 +11,7 @@ mod connection;
 pub mod desk;
 pub mod flights;
 pub mod memo;
+mod password;
 pub mod script;
 
 use std::{
@@ -33,7 +34,7 @@ use crate::{
     decision::{Answer, Takes},
     descriptor::BucketKey,
     store::{
-        StoreError,
+        StoreError, TargetError,
         health::{LineHealth, StoreHealth},
     },
 };
@@ -42,6 +43,7 @@ pub use connection::RedisTarget;
 use connection::{Connection, Line, keep_connected};
 use desk::{Desk, Memos};
 use flights::{Flight, MOST_IN_AIR};
+pub use password::{PasswordError, PasswordFile};
 use script::{Call, Now};
 
 /// How the store is used; the same on every runtime.
@@ -57,6 +59,14 @@ pub struct RedisBackend {
 impl RedisBackend {
     pub fn new(target: RedisTarget) -> RedisBackend {
         RedisBackend { target, health: Arc::default(), memos: Some(Arc::default()), census: Arc::default() }
+    }
+
+    pub(super) fn password_in(self, file: PasswordFile) -> Result<RedisBackend, TargetError> {
+        if self.target.has_password() {
+            return Err(TargetError::TwoPasswords);
+        }
+        file.read()?;
+        Ok(RedisBackend { target: self.target.password_in(file), ..self })
     }
 
     /// How many replicas share this Redis, as they count themselves.
