@@ -1,6 +1,6 @@
 # What a contributor types. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test compose-test lint demo bench algorithms faults fuzz clean
+.PHONY: help setup build test compose-test lint deny demo bench algorithms faults fuzz clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ compose-test: ## compose.yaml in a Docker engine; says so where there is none
 lint: ## Format and clippy, as CI wants them
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+deny: ## Licences, doubled versions, sources and known holes of the dependencies
+	@scripts/deny
 
 demo: setup ## Three Envoy nodes: naive against Tollgate, under the same load
 	@cargo build --release --workspace --locked

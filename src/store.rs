@@ -8,7 +8,7 @@ pub mod health;
 pub mod memory;
 pub mod redis;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
@@ -18,7 +18,7 @@ use crate::{
 };
 use health::StoreHealth;
 use memory::{Full, MemoryStore};
-use redis::{RedisBackend, RedisStore, RedisTarget, census::Census};
+use redis::{PasswordError, PasswordFile, RedisBackend, RedisStore, RedisTarget, census::Census};
 
 /// Why a store has no answer. One variant for each reaction; [`StoreError::kind`] is the metric's label.
 #[derive(Debug, Clone, Error)]
@@ -75,6 +75,12 @@ pub enum TargetError {
     NotYet,
     #[error("not a usable Redis address")]
     Redis(#[source] deadpool_redis::redis::RedisError),
+    #[error("memory takes no password")]
+    NoPassword,
+    #[error("the store's URL holds a password too; leave one of them out")]
+    TwoPasswords,
+    #[error(transparent)]
+    Password(#[from] PasswordError),
 }
 
 /// Which store, as configured; opened once on each runtime.
@@ -97,6 +103,15 @@ impl Backend {
         let not_yet =
             ["rediss://", "unix:", "redis+unix:", "/"].iter().any(|scheme| text.starts_with(scheme));
         Err(if not_yet { TargetError::NotYet } else { TargetError::Unknown })
+    }
+
+    /// Redis lets in who knows what is in this file, which is read again for each connection. Fails if it cannot
+    /// be read now.
+    pub fn password_in(self, file: &Path) -> Result<Backend, TargetError> {
+        match self {
+            Backend::Memory(_) => Err(TargetError::NoPassword),
+            Backend::Redis(backend) => Ok(Backend::Redis(backend.password_in(PasswordFile::new(file))?)),
+        }
     }
 
     /// In this process, at most so many buckets.

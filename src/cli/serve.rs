@@ -48,6 +48,13 @@ pub struct Serve {
     #[arg(long, env = "TOLLGATE_STORE", value_name = "STORE", hide_env_values = true)]
     store: Option<StoreUrl>,
 
+    /// File with the password of the store's user, in place of one in the URL.
+    ///
+    /// It is read again for each connection, so a password that is rotated needs no restart. A newline at its end
+    /// is no part of it.
+    #[arg(long, env = "TOLLGATE_STORE_PASSWORD_FILE", value_name = "FILE")]
+    store_password_file: Option<PathBuf>,
+
     /// Whether keys that Redis would deny are denied from memory: on or off.
     ///
     /// The same requests pass either way; off is for comparing.
@@ -79,6 +86,8 @@ pub enum ServeError {
     Config(#[from] ConfigErrors),
     #[error("--store {url}")]
     Store { url: StoreUrl, source: TargetError },
+    #[error("--store-password-file")]
+    StorePassword(#[source] TargetError),
     #[error("--headers none goes with no other group")]
     HeadersNoneAndMore,
     #[error("the variable {name} is {value:?}, which is no boolean: true, false, 1, 0, t or f")]
@@ -101,6 +110,7 @@ impl ServeError {
             | ServeError::HeadersTwice { .. }
             | ServeError::NoBoolean { .. } => true,
             ServeError::Logging(error) => !matches!(error, LoggingError::Installed(_)),
+            ServeError::StorePassword(error) => !matches!(error, TargetError::Password(_)),
             ServeError::Config(_)
             | ServeError::Store { .. }
             | ServeError::Reloader(_)
@@ -153,11 +163,14 @@ impl Serve {
     }
 
     fn backend(&self) -> Result<Backend, ServeError> {
-        let Some(url) = &self.store else {
-            return Ok(Backend::memory(self.when_store_fails.memory_buckets));
+        let mut backend = match &self.store {
+            None => Backend::memory(self.when_store_fails.memory_buckets),
+            Some(url) => Backend::parse(url.secret())
+                .map_err(|source| ServeError::Store { url: url.clone(), source })?,
         };
-        let backend = Backend::parse(url.secret());
-        let backend = backend.map_err(|source| ServeError::Store { url: url.clone(), source })?;
+        if let Some(file) = &self.store_password_file {
+            backend = backend.password_in(file).map_err(ServeError::StorePassword)?;
+        }
         Ok(if self.memo { backend } else { backend.without_memo() })
     }
 

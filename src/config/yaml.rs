@@ -9,7 +9,7 @@ use std::{collections::HashMap, rc::Rc};
 
 use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, Tag};
 
-use super::{error::Position, report::shorten};
+use super::error::Position;
 
 /// Levels of descriptors; each is a list and a map.
 const MAX_DESCRIPTOR_LEVELS: usize = 64;
@@ -137,7 +137,7 @@ impl Builder {
 
     fn open(&mut self, at: Position, anchor: usize, tag: Option<&Tag>) -> Result<(), String> {
         match tag {
-            Some(tag) if !matches!(tag.core_suffix(), Some("map" | "seq")) => return Err(unsupported(tag)),
+            Some(tag) if !matches!(tag.core_suffix(), Some("map" | "seq")) => return Err(unsupported()),
             _ if self.open.len() >= MAX_DEPTH => return Err(too_deep()),
             _ => self.open.push(Open { at, anchor, children: Vec::new() }),
         }
@@ -230,12 +230,13 @@ fn is_plain(style: ScalarStyle, tag: Option<&Tag>) -> Result<bool, String> {
     match tag {
         None => Ok(style == ScalarStyle::Plain),
         Some(tag) if tag.core_suffix() == Some("str") => Ok(false),
-        Some(tag) => Err(unsupported(tag)),
+        Some(_) => Err(unsupported()),
     }
 }
 
-fn unsupported(tag: &Tag) -> String {
-    format!("the tag `{}` is not supported; leave it out", shorten(&tag.original()))
+/// The tag is not repeated: in a members file it is a key that was not quoted.
+fn unsupported() -> String {
+    "tags are not supported; quote a text that begins with `!`".to_owned()
 }
 
 fn too_deep() -> String {

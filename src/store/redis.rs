@@ -12,6 +12,7 @@ mod connection;
 pub mod desk;
 pub mod flights;
 pub mod memo;
+mod password;
 pub mod script;
 
 use std::{
@@ -34,7 +35,7 @@ use crate::{
     decision::{Answer, Takes},
     descriptor::BucketKey,
     store::{
-        StoreError,
+        StoreError, TargetError,
         health::{LineHealth, StoreHealth},
     },
 };
@@ -44,6 +45,7 @@ pub use connection::RedisTarget;
 use connection::{Connection, Line, keep_connected};
 use desk::{Desk, Memos};
 use flights::{Flight, MOST_IN_AIR};
+pub use password::{PasswordError, PasswordFile};
 use script::{Call, Now};
 
 /// How the store is used; the same on every runtime.
@@ -66,6 +68,14 @@ impl RedisBackend {
             census: Arc::default(),
             advice: Arc::default(),
         }
+    }
+
+    pub(super) fn password_in(self, file: PasswordFile) -> Result<RedisBackend, TargetError> {
+        if self.target.has_password() {
+            return Err(TargetError::TwoPasswords);
+        }
+        file.read()?;
+        Ok(RedisBackend { target: self.target.password_in(file), ..self })
     }
 
     /// How many replicas share this Redis, as they count themselves.

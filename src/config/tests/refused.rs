@@ -192,8 +192,8 @@ fn a_syntax_error_is_told_where_and_in_words() {
         ("a: 1\nb", "3:1: not valid YAML: a `key:` was expected here"),
         ("a: %b", "2:4: not valid YAML: `%` cannot start a text; quote it"),
         ("a: 'b' c", "2:8: not valid YAML: InvalidTrailingSingleQuotedScalar"),
-        ("a: !foo b", "2:9: not valid YAML: the tag `!foo` is not supported; leave it out"),
-        ("a: !foo [b]", "2:9: not valid YAML: the tag `!foo` is not supported; leave it out"),
+        ("a: !foo b", "2:9: not valid YAML: tags are not supported; quote a text that begins with `!`"),
+        ("a: !foo [b]", "2:9: not valid YAML: tags are not supported; quote a text that begins with `!`"),
         ("a:\n  - b\n - c", "4:2: not valid YAML: the indentation does not fit what stands around it"),
     ];
     for (rest, expected) in told {

@@ -15,14 +15,16 @@ use deadpool_redis::{
 };
 use tokio::{
     sync::Notify,
+    task::spawn_blocking,
     time::{sleep, timeout},
 };
 
 use super::{
     advice::Advice,
+    password::{PasswordError, PasswordFile},
     script::{self, Now},
 };
-use crate::store::health::LineHealth;
+use crate::{error, store::health::LineHealth};
 
 /// Opening a connection, log-in and script included, may take this long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -42,34 +44,44 @@ const SETTLED: Duration = Duration::from_secs(1);
 
 /// Where Redis is and how to log in. Neither `Debug` nor `Display` shows the password.
 #[derive(Debug, Clone)]
-pub struct RedisTarget(ConnectionInfo);
+pub struct RedisTarget {
+    info: ConnectionInfo,
+    /// In place of a password in `info`.
+    password_file: Option<PasswordFile>,
+}
 
 impl RedisTarget {
     pub fn parse(url: &str) -> Result<RedisTarget, RedisError> {
         let info = url.into_connection_info()?;
         // Off by default in the redis crate; Nagle's algorithm would hold back a call for 40 ms.
-        Ok(RedisTarget(info.set_tcp_settings(TcpSettings::default().set_nodelay(true))))
+        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        Ok(RedisTarget { info, password_file: None })
     }
 
-    fn pool(&self) -> Pool {
-        // The store's own deadline counts, and it is shorter than the crate's default of 500 ms or longer
-        // only where a test says so.
-        let config = AsyncConnectionConfig::new()
-            .set_response_timeout(None)
-            .set_connection_timeout(Some(CONNECT_TIMEOUT));
-        let manager =
-            Manager::new_with_config(self.0.clone(), config).expect("the address was parsed before");
-        Pool::builder(manager)
-            .max_size(1)
-            .runtime(Runtime::Tokio1)
-            .build()
-            .expect("a pool without timeouts needs nothing more")
+    pub fn has_password(&self) -> bool {
+        self.info.redis_settings().password().is_some()
+    }
+
+    /// Logs in with what this file holds at the time.
+    #[must_use]
+    pub fn password_in(self, file: PasswordFile) -> RedisTarget {
+        RedisTarget { password_file: Some(file), ..self }
+    }
+
+    /// How to log in at this moment.
+    async fn login(&self) -> Result<ConnectionInfo, PasswordError> {
+        let Some(file) = self.password_file.clone() else { return Ok(self.info.clone()) };
+        // Not on this thread: while a file system hangs, requests go on.
+        let reading = spawn_blocking(move || file.read());
+        let password = reading.await.expect("reading a file does not panic")?;
+        let settings = self.info.redis_settings().clone().set_password(password);
+        Ok(self.info.clone().set_redis_settings(settings))
     }
 }
 
 impl fmt::Display for RedisTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.addr() {
+        match self.info.addr() {
             ConnectionAddr::Tcp(host, port) => write!(f, "redis://{host}:{port}"),
             other => write!(f, "redis at {other}"),
         }
@@ -137,13 +149,12 @@ pub(super) async fn keep_connected(
     mut health: LineHealth,
     advice: Arc<Advice>,
 ) {
-    let pool = target.pool();
     let mut pause = FIRST_PAUSE;
     // Whether an outage was logged and its end was not, and whether its reason was: one line for each, the metrics
     // count the rest.
     let (mut away, mut is_explained) = (false, false);
     for number in 0.. {
-        match timeout(CONNECT_TIMEOUT, connect(&pool)).await.unwrap_or_else(|late| Err(late.to_string())) {
+        match timeout(CONNECT_TIMEOUT, connect(&target)).await.unwrap_or_else(|late| Err(late.to_string())) {
             Ok((inner, script)) => {
                 if !away {
                     tracing::info!(store = %target, "connected to the store");
@@ -200,8 +211,9 @@ async fn watch(line: &Line, connection: &Connection) {
 }
 
 /// A connection of our own, taken out of the pool for good, and the digest of the script that it has.
-async fn connect(pool: &Pool) -> Result<(MultiplexedConnection, Arc<str>), String> {
-    let pooled = pool.get().await.map_err(|error| match error {
+async fn connect(target: &RedisTarget) -> Result<(MultiplexedConnection, Arc<str>), String> {
+    let login = target.login().await.map_err(|error| error::chain(&error))?;
+    let pooled = pool(login).get().await.map_err(|error| match error {
         PoolError::Backend(error) => error.to_string(),
         error => error.to_string(),
     })?;
@@ -213,4 +225,17 @@ async fn connect(pool: &Pool) -> Result<(MultiplexedConnection, Arc<str>), Strin
         .await
         .map_err(|error| error.to_string())?;
     Ok((connection, digest.into()))
+}
+
+fn pool(login: ConnectionInfo) -> Pool {
+    // The store's own deadline counts, and it is shorter than the crate's default of 500 ms or longer
+    // only where a test says so.
+    let config =
+        AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(Some(CONNECT_TIMEOUT));
+    let manager = Manager::new_with_config(login, config).expect("the address was parsed before");
+    Pool::builder(manager)
+        .max_size(1)
+        .runtime(Runtime::Tokio1)
+        .build()
+        .expect("a pool without timeouts needs nothing more")
 }
