@@ -106,10 +106,12 @@ impl World<'_> {
     fn store_would_deny(&self, runtime: usize, takes: &[Take], answer: &Answer) -> Result<(), Broken> {
         let replica = self.plan.runtimes[runtime].replica;
         let buckets = || takes.iter().map(|take| number_of(&take.key));
-        // A missing bucket that counts as used up is so by the burst of whoever asks.
+        // A missing bucket that counts as used up is so by the burst of whoever asks; memory is right a second later.
         let depends_on_burst = |bucket: usize| {
             let of = &self.plan.buckets[bucket];
-            of.is_guarded() && self.store.is_missing(bucket) && of.limits[0] != of.limits[1]
+            of.is_guarded()
+                && of.limits[0] != of.limits[1]
+                && self.store.was_missing_lately(bucket, self.now_ns)
         };
         if buckets().any(|bucket| self.store.hides_room(bucket, replica, self.now_ns))
             || buckets().any(depends_on_burst)

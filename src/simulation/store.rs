@@ -19,6 +19,8 @@ pub(super) struct Store {
     clock: SkewedClock,
     /// What all steps of its clock together come to.
     stepped_us: i64,
+    /// When each bucket was last found missing.
+    missing_ns: Vec<Option<u64>>,
     /// When it last lost its buckets or its clock stepped, which no memory knows of.
     surprised_ns: Option<u64>,
     table: Table,
@@ -69,7 +71,8 @@ impl Store {
         let refunds = plan.buckets.iter().map(|_| Vec::new()).collect();
         let table = Table { states: vec![None; plan.buckets.len()], epoch_us: plan.epoch_us };
         let (clock, stepped_us) = (plan.store_clock, 0);
-        Store { clock, stepped_us, surprised_ns: None, table, meters, refunds, free_ns: 0 }
+        let missing_ns = vec![None; plan.buckets.len()];
+        Store { clock, stepped_us, missing_ns, surprised_ns: None, table, meters, refunds, free_ns: 0 }
     }
 
     pub(super) fn now_us(&self, at_ns: u64) -> u64 {
@@ -84,8 +87,9 @@ impl Store {
         State::full_at(self.table.states[bucket].as_ref())
     }
 
-    pub(super) fn is_missing(&self, bucket: usize) -> bool {
-        self.table.states[bucket].is_none()
+    /// Lately enough that what a replica knew of it then may still serve.
+    pub(super) fn was_missing_lately(&self, bucket: usize, at_ns: u64) -> bool {
+        self.table.states[bucket].is_none() || is_lately(self.missing_ns[bucket], at_ns)
     }
 
     // === upheavals ===
@@ -125,6 +129,9 @@ impl Store {
             wishes.iter().map(|wish| table.states[wish.bucket].clone()).collect()
         };
         let before = states(&self.table);
+        for (wish, _) in wishes.iter().zip(&before).filter(|(_, before)| before.is_none()) {
+            self.missing_ns[wish.bucket] = Some(at_ns);
+        }
         let answer = decide(takes, now_us, &mut self.table);
         self.is_exact(now_us, request, wishes, &answer, buckets)?;
         match answer.verdict {
@@ -209,8 +216,7 @@ impl Store {
 
     /// Whether something befell it lately enough that what a replica knew before may still serve.
     pub(super) fn surprises(&self, at_ns: u64) -> bool {
-        // A second of a slow clock.
-        self.surprised_ns.is_some_and(|since_ns| since_ns + SERVES_US * 1_002 > at_ns)
+        is_lately(self.surprised_ns, at_ns)
     }
 
     /// Whether this bucket was given something back that the replica has had no answer about, and that what it
@@ -224,6 +230,11 @@ impl Store {
             self.refunds[bucket].iter().rev().take_while(|refund| refund.at_ns + serves_ns > at_ns);
         lately.any(|refund| refund.learnt_by != Some(replica))
     }
+}
+
+fn is_lately(since_ns: Option<u64>, at_ns: u64) -> bool {
+    // A second of a slow clock.
+    since_ns.is_some_and(|since_ns| since_ns + SERVES_US * 1_002 > at_ns)
 }
 
 fn begin(meters: &mut [Meter], buckets: &[Bucket], epoch_us: u64) {
