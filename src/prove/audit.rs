@@ -95,6 +95,12 @@ impl Allowance {
         Allowance { burst: self.burst * (1 + bursts), ..self }
     }
 
+    /// With so many hits more, wherever they fall.
+    #[cfg(test)]
+    pub(crate) fn and_hits(self, hits: i128) -> Allowance {
+        Allowance { burst: self.burst + hits * self.token, ..self }
+    }
+
     /// With what comes back in so much time, wherever it falls.
     #[cfg(test)]
     pub(crate) fn and_refill_of_us(self, span_us: i128) -> Allowance {

@@ -60,7 +60,8 @@ impl World<'_> {
         let (first, second) = (&of.limits[0], &of.limits[1]);
         let (small, large) = if first.burst() < second.burst() { (first, second) } else { (second, first) };
         let losses = if of.is_guarded() { 0 } else { toll.losses };
-        let large = allowance(large).and_bursts(losses).and_refill_of_us(toll.forward_us);
+        let raised = i128::from(of.most_at_once() - large.burst());
+        let large = allowance(large).and_bursts(losses).and_hits(raised).and_refill_of_us(toll.forward_us);
         [allowance(small), large]
     }
 

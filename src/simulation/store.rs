@@ -190,7 +190,7 @@ impl Store {
             let Wish { bucket, hits, is_reloaded } = *wish;
             let meter = &mut self.meters[bucket];
             meter.charge(hits, buckets[bucket].limit(is_reloaded).burst(), now_us);
-            if !meter.holds(buckets[bucket].largest_burst()) {
+            if !meter.holds(buckets[bucket].most_at_once()) {
                 let detail = format!("with {hits:?} of request {request}");
                 return Err(Broken::new("never more than burst and refill", bucket, detail));
             }
