@@ -94,7 +94,7 @@ local function count(k, algorithm, kind, meters, limit, hits, length, guarded)
   if guarded and limit > 0 then used_up[k] = epoch_of_store() + length end
   if not x then
     x, y = read_log(k)
-    if used_up[k] and not kept[k] then x, y = pack('<I8I4', used_up[k], limit), limit end
+    if guarded and limit > 0 and not kept[k] then x, y = pack('<I8I4', used_up[k], limit), limit end
   end
   local fits, oldest, held, fits_at, runs, left = sliding_log(x, y, kind, limit, hits, length)
   return fits, pack('<BI8I4I8', fits, oldest, held, fits_at), x, y, runs, left

@@ -18,14 +18,18 @@ pub(super) struct Advice {
 }
 
 impl Advice {
-    /// Asks Redis for its settings. A user who may not ask gets no advice.
-    pub(super) async fn give(&self, connection: &MultiplexedConnection) {
+    /// Asks Redis for its settings; again at the next connection if it does not say. A user who may not ask gets no
+    /// advice.
+    pub(super) async fn give(&self, mut connection: MultiplexedConnection) {
         if self.is_given.swap(true, Ordering::Relaxed) {
             return;
         }
-        let mut connection = connection.clone();
         let info = timeout(PATIENCE, cmd("INFO").arg("memory").query_async::<String>(&mut connection)).await;
-        if let Some(policy) = info.ok().and_then(Result::ok).as_deref().and_then(evicting) {
+        let Ok(Ok(info)) = info else {
+            self.is_given.store(false, Ordering::Relaxed);
+            return;
+        };
+        if let Some(policy) = evicting(&info) {
             tracing::warn!(
                 maxmemory_policy = policy,
                 "this Redis may evict buckets when it is full, and each that it evicts admits another burst; \

@@ -162,7 +162,9 @@ pub(super) async fn keep_connected(
                 let connection = Connection { inner, script, number };
                 *line.locked() = Some(connection.clone());
                 health.is_up();
-                advice.give(&connection.inner).await;
+                let advice = Arc::clone(&advice);
+                let inner = connection.inner.clone();
+                tokio::spawn(async move { advice.give(inner).await });
                 if timeout(SETTLED, watch(&line, &connection)).await.is_err() {
                     if away {
                         tracing::info!(store = %target, "connected to the store again");
