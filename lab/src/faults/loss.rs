@@ -69,6 +69,7 @@ async fn lost(fault: &str, args: &[&str], loss: Loss) -> Result<Vec<Row>, Faults
     Asker::connect(tollgate.grpc()).await?.until_store("day", "warm").await?;
     let hammer = Hammer::start(&tollgate).await?;
     sleep(Duration::from_secs(2)).await;
+    let lost_us = hammer.now_us();
     match loss {
         Loss::Killed | Loss::Kept => redis.restart().await?,
         Loss::Flushed => drop(resp::tell(redis.addr(), &["FLUSHALL"])?),
@@ -78,6 +79,8 @@ async fn lost(fault: &str, args: &[&str], loss: Loss) -> Result<Vec<Row>, Faults
     let of = |key: usize| -> Vec<Seen> { admitted.iter().filter(|seen| seen.key == key).copied().collect() };
     let row = |key: usize, bursts: u64, promise: &str| {
         let admitted = of(key);
+        let goes_on = admitted.iter().any(|seen| seen.start_us > lost_us + 1_000_000);
+        let is_felt = bursts == 1 || worst_share(&admitted, BURST, PER_SECOND) > 1.0;
         let (once, as_promised) =
             (worst_share(&admitted, BURST, PER_SECOND), worst_share(&admitted, bursts * BURST, PER_SECOND));
         Row::new(
@@ -87,7 +90,8 @@ async fn lost(fault: &str, args: &[&str], loss: Loss) -> Result<Vec<Row>, Faults
                 "{} admitted; the worst interval has {once:.2} (burst + refill · length)",
                 admitted.len()
             ),
-            as_promised <= 1.0 && !admitted.is_empty(),
+            // The loss happened, and did not end all admission.
+            as_promised <= 1.0 && goes_on && is_felt,
         )
     };
     let no_more = "over every interval burst + refill · length, as if nothing was lost";
@@ -138,6 +142,7 @@ async fn evicted() -> Result<Row, FaultsError> {
 
 /// Clients that never pause, on both keys.
 pub(super) struct Hammer {
+    clock: Clock,
     stop: Arc<AtomicBool>,
     clients: JoinSet<Vec<Seen>>,
 }
@@ -169,7 +174,11 @@ impl Hammer {
                 });
             }
         }
-        Ok(Hammer { stop, clients })
+        Ok(Hammer { clock, stop, clients })
+    }
+
+    pub(super) fn now_us(&self) -> u64 {
+        self.clock.now_us()
     }
 
     /// What was admitted.

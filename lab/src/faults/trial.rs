@@ -142,7 +142,7 @@ impl Seen {
                 *guessed > 0 && charged == decided,
             ),
             Reaction::GuessedChargedOnce => (
-                "guesses, within the deadline (100 ms) each; none is charged twice; back within 1 s",
+                "guesses, within 300 ms each (the deadline is 100); none is charged twice; back within 1 s",
                 *guessed > 0 && charged >= decided && *charged <= decided + lost,
             ),
         };
