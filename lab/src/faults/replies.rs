@@ -71,20 +71,18 @@ async fn by_redis(
         }
         Ok(())
     };
-    let before = trial.level().await?;
     tell(inject)?;
     let answers = trial.ask().await;
     tell(heal)?;
-    trial.seen(before, answers).await.map(|seen| seen.row(fault, reaction))
+    trial.seen(answers).await.map(|seen| seen.row(fault, reaction))
 }
 
 async fn by_proxy(fault: &str, mode: Mode, reaction: Reaction) -> Result<Row, FaultsError> {
     let mut trial = Trial::start().await?;
-    let before = trial.level().await?;
     trial.proxy.set(mode);
     let answers = trial.ask().await;
     trial.proxy.set(Mode::Pass);
-    trial.seen(before, answers).await.map(|seen| seen.row(fault, reaction))
+    trial.seen(answers).await.map(|seen| seen.row(fault, reaction))
 }
 
 /// Somebody else's script runs and runs.
@@ -92,17 +90,13 @@ async fn busy() -> Result<Row, FaultsError> {
     let mut trial = Trial::start().await?;
     let addr = trial.redis.addr();
     resp::tell(addr, &["CONFIG", "SET", "lua-time-limit", "20"])?;
-    let before = trial.level().await?;
     let endless = tokio::task::spawn_blocking(move || resp::tell(addr, &["EVAL", "while true do end", "0"]));
     sleep(Duration::from_millis(50)).await;
     let answers = trial.ask().await;
     resp::tell(addr, &["SCRIPT", "KILL"])?;
     // It ends with an error, which is what was asked for.
     let _ = endless.await;
-    trial
-        .seen(before, answers)
-        .await
-        .map(|seen| seen.row("BUSY: an endless script", Reaction::GuessedUncharged))
+    trial.seen(answers).await.map(|seen| seen.row("BUSY: an endless script", Reaction::GuessedUncharged))
 }
 
 async fn wrong_password() -> Result<Row, FaultsError> {
