@@ -2,6 +2,7 @@ mod bounds;
 mod fixtures;
 mod page;
 mod refused;
+mod refused_limits;
 mod scalars;
 mod tiers;
 mod warnings;
