@@ -133,6 +133,10 @@ pub trait Buckets {
     fn epoch_us(&mut self, _now_us: u64) -> u64 {
         0
     }
+
+    /// This bucket, just set, must not go missing before that instant, though it is full sooner: it would count as
+    /// used up. For those that forget what is full.
+    fn hold(&mut self, _key: &BucketKey, _until_us: u64) {}
 }
 
 /// A plain table: for tests, and for whoever keeps buckets without a store.
@@ -188,7 +192,7 @@ pub fn decide(takes: &[Take], now_us: u64, buckets: &mut impl Buckets) -> Answer
         }
         found.push(Found { fits: step.fits, seen: step.seen });
         if let Some(after) = step.charged {
-            buckets.set_state(&take.key, after);
+            put(&take.key, after, step.missed_until_us, buckets);
             undo.push((index, before));
         }
     }
@@ -217,8 +221,16 @@ fn charge_what_meters(takes: &[Take], now_us: u64, buckets: &mut impl Buckets, f
         let step = step(&take.ask, before.as_ref(), now_us, buckets);
         found.seen = step.seen;
         if let Some(after) = step.charged {
-            buckets.set_state(&take.key, after);
+            put(&take.key, after, step.missed_until_us, buckets);
         }
+    }
+}
+
+fn put(key: &BucketKey, state: Option<State>, missed_until_us: u64, buckets: &mut impl Buckets) {
+    let is_full_sooner = state.as_ref().is_some_and(|state| state.spent_us() < missed_until_us);
+    buckets.set_state(key, state);
+    if is_full_sooner {
+        buckets.hold(key, missed_until_us);
     }
 }
 

@@ -72,6 +72,8 @@ pub(super) struct Step {
     pub(super) fits: bool,
     /// The state afterwards, if the take changes it: because it fits, or though it does not.
     pub(super) charged: Option<Option<State>>,
+    /// Until then the bucket would count as used up if it went missing; 0 if it would be full.
+    pub(super) missed_until_us: u64,
 }
 
 // === impl Ask ===
@@ -139,6 +141,16 @@ impl Ask {
         }
     }
 
+    /// It may bring a bucket into being: by a charge, or by a refund to one that counts as used up while it is
+    /// missing.
+    pub fn may_begin_bucket(&self) -> bool {
+        match self.kind {
+            Kind::Take => true,
+            Kind::Peek => false,
+            Kind::GiveBack => self.after_store_loss == AfterStoreLoss::Empty,
+        }
+    }
+
     /// It is charged whether or not its request is denied.
     pub fn meters(&self) -> bool {
         self.overdraft == Overdraft::Charge
@@ -158,10 +170,11 @@ impl Ask {
     pub(super) fn step_since(&self, epoch_us: u64, state: Option<&State>, now_us: u64) -> Step {
         let used_up = self.used_up(epoch_us);
         let mut step = self.step(state.or(Some(&used_up)), now_us);
-        if used_up.spent_us() > now_us
-            && let Some(after @ None) = &mut step.charged
-        {
-            *after = Some(self.full());
+        if used_up.spent_us() > now_us {
+            step.missed_until_us = used_up.spent_us();
+            if let Some(after @ None) = &mut step.charged {
+                *after = Some(self.full());
+            }
         }
         step
     }

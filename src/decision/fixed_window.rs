@@ -57,5 +57,5 @@ pub(super) fn step(ask: &Ask, asked: &Count, state: Option<&State>, now_us: u64)
         let count = ask.charged_count(asked, window.count);
         (count > 0).then_some(State::FixedWindow(Window { count, ..window }))
     });
-    Step { seen: Seen::FixedWindow(window), fits, charged }
+    Step { seen: Seen::FixedWindow(window), fits, charged, missed_until_us: 0 }
 }

@@ -132,5 +132,5 @@ pub(super) fn step(ask: &Ask, asked: &Count, state: Option<&State>, now_us: u64)
         }
         (log.held > 0).then(|| State::SlidingLog(Box::new(log)))
     });
-    Step { seen, fits, charged }
+    Step { seen, fits, charged, missed_until_us: 0 }
 }

@@ -56,5 +56,5 @@ pub(super) fn step(ask: &Ask, tokens: &Tokens, state: Option<&State>, now_us: u6
         let after = ask.charged_full_at(tokens, full_at, now_us);
         (after > Exact::at_us(now_us)).then_some(State::TokenBucket(after))
     });
-    Step { seen: Seen::TokenBucket { full_at }, fits, charged }
+    Step { seen: Seen::TokenBucket { full_at }, fits, charged, missed_until_us: 0 }
 }

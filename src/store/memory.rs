@@ -2,7 +2,8 @@
 //!
 //! A bucket that is full is not kept, so memory holds only what was charged lately: each insertion that
 //! finds its shard grown to twice what the last sweep left sweeps it first, and a task sweeps what nobody asks for.
-//! What it held is lost with the process, so its epoch is when that started.
+//! What it held is lost with the process, so its epoch is when that started. A bucket that would count as used up if
+//! it were missing is kept though it is full.
 //! A bucket that is not full is never forgotten: at the bound a request that needs a new one is refused.
 
 use std::{
@@ -19,7 +20,7 @@ use smallvec::SmallVec;
 
 use crate::{
     clock::Clock,
-    decision::{self, Answer, Buckets, Kind, State, Take},
+    decision::{self, Answer, Buckets, State, Take},
     descriptor::BucketKey,
 };
 
@@ -51,6 +52,8 @@ pub struct MemoryStore {
 #[derive(Debug)]
 struct Shard {
     buckets: HashMap<BucketKey, State, RandomState>,
+    /// Buckets that are kept until then, even if they are full. Few: given back to soon after the start.
+    held_until_us: HashMap<BucketKey, u64, RandomState>,
     sweep_at: usize,
     /// Not to be swept for being full before this instant.
     next_sweep_us: u64,
@@ -70,8 +73,14 @@ impl MemoryStore {
 
     /// At most so many buckets, give or take one in each of its shards.
     pub fn bounded(most_buckets: usize) -> MemoryStore {
-        let shard =
-            || Mutex::new(Shard { buckets: HashMap::default(), sweep_at: SMALLEST_SWEEP, next_sweep_us: 0 });
+        let shard = || {
+            Mutex::new(Shard {
+                buckets: HashMap::default(),
+                held_until_us: HashMap::default(),
+                sweep_at: SMALLEST_SWEEP,
+                next_sweep_us: 0,
+            })
+        };
         let clock = Clock::start();
         MemoryStore {
             epoch_us: clock.now_us(),
@@ -185,7 +194,7 @@ impl Locked<'_> {
     /// Every bucket that these may fill is there, or may be added.
     fn has_room_for(&mut self, takes: &[Take]) -> bool {
         let (now_us, most) = (self.now_us, self.most_in_shard);
-        takes.iter().filter(|take| take.ask.kind == Kind::Take).all(|take| {
+        takes.iter().filter(|take| take.ask.may_begin_bucket()).all(|take| {
             let position = self.position(&take.key);
             let shard = &mut *self.shards[position].1;
             if shard.buckets.len() < most || shard.buckets.contains_key(&take.key) {
@@ -221,12 +230,24 @@ impl Buckets for Locked<'_> {
     fn epoch_us(&mut self, _now_us: u64) -> u64 {
         self.epoch_us
     }
+
+    fn hold(&mut self, key: &BucketKey, until_us: u64) {
+        let (now_us, position) = (self.now_us, self.position(key));
+        let shard = &mut *self.shards[position].1;
+        let held_until_us = shard.held_until_us.entry(*key).or_default();
+        *held_until_us = until_us.max(*held_until_us);
+        if shard.held_until_us.len() > shard.sweep_at {
+            shard.sweep(now_us);
+        }
+    }
 }
 
 impl Shard {
     /// Forgets what is full. Its cost is spread over the insertions that doubled the shard.
     fn sweep(&mut self, now_us: u64) {
-        self.buckets.retain(|_, state| state.spent_us() > now_us);
+        let Shard { buckets, held_until_us, .. } = self;
+        held_until_us.retain(|key, until_us| *until_us > now_us && buckets.contains_key(key));
+        buckets.retain(|key, state| state.spent_us() > now_us || held_until_us.contains_key(key));
         self.sweep_at = (self.buckets.len() * 2).max(SMALLEST_SWEEP);
         self.buckets.shrink_to(self.sweep_at);
     }

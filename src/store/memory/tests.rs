@@ -1,10 +1,10 @@
 use std::thread;
 
-use super::{Full, MemoryStore, SMALLEST_SWEEP};
+use super::{Full, MemoryStore, SMALLEST_SWEEP, unpoisoned};
 use crate::{
     decision::{Ask, State, Take, Verdict},
     descriptor::{BucketKey, Hits},
-    limit::{AfterStoreLoss, Limit, LimitSpec, Unit},
+    limit::{AfterStoreLoss, Algorithm, Limit, LimitSpec, Unit},
 };
 
 fn take(number: u64, limit: &Limit) -> Take {
@@ -107,4 +107,43 @@ fn memory_begins_with_its_process_for_limits_that_ask() {
     let token_us = 360_000_000;
     assert_eq!(verdict(2, &guarded, now_us + token_us), Verdict::Allow);
     assert_eq!(verdict(2, &guarded, now_us + token_us), Verdict::Deny);
+}
+
+#[test]
+fn what_was_given_back_soon_after_the_start_is_not_forgotten() {
+    for algorithm in [Algorithm::TokenBucket, Algorithm::FixedWindow, Algorithm::SlidingWindowLog] {
+        let (store, now_us) = (MemoryStore::new(), crate::clock::Clock::start().now_us());
+        let limit =
+            LimitSpec { after_store_loss: AfterStoreLoss::Empty, algorithm, ..LimitSpec::new(10, Unit::Day) };
+        let limit = limit.check().unwrap();
+        let one = take(1, &limit);
+        let ask = |hits, at_us| {
+            let take = Take { ask: Ask::new(hits, &limit), ..one };
+            store.take_at(&[take], at_us).unwrap().verdict
+        };
+        assert_eq!(ask(Hits::Take(1), now_us), Verdict::Deny, "{algorithm:?}");
+        ask(Hits::GiveBack(10), now_us);
+        let sweep_all = |at_us| store.shards.iter().for_each(|shard| unpoisoned(shard).sweep(at_us));
+        sweep_all(now_us + 1);
+        assert_eq!(ask(Hits::Take(10), now_us + 2), Verdict::Allow, "{algorithm:?}");
+        assert_eq!(ask(Hits::Take(1), now_us + 3), Verdict::Deny, "{algorithm:?}");
+        // Two days on it is full whether or not it is there.
+        ask(Hits::GiveBack(10), now_us + 4);
+        sweep_all(now_us + 2 * 86_400_000_000);
+        assert_eq!(store.len(), 0, "{algorithm:?}");
+        let held = store.shards.iter().map(|shard| unpoisoned(shard).held_until_us.len());
+        assert_eq!(held.sum::<usize>(), 0, "{algorithm:?}");
+    }
+}
+
+#[test]
+fn at_the_bound_nothing_is_given_back_to_what_is_not_there() {
+    let store = MemoryStore::bounded(64 * 10);
+    let limit = LimitSpec { after_store_loss: AfterStoreLoss::Empty, ..LimitSpec::new(10, Unit::Day) };
+    let limit = limit.check().unwrap();
+    let now_us = crate::clock::Clock::start().now_us();
+    let give_back = |number| Take { ask: Ask::new(Hits::GiveBack(10), &limit), ..take(number, &limit) };
+    let refused = (0..10_000).filter(|number| store.take_at(&[give_back(*number)], now_us).is_err()).count();
+    assert_eq!(store.len() + refused, 10_000);
+    assert!(store.len() <= 640, "{} are kept", store.len());
 }
