@@ -15,7 +15,6 @@ use deadpool_redis::{
 };
 use tokio::{
     sync::Notify,
-    task::spawn_blocking,
     time::{sleep, timeout},
 };
 
@@ -70,10 +69,9 @@ impl RedisTarget {
 
     /// How to log in at this moment.
     async fn login(&self) -> Result<ConnectionInfo, PasswordError> {
-        let Some(file) = self.password_file.clone() else { return Ok(self.info.clone()) };
+        let Some(file) = &self.password_file else { return Ok(self.info.clone()) };
         // Not on this thread: while a file system hangs, requests go on.
-        let reading = spawn_blocking(move || file.read());
-        let password = reading.await.expect("reading a file does not panic")?;
+        let password = file.read_aside().await?;
         let settings = self.info.redis_settings().clone().set_password(password);
         Ok(self.info.clone().set_redis_settings(settings))
     }

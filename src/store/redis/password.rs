@@ -1,19 +1,30 @@
 //! The store's password in a file, where whoever rotates it can replace it.
 //!
-//! It is read at each attempt to connect and kept no longer. Errors name the file and never what is in it.
+//! It is read at each attempt to connect and kept no longer. Errors name the file and never what is in it. While its
+//! file system hangs, one read waits for it, however many attempts give up.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use thiserror::Error;
+use tokio::{
+    sync::Mutex,
+    task::{JoinHandle, spawn_blocking},
+};
 
 use crate::error::SystemError;
 
 #[derive(Debug, Clone)]
-pub struct PasswordFile(Arc<Path>);
+pub struct PasswordFile {
+    path: Arc<Path>,
+    /// The read that is under way.
+    reading: Arc<Mutex<Option<Reading>>>,
+}
+
+type Reading = JoinHandle<Result<String, PasswordError>>;
 
 #[derive(Debug, Error)]
 pub enum PasswordError {
@@ -28,22 +39,44 @@ pub enum PasswordError {
 
 impl PasswordFile {
     pub fn new(path: &Path) -> PasswordFile {
-        PasswordFile(path.into())
+        PasswordFile { path: path.into(), reading: Arc::default() }
+    }
+
+    /// As [`read`](Self::read), on a thread for what blocks. If the caller gives up, the next one waits for the same
+    /// read.
+    pub async fn read_aside(&self) -> Result<String, PasswordError> {
+        let mut reading = self.reading.lock().await;
+        let path = Arc::clone(&self.path);
+        let under_way = reading.get_or_insert_with(|| spawn_blocking(move || read(&path)));
+        let password = under_way.await;
+        *reading = None;
+        // It ends with the runtime that began it.
+        password.unwrap_or_else(|ended| Err(unreadable(&self.path, io::Error::other(ended))))
     }
 
     /// Its text without the newline that editors put at the end.
     pub fn read(&self) -> Result<String, PasswordError> {
-        let path = || self.0.to_path_buf();
-        let mut text = fs::read_to_string(&self.0)
-            .map_err(|source| PasswordError::Unreadable { path: path(), source: source.into() })?;
-        let end = text.strip_suffix('\n').map_or(text.len(), |rest| rest.trim_end_matches('\r').len());
-        text.truncate(end);
-        if text.is_empty() { Err(PasswordError::Empty { path: path() }) } else { Ok(text) }
+        read(&self.path)
     }
+}
+
+fn read(path: &Path) -> Result<String, PasswordError> {
+    let mut text = fs::read_to_string(path).map_err(|source| unreadable(path, source))?;
+    let end = text.strip_suffix('\n').map_or(text.len(), |rest| rest.trim_end_matches('\r').len());
+    text.truncate(end);
+    if text.is_empty() { Err(PasswordError::Empty { path: path.to_path_buf() }) } else { Ok(text) }
+}
+
+fn unreadable(path: &Path, source: io::Error) -> PasswordError {
+    PasswordError::Unreadable { path: path.to_path_buf(), source: source.into() }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{process::Command, time::Duration};
+
+    use tokio::time::timeout;
+
     use super::*;
     use crate::error;
 
@@ -70,5 +103,34 @@ mod tests {
         assert_eq!(read("empty", b"").unwrap_err(), of("the file is empty"));
         assert_eq!(read("newline-only", b"\n").unwrap_err(), of("the file is empty"));
         assert_eq!(read("bytes", b"s3cret\xff").unwrap_err(), of("stream did not contain valid UTF-8"));
+    }
+
+    #[test]
+    fn while_its_file_system_hangs_one_read_waits_for_it_whoever_gives_up() {
+        // A pipe that nobody writes hangs whoever opens it.
+        let pipe = std::env::temp_dir().join(format!("tollgate-password-{}-pipe", std::process::id()));
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let file = PasswordFile::new(&pipe);
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().max_blocking_threads(1).build().unwrap();
+        let read = runtime.block_on(async {
+            for _ in 0..3 {
+                assert!(timeout(Duration::from_millis(20), file.read_aside()).await.is_err());
+            }
+            let writer = std::thread::spawn({
+                let pipe = pipe.clone();
+                move || fs::write(pipe, "s3cret\n").unwrap()
+            });
+            let read = timeout(Duration::from_secs(5), file.read_aside()).await;
+            writer.join().unwrap();
+            fs::remove_file(&pipe).unwrap();
+            fs::write(&pipe, "another").unwrap();
+            let again = timeout(Duration::from_secs(5), file.read_aside()).await;
+            [read, again]
+        });
+        runtime.shutdown_background();
+        let read = read.map(|read| read.expect("no other read is before it").unwrap());
+        fs::remove_file(&pipe).unwrap();
+        assert_eq!(read, ["s3cret", "another"]);
     }
 }
