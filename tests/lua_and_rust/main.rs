@@ -1,0 +1,137 @@
+//! The script in Redis and `decision::decide` answer alike, on the same random takes at the same times.
+
+mod sequences;
+mod stored;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::collections::HashMap;
+
+use deadpool_redis::redis::{Connection, Pipeline, cmd, pipe};
+use rand::{SeedableRng, rngs::SmallRng};
+use tollgate::{
+    decision::{Answer, Buckets, Seen, State, Take, decide},
+    descriptor::BucketKey,
+    limit::Exact,
+    store::redis::script::{self, Call, EPOCH_KEY, Now},
+};
+
+use sequences::{START_US, Sequence, sequence};
+
+const SEQUENCES: u64 = 20_000;
+
+/// What the store holds, and since when.
+#[derive(Debug, Default)]
+struct Table {
+    buckets: HashMap<BucketKey, State>,
+    epoch_us: u64,
+}
+
+impl Buckets for Table {
+    fn state(&self, key: &BucketKey) -> Option<State> {
+        self.buckets.get(key).cloned()
+    }
+
+    fn set_state(&mut self, key: &BucketKey, state: Option<State>) {
+        self.buckets.set_state(key, state);
+    }
+
+    fn epoch_us(&mut self, _now_us: u64) -> u64 {
+        self.epoch_us
+    }
+}
+
+impl Table {
+    /// The store that a sequence meets: new, or some time old.
+    fn of(sequence: u64) -> Table {
+        let ages_us = [0, 1, 300_000, 60_000_000, 4_000_000_000_000_000];
+        let age_us = *ages_us.iter().cycle().nth(usize::try_from(sequence % 5).expect("small")).expect("one");
+        Table { epoch_us: START_US - age_us, ..Table::default() }
+    }
+}
+
+#[tokio::test]
+async fn lua_and_rust_answer_alike_on_random_sequences_of_takes() {
+    let Some(redis) = support::redis().await else { return };
+    let mut connection = support::connection(&redis);
+    let seed = rand::random();
+    println!("seed {seed}");
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let digest = load(&mut connection);
+    let mut denied = 0;
+    for batch in 0..SEQUENCES / 100 {
+        let sequences: Vec<Sequence> =
+            (0..100).map(|number| sequence(&mut rng, batch * 100 + number)).collect();
+        let replies = replies(&mut connection, &digest, &sequences);
+        let mut replies = replies.iter();
+        for (number, sequence) in (0..).zip(&sequences) {
+            let mut table = Table::of(number);
+            for (now_us, takes) in sequence {
+                let expected = decide(takes, *now_us, &mut table);
+                let reply = replies.next().expect("a reply for each request");
+                let answer = answer(reply, takes);
+                denied += u64::from(answer.found.iter().any(|found| !found.fits));
+                assert_eq!(known(answer), known(expected), "seed {seed}: {takes:#?} at {now_us}");
+            }
+        }
+    }
+    assert!(denied > SEQUENCES, "only {denied} requests were denied: the test is too gentle");
+}
+
+#[tokio::test]
+async fn requests_of_one_flight_that_name_the_same_buckets_see_each_other() {
+    let Some(redis) = support::redis().await else { return };
+    let mut connection = support::connection(&redis);
+    let seed = rand::random();
+    println!("seed {seed}");
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let mut mixed = 0;
+    let () = cmd("SET").arg(EPOCH_KEY).arg(START_US - 100_000).query(&mut connection).expect("sets");
+    for number in 0..1_000 {
+        let flight: Sequence = sequence(&mut rng, number);
+        let mut command = Call::new(flight.iter().map(|(_, takes)| &takes[..]))
+            .command("EVAL", &script::text(Now::Argument));
+        let reply: Vec<u8> = command.arg(START_US).query(&mut connection).expect("runs");
+        let answers =
+            script::answers(&reply, flight.iter().map(|(_, takes)| &takes[..])).expect("the script's reply");
+        let mut table = Table { epoch_us: START_US - 100_000, ..Table::default() };
+        let expected = flight.iter().map(|(_, takes)| known(decide(takes, START_US, &mut table)));
+        let answers: Vec<Answer> = answers.into_iter().map(known).collect();
+        assert_eq!(answers, expected.collect::<Vec<_>>(), "seed {seed}: {flight:#?}");
+        mixed += u32::from(answers.iter().any(|answer| answer.verdict != answers[0].verdict));
+    }
+    assert!(mixed > 100, "only {mixed} flights were allowed in part: the test is too gentle");
+}
+
+/// The digest of the script that takes its time from us.
+fn load(connection: &mut Connection) -> String {
+    cmd("SCRIPT").arg("LOAD").arg(script::text(Now::Argument)).query(connection).expect("loads")
+}
+
+/// The answer to a call for one request.
+fn answer(reply: &[u8], takes: &[Take]) -> Answer {
+    script::answers(reply, std::iter::once(takes)).expect("the script's reply").remove(0)
+}
+
+/// Sources need not agree on what a full bucket's instant in the past is, only that it is full.
+fn known(mut answer: Answer) -> Answer {
+    for found in &mut answer.found {
+        if let Seen::TokenBucket { full_at } = &mut found.seen {
+            *full_at = (*full_at).max(Exact::at_us(answer.now_us));
+        }
+    }
+    answer
+}
+
+fn replies(connection: &mut Connection, digest: &str, sequences: &[Sequence]) -> Vec<Vec<u8>> {
+    let mut pipeline: Pipeline = pipe();
+    for (number, sequence) in (0..).zip(sequences) {
+        pipeline.cmd("SET").arg(EPOCH_KEY).arg(Table::of(number).epoch_us).ignore();
+        for (now_us, takes) in sequence {
+            let mut command = Call::new([&takes[..]]).command("EVALSHA", digest);
+            command.arg(*now_us);
+            pipeline.add_command(command);
+        }
+    }
+    pipeline.query(connection).expect("every call runs")
+}

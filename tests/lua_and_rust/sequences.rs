@@ -1,0 +1,76 @@
+//! Random takes at random times.
+
+use rand::{Rng, RngExt, rngs::SmallRng, seq::IndexedRandom};
+use tollgate::{
+    decision::{Ask, Standing, Take},
+    descriptor::{BucketKey, Hits},
+    limit::{AfterStoreLoss, Algorithm, Limit, LimitSpec, Overdraft, Period, Unit},
+};
+
+/// As far in the future as tests of ours may run: a key whose expiry has passed is not stored at all.
+pub(crate) const START_US: u64 = 4_000_000_000_000_000;
+
+/// Requests in the order of their times, which may step back.
+pub(crate) type Sequence = Vec<(u64, Vec<Take>)>;
+
+/// Up to 12 requests of up to 4 takes over 3 buckets, each bucket with a limit of its own.
+pub(crate) fn sequence(rng: &mut SmallRng, number: u64) -> Sequence {
+    let limits: Vec<LimitSpec> = (0..3).map(|_| limit(rng)).collect();
+    let mut now_us = START_US;
+    (0..rng.random_range(1..=12))
+        .map(|_| {
+            now_us = step(rng, now_us, &limits[0].check().expect("sound"));
+            let takes = (0..rng.random_range(1..=4)).map(|_| take(rng, number, &limits)).collect();
+            (now_us, takes)
+        })
+        .collect()
+}
+
+fn take(rng: &mut SmallRng, sequence: u64, limits: &[LimitSpec]) -> Take {
+    let index = rng.random_range(0..limits.len());
+    let mut bytes = [u8::try_from(index).expect("three buckets"); 16];
+    bytes[..8].copy_from_slice(&sequence.to_le_bytes());
+    // The same bucket with and without: a request's own limit has no overdraft.
+    let overdraft = *[Overdraft::Never, Overdraft::Never, Overdraft::Charge].choose(rng).expect("one");
+    let limit = LimitSpec { overdraft, ..limits[index] }.check();
+    let limit = limit.or_else(|_| limits[index].check()).expect("sound");
+    let burst = u64::from(limit.burst());
+    let hits = *[1, 1, 1, 0, burst, burst + 1, burst / 2, 2 * burst, u64::MAX].choose(rng).expect("one");
+    let hits = Hits::new(Some(hits), 0, rng.random_bool(0.1));
+    let standings = [Standing::Enforced, Standing::Enforced, Standing::Quota, Standing::Shadow];
+    let ask = Ask::new(hits, &limit).standing(*standings.choose(rng).expect("one"));
+    Take { key: BucketKey::from_bytes(bytes), ask }
+}
+
+fn limit(rng: &mut SmallRng) -> LimitSpec {
+    let chosen = [
+        (7, Unit::Second, 1),
+        (7, Unit::Second, 7),
+        (10, Unit::Second, 3),
+        (1_000_003, Unit::Day, 2),
+        (u32::MAX, Unit::Minute, 2),
+        (u32::MAX, Unit::Second, u32::MAX),
+        (1, Unit::Year, 1),
+        (1, Unit::Year, 2),
+        (60, Unit::Minute, 4),
+        (0, Unit::Hour, 0),
+    ];
+    let (requests_per_unit, unit, burst) = *chosen.choose(rng).expect("one");
+    let period = Period { unit, multiplier: rng.random_range(1..3) };
+    let algorithm = *Algorithm::ALL.choose(rng).expect("one");
+    let burst = Some(burst).filter(|_| algorithm == Algorithm::TokenBucket);
+    let after_store_loss = *AfterStoreLoss::ALL.choose(rng).expect("one");
+    let spec = LimitSpec { algorithm, burst, after_store_loss, ..LimitSpec::new(requests_per_unit, period) };
+    if spec.check().is_ok() { spec } else { LimitSpec { requests_per_unit: 9, ..spec } }
+}
+
+/// Forward by nothing, by about a token's time, by about the time to full; now and then back.
+fn step(rng: &mut impl Rng, now_us: u64, limit: &Limit) -> u64 {
+    let token_us = limit.cost(1).whole_us.max(1);
+    match rng.random_range(0..8) {
+        0..4 => now_us,
+        4 | 5 => now_us + rng.random_range(0..=token_us + 1),
+        6 => now_us + limit.worth_of_burst().whole_us + rng.random_range(0..2),
+        _ => now_us - rng.random_range(0..=token_us.min(1_000_000_000)),
+    }
+}

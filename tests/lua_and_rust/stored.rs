@@ -1,0 +1,153 @@
+//! What the script leaves in Redis, for how long, and what it makes of what others left there.
+
+use deadpool_redis::redis::{Connection, cmd, pipe};
+use rand::{SeedableRng, rngs::SmallRng};
+use tollgate::{
+    decision::{Answer, Ask, State, Take, decide},
+    descriptor::{BucketKey, Hits},
+    limit::{AfterStoreLoss, Exact, Limit, LimitSpec, Unit},
+    store::redis::script::{self, Call, EPOCH_KEY, Now, redis_key},
+};
+
+use crate::{
+    Table, answer, load,
+    sequences::{START_US, sequence},
+    support,
+};
+
+/// One request at that time.
+fn ask(connection: &mut Connection, request: &[Take], now_us: u64) -> Answer {
+    let mut command = Call::new([request]).command("EVAL", &script::text(Now::Argument));
+    let reply: Vec<u8> = command.arg(now_us).query(connection).expect("runs");
+    answer(&reply, request)
+}
+
+#[tokio::test]
+async fn a_bucket_is_stored_exactly_and_expires_when_it_would_be_full() {
+    let Some(redis) = support::redis().await else { return };
+    let mut connection = support::connection(&redis);
+    let limit = Limit::new(7, Unit::Minute, Some(7)).expect("sound");
+    let key = BucketKey::from_bytes([1; 16]);
+    let request = [Take { key, ask: Ask::new(Hits::Take(3), &limit) }];
+    assert_eq!(ask(&mut connection, &request, START_US).now_us, START_US);
+
+    // 3 of 7 a minute: 25,714,285 µs and 5/7.
+    let mut stored = (START_US + 25_714_285).to_le_bytes().to_vec();
+    stored.extend(5_u32.to_le_bytes());
+    let value: Vec<u8> = cmd("GET").arg(&redis_key(&key)[..]).query(&mut connection).expect("is there");
+    assert_eq!(value, stored);
+    let expiry_s: u64 = cmd("EXPIRETIME").arg(&redis_key(&key)[..]).query(&mut connection).expect("expires");
+    assert_eq!(expiry_s, (START_US + 25_714_286).div_ceil(1_000_000), "in the same second, not before");
+}
+
+#[tokio::test]
+async fn every_stored_bucket_expires_within_the_second_after_its_last_instant() {
+    let Some(redis) = support::redis().await else { return };
+    let mut connection = support::connection(&redis);
+    let seed = rand::random();
+    println!("seed {seed}");
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let digest = load(&mut connection);
+    let (mut stored, mut gone) = (0, 0);
+    for number in 0..2_000 {
+        let sequence = sequence(&mut rng, number);
+        let mut table = Table::of(number);
+        let () = cmd("SET").arg(EPOCH_KEY).arg(table.epoch_us).query(&mut connection).expect("sets");
+        for (now_us, takes) in &sequence {
+            decide(takes, *now_us, &mut table);
+            let mut pipeline = pipe();
+            let mut command = Call::new([&takes[..]]).command("EVALSHA", &digest);
+            command.arg(*now_us);
+            pipeline.add_command(command).ignore();
+            for take in takes {
+                pipeline.cmd("EXPIRETIME").arg(&redis_key(&take.key)[..]);
+            }
+            let expiries: Vec<i64> = pipeline.query(&mut connection).expect("every call runs");
+            for (take, expiry_s) in takes.iter().zip(expiries) {
+                let last_us = table.buckets.get(&take.key).map(State::spent_us);
+                // -2 says that there is no such key.
+                let Some(last_us) = last_us else {
+                    assert_eq!(expiry_s, -2, "seed {seed}: {sequence:#?}");
+                    gone += 1;
+                    continue;
+                };
+                let expiry_us = u64::try_from(expiry_s).expect("the key is there, and expires") * 1_000_000;
+                // While a missing bucket counts as used up, the key must be there.
+                let guarded = take.ask.after_store_loss == AfterStoreLoss::Empty;
+                let used_up = take.ask.empty(table.epoch_us);
+                let used_up_us = used_up.map_or(table.epoch_us, |used_up| used_up.spent_us());
+                let used_up_us = if guarded { used_up_us } else { 0 };
+                let first_us = if used_up_us > *now_us { last_us.max(used_up_us) } else { last_us };
+                let range = first_us..=last_us.max(used_up_us) + 1_000_000;
+                assert!(range.contains(&expiry_us), "seed {seed}: {expiry_us} of {range:?}: {sequence:#?}");
+                stored += 1;
+            }
+        }
+    }
+    assert!(stored > 2_000 && gone > 1_000, "{stored} stored, {gone} gone: the test is too gentle");
+}
+
+#[tokio::test]
+async fn what_is_given_back_in_full_leaves_no_key() {
+    let Some(redis) = support::redis().await else { return };
+    let mut connection = support::connection(&redis);
+    let limit = Limit::new(7, Unit::Minute, Some(7)).expect("sound");
+    let key = BucketKey::from_bytes([1; 16]);
+    for hits in [Hits::Take(3), Hits::GiveBack(5)] {
+        let request = [Take { key, ask: Ask::new(hits, &limit) }];
+        ask(&mut connection, &request, START_US);
+    }
+    let keys: u64 = cmd("DBSIZE").query(&mut connection).expect("counts");
+    assert_eq!(keys, 0);
+}
+
+/// For one whose limit says `after_store_loss: empty`.
+#[tokio::test]
+async fn a_bucket_that_the_store_has_lost_counts_as_used_up_when_the_store_began_anew() {
+    let Some(redis) = support::redis().await else { return };
+    let mut connection = support::connection(&redis);
+    let after_store_loss = AfterStoreLoss::Empty;
+    let limit = LimitSpec { after_store_loss, burst: Some(3), ..LimitSpec::new(1, Unit::Second) };
+    let limit = limit.check().expect("sound");
+    let mut passed = |hits: Hits, after_us: u64| {
+        let request = [Take { key: BucketKey::from_bytes([1; 16]), ask: Ask::new(hits, &limit) }];
+        ask(&mut connection, &request, START_US + after_us).found[0].fits
+    };
+    let one = Hits::Take(1);
+    assert!(!passed(one, 0), "a store that was never seen is one that may have lost everything");
+    assert!(!passed(one, 999_999));
+    assert!(passed(one, 1_000_000));
+    assert!(!passed(one, 1_000_000), "one token had come back since the epoch");
+    // Filled by a refund it is full, though the key could go.
+    assert!(passed(Hits::GiveBack(3), 1_000_000));
+    assert!(passed(Hits::Take(3), 1_000_000));
+    let () = cmd("FLUSHALL").query(&mut support::connection(&redis)).expect("loses all");
+    assert!(!passed(one, 10_000_000));
+    let epoch: u64 = cmd("GET").arg(EPOCH_KEY).query(&mut support::connection(&redis)).expect("is there");
+    assert_eq!(epoch, START_US + 10_000_000);
+    for (value, fits) in [("nan", false), ("", false), ("-1", false), ("1e300", false), ("0", true)] {
+        let mut connection = support::connection(&redis);
+        let () = cmd("SET").arg(EPOCH_KEY).arg(value).query(&mut connection).expect("sets");
+        assert_eq!(passed(one, 10_000_000), fits, "{value:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_bucket_counts_as_missing_and_is_counted() {
+    let Some(redis) = support::redis().await else { return };
+    let mut connection = support::connection(&redis);
+    let limit = Limit::new(7, Unit::Minute, Some(7)).expect("sound");
+    let key = BucketKey::from_bytes([1; 16]);
+    let request = [Take { key, ask: Ask::new(Hits::Take(3), &limit) }];
+    let too_large = [0xff; 12];
+    let mut fraction_of_another_rate = START_US.to_le_bytes().to_vec();
+    fraction_of_another_rate.extend(7_u32.to_le_bytes());
+    for value in [&b""[..], b"hello", &[0; 13], &too_large, &fraction_of_another_rate] {
+        let () = cmd("SET").arg(&redis_key(&key)[..]).arg(value).query(&mut connection).expect("sets");
+        let answer = ask(&mut connection, &request, START_US);
+        assert_eq!((answer.malformed, answer.found[0].full_at()), (1, Exact::default()), "{value:?}");
+    }
+    let () = cmd("DEL").arg(&redis_key(&key)[..]).query(&mut connection).expect("deletes");
+    let () = cmd("LPUSH").arg(&redis_key(&key)[..]).arg("x").query(&mut connection).expect("pushes");
+    assert!(ask(&mut connection, &request, START_US).found[0].fits, "a list under the key is no error");
+}
