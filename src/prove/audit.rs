@@ -107,9 +107,12 @@ impl Allowance {
         Allowance { burst: self.burst + self.refill_at_most * span_us, ..self }
     }
 
+    /// What two allow together; their tokens must be worth the same.
     #[cfg(test)]
-    pub(crate) fn twice(self) -> Allowance {
-        Allowance { burst: self.burst * 2, refill_at_most: self.refill_at_most * 2, ..self }
+    pub(crate) fn and(self, other: Allowance) -> Allowance {
+        assert_eq!(self.token, other.token, "tokens of two kinds");
+        let refill_at_most = self.refill_at_most + other.refill_at_most;
+        Allowance { burst: self.burst + other.burst, refill_at_most, ..self }
     }
 
     /// Thousandths of a token that come back within `span_us` at most, cut.

@@ -31,15 +31,14 @@ impl World<'_> {
         let toll = Toll::of(&self.plan.upheavals);
         for bucket in (0..self.plan.hot).filter(|bucket| !self.plan.buckets[*bucket].refunds) {
             let of = &self.plan.buckets[bucket];
-            let [small, large] = self.bounds(bucket, &toll);
+            let [small, of_store, of_shares] = self.bounds(bucket, &toll);
             let spans = self.spans(bucket);
             let found = |promise, detail| Err(Broken::new(promise, bucket, detail));
-            if let Some(worst) = too_much(&spans.store_admitted, &large).filter(WorstInterval::is_too_much) {
+            if let Some(worst) = too_much(&spans.store_admitted, &of_store).filter(WorstInterval::is_too_much)
+            {
                 return found("clients never see too much", format!("{worst:?}"));
             }
-            // And at most a burst again for each time that a replica began with new local buckets.
-            let restarts: i128 = self.replicas.iter().map(|replica| replica.restarts).sum();
-            let with_guesses = large.twice().and_bursts(restarts);
+            let with_guesses = of_store.and(of_shares);
             if let Some(worst) = too_much(&spans.admitted, &with_guesses).filter(WorstInterval::is_too_much) {
                 return found("with guesses never more than twice", format!("{worst:?}"));
             }
@@ -53,16 +52,21 @@ impl World<'_> {
         Ok(())
     }
 
-    /// What the limit allows at least and at most, given which burst was asked for and what befell the store.
-    fn bounds(&self, bucket: usize, toll: &Toll) -> [Allowance; 2] {
+    /// What the limit allows at least; what it allows the store at most, given what befell that; and what it allows
+    /// all local buckets together.
+    fn bounds(&self, bucket: usize, toll: &Toll) -> [Allowance; 3] {
         let of = &self.plan.buckets[bucket];
         let allowance = |limit: &Limit| Allowance::of(limit, Remoteness::OtherClock);
         let (first, second) = (&of.limits[0], &of.limits[1]);
         let (small, large) = if first.burst() < second.burst() { (first, second) } else { (second, first) };
         let losses = if of.is_guarded() { 0 } else { toll.losses };
         let raised = i128::from(of.most_at_once() - large.burst());
-        let large = allowance(large).and_bursts(losses).and_hits(raised).and_refill_of_us(toll.forward_us);
-        [allowance(small), large]
+        let of_store = allowance(large).and_bursts(losses).and_hits(raised).and_refill_of_us(toll.forward_us);
+        // A replica that begins anew has a share of the burst again.
+        let restarts: i128 = self.replicas.iter().map(|replica| replica.restarts).sum();
+        let share = i128::from(large.burst()) / i128::try_from(self.replicas.len()).expect("a few");
+        let of_shares = allowance(large).and_hits(restarts * share);
+        [allowance(small), of_store, of_shares]
     }
 
     fn spans(&self, bucket: usize) -> Spans {
@@ -96,6 +100,12 @@ impl World<'_> {
     pub(super) fn allowed(&self) -> Vec<bool> {
         let told = self.requests.iter().map(|request| request.answered);
         told.map(|told| told.is_some_and(|(_, (verdict, _))| verdict == Verdict::Allow)).collect()
+    }
+
+    /// How often a breaker tripped, and how many flights probed; of processes that lived to the end.
+    pub(super) fn watched(&self) -> (usize, usize) {
+        let watches = self.runtimes.iter().map(|runtime| &runtime.watch);
+        watches.fold((0, 0), |(trips, probes), watch| (trips + watch.trips, probes + watch.probes))
     }
 
     /// Who gave the answers.

@@ -3,7 +3,7 @@
 use super::{
     Broken,
     plan::number_of,
-    world::{Fate, Journey, World},
+    world::{Fate, Heard, Journey, World},
 };
 use crate::{
     decision::{Answer, Ask, Source, Take, Verdict},
@@ -52,6 +52,10 @@ impl World<'_> {
         }
         match answer {
             Ok(answer) if answer.source == Source::Memo => self.is_denied_rightly(request, answer),
+            Err(StoreError::Tripped) => {
+                let runtime = self.plan.clients[self.requests[request].client].runtime;
+                self.runtimes[runtime].watch.refuses_rightly(self.local_us(runtime), bucket)
+            }
             _ => Ok(()),
         }
     }
@@ -62,18 +66,18 @@ impl World<'_> {
         let runtime = self.plan.clients[of.client].runtime;
         self.store_would_deny(runtime, &of.takes, answer)?;
         let heard = &self.runtimes[runtime].heard;
-        let is_fresh = |sent_us: &u64| self.local_us(runtime) - sent_us < SERVES_US;
+        let is_fresh = |heard: &Heard| self.local_us(runtime) - heard.sent_us < SERVES_US;
         if let Some(wish) = of.wishes.iter().find(|wish| !heard.get(&wish.bucket).is_some_and(is_fresh)) {
             let detail = format!("request {request}");
             return Err(Broken::new("memory serves for a second at most", wish.bucket, detail));
         }
         let store_us = self.store.now_us(self.now_ns);
+        // A key may wait longer than anybody could know.
+        let is_known = !of.wishes.iter().any(|wish| self.is_stale(runtime, wish.bucket));
         for ((wish, take), found) in of.wishes.iter().zip(&of.takes).zip(&answer.found) {
             let limit = self.plan.buckets[wish.bucket].limit(wish.is_reloaded);
             let cost = take.ask.tokens().map(|tokens| tokens.cost).unwrap_or_default();
             let wait_us = |now_us| limit.wait_us(found.full_at(), cost, now_us);
-            // After a step back a key waits longer than anybody could know.
-            let is_known = !self.store.surprises(self.now_ns);
             if is_known && !found.fits && wait_us(answer.now_us) < wait_us(store_us) {
                 let detail = format!(
                     "request {request} is told to wait {} µs, and must wait {}",
@@ -113,7 +117,11 @@ impl World<'_> {
                 && of.limits[0] != of.limits[1]
                 && self.store.was_missing_lately(bucket, self.now_ns)
         };
-        if buckets().any(|bucket| self.store.hides_room(bucket, replica, self.now_ns))
+        let is_surprised = |bucket: usize| {
+            self.is_stale(runtime, bucket) && self.store.makes_room(&self.plan.buckets[bucket], self.now_ns)
+        };
+        if buckets().any(is_surprised)
+            || buckets().any(|bucket| self.store.hides_refund(bucket, replica, self.now_ns))
             || buckets().any(depends_on_burst)
             || self.store.would_answer(self.now_ns, takes) == Verdict::Deny
         {
@@ -128,6 +136,12 @@ impl World<'_> {
         Err(Broken::new("memory denies nothing that fits", bucket, detail))
     }
 
+    /// Whether memory may still serve what this runtime heard of a bucket before the store last suffered.
+    fn is_stale(&self, runtime: usize, bucket: usize) -> bool {
+        let stale_us = self.runtimes[runtime].heard.get(&bucket).and_then(|heard| heard.stale_us);
+        stale_us.is_some_and(|stale_us| self.local_us(runtime) - stale_us < SERVES_US)
+    }
+
     // === flights ===
 
     /// Never shorter than the deadline, or an answer that came late but in time would make others overdue.
@@ -135,7 +149,7 @@ impl World<'_> {
         PATIENCE_US.max(self.plan.deadline_us)
     }
 
-    pub(super) fn takes_off_well(&self, journey: usize) -> Result<(), Broken> {
+    pub(super) fn takes_off_well(&mut self, journey: usize) -> Result<(), Broken> {
         let of = &self.journeys[journey];
         let queued_us = |request: &usize| (self.now_ns - self.requests[*request].asked_ns) / 1_000;
         if let Some(request) =
@@ -149,7 +163,10 @@ impl World<'_> {
         if takes > MOST_TAKES && of.requests.len() > 1 {
             return Err(Broken::new("a flight carries at most 128 takes", bucket, format!("{takes} takes")));
         }
-        let in_air = self.runtimes[of.runtime].in_air.len();
+        let runtime = of.runtime;
+        let now_us = self.local_us(runtime);
+        self.runtimes[runtime].watch.take_off(journey, now_us, bucket)?;
+        let in_air = self.runtimes[runtime].in_air.len();
         if in_air > MOST_IN_AIR {
             return Err(Broken::new("at most two flights are in the air", bucket, format!("{in_air}")));
         }
@@ -192,13 +209,16 @@ impl World<'_> {
     /// A flight has told something: what was given back, all runtimes of this replica know at once, and no older
     /// answer makes them forget it.
     pub(super) fn is_learnt(&mut self, journey: usize) -> Result<(), Broken> {
-        let Journey { runtime, sent_us, .. } = self.journeys[journey];
+        let Journey { runtime, sent_us, sent_ns, .. } = self.journeys[journey];
+        let is_stale = self.suffered_ns.is_some_and(|suffered_ns| sent_ns <= suffered_ns);
         let replica = self.plan.runtimes[runtime].replica;
         for request in self.journeys[journey].requests.clone() {
             for wish in self.requests[request].wishes.clone() {
                 let of = &mut self.runtimes[runtime];
                 of.told.remove(&wish.bucket);
-                of.heard.entry(wish.bucket).and_modify(|last| *last = sent_us.max(*last)).or_insert(sent_us);
+                let heard = of.heard.entry(wish.bucket).or_default();
+                heard.sent_us = heard.sent_us.max(sent_us);
+                heard.stale_us = if is_stale { heard.stale_us.max(Some(sent_us)) } else { heard.stale_us };
                 if matches!(wish.hits, Hits::GiveBack(_)) {
                     self.store.learnt(wish.bucket, request, replica);
                     self.note(request, |_| format!("is known to replica {replica}"));

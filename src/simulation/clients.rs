@@ -51,6 +51,8 @@ impl World<'_> {
         }
         runtime.desk.push(takes.into(), Ticket { request, post: Rc::clone(&self.post) }, now_us);
         runtime.queued.push(request);
+        // A tripped breaker answers at once.
+        self.deliver()?;
         self.wake(of.runtime);
         if self.weather.random_bool(self.plan.network.cancelled) {
             let after_ns = self.weather.random_range(0..20_000_000);

@@ -61,6 +61,7 @@ impl World<'_> {
             runtime,
             flight: Some(flight),
             requests,
+            sent_ns: self.now_ns,
             sent_us,
             attempt: 0,
             reply: None,
@@ -70,7 +71,8 @@ impl World<'_> {
     fn send(&mut self, journey: usize) {
         let attempt = self.journeys[journey].attempt;
         self.schedule(self.plan.deadline_us * 1_000, Event::Deadline { journey, attempt });
-        if !self.weather.random_bool(self.plan.network.lost_there) {
+        let is_lost = self.weather.random_bool(self.plan.network.lost_there);
+        if !is_lost && self.silent_until_ns <= self.now_ns {
             let way_ns = self.weather.random_range(self.plan.network.there_ns.clone()) + self.lateness_ns();
             self.schedule(way_ns, Event::Arrive { journey, attempt });
         }
@@ -166,6 +168,7 @@ impl World<'_> {
         let are_told = answers.is_ok();
         let now_us = self.local_us(runtime);
         let of = &mut self.runtimes[runtime];
+        of.watch.land(journey, matches!(answers, Err(StoreError::Deadline)), now_us);
         of.in_air.retain(|in_air| *in_air != journey);
         of.desk.land(flight, answers, now_us);
         if are_told {

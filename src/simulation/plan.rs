@@ -130,7 +130,9 @@ impl Plan {
         let runtimes = runtimes(rng, 1..=3, 1..=2);
         let clients = (0..rng.random_range(2..=24)).map(|_| client(rng, runtimes.len())).collect();
         let hot = rng.random_range(1..=6);
-        let until_ns = rng.random_range(200..=1_500) * MS;
+        // Some long enough that what befalls the store is past what memory serves.
+        let ms = if rng.random_bool(0.1) { 2_500..=4_000 } else { 200..=1_500 };
+        let until_ns = rng.random_range(ms) * MS;
         let replicas = runtimes.last().map_or(0, |runtime| runtime.replica) + 1;
         Plan {
             until_ns,

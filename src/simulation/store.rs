@@ -21,8 +21,10 @@ pub(super) struct Store {
     stepped_us: i64,
     /// When each bucket was last found missing.
     missing_ns: Vec<Option<u64>>,
-    /// When it last lost its buckets or its clock stepped, which no memory knows of.
-    surprised_ns: Option<u64>,
+    /// When it last lost its buckets, and when its clock last stepped forward and back, which no memory knows of.
+    lost_ns: Option<u64>,
+    forward_ns: Option<u64>,
+    back_ns: Option<u64>,
     table: Table,
     meters: Vec<Meter>,
     /// Of each bucket, in the order of time.
@@ -70,9 +72,18 @@ impl Store {
         }
         let refunds = plan.buckets.iter().map(|_| Vec::new()).collect();
         let table = Table { states: vec![None; plan.buckets.len()], epoch_us: plan.epoch_us };
-        let (clock, stepped_us) = (plan.store_clock, 0);
-        let missing_ns = vec![None; plan.buckets.len()];
-        Store { clock, stepped_us, missing_ns, surprised_ns: None, table, meters, refunds, free_ns: 0 }
+        Store {
+            clock: plan.store_clock,
+            stepped_us: 0,
+            missing_ns: vec![None; plan.buckets.len()],
+            lost_ns: None,
+            forward_ns: None,
+            back_ns: None,
+            table,
+            meters,
+            refunds,
+            free_ns: 0,
+        }
     }
 
     pub(super) fn now_us(&self, at_ns: u64) -> u64 {
@@ -98,7 +109,7 @@ impl Store {
         let now_us = self.now_us(at_ns);
         self.table.states.fill(None);
         self.table.epoch_us = None;
-        self.surprised_ns = Some(at_ns);
+        self.lost_ns = Some(at_ns);
         for (meter, bucket) in self.meters.iter_mut().zip(buckets).filter(|(_, bucket)| !bucket.is_guarded())
         {
             meter.lose(now_us, bucket.largest_burst());
@@ -110,7 +121,8 @@ impl Store {
         self.stepped_us += by_us;
         let after_us = self.now_us(at_ns);
         self.meters.iter_mut().for_each(|meter| meter.step(before_us, after_us));
-        self.surprised_ns = Some(at_ns);
+        let stepped_ns = if by_us < 0 { &mut self.back_ns } else { &mut self.forward_ns };
+        *stepped_ns = Some(at_ns);
     }
 
     /// Runs one request, and holds its answer against the second account.
@@ -214,17 +226,19 @@ impl Store {
         of_request.for_each(|refund| refund.learnt_by = Some(replica));
     }
 
-    /// Whether something befell it lately enough that what a replica knew before may still serve.
-    pub(super) fn surprises(&self, at_ns: u64) -> bool {
-        is_lately(self.surprised_ns, at_ns)
+    /// Whether something befell the store that gave this bucket room, lately enough that what anybody knew before
+    /// may still serve.
+    pub(super) fn makes_room(&self, bucket: &Bucket, at_ns: u64) -> bool {
+        is_lately(self.forward_ns, at_ns)
+            // One that counts as used up is so by a clock that may have been set back.
+            || is_lately(self.lost_ns, at_ns) && (!bucket.is_guarded() || is_lately(self.back_ns, at_ns))
+            // What is told later counts as older, also that something was given back.
+            || is_lately(self.back_ns, at_ns) && bucket.refunds
     }
 
     /// Whether this bucket was given something back that the replica has had no answer about, and that what it
-    /// knew before may still serve; or whether something befell the store that no memory knows of.
-    pub(super) fn hides_room(&self, bucket: usize, replica: usize, at_ns: u64) -> bool {
-        if self.surprises(at_ns) {
-            return true;
-        }
+    /// knew before may still serve.
+    pub(super) fn hides_refund(&self, bucket: usize, replica: usize, at_ns: u64) -> bool {
         let serves_ns = SERVES_US * 1_002;
         let mut lately =
             self.refunds[bucket].iter().rev().take_while(|refund| refund.at_ns + serves_ns > at_ns);

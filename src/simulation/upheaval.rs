@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rand::{RngExt, rngs::SmallRng, seq::IndexedRandom};
 
 use super::{
-    plan::MemoMode,
+    plan::{MS, MemoMode},
     world::{Fate, Runtime, World},
 };
 use crate::{
@@ -23,6 +23,8 @@ pub(super) enum Upheaval {
     Restart { replica: usize },
     /// From now on a replica has the buckets' other bursts.
     Reload { replica: usize },
+    /// For so long nothing reaches the store.
+    Silence { ns: u64 },
 }
 
 /// When, and what; in no order.
@@ -33,12 +35,13 @@ pub(super) fn plan(rng: &mut SmallRng, until_ns: u64, replicas: usize) -> Vec<(u
 
 fn any(rng: &mut SmallRng, replicas: usize) -> Upheaval {
     let replica = rng.random_range(0..replicas);
-    match rng.random_range(0..5) {
+    match rng.random_range(0..6) {
         0 => Upheaval::StoreLoss,
         1 => Upheaval::ClockStep(*[1, 1_000, 300_000, 5_000_000].choose(rng).expect("one")),
         2 => Upheaval::ClockStep(-*[1, 1_000, 300_000, 5_000_000].choose(rng).expect("one")),
         3 => Upheaval::Restart { replica },
-        _ => Upheaval::Reload { replica },
+        4 => Upheaval::Reload { replica },
+        _ => Upheaval::Silence { ns: rng.random_range(1..=800) * MS },
     }
 }
 
@@ -66,12 +69,26 @@ impl Replica {
 impl World<'_> {
     pub(super) fn suffer(&mut self, upheaval: Upheaval) {
         match upheaval {
-            Upheaval::StoreLoss => self.store.lose(self.now_ns, &self.plan.buckets),
-            Upheaval::ClockStep(by_us) => self.store.step(self.now_ns, by_us),
+            Upheaval::StoreLoss => {
+                self.store.lose(self.now_ns, &self.plan.buckets);
+                self.nobody_knows();
+            }
+            Upheaval::ClockStep(by_us) => {
+                self.store.step(self.now_ns, by_us);
+                self.nobody_knows();
+            }
+            Upheaval::Silence { ns } => self.silent_until_ns = self.silent_until_ns.max(self.now_ns + ns),
             Upheaval::Restart { replica } => self.restart(replica),
             Upheaval::Reload { replica } => self.replicas[replica].is_reloaded = true,
         }
         self.journal.note_all(self.now_ns, || format!("{upheaval:?}"));
+    }
+
+    /// What was heard before is stale now.
+    fn nobody_knows(&mut self) {
+        self.suffered_ns = Some(self.now_ns);
+        let heard = self.runtimes.iter_mut().flat_map(|runtime| runtime.heard.values_mut());
+        heard.for_each(|heard| heard.stale_us = Some(heard.sent_us));
     }
 
     fn restart(&mut self, replica: usize) {
@@ -118,7 +135,7 @@ impl Toll {
                     toll.forward_us += i128::from(*by_us.max(&0));
                     toll.is_set_back |= *by_us < 0;
                 }
-                Upheaval::Restart { .. } | Upheaval::Reload { .. } => {}
+                Upheaval::Restart { .. } | Upheaval::Reload { .. } | Upheaval::Silence { .. } => {}
             }
         }
         toll

@@ -13,7 +13,8 @@ use std::{
 use rand::{SeedableRng, rngs::SmallRng};
 
 use super::{
-    Broken, checks::Told, journal::Journal, plan::Plan, store::Store, traffic::Wish, upheaval::Replica,
+    Broken, breaker::BreakerWatch, checks::Told, journal::Journal, plan::Plan, store::Store, traffic::Wish,
+    upheaval::Replica,
 };
 use crate::{
     decision::{Answer, Source, Take, Verdict},
@@ -36,6 +37,10 @@ pub(super) struct World<'a> {
     agenda: BinaryHeap<Reverse<(u64, u64, Event)>>,
     scheduled: u64,
     pub(super) store: Store,
+    /// When the store last suffered something that no memory knows of.
+    pub(super) suffered_ns: Option<u64>,
+    /// Until then nothing reaches the store.
+    pub(super) silent_until_ns: u64,
     pub(super) replicas: Vec<Replica>,
     pub(super) runtimes: Vec<Runtime>,
     pub(super) requests: Vec<Request>,
@@ -93,8 +98,17 @@ pub(super) struct Runtime {
     pub(super) queued: Vec<usize>,
     /// What memory last said of a bucket, until the store tells something new.
     pub(super) told: HashMap<usize, Told>,
-    /// When the latest flight left that brought an answer about a bucket, by this runtime's clock.
-    pub(super) heard: HashMap<usize, u64>,
+    /// What it may know of a bucket.
+    pub(super) heard: HashMap<usize, Heard>,
+    pub(super) watch: BreakerWatch,
+}
+
+/// When the latest flight left that brought an answer about a bucket, by the clock of its runtime.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Heard {
+    pub(super) sent_us: u64,
+    /// The latest of those that left before the store last suffered.
+    pub(super) stale_us: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -125,6 +139,7 @@ pub(super) struct Journey {
     /// None: it has landed.
     pub(super) flight: Option<Flight<Ticket>>,
     pub(super) requests: Vec<usize>,
+    pub(super) sent_ns: u64,
     /// By the clock of its runtime.
     pub(super) sent_us: u64,
     pub(super) attempt: u32,
@@ -165,6 +180,7 @@ impl Runtime {
             queued: Vec::new(),
             told: HashMap::new(),
             heard: HashMap::new(),
+            watch: BreakerWatch::default(),
         }
     }
 }
@@ -190,6 +206,8 @@ impl<'a> World<'a> {
             agenda: BinaryHeap::new(),
             scheduled: 0,
             store: Store::new(plan),
+            suffered_ns: None,
+            silent_until_ns: 0,
             runtimes: plan.runtimes.iter().map(|of| runtime(of.replica)).collect(),
             replicas,
             requests: Vec::new(),

@@ -4,7 +4,7 @@
 //! has passed. A take is denied from memory if and only if it would fail the script's comparison at
 //! the latest instant that the store's clock can show by now. So memory never denies what the store would
 //! admit, and it never admits. What may fill a bucket elsewhere (a refund or reset through another replica, a
-//! store that lost its data) stays unseen for a second at most: no entry serves longer.
+//! store that lost its data or whose clock stepped forward) stays unseen for a second at most: no entry serves longer.
 
 use std::collections::HashMap;
 
