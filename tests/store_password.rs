@@ -14,7 +14,7 @@ use lab::{
     binaries, http,
     tollgate::{Serve, Tollgate},
 };
-use support::seen::Seen;
+use support::exposed::Exposed;
 use tollgate::{
     clock,
     pb::{
@@ -40,11 +40,11 @@ fn rotate(password: &str, admin: &mut Connection) {
     let _: u32 = cmd("CLIENT").arg(&["KILL", "USER", "tollgate"]).query(admin).expect("kills");
 }
 
-async fn until_ready_says(wanted: &str, tollgate: &Tollgate, seen: &mut Seen) {
+async fn until_ready_says(wanted: &str, tollgate: &Tollgate, exposed: &mut Exposed) {
     let started = clock::monotonic();
     loop {
         let page = http::get(tollgate.admin(), "/ready", &[]).await.expect("an answer").text();
-        seen.note("/ready", page.clone());
+        exposed.note("/ready", page.clone());
         if page.contains(wanted) {
             return;
         }
@@ -69,7 +69,7 @@ async fn remaining(tollgate: &Tollgate) -> u32 {
 #[tokio::test]
 async fn a_password_that_is_rotated_needs_no_restart_and_shows_nowhere() {
     let Some(redis) = support::redis().await else { return };
-    let (mut admin, mut seen) = (support::connection(&redis), Seen::default());
+    let (mut admin, mut exposed) = (support::connection(&redis), Exposed::default());
     let file = support::file("store-password-rotated", &format!("{FIRST}\n"));
     rotate(FIRST, &mut admin);
     let serve = Serve::new(support::file("store-password.yaml", LIMITS))
@@ -77,23 +77,23 @@ async fn a_password_that_is_rotated_needs_no_restart_and_shows_nowhere() {
         .args(&["--store-password-file", file.to_str().expect("text"), "--store-deadline", "5s"])
         .args(&["--log-level", "trace", "--drain-wait", "0s", "--runtimes", "2"]);
     let mut tollgate = Tollgate::start(&serve).await.expect("starts");
-    until_ready_says("OK", &tollgate, &mut seen).await;
+    until_ready_says("OK", &tollgate, &mut exposed).await;
     assert_eq!(remaining(&tollgate).await, 9);
 
     rotate(SECOND, &mut admin);
-    until_ready_says("authentication failed", &tollgate, &mut seen).await;
+    until_ready_says("authentication failed", &tollgate, &mut exposed).await;
     fs::remove_file(&file).expect("is there");
     let gone = format!("cannot read the password of the store in {}: no such file", file.display());
-    until_ready_says(&gone, &tollgate, &mut seen).await;
+    until_ready_says(&gone, &tollgate, &mut exposed).await;
     fs::write(&file, format!("{SECOND}\n")).expect("can be written");
-    until_ready_says("OK", &tollgate, &mut seen).await;
+    until_ready_says("OK", &tollgate, &mut exposed).await;
     assert_eq!(remaining(&tollgate).await, 8, "the same bucket in Redis");
 
     tollgate.terminate(WITHIN).await.expect("ends");
     let log = tollgate.log_text();
     assert!(log.contains(" TRACE ") && log.contains("lost the connection to the store"), "{log}");
-    seen.note("the log", log);
-    seen.assert_free_of(&[FIRST, SECOND]);
+    exposed.note("the log", log);
+    exposed.assert_free_of(&[FIRST, SECOND]);
 }
 
 // === what is wrong at the start ===

@@ -9,7 +9,7 @@ mod support;
 
 use deadpool_redis::redis::{Connection, cmd};
 use service::{Metadata, Service, descriptor};
-use support::seen::{Seen, shows};
+use support::exposed::{Exposed, shows};
 use tollgate::pb::rate_limit_response::Code as Overall;
 
 // Short enough to lie whole in the 16 bytes that name a bucket.
@@ -42,14 +42,14 @@ fn let_in_with(password: &str, admin: &mut Connection) {
 }
 
 /// How many buckets there are.
-fn note_redis(seen: &mut Seen, admin: &mut Connection) -> usize {
+fn note_redis(exposed: &mut Exposed, admin: &mut Connection) -> usize {
     // Else DUMP shows long values compressed.
     let () = cmd("CONFIG").arg(&["SET", "rdbcompression", "no"]).query(admin).expect("is set");
     let keys: Vec<Vec<u8>> = cmd("KEYS").arg("*").query(admin).expect("keys");
     for key in &keys {
         let value: Vec<u8> = cmd("DUMP").arg(key).query(admin).unwrap_or_default();
-        seen.note(format_args!("the value of {}", key.escape_ascii()), value);
-        seen.note("a key", key.clone());
+        exposed.note(format_args!("the value of {}", key.escape_ascii()), value);
+        exposed.note("a key", key.clone());
     }
     keys.iter().filter(|key| !matches!(&key[..], b"tg:replicas" | b"tg:epoch")).count()
 }
@@ -84,7 +84,7 @@ async fn tells_no_secret(name: &str, metadata: Metadata) {
     assert_eq!(denied.expect("an answer"), Overall::OverLimit);
     service.note_pages("in good days").await;
     let asked_for = [VALUE, MEMBER, OVERRIDDEN];
-    assert_eq!(note_redis(&mut service.seen, &mut admin), asked_for.len(), "buckets in Redis");
+    assert_eq!(note_redis(&mut service.exposed, &mut admin), asked_for.len(), "buckets in Redis");
 
     let_in_with("another", &mut admin);
     let () = cmd("CLIENT").arg(&["KILL", "USER", "tollgate"]).query(&mut admin).expect("kills");

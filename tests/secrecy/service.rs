@@ -23,7 +23,7 @@ use tollgate::{
 };
 use tonic::{Code, Request, Status, transport::Channel};
 
-use crate::{DOMAIN, MALFORMED, MEMBER, OVERRIDDEN, UNMATCHED, VALUE, support::seen::Seen};
+use crate::{DOMAIN, MALFORMED, MEMBER, OVERRIDDEN, UNMATCHED, VALUE, support::exposed::Exposed};
 
 const WITHIN: Duration = Duration::from_secs(20);
 
@@ -38,7 +38,7 @@ pub(crate) struct Service {
     process: Tollgate,
     channel: Channel,
     metadata: Metadata,
-    pub(crate) seen: Seen,
+    pub(crate) exposed: Exposed,
 }
 
 impl Service {
@@ -48,7 +48,7 @@ impl Service {
         let process = Tollgate::start(&Serve::new(limits).store(store).args(&args)).await.expect("starts");
         let channel = Channel::from_shared(format!("http://{}", process.grpc())).expect("an address");
         let channel = channel.connect().await.expect("connects");
-        Service { process, channel, metadata, seen: Seen::default() }
+        Service { process, channel, metadata, exposed: Exposed::default() }
     }
 
     /// What is answered, message and headers or error, is noted.
@@ -79,7 +79,7 @@ impl Service {
     ) -> Result<Overall, Status> {
         match answer {
             Ok(answer) => {
-                self.seen.note("the headers of an answer", format!("{:?}", answer.metadata()));
+                self.exposed.note("the headers of an answer", format!("{:?}", answer.metadata()));
                 let mut answer = answer.into_inner();
                 if self.metadata == Metadata::Asked {
                     let fields = &mut answer.dynamic_metadata.as_mut().expect("the switch is on").fields;
@@ -87,13 +87,13 @@ impl Service {
                     let repeated = ["domain", "descriptors"].map(|field| fields.remove(field));
                     assert!(repeated.iter().all(Option::is_some), "{fields:?}");
                 }
-                self.seen.note("an answer", answer.encode_to_vec());
+                self.exposed.note("an answer", answer.encode_to_vec());
                 Ok(answer.overall_code())
             }
             Err(status) => {
-                self.seen.note("an error", format!("{status:?}"));
-                self.seen.note("the message of an error", status.message());
-                self.seen.note("the details of an error", status.details());
+                self.exposed.note("an error", format!("{status:?}"));
+                self.exposed.note("the message of an error", status.message());
+                self.exposed.note("the details of an error", status.details());
                 Err(status)
             }
         }
@@ -106,7 +106,7 @@ impl Service {
         let mut answer = Vec::new();
         // Reset or closed, either is an end.
         let _ = stream.read_to_end(&mut answer).await;
-        self.seen.note("the answer to what is no HTTP/2", answer);
+        self.exposed.note("the answer to what is no HTTP/2", answer);
     }
 
     pub(crate) async fn page(&self, path: &str) -> String {
@@ -128,7 +128,7 @@ impl Service {
     pub(crate) async fn note_pages(&mut self, when: &str) {
         for path in ["/", "/healthcheck", "/ready", "/metrics", "/nowhere"] {
             let page = self.page(path).await;
-            self.seen.note(format_args!("{path} {when}"), page);
+            self.exposed.note(format_args!("{path} {when}"), page);
         }
     }
 
@@ -175,16 +175,16 @@ impl Service {
     }
 
     /// Ends it, for the whole of its log.
-    pub(crate) async fn end(mut self) -> Seen {
+    pub(crate) async fn end(mut self) -> Exposed {
         self.process.terminate(WITHIN).await.expect("ends");
         let log = self.process.log_text();
         for said in [" TRACE ", "cannot reach the store", "is refused"] {
             assert!(log.contains(said), "the log never says {said:?}");
         }
         for line in log.lines() {
-            self.seen.note("the log", line);
+            self.exposed.note("the log", line);
         }
-        self.seen
+        self.exposed
     }
 }
 

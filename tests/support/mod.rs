@@ -2,8 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod exposed;
 pub(crate) mod load;
-pub(crate) mod seen;
 
 use std::{
     fs,

@@ -4,9 +4,9 @@ use std::fmt;
 
 /// Texts, and where each was found.
 #[derive(Default)]
-pub(crate) struct Seen(Vec<(String, Vec<u8>)>);
+pub(crate) struct Exposed(Vec<(String, Vec<u8>)>);
 
-impl Seen {
+impl Exposed {
     pub(crate) fn note(&mut self, place: impl fmt::Display, text: impl Into<Vec<u8>>) {
         self.0.push((place.to_string(), text.into()));
     }
