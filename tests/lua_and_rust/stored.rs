@@ -40,8 +40,17 @@ async fn a_bucket_is_stored_exactly_and_expires_when_it_would_be_full() {
     assert_eq!(expiry_s, (START_US + 25_714_286).div_ceil(1_000_000), "in the same second, not before");
 }
 
+/// In bytes. Hits of one instant are one run of a log.
+fn stored_length(state: &State) -> usize {
+    match state {
+        State::TokenBucket(_) | State::FixedWindow(_) => 12,
+        State::SlidingLog(log) => 4 + 12 * log.len(),
+    }
+}
+
 #[tokio::test]
-async fn every_stored_bucket_expires_within_the_second_after_its_last_instant() {
+async fn every_stored_bucket_is_no_longer_than_it_must_be_and_expires_within_the_second_after_its_last_instant()
+ {
     let Some(redis) = support::redis().await else { return };
     let mut connection = support::connection(&redis);
     let seed = rand::random();
@@ -61,10 +70,18 @@ async fn every_stored_bucket_expires_within_the_second_after_its_last_instant() 
             pipeline.add_command(command).ignore();
             for take in takes {
                 pipeline.cmd("EXPIRETIME").arg(&redis_key(&take.key)[..]);
+                pipeline.cmd("STRLEN").arg(&redis_key(&take.key)[..]);
             }
-            let expiries: Vec<i64> = pipeline.query(&mut connection).expect("every call runs");
-            for (take, expiry_s) in takes.iter().zip(expiries) {
-                let last_us = table.buckets.get(&take.key).map(State::spent_us);
+            let told: Vec<i64> = pipeline.query(&mut connection).expect("every call runs");
+            for (take, told) in takes.iter().zip(told.as_chunks().0) {
+                let [expiry_s, length] = *told;
+                let state = table.buckets.get(&take.key);
+                assert_eq!(
+                    usize::try_from(length),
+                    Ok(state.map_or(0, stored_length)),
+                    "seed {seed}: {sequence:#?}"
+                );
+                let last_us = state.map(State::spent_us);
                 // -2 says that there is no such key.
                 let Some(last_us) = last_us else {
                     assert_eq!(expiry_s, -2, "seed {seed}: {sequence:#?}");
