@@ -231,7 +231,7 @@ impl Store {
     pub(super) fn makes_room(&self, bucket: &Bucket, at_ns: u64) -> bool {
         is_lately(self.forward_ns, at_ns)
             // One that counts as used up is so by a clock that may have been set back.
-            || is_lately(self.lost_ns, at_ns) && (!bucket.is_guarded() || is_lately(self.back_ns, at_ns))
+            || is_lately(self.lost_ns, at_ns) && (!bucket.is_guarded() || self.back_ns.is_some())
             // What is told later counts as older, also that something was given back.
             || is_lately(self.back_ns, at_ns) && bucket.refunds
     }
