@@ -69,18 +69,19 @@ async fn attack(serve: &Serve, redis: Option<&Redis>) -> Result<Row, FaultsError
          /metrics {metrics} KiB; a legitimate key {level}"
     );
     Ok(match redis {
-        None => Row::new(
-            "5,000,000 keys, buckets in memory",
-            "at most 256 MiB and 1 MiB of /metrics; beyond 2,000,000 buckets new keys are not decided, and none is forgotten",
-            told,
-            resident <= 256 && metrics <= 1_024 && holds && refused > 0 && answered > 0,
-        ),
-        Some(_) => Row::new(
-            "5,000,000 keys, buckets in Redis",
-            "at most 64 MiB and 1 MiB of /metrics in Tollgate, 256 bytes a key in Redis",
-            format!("{told}; {per_key} bytes a key in Redis, of {kept}"),
-            resident <= 64 && metrics <= 1_024 && holds && per_key <= 256 && kept >= KEYS && refused == 0,
-        ),
+        None => Row::of("5,000,000 keys, buckets in memory")
+            .promised(
+                "at most 256 MiB and 1 MiB of /metrics; beyond 2,000,000 buckets new keys are not decided, and none \
+                 is forgotten",
+            )
+            .measured(told)
+            .kept_if(resident <= 256 && metrics <= 1_024 && holds && refused > 0 && answered > 0),
+        Some(_) => Row::of("5,000,000 keys, buckets in Redis")
+            .promised("at most 64 MiB and 1 MiB of /metrics in Tollgate, 256 bytes a key in Redis")
+            .measured(format!("{told}; {per_key} bytes a key in Redis, of {kept}"))
+            .kept_if(
+                resident <= 64 && metrics <= 1_024 && holds && per_key <= 256 && kept >= KEYS && refused == 0,
+            ),
     })
 }
 

@@ -74,7 +74,7 @@ async fn by_redis(
     tell(inject)?;
     let answers = trial.ask().await;
     tell(heal)?;
-    trial.seen(answers).await.map(|seen| seen.row(fault, reaction))
+    trial.aftermath(answers).await.map(|aftermath| aftermath.row(fault, reaction))
 }
 
 async fn by_proxy(fault: &str, mode: Mode, reaction: Reaction) -> Result<Row, FaultsError> {
@@ -82,7 +82,7 @@ async fn by_proxy(fault: &str, mode: Mode, reaction: Reaction) -> Result<Row, Fa
     trial.proxy.set(mode);
     let answers = trial.ask().await;
     trial.proxy.set(Mode::Pass);
-    trial.seen(answers).await.map(|seen| seen.row(fault, reaction))
+    trial.aftermath(answers).await.map(|aftermath| aftermath.row(fault, reaction))
 }
 
 /// Somebody else's script runs and runs.
@@ -96,7 +96,10 @@ async fn busy() -> Result<Row, FaultsError> {
     resp::tell(addr, &["SCRIPT", "KILL"])?;
     // It ends with an error, which is what was asked for.
     let _ = endless.await;
-    trial.seen(answers).await.map(|seen| seen.row("BUSY: an endless script", Reaction::GuessedUncharged))
+    trial
+        .aftermath(answers)
+        .await
+        .map(|aftermath| aftermath.row("BUSY: an endless script", Reaction::GuessedUncharged))
 }
 
 async fn wrong_password() -> Result<Row, FaultsError> {
@@ -126,17 +129,15 @@ async fn wrong_password() -> Result<Row, FaultsError> {
     let told = tollgate.log_text() + &ready;
     let is_secret = !told.contains(PASSWORD) && !told.contains("another");
     let is_named = ready.contains("degraded") && told.contains("uthentication");
-    Ok(Row::new(
-        "WRONGPASS: the password was changed",
-        "guesses; `/ready` and one log line say why, and none holds a password; back within 1 s",
-        format!(
+    Ok(Row::of("WRONGPASS: the password was changed")
+        .promised("guesses; `/ready` and one log line say why, and none holds a password; back within 1 s")
+        .measured(format!(
             "{guessed} of {REQUESTS} guessed; the reason is {}told, the password {}; {:.2} s",
             if is_named { "" } else { "not " },
             if is_secret { "is not" } else { "IS" },
             healed.as_secs_f64()
-        ),
-        guessed == REQUESTS && is_secret && is_named && healed <= Duration::from_secs(1),
-    ))
+        ))
+        .kept_if(guessed == REQUESTS && is_secret && is_named && healed <= Duration::from_secs(1)))
 }
 
 /// Whatever stands under our key, it is no bucket.
@@ -163,10 +164,8 @@ async fn malformed() -> Result<Row, FaultsError> {
     }
     let page = http::get(trial.tollgate.admin(), "/metrics", &[]).await?.text();
     let counted = sum(&page, "tollgate_malformed_buckets_total");
-    Ok(Row::new(
-        "a value under our key that is no bucket (text, nothing, too large a number, a list)",
-        "it counts as missing, so the bucket is full, and is counted (a list: overwritten)",
-        format!("{decided} of {kinds} decided so, {counted} counted"),
-        decided == kinds && counted == 3,
-    ))
+    Ok(Row::of("a value under our key that is no bucket (text, nothing, too large a number, a list)")
+        .promised("it counts as missing, so the bucket is full, and is counted (a list: overwritten)")
+        .measured(format!("{decided} of {kinds} decided so, {counted} counted"))
+        .kept_if(decided == kinds && counted == 3))
 }

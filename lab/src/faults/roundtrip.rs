@@ -51,19 +51,21 @@ pub(super) async fn rows() -> Result<Vec<Row>, FaultsError> {
     let told = |(p50, p99): (u64, u64)| format!("p50 {} ms, p99 {} ms", ms(p50), ms(p99));
     let trip_us = of_redis.0.saturating_sub(of_memory.0);
     Ok(vec![
-        Row::new("none, buckets in memory", "no round trip", told(of_memory), memory.guesses == 0),
-        Row::new(
-            "none, buckets in Redis",
-            "one round trip: p50 at most 1 ms more",
-            format!("{}: {} ms more", told(of_redis), ms(trip_us)),
-            trip_us <= 1_000 && asking.guesses * 100 <= ROUNDS * REQUESTS,
-        ),
-        Row::new(
-            "Redis is stopped",
-            "the breaker answers: p50 at most that of memory and 0.2 ms, p99 at most the store deadline (10 ms) and 5 ms",
-            format!("{}, {} of {} guessed", told(of_stalled), waiting.guesses, ROUNDS * REQUESTS),
-            of_stalled.0 <= of_memory.0 + 200 && of_stalled.1 <= 15_000 && waiting.guesses > 0,
-        ),
+        Row::of("none, buckets in memory")
+            .promised("no round trip")
+            .measured(told(of_memory))
+            .kept_if(memory.guesses == 0),
+        Row::of("none, buckets in Redis")
+            .promised("one round trip: p50 at most 1 ms more")
+            .measured(format!("{}: {} ms more", told(of_redis), ms(trip_us)))
+            .kept_if(trip_us <= 1_000 && asking.guesses * 100 <= ROUNDS * REQUESTS),
+        Row::of("Redis is stopped")
+            .promised(
+                "the breaker answers: p50 at most that of memory and 0.2 ms, p99 at most the store deadline (10 ms) \
+                 and 5 ms",
+            )
+            .measured(format!("{}, {} of {} guessed", told(of_stalled), waiting.guesses, ROUNDS * REQUESTS))
+            .kept_if(of_stalled.0 <= of_memory.0 + 200 && of_stalled.1 <= 15_000 && waiting.guesses > 0),
     ])
 }
 
