@@ -6,6 +6,7 @@
 mod asker;
 mod cardinality;
 mod clock;
+mod eviction;
 mod hammer;
 mod loss;
 mod nodes;

@@ -7,8 +7,8 @@ use tollgate::limit::AfterStoreLoss;
 
 use super::{
     FaultsError, Row,
-    asker::{Answer, Asker},
-    failed,
+    asker::Asker,
+    eviction, failed,
     hammer::{self, BURST, Hammer, worst_with},
     limits_file,
     nodes::Visit,
@@ -20,8 +20,6 @@ use crate::{
     tollgate::{Serve, Tollgate},
 };
 
-const DAILY: u32 = 10;
-
 pub(super) async fn rows() -> Result<Vec<Row>, FaultsError> {
     let folder = run_folder()?.join(format!("aof-{}", next_number()));
     fs::create_dir_all(&folder).map_err(|source| failed(&folder, source))?;
@@ -30,7 +28,7 @@ pub(super) async fn rows() -> Result<Vec<Row>, FaultsError> {
     let mut rows = lost("kill -9, no persistence", &[], Loss::Killed).await?;
     rows.extend(lost("FLUSHALL", &[], Loss::Flushed).await?);
     rows.extend(lost("kill -9, appendfsync everysec", &everysec, Loss::Kept).await?);
-    rows.push(evicted().await?);
+    rows.push(eviction::row().await?);
     Ok(rows)
 }
 
@@ -48,7 +46,7 @@ async fn lost(fault: &str, args: &[&str], loss: Loss) -> Result<Vec<Row>, Faults
     resp::tell(redis.addr(), &["SET", "tg:epoch", "0"])?;
     let serve = Serve::new(limits_file("loss", &limits())?).store(redis.url());
     let tollgate = Tollgate::start(&serve.args(&["--store-deadline", "1s"])).await?;
-    Asker::connect(tollgate.grpc()).await?.until_store("day", "warm").await?;
+    Asker::connect(tollgate.grpc()).await?.until_store("full", "warm").await?;
     let hammer = Hammer::on(&tollgate, &AfterStoreLoss::ALL.map(AfterStoreLoss::name)).await?;
     sleep(Duration::from_secs(2)).await;
     let lost_us = hammer.now_us();
@@ -97,43 +95,5 @@ fn limits() -> String {
     let hammered = AfterStoreLoss::ALL
         .map(AfterStoreLoss::name)
         .map(|after| hammer::limit(after, &format!(", after_store_loss: {after}")));
-    format!(
-        "domain: edge\ndescriptors:\n{}- key: day\n  rate_limit: {{ unit: day, requests_per_unit: {DAILY}, \
-         on_store_failure: error }}\n",
-        hammered.concat()
-    )
-}
-
-/// A Redis that is too small, and evicts what it likes.
-async fn evicted() -> Result<Row, FaultsError> {
-    const WATCHED: usize = 20;
-    let redis = Redis::start_with(&["--maxmemory", "4mb", "--maxmemory-policy", "allkeys-random"]).await?;
-    let serve = Serve::new(limits_file("loss", &limits())?).store(redis.url());
-    // What memory knows to be denied would be asked again only a second later.
-    let serve = serve.args(&["--store-deadline", "1s", "--memo", "off"]);
-    let tollgate = Tollgate::start(&serve).await?;
-    let mut asker = Asker::connect(tollgate.grpc()).await?;
-    asker.until_store("day", "warm").await?;
-    let (mut admitted, mut gone) = (0, 0);
-    let mut left = [DAILY; WATCHED];
-    for round in 0..600 {
-        asker.ask_all("day", (0..100).map(|n| format!("flood-{}", round * 100 + n))).await;
-        let watched = round % WATCHED;
-        if let Answer::Admitted { remaining } = asker.ask("day", &format!("watched-{watched}")).await {
-            admitted += 1;
-            gone += u32::from(left[watched] < DAILY && remaining >= left[watched]);
-            left[watched] = remaining;
-        }
-    }
-    let bursts = u32::try_from(WATCHED).unwrap_or(u32::MAX) + gone;
-    let evicted = resp::figure(redis.addr(), "stats", "evicted_keys")?;
-    let is_warned = tollgate.log_text().contains("may evict buckets");
-    Ok(Row::of("maxmemory with an evicting policy (allkeys-random)")
-        .promised("one more burst each time that a key is evicted, and a warning when Tollgate connects")
-        .measured(format!(
-            "{WATCHED} keys of {DAILY} a day: {admitted} admitted; {gone} times such a key was evicted ({evicted} \
-             keys in all); {} warned",
-            if is_warned { "was" } else { "was NOT" }
-        ))
-        .kept_if(admitted <= DAILY * bursts && gone > 0 && evicted > 0 && is_warned))
+    format!("domain: edge\ndescriptors:\n{}", hammered.concat())
 }
