@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use tokio::time::sleep;
-use tollgate::limit::AfterStoreLoss;
+use tollgate::{limit::AfterStoreLoss, store::redis::script::EPOCH_KEY};
 
 use super::{
     FaultsError, Row,
@@ -40,10 +40,20 @@ enum Loss {
     Kept,
 }
 
-async fn lost(fault: &str, args: &[&str], loss: Loss) -> Result<Vec<Row>, FaultsError> {
+/// What was admitted, with a loss in it.
+struct Run {
+    fault: &'static str,
+    loss: Loss,
+    lost_us: u64,
+    admitted: Vec<Visit>,
+    /// Whether Redis still has the epoch that it was given before.
+    epoch_stands: bool,
+}
+
+async fn lost(fault: &'static str, args: &[&str], loss: Loss) -> Result<Vec<Row>, FaultsError> {
     let mut redis = Redis::start_with(args).await?;
     // It lost nothing: its buckets need not start empty.
-    resp::tell(redis.addr(), &["SET", "tg:epoch", "0"])?;
+    resp::tell(redis.addr(), &["SET", EPOCH_KEY, "0"])?;
     let serve = Serve::new(limits_file("loss", &limits())?).store(redis.url());
     let tollgate = Tollgate::start(&serve.args(&["--store-deadline", "1s"])).await?;
     Asker::connect(tollgate.grpc()).await?.until_store("full", "warm").await?;
@@ -56,39 +66,9 @@ async fn lost(fault: &str, args: &[&str], loss: Loss) -> Result<Vec<Row>, Faults
     }
     sleep(Duration::from_secs(3)).await;
     let admitted = hammer.stop().await;
-    let of_limit = |after: AfterStoreLoss| -> Vec<Visit> {
-        admitted.iter().filter(|visit| visit.key == after.name()).copied().collect()
-    };
-    let row = |after: AfterStoreLoss, bursts: u64, promise: &str| {
-        let admitted = of_limit(after);
-        let goes_on = admitted.iter().any(|visit| visit.start_us > lost_us + 1_000_000);
-        let once = worst_with(&admitted, 0);
-        let is_felt = bursts == 1 || once > 1.0;
-        Row::of(format!("{fault}, `after_store_loss: {}`", after.name()))
-            .promised(promise)
-            .measured(format!(
-                "{} admitted; the worst interval has {once:.2} (burst + refill · length)",
-                admitted.len()
-            ))
-            // The loss happened, and did not end all admission.
-            .kept_if(worst_with(&admitted, (bursts - 1) * BURST) <= 1.0 && goes_on && is_felt)
-    };
-    let no_more = "over every interval burst + refill · length, as if nothing was lost";
-    Ok(match loss {
-        Loss::Kept => {
-            vec![row(
-                AfterStoreLoss::Full,
-                1,
-                "nothing is lost with the process alone: burst + refill · length",
-            )]
-        }
-        Loss::Killed | Loss::Flushed => {
-            vec![
-                row(AfterStoreLoss::Full, 2, "one more burst: 2 burst + refill · length"),
-                row(AfterStoreLoss::Empty, 1, no_more),
-            ]
-        }
-    })
+    let epoch_stands = resp::tell(redis.addr(), &["GET", EPOCH_KEY])? == "0";
+    let run = Run { fault, loss, lost_us, admitted, epoch_stands };
+    Ok(AfterStoreLoss::ALL.into_iter().map(|after| run.row(after)).collect())
 }
 
 fn limits() -> String {
@@ -96,4 +76,40 @@ fn limits() -> String {
         .map(AfterStoreLoss::name)
         .map(|after| hammer::limit(after, &format!(", after_store_loss: {after}")));
     format!("domain: edge\ndescriptors:\n{}", hammered.concat())
+}
+
+// === impl Run ===
+
+impl Run {
+    fn row(&self, after: AfterStoreLoss) -> Row {
+        let of_limit = self.admitted.iter().filter(|visit| visit.key == after.name());
+        let admitted: Vec<Visit> = of_limit.copied().collect();
+        let once = worst_with(&admitted, 0);
+        let (promise, is_within) = match (self.loss, after) {
+            (Loss::Kept, AfterStoreLoss::Full) => {
+                ("nothing is lost with the process alone: burst + refill · length", once <= 1.0)
+            }
+            (Loss::Kept, AfterStoreLoss::Empty) => {
+                ("nothing is lost, and the epoch survives: burst + refill · length, as before", once <= 1.0)
+            }
+            (_, AfterStoreLoss::Full) => (
+                "one more burst: 2 burst + refill · length",
+                once > 1.0 && worst_with(&admitted, BURST) <= 1.0,
+            ),
+            (_, AfterStoreLoss::Empty) => {
+                ("over every interval burst + refill · length, as if nothing was lost", once <= 1.0)
+            }
+        };
+        let goes_on = admitted.iter().any(|visit| visit.start_us > self.lost_us + 1_000_000);
+        let was_lost = self.loss != Loss::Kept;
+        Row::of(format!("{}, `after_store_loss: {}`", self.fault, after.name()))
+            .promised(promise)
+            .measured(format!(
+                "{} admitted; the worst interval has {once:.2} (burst + refill · length); the epoch {}",
+                admitted.len(),
+                if self.epoch_stands { "stands" } else { "is a new one" }
+            ))
+            // The loss happened, and did not end all admission.
+            .kept_if(is_within && goes_on && self.epoch_stands != was_lost)
+    }
 }
