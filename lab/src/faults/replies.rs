@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use tokio::time::sleep;
+use tollgate::limit::{Limit, Unit};
 
 use super::{
     FaultsError, Row,
-    asker::{Answer, Asker},
+    asker::{Answer, Asker, bucket_name},
     limits_file,
     proxy::Mode,
     stack::sum,
@@ -144,11 +145,14 @@ async fn wrong_password() -> Result<Row, FaultsError> {
 async fn malformed() -> Result<Row, FaultsError> {
     let mut trial = Trial::start().await?;
     let (addr, mut decided, kinds) = (trial.redis.addr(), 0, 4);
+    let limit = Limit::new(BURST, Unit::Year, None).expect("a limit of the trial's file");
+    let key = bucket_name("user", "u", &limit);
     for kind in 0..kinds {
         trial.asker.ask("user", "u").await;
-        let key = resp::tell(addr, &["RANDOMKEY"])?;
-        // The other one is the replicas' own.
-        let key = if key == "tg:replicas" { resp::tell(addr, &["RANDOMKEY"])? } else { key };
+        // Or something else would be spoilt, and the bucket stay sound.
+        if resp::tell(addr, &["EXISTS", &key])? != "1" {
+            return Err(FaultsError::Unreadable(format!("no bucket at {key}")));
+        }
         let junk: [&[&str]; 4] = [
             &["SET", &key, "hello"],
             &["SET", &key, ""],
