@@ -6,6 +6,8 @@
 mod asker;
 mod cardinality;
 mod clock;
+mod eviction;
+mod hammer;
 mod loss;
 mod nodes;
 mod outage;
@@ -96,7 +98,7 @@ pub enum FaultsError {
     Unreadable(String),
 }
 
-/// One line of the matrix.
+/// One line of the matrix: not kept unless [`Row::kept_if`] finds that it was.
 #[derive(Debug, Clone)]
 pub struct Row {
     fault: String,
@@ -106,13 +108,20 @@ pub struct Row {
 }
 
 impl Row {
-    fn new(
-        fault: impl Into<String>,
-        promise: impl Into<String>,
-        measured: impl Into<String>,
-        kept: bool,
-    ) -> Row {
-        Row { fault: fault.into(), promise: promise.into(), measured: measured.into(), kept }
+    fn of(fault: impl Into<String>) -> Row {
+        Row { fault: fault.into(), promise: String::new(), measured: String::new(), kept: false }
+    }
+
+    fn promised(self, promise: impl Into<String>) -> Row {
+        Row { promise: promise.into(), ..self }
+    }
+
+    fn measured(self, measured: impl Into<String>) -> Row {
+        Row { measured: measured.into(), ..self }
+    }
+
+    fn kept_if(self, kept: bool) -> Row {
+        Row { kept, ..self }
     }
 }
 

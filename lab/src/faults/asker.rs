@@ -6,13 +6,20 @@ use std::{
 };
 
 use tokio::time::sleep;
-use tollgate::pb::{
-    RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::Entry, rate_limit_response::Code,
-    rate_limit_service_client::RateLimitServiceClient,
+use tollgate::{
+    descriptor::{self, BucketKey},
+    limit::Limit,
+    pb::{
+        RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::Entry, rate_limit_response::Code,
+        rate_limit_service_client::RateLimitServiceClient,
+    },
+    store::redis::script::redis_key,
 };
 use tonic::transport::Channel;
 
 use super::FaultsError;
+
+const DOMAIN: &str = "edge";
 
 #[derive(Debug)]
 pub(super) struct Asker {
@@ -83,11 +90,18 @@ impl Asker {
     }
 }
 
+/// How Redis names the bucket that `key` = `value` is charged to.
+pub(super) fn bucket_name(key: &str, value: &str, limit: &Limit) -> String {
+    let entry = descriptor::Entry::from((key.as_bytes(), value.as_bytes()));
+    let bucket = BucketKey::new(DOMAIN.as_bytes(), std::iter::once(entry), limit);
+    String::from_utf8_lossy(&redis_key(&bucket)).into_owned()
+}
+
 fn request<'a>(key: &str, values: impl IntoIterator<Item = &'a str>) -> RateLimitRequest {
     let descriptor = |value: &str| RateLimitDescriptor {
         entries: vec![Entry { key: key.to_owned().into(), value: value.to_owned().into() }],
         ..RateLimitDescriptor::default()
     };
     let descriptors = values.into_iter().map(descriptor).collect();
-    RateLimitRequest { domain: "edge".to_owned(), descriptors, hits_addend: 0 }
+    RateLimitRequest { domain: DOMAIN.to_owned(), descriptors, hits_addend: 0 }
 }

@@ -1,6 +1,7 @@
 //! Between Tollgate and Redis: does to the traffic what Redis itself cannot be made to do.
 
 use std::{
+    collections::VecDeque,
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
@@ -31,6 +32,9 @@ pub(super) enum Mode {
     /// Answers for Redis, which hears nothing, with this error.
     Refuse(&'static str),
 }
+
+/// The names of the commands on one connection that Redis has not answered yet.
+type Asked = Arc<Mutex<VecDeque<String>>>;
 
 #[derive(Debug)]
 pub(super) struct Proxy {
@@ -84,8 +88,9 @@ async fn connect(client: TcpStream, redis: SocketAddr, mode: Arc<Mutex<Mode>>) -
     let (from_client, to_client) = client.into_split();
     let (from_redis, to_redis) = redis.into_split();
     let to_client = Arc::new(tokio::sync::Mutex::new(to_client));
-    let asking = ask(from_client, to_redis, Arc::clone(&to_client), Arc::clone(&mode));
-    let answering = answer(from_redis, to_client, mode);
+    let asked = Asked::default();
+    let asking = ask(from_client, to_redis, Arc::clone(&to_client), Arc::clone(&mode), Arc::clone(&asked));
+    let answering = answer(from_redis, to_client, mode, asked);
     tokio::select! {
         asked = asking => asked,
         answered = answering => answered,
@@ -97,6 +102,7 @@ async fn ask(
     mut redis: OwnedWriteHalf,
     to_client: Arc<tokio::sync::Mutex<OwnedWriteHalf>>,
     mode: Arc<Mutex<Mode>>,
+    asked: Asked,
 ) -> io::Result<()> {
     let mut pending = Vec::new();
     loop {
@@ -110,38 +116,45 @@ async fn ask(
                 Mode::Refuse(error) if is_decision(&name) => {
                     to_client.lock().await.write_all(format!("-{error}\r\n").as_bytes()).await?;
                 }
-                _ => redis.write_all(&bytes).await?,
+                _ => {
+                    asked.lock().unwrap_or_else(PoisonError::into_inner).push_back(name);
+                    redis.write_all(&bytes).await?;
+                }
             }
         }
     }
 }
 
+/// Redis answers in the order in which it was asked, so the command tells what a reply is.
 async fn answer(
     mut redis: OwnedReadHalf,
     to_client: Arc<tokio::sync::Mutex<OwnedWriteHalf>>,
     mode: Arc<Mutex<Mode>>,
+    asked: Asked,
 ) -> io::Result<()> {
-    let mut buffer = vec![0; 65_536];
+    let mut pending = Vec::new();
     let mut is_mute = false;
     loop {
-        let length = redis.read(&mut buffer).await?;
-        if length == 0 {
+        if redis.read_buf(&mut pending).await? == 0 {
             return Ok(());
         }
-        // Only a decision is a string of bytes; what else comes are numbers, PONG and the script's digest.
-        let bytes = &buffer[..length];
-        let decision = bytes.starts_with(b"$") && !bytes.starts_with(b"$40\r\n");
-        match now(&mode) {
-            Mode::CloseForReply if decision => return Ok(()),
-            Mode::HalfAReply if decision => {
-                return to_client.lock().await.write_all(&bytes[..length / 2]).await;
+        while let Some(length) = reply(&pending) {
+            let bytes: Vec<u8> = pending.drain(..length).collect();
+            let name = asked.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            // An error is none, and neither is the number that a count of replicas comes back as.
+            let decision = name.is_some_and(|name| is_decision(&name)) && bytes.starts_with(b"$");
+            match now(&mode) {
+                Mode::CloseForReply if decision => return Ok(()),
+                Mode::HalfAReply if decision => {
+                    return to_client.lock().await.write_all(&bytes[..length / 2]).await;
+                }
+                Mode::Mute if decision => is_mute = true,
+                Mode::Delay(by) if decision => sleep(by).await,
+                _ => {}
             }
-            Mode::Mute if decision => is_mute = true,
-            Mode::Delay(by) if decision => sleep(by).await,
-            _ => {}
-        }
-        if !is_mute {
-            to_client.lock().await.write_all(bytes).await?;
+            if !is_mute {
+                to_client.lock().await.write_all(&bytes).await?;
+            }
         }
     }
 }
@@ -166,6 +179,26 @@ fn command(bytes: &[u8]) -> Option<(usize, String)> {
     (at <= bytes.len()).then_some((at, name))
 }
 
+/// The length of the whole reply that these bytes begin with.
+fn reply(bytes: &[u8]) -> Option<usize> {
+    let line = bytes.windows(2).position(|pair| pair == b"\r\n")? + 2;
+    let mut at = 0;
+    let end = match bytes.first()? {
+        // One that is missing has the length -1, and nothing behind it.
+        b'$' => number(bytes, &mut at, b'$').map_or(line, |length| at + length + 2),
+        b'*' => {
+            let parts = number(bytes, &mut at, b'*').unwrap_or(0);
+            at = line;
+            for _ in 0..parts {
+                at += reply(bytes.get(at..)?)?;
+            }
+            at
+        }
+        _ => line,
+    };
+    (end <= bytes.len()).then_some(end)
+}
+
 /// A line such as `$25`.
 fn number(bytes: &[u8], at: &mut usize, mark: u8) -> Option<usize> {
     let rest = bytes.get(*at..)?;
@@ -178,7 +211,7 @@ fn number(bytes: &[u8], at: &mut usize, mark: u8) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::command;
+    use super::{command, reply};
 
     #[test]
     fn a_command_is_known_when_it_is_whole() {
@@ -187,6 +220,25 @@ mod tests {
         assert_eq!(command(&ping[14..]), Some((20, "GET".to_owned())));
         for length in 0..20 {
             assert_eq!(command(&ping[14..14 + length]), None);
+        }
+    }
+
+    #[test]
+    fn a_reply_is_known_when_it_is_whole_whatever_it_holds() {
+        for whole in [
+            "+OK\r\n",
+            "-ERR no\r\n",
+            ":7\r\n",
+            "$-1\r\n",
+            "$0\r\n\r\n",
+            "$4\r\na\r\nb\r\n",
+            "*0\r\n",
+            "*2\r\n:1\r\n$1\r\nx\r\n",
+        ] {
+            assert_eq!(reply(format!("{whole}+NEXT\r\n").as_bytes()), Some(whole.len()), "{whole:?}");
+            for length in 0..whole.len() {
+                assert_eq!(reply(&whole.as_bytes()[..length]), None, "{length} of {whole:?}");
+            }
         }
     }
 }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use tokio::time::sleep;
+use tollgate::limit::{Limit, Unit};
 
 use super::{
     FaultsError, Row,
-    asker::{Answer, Asker},
+    asker::{Answer, Asker, bucket_name},
     limits_file,
     proxy::Mode,
     stack::sum,
@@ -74,7 +75,7 @@ async fn by_redis(
     tell(inject)?;
     let answers = trial.ask().await;
     tell(heal)?;
-    trial.seen(answers).await.map(|seen| seen.row(fault, reaction))
+    trial.aftermath(answers).await.map(|aftermath| aftermath.row(fault, reaction))
 }
 
 async fn by_proxy(fault: &str, mode: Mode, reaction: Reaction) -> Result<Row, FaultsError> {
@@ -82,7 +83,7 @@ async fn by_proxy(fault: &str, mode: Mode, reaction: Reaction) -> Result<Row, Fa
     trial.proxy.set(mode);
     let answers = trial.ask().await;
     trial.proxy.set(Mode::Pass);
-    trial.seen(answers).await.map(|seen| seen.row(fault, reaction))
+    trial.aftermath(answers).await.map(|aftermath| aftermath.row(fault, reaction))
 }
 
 /// Somebody else's script runs and runs.
@@ -96,7 +97,10 @@ async fn busy() -> Result<Row, FaultsError> {
     resp::tell(addr, &["SCRIPT", "KILL"])?;
     // It ends with an error, which is what was asked for.
     let _ = endless.await;
-    trial.seen(answers).await.map(|seen| seen.row("BUSY: an endless script", Reaction::GuessedUncharged))
+    trial
+        .aftermath(answers)
+        .await
+        .map(|aftermath| aftermath.row("BUSY: an endless script", Reaction::GuessedUncharged))
 }
 
 async fn wrong_password() -> Result<Row, FaultsError> {
@@ -126,28 +130,29 @@ async fn wrong_password() -> Result<Row, FaultsError> {
     let told = tollgate.log_text() + &ready;
     let is_secret = !told.contains(PASSWORD) && !told.contains("another");
     let is_named = ready.contains("degraded") && told.contains("uthentication");
-    Ok(Row::new(
-        "WRONGPASS: the password was changed",
-        "guesses; `/ready` and one log line say why, and none holds a password; back within 1 s",
-        format!(
+    Ok(Row::of("WRONGPASS: the password was changed")
+        .promised("guesses; `/ready` and one log line say why, and none holds a password; back within 1 s")
+        .measured(format!(
             "{guessed} of {REQUESTS} guessed; the reason is {}told, the password {}; {:.2} s",
             if is_named { "" } else { "not " },
             if is_secret { "is not" } else { "IS" },
             healed.as_secs_f64()
-        ),
-        guessed == REQUESTS && is_secret && is_named && healed <= Duration::from_secs(1),
-    ))
+        ))
+        .kept_if(guessed == REQUESTS && is_secret && is_named && healed <= Duration::from_secs(1)))
 }
 
 /// Whatever stands under our key, it is no bucket.
 async fn malformed() -> Result<Row, FaultsError> {
     let mut trial = Trial::start().await?;
     let (addr, mut decided, kinds) = (trial.redis.addr(), 0, 4);
+    let limit = Limit::new(BURST, Unit::Year, None).expect("a limit of the trial's file");
+    let key = bucket_name("user", "u", &limit);
     for kind in 0..kinds {
         trial.asker.ask("user", "u").await;
-        let key = resp::tell(addr, &["RANDOMKEY"])?;
-        // The other one is the replicas' own.
-        let key = if key == "tg:replicas" { resp::tell(addr, &["RANDOMKEY"])? } else { key };
+        // Or something else would be spoilt, and the bucket stay sound.
+        if resp::tell(addr, &["EXISTS", &key])? != "1" {
+            return Err(FaultsError::Unreadable(format!("no bucket at {key}")));
+        }
         let junk: [&[&str]; 4] = [
             &["SET", &key, "hello"],
             &["SET", &key, ""],
@@ -163,10 +168,8 @@ async fn malformed() -> Result<Row, FaultsError> {
     }
     let page = http::get(trial.tollgate.admin(), "/metrics", &[]).await?.text();
     let counted = sum(&page, "tollgate_malformed_buckets_total");
-    Ok(Row::new(
-        "a value under our key that is no bucket (text, nothing, too large a number, a list)",
-        "it counts as missing, so the bucket is full, and is counted (a list: overwritten)",
-        format!("{decided} of {kinds} decided so, {counted} counted"),
-        decided == kinds && counted == 3,
-    ))
+    Ok(Row::of("a value under our key that is no bucket (text, nothing, too large a number, a list)")
+        .promised("it counts as missing, so the bucket is full, and is counted (a list: overwritten)")
+        .measured(format!("{decided} of {kinds} decided so, {counted} counted"))
+        .kept_if(decided == kinds && counted == 3))
 }

@@ -43,7 +43,7 @@ pub(super) struct Trial {
     pub(super) asker: Asker,
 }
 
-pub(super) struct Seen {
+pub(super) struct Aftermath {
     decided: u32,
     guessed: u32,
     unanswered: u32,
@@ -83,10 +83,10 @@ impl Trial {
         (answers, slowest)
     }
 
-    pub(super) async fn seen(
+    pub(super) async fn aftermath(
         &mut self,
         (answers, slowest): (Vec<Answer>, Duration),
-    ) -> Result<Seen, FaultsError> {
+    ) -> Result<Aftermath, FaultsError> {
         let healed = self.asker.until_store("user", "u").await?;
         let (mut charged, mut most_charged) = (0, 0);
         for number in 0..REQUESTS {
@@ -103,7 +103,7 @@ impl Trial {
         let count = |is: fn(&Answer) -> bool| {
             u32::try_from(answers.iter().filter(|answer| is(answer)).count()).unwrap_or(u32::MAX)
         };
-        Ok(Seen {
+        Ok(Aftermath {
             decided: count(|answer| matches!(answer, Answer::Admitted { .. } | Answer::Denied { .. })),
             guessed: count(|answer| matches!(answer, Answer::Guessed { .. })),
             unanswered: count(|answer| matches!(answer, Answer::None)),
@@ -115,9 +115,9 @@ impl Trial {
     }
 }
 
-impl Seen {
+impl Aftermath {
     pub(super) fn row(&self, fault: &str, reaction: Reaction) -> Row {
-        let Seen { decided, guessed, unanswered, charged, most_charged, healed, slowest } = self;
+        let Aftermath { decided, guessed, unanswered, charged, most_charged, healed, slowest } = self;
         let (promise, is_so) = match reaction {
             Reaction::Decided => (
                 "sent again, since nothing ran: no guess, charged once",
@@ -133,15 +133,11 @@ impl Seen {
             ),
         };
         let is_quick = *slowest <= Duration::from_millis(300) && *healed <= Duration::from_secs(1);
-        Row::new(
-            fault,
-            promise,
-            format!(
-                "{decided} decided, {guessed} guessed, {charged} charged, none more than {most_charged} times; slowest {} ms; back after {:.2} s",
+        Row::of(fault).promised(promise).measured(format!(
+                "{decided} decided, {guessed} guessed, {charged} charged, none more than {most_charged} times; slowest \
+                 {} ms; back after {:.2} s",
                 slowest.as_millis(),
                 healed.as_secs_f64()
-            ),
-            is_so && is_quick && *unanswered == 0,
-        )
+            )).kept_if(is_so && is_quick && *unanswered == 0)
     }
 }
