@@ -60,7 +60,8 @@ pub enum LimitGuess {
     /// By its mode alone: allow fits; deny, and local with less than one hit to share out, do not.
     Fits(Source),
     Unfit(Source),
-    /// Its mode is error, or local while nobody knows how many replicas share the limit.
+    /// Its mode is error, or local while nobody knows how many replicas share the limit, or without room for its
+    /// bucket.
     Unknown,
     /// A local bucket, which holds this share of the limit.
     Asks(Limit),
@@ -71,7 +72,10 @@ pub enum LimitGuess {
 impl Fallback {
     /// Guesses for a request that asks for these, at an instant of the local buckets' clock.
     pub fn guess(&self, asking: &[Asking<'_>]) -> Guess {
-        let limits: Vec<LimitGuess> = asking.iter().map(|asking| self.of_limit(asking)).collect();
+        self.guess_from(asking, asking.iter().map(|asking| self.of_limit(asking)).collect())
+    }
+
+    fn guess_from(&self, asking: &[Asking<'_>], mut limits: Vec<LimitGuess>) -> Guess {
         if let Some((verdict, source)) = settled(asking, &limits) {
             return Guess { verdict, source, limits, answer: None };
         }
@@ -79,12 +83,23 @@ impl Fallback {
         if takes.is_empty() {
             return Guess { verdict: Some(Verdict::Allow), source: Source::Allow, limits, answer: None };
         }
-        match self.local.take(&takes) {
-            Some(answer) => {
-                Guess { verdict: Some(answer.verdict), source: Source::Local, limits, answer: Some(answer) }
-            }
-            None => Guess { verdict: None, source: Source::Error, limits, answer: None },
+        if let Some(answer) = self.local.take(&takes) {
+            return Guess {
+                verdict: Some(answer.verdict),
+                source: Source::Local,
+                limits,
+                answer: Some(answer),
+            };
         }
+        // No room for one more bucket: local means error. First for those that decide nothing.
+        let any_shadow = takes.iter().any(|take| take.take.ask.standing == Standing::Shadow);
+        let asks = limits.iter_mut().filter(|guess| matches!(guess, LimitGuess::Asks(_)));
+        for (guess, take) in asks.zip(&takes) {
+            if !any_shadow || take.take.ask.standing == Standing::Shadow {
+                *guess = LimitGuess::Unknown;
+            }
+        }
+        self.guess_from(asking, limits)
     }
 
     fn of_limit(&self, asking: &Asking<'_>) -> LimitGuess {

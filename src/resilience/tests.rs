@@ -2,7 +2,7 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use proptest::{prop_assert, prop_assert_eq, proptest, sample};
 
-use super::{Asking, Fallback, Guess, Local};
+use super::{Asking, Fallback, Guess, LimitGuess, Local};
 use crate::{
     decision::{Ask, Source, Standing, Take, Verdict},
     descriptor::{BucketKey, Hits},
@@ -79,7 +79,27 @@ fn a_shadow_denies_nothing_and_quotas_deny_only_together() {
 fn local_answers_as_error_until_the_replicas_are_known_and_where_there_is_no_room() {
     let local = [(OnStoreFailure::Local, Standing::Enforced)];
     assert_eq!(verdict(&fallback(0, 100), &local), (None, Source::Error));
-    assert_eq!(verdict(&fallback(1, 0), &local), (None, Source::Error));
+    let without_room = guess(&fallback(1, 0), &local);
+    assert_eq!((without_room.verdict, without_room.source), (None, Source::Error));
+    assert!(matches!(without_room.limits[..], [LimitGuess::Unknown]), "{without_room:?}");
+}
+
+#[test]
+fn a_shadow_without_room_for_its_bucket_takes_nothing_from_its_request() {
+    // One bucket in each of 64 shards: the second is one too many where the first is.
+    let fallback = fallback(1, 64);
+    let limit = daily(10);
+    let takes = [take(1, &limit, Standing::Enforced), take(65, &limit, Standing::Shadow)];
+    let asking = takes.each_ref().map(|take| Asking {
+        limit: &limit,
+        mode: None,
+        take,
+        hits: ONE,
+        is_known_empty: false,
+    });
+    let verdicts: Vec<_> = (0..11).map(|_| fallback.guess(&asking).verdict).collect();
+    assert_eq!(verdicts[..10], [Some(Verdict::Allow); 10]);
+    assert_eq!(verdicts[10], Some(Verdict::Deny));
 }
 
 #[test]

@@ -18,10 +18,13 @@ use tokio::{
 use crate::error::SystemError;
 
 #[derive(Debug, Clone)]
-pub struct PasswordFile {
-    path: Arc<Path>,
+pub struct PasswordFile(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
     /// The read that is under way.
-    reading: Arc<Mutex<Option<Reading>>>,
+    reading: Mutex<Option<Reading>>,
 }
 
 type Reading = JoinHandle<Result<String, PasswordError>>;
@@ -39,24 +42,24 @@ pub enum PasswordError {
 
 impl PasswordFile {
     pub fn new(path: &Path) -> PasswordFile {
-        PasswordFile { path: path.into(), reading: Arc::default() }
+        PasswordFile(Arc::new(Inner { path: path.to_path_buf(), reading: Mutex::default() }))
     }
 
     /// As [`read`](Self::read), on a thread for what blocks. If the caller gives up, the next one waits for the same
     /// read.
     pub async fn read_aside(&self) -> Result<String, PasswordError> {
-        let mut reading = self.reading.lock().await;
-        let path = Arc::clone(&self.path);
-        let under_way = reading.get_or_insert_with(|| spawn_blocking(move || read(&path)));
+        let mut reading = self.0.reading.lock().await;
+        let file = self.clone();
+        let under_way = reading.get_or_insert_with(|| spawn_blocking(move || file.read()));
         let password = under_way.await;
         *reading = None;
         // It ends with the runtime that began it.
-        password.unwrap_or_else(|ended| Err(unreadable(&self.path, io::Error::other(ended))))
+        password.unwrap_or_else(|ended| Err(unreadable(&self.0.path, io::Error::other(ended))))
     }
 
     /// Its text without the newline that editors put at the end.
     pub fn read(&self) -> Result<String, PasswordError> {
-        read(&self.path)
+        read(&self.0.path)
     }
 }
 
