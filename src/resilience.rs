@@ -15,6 +15,7 @@ use crate::{
     descriptor::Hits,
     limit::Limit,
     rules::OnStoreFailure,
+    store::memory::Full,
 };
 use local::{Local, LocalTake};
 
@@ -72,34 +73,27 @@ pub enum LimitGuess {
 impl Fallback {
     /// Guesses for a request that asks for these, at an instant of the local buckets' clock.
     pub fn guess(&self, asking: &[Asking<'_>]) -> Guess {
-        self.guess_from(asking, asking.iter().map(|asking| self.of_limit(asking)).collect())
-    }
-
-    fn guess_from(&self, asking: &[Asking<'_>], mut limits: Vec<LimitGuess>) -> Guess {
-        if let Some((verdict, source)) = settled(asking, &limits) {
-            return Guess { verdict, source, limits, answer: None };
-        }
-        let takes = local_takes(asking, &limits);
-        if takes.is_empty() {
-            return Guess { verdict: Some(Verdict::Allow), source: Source::Allow, limits, answer: None };
-        }
-        if let Some(answer) = self.local.take(&takes) {
-            return Guess {
-                verdict: Some(answer.verdict),
-                source: Source::Local,
-                limits,
-                answer: Some(answer),
-            };
-        }
-        // No room for one more bucket: local means error. First for those that decide nothing.
-        let any_shadow = takes.iter().any(|take| take.take.ask.standing == Standing::Shadow);
-        let asks = limits.iter_mut().filter(|guess| matches!(guess, LimitGuess::Asks(_)));
-        for (guess, take) in asks.zip(&takes) {
-            if !any_shadow || take.take.ask.standing == Standing::Shadow {
-                *guess = LimitGuess::Unknown;
+        let mut limits: Vec<LimitGuess> = asking.iter().map(|asking| self.of_limit(asking)).collect();
+        loop {
+            if let Some((verdict, source)) = settled(asking, &limits) {
+                return Guess { verdict, source, limits, answer: None };
+            }
+            let takes = local_takes(asking, &limits);
+            if takes.is_empty() {
+                return Guess { verdict: Some(Verdict::Allow), source: Source::Allow, limits, answer: None };
+            }
+            match self.local.take(&takes) {
+                Ok(answer) => {
+                    let (verdict, source) = (Some(answer.verdict), Source::Local);
+                    return Guess { verdict, source, limits, answer: Some(answer) };
+                }
+                // For that one local means error; the others may not need it.
+                Err(Full { take }) => {
+                    let asks = limits.iter_mut().filter(|guess| matches!(guess, LimitGuess::Asks(_)));
+                    asks.skip(take).take(1).for_each(|guess| *guess = LimitGuess::Unknown);
+                }
             }
         }
-        self.guess_from(asking, limits)
     }
 
     fn of_limit(&self, asking: &Asking<'_>) -> LimitGuess {

@@ -184,7 +184,7 @@ impl Store {
     /// Takes all or none, atomically with every other request on any node.
     pub async fn take(&self, takes: Takes) -> Result<Answer, StoreError> {
         match self {
-            Store::Memory(store) => store.take(&takes).map_err(|Full| StoreError::Full),
+            Store::Memory(store) => store.take(&takes).map_err(|Full { .. }| StoreError::Full),
             Store::Redis(store) => store.take(takes).await,
         }
     }

@@ -141,13 +141,15 @@ impl Ask {
         }
     }
 
-    /// It may bring a bucket into being: by a charge, or by a refund to one that counts as used up while it is
-    /// missing.
-    pub fn may_begin_bucket(&self) -> bool {
+    /// It may bring a bucket into being, in a store that began at this instant: by a charge, or by a refund to one
+    /// that counts as used up while it is missing.
+    pub fn may_begin_bucket(&self, epoch_us: u64, now_us: u64) -> bool {
         match self.kind {
             Kind::Take => true,
             Kind::Peek => false,
-            Kind::GiveBack => self.after_store_loss == AfterStoreLoss::Empty,
+            Kind::GiveBack => {
+                self.after_store_loss == AfterStoreLoss::Empty && self.used_up(epoch_us).spent_us() > now_us
+            }
         }
     }
 

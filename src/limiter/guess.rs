@@ -57,7 +57,12 @@ pub(super) fn decisions<'m>(members: &[Member<'m>], guess: &Guess) -> Few<Decisi
                 let index = next_local;
                 next_local += 1;
                 // Where another limit settled the verdict, the local buckets were not asked.
-                let Some(answer) = &guess.answer else { return fixed(Source::Local, Verdict::Allow, 0) };
+                let Some(answer) = &guess.answer else {
+                    return match guess.verdict {
+                        Some(_) => fixed(Source::Local, Verdict::Allow, 0),
+                        None => fixed(Source::Error, Verdict::Deny, GUESSED_WAIT_US),
+                    };
+                };
                 let figures::Figures { verdict, remaining, reset_us, never_fits } =
                     figures::of(&local, answer, index);
                 Decision { never_fits, ..member.decision(Source::Local, verdict, remaining, reset_us) }

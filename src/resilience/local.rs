@@ -8,7 +8,7 @@ use std::{fmt, num::NonZeroU32};
 
 use crate::{
     decision::{Answer, Take},
-    store::memory::MemoryStore,
+    store::memory::{Full, MemoryStore},
 };
 
 /// The local buckets of a process, shared by its runtimes.
@@ -38,16 +38,16 @@ impl Local {
         (self.replicas)()
     }
 
-    /// None where there is no room for one more bucket.
-    pub fn take(&self, takes: &[LocalTake]) -> Option<Answer> {
+    /// Refused where there is no room for one more bucket.
+    pub fn take(&self, takes: &[LocalTake]) -> Result<Answer, Full> {
         let takes = self.begun(takes, self.buckets.now_us());
-        self.buckets.take(&takes).ok()
+        self.buckets.take(&takes)
     }
 
     /// As [`take`](Self::take), with the time as a parameter, which must not step back.
-    pub fn take_at(&self, takes: &[LocalTake], now_us: u64) -> Option<Answer> {
+    pub fn take_at(&self, takes: &[LocalTake], now_us: u64) -> Result<Answer, Full> {
         let takes = self.begun(takes, now_us);
-        self.buckets.take_at(&takes, now_us).ok()
+        self.buckets.take_at(&takes, now_us)
     }
 
     /// Those that start empty are there now.

@@ -85,21 +85,25 @@ fn local_answers_as_error_until_the_replicas_are_known_and_where_there_is_no_roo
 }
 
 #[test]
-fn a_shadow_without_room_for_its_bucket_takes_nothing_from_its_request() {
+fn a_shadow_or_a_quota_without_room_for_its_bucket_takes_nothing_from_its_request() {
     // One bucket in each of 64 shards: the second is one too many where the first is.
-    let fallback = fallback(1, 64);
     let limit = daily(10);
-    let takes = [take(1, &limit, Standing::Enforced), take(65, &limit, Standing::Shadow)];
-    let asking = takes.each_ref().map(|take| Asking {
-        limit: &limit,
-        mode: None,
-        take,
-        hits: ONE,
-        is_known_empty: false,
-    });
-    let verdicts: Vec<_> = (0..11).map(|_| fallback.guess(&asking).verdict).collect();
-    assert_eq!(verdicts[..10], [Some(Verdict::Allow); 10]);
-    assert_eq!(verdicts[10], Some(Verdict::Deny));
+    let both = |standings: [Standing; 2]| {
+        let fallback = fallback(1, 64);
+        let takes = [take(1, &limit, standings[0]), take(65, &limit, standings[1])];
+        let asking = takes.each_ref().map(|take| Asking {
+            limit: &limit,
+            mode: None,
+            take,
+            hits: ONE,
+            is_known_empty: false,
+        });
+        let verdicts: Vec<_> = (0..11).map(|_| fallback.guess(&asking).verdict).collect();
+        assert_eq!(verdicts[1..10], [Some(Verdict::Allow); 9], "{standings:?}");
+        assert_eq!(verdicts[10], Some(Verdict::Deny), "{standings:?}");
+    };
+    both([Standing::Enforced, Standing::Shadow]);
+    both([Standing::Quota, Standing::Quota]);
 }
 
 #[test]

@@ -125,7 +125,7 @@ impl World<'_> {
         };
         let takes: Option<Vec<LocalTake>> = of.wishes.iter().map(take).collect();
         // A share of less than one hit denies.
-        let answer = takes.and_then(|takes| self.replicas[number].local.take_at(&takes, now_us));
+        let answer = takes.and_then(|takes| self.replicas[number].local.take_at(&takes, now_us).ok());
         answer.map_or(Verdict::Deny, |answer| answer.verdict)
     }
 

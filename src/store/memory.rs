@@ -36,7 +36,10 @@ pub const MOST_BUCKETS: usize = 2_000_000;
 
 /// The request needs a bucket that is not there, and there is no room for one more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full;
+pub struct Full {
+    /// The first take that finds no room, by its place in the request.
+    pub take: usize,
+}
 
 #[derive(Debug)]
 pub struct MemoryStore {
@@ -71,7 +74,7 @@ impl MemoryStore {
         MemoryStore::bounded(MOST_BUCKETS)
     }
 
-    /// At most so many buckets, give or take one in each of its shards.
+    /// At most so many buckets, give or take those of one request in each of its shards.
     pub fn bounded(most_buckets: usize) -> MemoryStore {
         let shard = || {
             Mutex::new(Shard {
@@ -108,7 +111,7 @@ impl MemoryStore {
         let mut locked = self.lock(std::slice::from_ref(take));
         locked.now_us = now_us;
         let is_there = locked.state(&take.key).is_some_and(|state| state.spent_us() > locked.now_us);
-        if !is_there && locked.has_room_for(std::slice::from_ref(take)) {
+        if !is_there && locked.has_room_for(std::slice::from_ref(take)).is_ok() {
             locked.set_state(&take.key, take.ask.empty(locked.now_us));
         }
     }
@@ -160,9 +163,7 @@ pub(super) async fn keep_swept(store: Weak<MemoryStore>) {
 
 fn decide(takes: &[Take], now_us: u64, mut locked: Locked<'_>) -> Result<Answer, Full> {
     locked.now_us = now_us;
-    if !locked.has_room_for(takes) {
-        return Err(Full);
-    }
+    locked.has_room_for(takes)?;
     Ok(decision::decide(takes, now_us, &mut locked))
 }
 
@@ -192,20 +193,24 @@ impl Locked<'_> {
     }
 
     /// Every bucket that these may fill is there, or may be added.
-    fn has_room_for(&mut self, takes: &[Take]) -> bool {
-        let (now_us, most) = (self.now_us, self.most_in_shard);
-        takes.iter().filter(|take| take.ask.may_begin_bucket()).all(|take| {
+    fn has_room_for(&mut self, takes: &[Take]) -> Result<(), Full> {
+        let (now_us, most, epoch_us) = (self.now_us, self.most_in_shard, self.epoch_us);
+        let finds_none = |take: &Take| {
             let position = self.position(&take.key);
             let shard = &mut *self.shards[position].1;
-            if shard.buckets.len() < most || shard.buckets.contains_key(&take.key) {
-                return true;
+            if shard.buckets.len() < most
+                || shard.buckets.contains_key(&take.key)
+                || !take.ask.may_begin_bucket(epoch_us, now_us)
+            {
+                return false;
             }
             if now_us >= shard.next_sweep_us {
                 shard.sweep(now_us);
                 shard.next_sweep_us = now_us.saturating_add(SWEEP_AT_BOUND_EVERY_US);
             }
-            shard.buckets.len() < most
-        })
+            shard.buckets.len() >= most
+        };
+        takes.iter().position(finds_none).map_or(Ok(()), |take| Err(Full { take }))
     }
 }
 
