@@ -1,19 +1,18 @@
 //! The store's password in a file, where whoever rotates it can replace it.
 //!
 //! It is read at each attempt to connect and kept no longer. Errors name the file and never what is in it. While its
-//! file system hangs, one read waits for it, however many attempts give up.
+//! file system hangs, one read waits for it, however many attempts give up; the first attempt after that gets what
+//! it read.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
 };
 
 use thiserror::Error;
-use tokio::{
-    sync::Mutex,
-    task::{JoinHandle, spawn_blocking},
-};
+use tokio::sync::{Mutex, oneshot};
 
 use crate::error::SystemError;
 
@@ -27,7 +26,7 @@ struct Inner {
     reading: Mutex<Option<Reading>>,
 }
 
-type Reading = JoinHandle<Result<String, PasswordError>>;
+type Reading = oneshot::Receiver<Result<String, PasswordError>>;
 
 #[derive(Debug, Error)]
 pub enum PasswordError {
@@ -45,16 +44,26 @@ impl PasswordFile {
         PasswordFile(Arc::new(Inner { path: path.to_path_buf(), reading: Mutex::default() }))
     }
 
-    /// As [`read`](Self::read), on a thread for what blocks. If the caller gives up, the next one waits for the same
-    /// read.
+    /// As [`read`](Self::read), on a thread of its own. If the caller gives up, the next one waits for the same read.
     pub async fn read_aside(&self) -> Result<String, PasswordError> {
         let mut reading = self.0.reading.lock().await;
-        let file = self.clone();
-        let under_way = reading.get_or_insert_with(|| spawn_blocking(move || file.read()));
+        let under_way = match &mut *reading {
+            Some(under_way) => under_way,
+            none => none.insert(self.begin_to_read()?),
+        };
         let password = under_way.await;
         *reading = None;
-        // It ends with the runtime that began it.
         password.unwrap_or_else(|ended| Err(unreadable(&self.0.path, io::Error::other(ended))))
+    }
+
+    /// Not on a thread of the runtime's, which could not end before the file system answers.
+    fn begin_to_read(&self) -> Result<Reading, PasswordError> {
+        let (tell, reading) = oneshot::channel();
+        let file = self.clone();
+        let read = move || drop(tell.send(file.read()));
+        let thread = thread::Builder::new().name("password".to_owned()).spawn(read);
+        thread.map_err(|source| unreadable(&self.0.path, source))?;
+        Ok(reading)
     }
 
     /// Its text without the newline that editors put at the end.
@@ -114,8 +123,7 @@ mod tests {
         let pipe = std::env::temp_dir().join(format!("tollgate-password-{}-pipe", std::process::id()));
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         let file = PasswordFile::new(&pipe);
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = runtime.enable_time().max_blocking_threads(1).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let read = runtime.block_on(async {
             for _ in 0..3 {
                 assert!(timeout(Duration::from_millis(20), file.read_aside()).await.is_err());
@@ -131,7 +139,6 @@ mod tests {
             let again = timeout(Duration::from_secs(5), file.read_aside()).await;
             [read, again]
         });
-        runtime.shutdown_background();
         let read = read.map(|read| read.expect("no other read is before it").unwrap());
         fs::remove_file(&pipe).unwrap();
         assert_eq!(read, ["s3cret", "another"]);
