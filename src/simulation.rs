@@ -1,5 +1,5 @@
 //! Replicas, one store and a bad network in virtual time: what is promised holds for every seed. Processes restart
-//! and reload, the store loses its buckets and its clock steps, and local buckets answer for it.
+//! and reload, the store loses its buckets, falls silent and its clock steps, and local buckets answer for it.
 //!
 //! The desks, memos and flights are those of production, and so is `decide`; clocks, clients, the network and
 //! the store around it are models. A seed decides everything, so a seed that fails is a recipe. By default random
@@ -15,6 +15,7 @@ mod journal;
 mod meter;
 mod plan;
 mod store;
+mod table;
 mod traffic;
 mod upheaval;
 mod world;

@@ -43,7 +43,8 @@ impl World<'_> {
                 return found("with guesses never more than twice", format!("{worst:?}"));
             }
             // What befell the store makes denials that are right, and that only the store's own account can judge.
-            let is_judged = !toll.is_set_back && !of.is_guarded();
+            let may_be_missing = of.is_guarded() && (toll.losses > 0 || self.plan.epoch_us.is_none());
+            let is_judged = !toll.is_set_back && !may_be_missing;
             let denials = too_little(&spans.charged, &spans.denied, &small);
             if let Some(worst) = denials.worst.filter(|_| is_judged) {
                 return found("clients never see too little", format!("{worst:?}"));
@@ -57,10 +58,11 @@ impl World<'_> {
     fn bounds(&self, bucket: usize, toll: &Toll) -> [Allowance; 3] {
         let of = &self.plan.buckets[bucket];
         let allowance = |limit: &Limit| Allowance::of(limit, Remoteness::OtherClock);
-        let (first, second) = (&of.limits[0], &of.limits[1]);
+        let is_reloaded = self.replicas.iter().any(|replica| replica.is_reloaded);
+        let (first, second) = (&of.limits[0], &of.limits[usize::from(is_reloaded)]);
         let (small, large) = if first.burst() < second.burst() { (first, second) } else { (second, first) };
         let losses = if of.is_guarded() { 0 } else { toll.losses };
-        let raised = i128::from(of.most_at_once() - large.burst());
+        let raised = if is_reloaded { i128::from(of.most_at_once() - large.burst()) } else { 0 };
         let of_store = allowance(large).and_bursts(losses).and_hits(raised).and_refill_of_us(toll.forward_us);
         // A replica that begins anew has a share of the burst again.
         let restarts: i128 = self.replicas.iter().map(|replica| replica.restarts).sum();
@@ -77,20 +79,21 @@ impl World<'_> {
                 of_bucket.map(|wish| if let Hits::Take(hits) = wish.hits { hits } else { 0 }).sum();
             let told = request.answered.map(|(_, told)| told);
             let is_told = |verdict| told.is_some_and(|(told, _)| told == verdict);
-            let (allowed, span) = (is_told(Verdict::Allow), span(request));
+            let is_guess = told.is_some_and(|(_, source)| source.is_guess());
+            let allowed = is_told(Verdict::Allow);
+            let (heard, done) = (span_until_answer(request), span_until_all_is_done(request));
             let is_charged = request.executed.is_some_and(|(_, verdict)| verdict == Verdict::Allow);
             for _ in 0..hits {
                 let lists = [
-                    (allowed, &mut spans.admitted),
-                    (allowed && is_charged, &mut spans.store_admitted),
-                    (is_charged, &mut spans.charged),
+                    (allowed, &mut spans.admitted, heard),
+                    (allowed && !is_guess, &mut spans.store_admitted, heard),
+                    (is_charged, &mut spans.charged, done),
                 ];
-                lists.into_iter().filter(|(is_in, _)| *is_in).for_each(|(_, list)| list.push(span));
+                lists.into_iter().filter(|(is_in, ..)| *is_in).for_each(|(_, list, span)| list.push(span));
             }
-            let is_guess = told.is_some_and(|(_, source)| source.is_guess());
             let is_alone = hits == 1 && request.wishes.len() == 1;
             if is_alone && !is_charged && !is_guess && is_told(Verdict::Deny) {
-                spans.denied.push(span);
+                spans.denied.push(heard);
             }
         }
         spans
@@ -114,9 +117,14 @@ impl World<'_> {
     }
 }
 
-/// From asking to the answer, or to the execution where that came later than the answer, or there was none.
-fn span(request: &Request) -> Span {
+fn span_until_answer(request: &Request) -> Span {
     let answered_ns = request.answered.map_or(request.asked_ns, |(at_ns, _)| at_ns);
-    let executed_ns = request.executed.map_or(request.asked_ns, |(at_ns, _)| at_ns);
-    Span { start_us: request.asked_ns / 1_000, end_us: answered_ns.max(executed_ns).div_ceil(1_000) }
+    Span { start_us: request.asked_ns / 1_000, end_us: answered_ns.div_ceil(1_000) }
+}
+
+/// The store may execute it later than it is answered, and also if it never is.
+fn span_until_all_is_done(request: &Request) -> Span {
+    let executed_us = request.executed.map_or(0, |(at_ns, _)| at_ns.div_ceil(1_000));
+    let until_answer = span_until_answer(request);
+    Span { end_us: until_answer.end_us.max(executed_us), ..until_answer }
 }

@@ -72,8 +72,9 @@ impl World<'_> {
             return Err(Broken::new("memory serves for a second at most", wish.bucket, detail));
         }
         let store_us = self.store.now_us(self.now_ns);
-        // A key may wait longer than anybody could know.
-        let is_known = !of.wishes.iter().any(|wish| self.is_stale(runtime, wish.bucket));
+        // After a step back a key waits longer than anybody could know who has not heard of it since.
+        let is_set_back = self.store.was_set_back_lately(self.now_ns);
+        let is_known = !is_set_back || !of.wishes.iter().any(|wish| self.is_stale(runtime, wish.bucket));
         for ((wish, take), found) in of.wishes.iter().zip(&of.takes).zip(&answer.found) {
             let limit = self.plan.buckets[wish.bucket].limit(wish.is_reloaded);
             let cost = take.ask.tokens().map(|tokens| tokens.cost).unwrap_or_default();
@@ -113,7 +114,10 @@ impl World<'_> {
         // A missing bucket that counts as used up is so by the burst of whoever asks; memory is right a second later.
         let depends_on_burst = |bucket: usize| {
             let of = &self.plan.buckets[bucket];
+            let may_be_missing = self.store.has_lost() || self.plan.epoch_us.is_none();
             of.is_guarded()
+                && may_be_missing
+                && self.replicas.iter().any(|replica| replica.is_reloaded)
                 && of.limits[0] != of.limits[1]
                 && self.store.was_missing_lately(bucket, self.now_ns)
         };

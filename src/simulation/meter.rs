@@ -16,6 +16,8 @@ pub(super) struct Meter {
     /// stands above what the accounts say, which are negative.
     is_lost: bool,
     at_us: u64,
+    /// Of whoever last charged it or gave back, in parts.
+    burst: i128,
     /// Over all intervals that end with the last charge: the largest charged − given back − refilled.
     surplus: i128,
 }
@@ -24,7 +26,7 @@ impl Meter {
     pub(super) fn new(limit: &Limit) -> Meter {
         let token = i128::from(limit.unit().seconds()) * 1_000_000;
         let refill = i128::from(limit.requests_per_unit());
-        Meter { token, refill, least: 0, most: 0, is_lost: false, at_us: 0, surplus: 0 }
+        Meter { token, refill, least: 0, most: 0, is_lost: false, at_us: 0, burst: 0, surplus: 0 }
     }
 
     // === the passing of time, and worse ===
@@ -61,6 +63,15 @@ impl Meter {
         (self.least, self.most, self.is_lost) = (0, 0, true);
     }
 
+    /// The store forgets it, and it counts as used up when the store began: whether that is a full bucket to whoever
+    /// asked for it last. To one with a larger burst it may be none.
+    pub(super) fn forget(&mut self, epoch_us: u64, now_us: u64) -> bool {
+        self.advance(now_us);
+        let since_epoch = (i128::from(now_us) - i128::from(epoch_us)) * self.refill;
+        (self.least, self.most, self.is_lost) = (-since_epoch, -since_epoch, true);
+        since_epoch >= self.burst
+    }
+
     // === takes ===
 
     /// Whether such a take may fit, and whether it must.
@@ -90,6 +101,7 @@ impl Meter {
             Hits::GiveBack(hits) => -i128::from(hits.min(2 * u64::from(burst) + 1)) * self.token,
         };
         let burst = i128::from(burst) * self.token;
+        self.burst = burst;
         (self.least, self.most) = (self.used(self.least, burst), self.used(self.most, burst));
         self.is_lost = false;
         (self.least, self.most) = ((self.least + cost).max(0), (self.most + cost).max(0));

@@ -5,12 +5,13 @@ use super::{
     checks::SERVES_US,
     clock::SkewedClock,
     meter::Meter,
-    plan::{Bucket, Plan, number_of},
+    plan::{Bucket, Plan},
+    table::Table,
     traffic::Wish,
 };
 use crate::{
-    decision::{Answer, Buckets, State, Take, Verdict, decide},
-    descriptor::{BucketKey, Hits},
+    decision::{Answer, State, Take, Verdict, decide},
+    descriptor::Hits,
     limit::Exact,
 };
 
@@ -23,6 +24,7 @@ pub(super) struct Store {
     missing_ns: Vec<Option<u64>>,
     /// When it last lost its buckets, and when its clock last stepped forward and back, which no memory knows of.
     lost_ns: Option<u64>,
+    was_set_back_before_loss: bool,
     forward_ns: Option<u64>,
     back_ns: Option<u64>,
     table: Table,
@@ -33,12 +35,6 @@ pub(super) struct Store {
     pub(super) free_ns: u64,
 }
 
-#[derive(Debug)]
-struct Table {
-    states: Vec<Option<State>>,
-    epoch_us: Option<u64>,
-}
-
 /// What a replica may not know, though the store has done it.
 #[derive(Debug)]
 struct Refund {
@@ -46,19 +42,6 @@ struct Refund {
     request: usize,
     /// The replica that has had the answer.
     learnt_by: Option<usize>,
-}
-
-impl Buckets for Table {
-    fn state(&self, key: &BucketKey) -> Option<State> {
-        self.states[number_of(key)].clone()
-    }
-    fn set_state(&mut self, key: &BucketKey, state: Option<State>) {
-        self.states[number_of(key)] = state;
-    }
-
-    fn epoch_us(&mut self, now_us: u64) -> u64 {
-        *self.epoch_us.get_or_insert(now_us)
-    }
 }
 
 // === impl Store ===
@@ -71,12 +54,13 @@ impl Store {
             begin(&mut meters, &plan.buckets, epoch_us);
         }
         let refunds = plan.buckets.iter().map(|_| Vec::new()).collect();
-        let table = Table { states: vec![None; plan.buckets.len()], epoch_us: plan.epoch_us };
+        let table = Table::new(plan.buckets.len(), plan.epoch_us);
         Store {
             clock: plan.store_clock,
             stepped_us: 0,
             missing_ns: vec![None; plan.buckets.len()],
             lost_ns: None,
+            was_set_back_before_loss: false,
             forward_ns: None,
             back_ns: None,
             table,
@@ -107,9 +91,9 @@ impl Store {
 
     pub(super) fn lose(&mut self, at_ns: u64, buckets: &[Bucket]) {
         let now_us = self.now_us(at_ns);
-        self.table.states.fill(None);
-        self.table.epoch_us = None;
+        self.table.lose();
         self.lost_ns = Some(at_ns);
+        self.was_set_back_before_loss = self.back_ns.is_some();
         for (meter, bucket) in self.meters.iter_mut().zip(buckets).filter(|(_, bucket)| !bucket.is_guarded())
         {
             meter.lose(now_us, bucket.largest_burst());
@@ -125,6 +109,21 @@ impl Store {
         *stepped_ns = Some(at_ns);
     }
 
+    /// What is full leaves by itself.
+    fn forget_if_full(&mut self, number: usize, bucket: &Bucket, now_us: u64) -> Result<(), Broken> {
+        if !self.table.has_forgotten(number, now_us) {
+            return Ok(());
+        }
+        self.table.states[number] = None;
+        if let Some(epoch_us) = self.table.epoch_us.filter(|_| bucket.is_guarded())
+            && !self.meters[number].forget(epoch_us, now_us)
+        {
+            let detail = format!("at {now_us}, where the store began at {epoch_us}");
+            return Err(Broken::new("only a full bucket is forgotten", number, detail));
+        }
+        Ok(())
+    }
+
     /// Runs one request, and holds its answer against the second account.
     pub(super) fn execute(
         &mut self,
@@ -136,6 +135,9 @@ impl Store {
         let now_us = self.now_us(at_ns);
         if self.table.epoch_us.is_none() && wishes.iter().any(|wish| buckets[wish.bucket].is_guarded()) {
             begin(&mut self.meters, buckets, now_us);
+        }
+        for wish in wishes {
+            self.forget_if_full(wish.bucket, &buckets[wish.bucket], now_us)?;
         }
         let states = |table: &Table| -> Vec<Option<State>> {
             wishes.iter().map(|wish| table.states[wish.bucket].clone()).collect()
@@ -215,8 +217,16 @@ impl Store {
 
     /// What the store would answer at this moment; nothing changes.
     pub(super) fn would_answer(&self, at_ns: u64, takes: &[Take]) -> Verdict {
-        let mut trial = Trial { table: &self.table, changed: Vec::new() };
-        decide(takes, self.now_us(at_ns), &mut trial).verdict
+        let now_us = self.now_us(at_ns);
+        decide(takes, now_us, &mut self.table.trial(now_us)).verdict
+    }
+
+    pub(super) fn has_lost(&self) -> bool {
+        self.lost_ns.is_some()
+    }
+
+    pub(super) fn was_set_back_lately(&self, at_ns: u64) -> bool {
+        is_lately(self.back_ns, at_ns)
     }
 
     // === refunds ===
@@ -231,7 +241,7 @@ impl Store {
     pub(super) fn makes_room(&self, bucket: &Bucket, at_ns: u64) -> bool {
         is_lately(self.forward_ns, at_ns)
             // One that counts as used up is so by a clock that may have been set back.
-            || is_lately(self.lost_ns, at_ns) && (!bucket.is_guarded() || self.back_ns.is_some())
+            || is_lately(self.lost_ns, at_ns) && (!bucket.is_guarded() || self.was_set_back_before_loss)
             // What is told later counts as older, also that something was given back.
             || is_lately(self.back_ns, at_ns) && bucket.refunds
     }
@@ -254,24 +264,4 @@ fn is_lately(since_ns: Option<u64>, at_ns: u64) -> bool {
 fn begin(meters: &mut [Meter], buckets: &[Bucket], epoch_us: u64) {
     let guarded = meters.iter_mut().zip(buckets).filter(|(_, bucket)| bucket.is_guarded());
     guarded.for_each(|(meter, _)| meter.begin(epoch_us));
-}
-
-/// The table as it would be if a request were executed.
-struct Trial<'a> {
-    table: &'a Table,
-    changed: Vec<(BucketKey, Option<State>)>,
-}
-
-impl Buckets for Trial<'_> {
-    fn state(&self, key: &BucketKey) -> Option<State> {
-        let changed = self.changed.iter().rev().find(|(changed, _)| changed == key);
-        changed.map_or_else(|| self.table.state(key), |(_, state)| state.clone())
-    }
-    fn set_state(&mut self, key: &BucketKey, state: Option<State>) {
-        self.changed.push((*key, state));
-    }
-
-    fn epoch_us(&mut self, now_us: u64) -> u64 {
-        self.table.epoch_us.unwrap_or(now_us)
-    }
 }
