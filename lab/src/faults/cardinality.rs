@@ -34,9 +34,10 @@ descriptors:
 const DAILY: u64 = 10;
 /// A legitimate key has asked so often before.
 const BEFORE: u64 = 3;
-/// The default of `--memory-buckets`; each of 64 shards may round up by one.
+/// The default of `--memory-buckets`.
 const MOST_BUCKETS: u64 = 2_000_000;
-const SHARDS: u64 = 64;
+/// Of a request that began when there was room.
+const MOST_BEYOND: u64 = CLIENTS * AT_ONCE;
 
 /// How a Tollgate stands after five million keys.
 struct Flooded {
@@ -187,7 +188,7 @@ impl Flooded {
     /// As many buckets as there may be, and some keys without one.
     fn is_at_bound(&self) -> bool {
         // A shard that is full refuses while others have room.
-        let about = MOST_BUCKETS * 95 / 100..=MOST_BUCKETS + SHARDS;
+        let about = MOST_BUCKETS * 95 / 100..=MOST_BUCKETS + MOST_BEYOND;
         about.contains(&self.buckets()) && self.refused > 0
     }
 

@@ -46,8 +46,8 @@ struct Run {
     loss: Loss,
     lost_us: u64,
     admitted: Vec<Visit>,
-    /// Whether Redis still has the epoch that it was given before.
-    epoch_stands: bool,
+    /// As Redis has it afterwards; it was 0.
+    epoch_us: u64,
 }
 
 async fn lost(fault: &'static str, args: &[&str], loss: Loss) -> Result<Vec<Row>, FaultsError> {
@@ -66,8 +66,9 @@ async fn lost(fault: &'static str, args: &[&str], loss: Loss) -> Result<Vec<Row>
     }
     sleep(Duration::from_secs(3)).await;
     let admitted = hammer.stop().await;
-    let epoch_stands = resp::tell(redis.addr(), &["GET", EPOCH_KEY])? == "0";
-    let run = Run { fault, loss, lost_us, admitted, epoch_stands };
+    let epoch = resp::tell(redis.addr(), &["GET", EPOCH_KEY])?;
+    let epoch_us = epoch.parse().map_err(|_| FaultsError::Unreadable(format!("the epoch is {epoch:?}")))?;
+    let run = Run { fault, loss, lost_us, admitted, epoch_us };
     Ok(AfterStoreLoss::ALL.into_iter().map(|after| run.row(after)).collect())
 }
 
@@ -107,9 +108,9 @@ impl Run {
             .measured(format!(
                 "{} admitted; the worst interval has {once:.2} (burst + refill · length); the epoch {}",
                 admitted.len(),
-                if self.epoch_stands { "stands" } else { "is a new one" }
+                if self.epoch_us == 0 { "stands" } else { "is a new one" }
             ))
             // The loss happened, and did not end all admission.
-            .kept_if(is_within && goes_on && self.epoch_stands != was_lost)
+            .kept_if(is_within && goes_on && (self.epoch_us > 0) == was_lost)
     }
 }

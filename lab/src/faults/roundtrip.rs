@@ -99,15 +99,24 @@ impl Measured {
             Row::of(format!("none, buckets in memory, {words}"))
                 .promised(format!("every request is decided; p50 at most {} ms", ms(bounds.memory_us)))
                 .measured(memory.words())
-                .kept_if(memory.p50_us <= bounds.memory_us && memory.decided == ALL && memory.is_whole(ALL, bounds.nodes)),
+                .kept_if(
+                    memory.p50_us <= bounds.memory_us
+                        && memory.decided == ALL
+                        && memory.is_whole(ALL, bounds.nodes),
+                ),
             Row::of(format!("none, buckets in Redis, {words}"))
                 .promised("one round trip: p50 at most 1 ms more; 99 of 100 are decided")
                 .measured(format!("{}: {} ms more", redis.words(), ms(trip_us)))
                 // An idle machine decides all; on one that stalls for 10 ms a few are guessed.
-                .kept_if(trip_us <= 1_000 && redis.decided * 100 >= ALL * 99 && redis.is_whole(ALL, bounds.nodes)),
+                .kept_if(
+                    trip_us <= 1_000
+                        && redis.decided * 100 >= ALL * 99
+                        && redis.is_whole(ALL, bounds.nodes),
+                ),
             Row::of(format!("Redis is stopped, {words}"))
                 .promised(format!(
-                    "the breaker answers: all are guessed, p50 at most {} ms more than in memory, p99 at most {} ms",
+                    "the breaker answers: all are guessed, p50 at most {} ms more than in memory, p99 at most \
+                     {} ms",
                     ms(bounds.stalled_more_us),
                     ms(bounds.stalled_p99_us)
                 ))

@@ -39,7 +39,8 @@ pub(super) async fn rows(seconds: u64) -> Result<Vec<Row>, FaultsError> {
         None if told.is_empty() => format!("no run; see {}", process.log().display()),
         None => told.join("; "),
     };
-    let fault = "losses, late replies, overload, restarts, reloads, clock steps, lost stores, local answers, at random";
+    let fault = "losses, late replies, silence, overload, restarts, reloads, clock steps, lost stores, local \
+                 answers, at random";
     let row = Row::of(fault)
         .promised("every promise over every interval, for every seed")
         .measured(measured)

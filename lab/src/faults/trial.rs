@@ -133,11 +133,14 @@ impl Aftermath {
             ),
         };
         let is_quick = *slowest <= Duration::from_millis(300) && *healed <= Duration::from_secs(1);
-        Row::of(fault).promised(promise).measured(format!(
-                "{decided} decided, {guessed} guessed, {charged} charged, none more than {most_charged} times; slowest \
-                 {} ms; back after {:.2} s",
+        Row::of(fault)
+            .promised(promise)
+            .measured(format!(
+                "{decided} decided, {guessed} guessed, {charged} charged, none more than {most_charged} times; \
+                 slowest {} ms; back after {:.2} s",
                 slowest.as_millis(),
                 healed.as_secs_f64()
-            )).kept_if(is_so && is_quick && *unanswered == 0)
+            ))
+            .kept_if(is_so && is_quick && *unanswered == 0)
     }
 }
