@@ -89,12 +89,6 @@ impl Allowance {
         }
     }
 
-    /// With so many bursts more, wherever they fall.
-    #[cfg(test)]
-    pub(crate) fn and_bursts(self, bursts: i128) -> Allowance {
-        Allowance { burst: self.burst * (1 + bursts), ..self }
-    }
-
     /// With so many hits more, wherever they fall.
     #[cfg(test)]
     pub(crate) fn and_hits(self, hits: i128) -> Allowance {

@@ -61,9 +61,11 @@ impl World<'_> {
         let is_reloaded = self.replicas.iter().any(|replica| replica.is_reloaded);
         let (first, second) = (&of.limits[0], &of.limits[usize::from(is_reloaded)]);
         let (small, large) = if first.burst() < second.burst() { (first, second) } else { (second, first) };
-        let losses = if of.is_guarded() { 0 } else { toll.losses };
-        let raised = if is_reloaded { i128::from(of.most_at_once() - large.burst()) } else { 0 };
-        let of_store = allowance(large).and_bursts(losses).and_hits(raised).and_refill_of_us(toll.forward_us);
+        // One that is lost counts as full, or as used up by the smaller burst when the larger one is asked for.
+        let raised = if of.is_guarded() && is_reloaded { of.raised() } else { 0 };
+        let each_loss = if of.is_guarded() { raised } else { large.burst() };
+        let lost = toll.losses * i128::from(each_loss);
+        let of_store = allowance(large).and_hits(lost).and_refill_of_us(toll.forward_us);
         // A replica that begins anew has a share of the burst again.
         let restarts: i128 = self.replicas.iter().map(|replica| replica.restarts).sum();
         let share = i128::from(large.burst()) / i128::try_from(self.replicas.len()).expect("a few");

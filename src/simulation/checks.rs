@@ -114,9 +114,8 @@ impl World<'_> {
         // A missing bucket that counts as used up is so by the burst of whoever asks; memory is right a second later.
         let depends_on_burst = |bucket: usize| {
             let of = &self.plan.buckets[bucket];
-            let may_be_missing = self.store.has_lost() || self.plan.epoch_us.is_none();
             of.is_guarded()
-                && may_be_missing
+                && self.store.counted_missing_as_used_up(of, self.now_ns)
                 && self.replicas.iter().any(|replica| replica.is_reloaded)
                 && of.limits[0] != of.limits[1]
                 && self.store.was_missing_lately(bucket, self.now_ns)

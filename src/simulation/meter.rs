@@ -57,10 +57,12 @@ impl Meter {
         self.surplus -= i128::from(burst) * self.token;
     }
 
-    /// The store begins anew, and it counts as used up.
-    pub(super) fn begin(&mut self, now_us: u64) {
+    /// The store begins anew, and it counts as used up. One that does so by a small burst has room at once for what a
+    /// larger one is more.
+    pub(super) fn begin(&mut self, now_us: u64, raised: u32) {
         self.advance(now_us);
         (self.least, self.most, self.is_lost) = (0, 0, true);
+        self.surplus -= i128::from(raised) * self.token;
     }
 
     /// The store forgets it, and it counts as used up when the store began: whether that is a full bucket to whoever

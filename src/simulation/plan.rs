@@ -112,12 +112,9 @@ impl Bucket {
         self.limits[0].burst().max(self.limits[1].burst())
     }
 
-    /// What may pass at once, wherever a loss falls: a lost bucket that counts as used up by the smaller burst has
-    /// room for the difference under the larger one.
-    pub(super) fn most_at_once(&self) -> u32 {
-        let smallest = self.limits[0].burst().min(self.limits[1].burst());
-        let raised = if self.is_guarded() { self.largest_burst() - smallest } else { 0 };
-        self.largest_burst().saturating_add(raised)
+    /// How far its bursts are apart.
+    pub(super) fn raised(&self) -> u32 {
+        self.limits[0].burst().abs_diff(self.limits[1].burst())
     }
 }
 

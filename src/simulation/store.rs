@@ -12,7 +12,7 @@ use super::{
 use crate::{
     decision::{Answer, State, Take, Verdict, decide},
     descriptor::Hits,
-    limit::Exact,
+    limit::{Exact, Limit},
 };
 
 #[derive(Debug)]
@@ -115,10 +115,14 @@ impl Store {
             return Ok(());
         }
         self.table.states[number] = None;
-        if let Some(epoch_us) = self.table.epoch_us.filter(|_| bucket.is_guarded())
-            && !self.meters[number].forget(epoch_us, now_us)
-        {
-            let detail = format!("at {now_us}, where the store began at {epoch_us}");
+        self.is_missing_rightly(number, bucket, now_us)
+    }
+
+    /// It has gone missing, full as it was: that makes no difference.
+    fn is_missing_rightly(&mut self, number: usize, bucket: &Bucket, now_us: u64) -> Result<(), Broken> {
+        let epoch_us = self.table.epoch_us.filter(|_| bucket.is_guarded());
+        if epoch_us.is_some_and(|epoch_us| !self.meters[number].forget(epoch_us, now_us)) {
+            let detail = format!("at {now_us}, where the store began at {epoch_us:?}");
             return Err(Broken::new("only a full bucket is forgotten", number, detail));
         }
         Ok(())
@@ -204,12 +208,15 @@ impl Store {
             let Wish { bucket, hits, is_reloaded } = *wish;
             let meter = &mut self.meters[bucket];
             meter.charge(hits, buckets[bucket].limit(is_reloaded).burst(), now_us);
-            if !meter.holds(buckets[bucket].most_at_once()) {
+            if !meter.holds(buckets[bucket].largest_burst()) {
                 let detail = format!("with {hits:?} of request {request}");
                 return Err(Broken::new("never more than burst and refill", bucket, detail));
             }
             if matches!(hits, Hits::GiveBack(_)) {
                 self.refunds[bucket].push(Refund { at_ns, request, learnt_by: None });
+                if self.table.states[bucket].is_none() {
+                    self.is_missing_rightly(bucket, &buckets[bucket], now_us)?;
+                }
             }
         }
         Ok(())
@@ -221,8 +228,13 @@ impl Store {
         decide(takes, now_us, &mut self.table.trial(now_us)).verdict
     }
 
-    pub(super) fn has_lost(&self) -> bool {
-        self.lost_ns.is_some()
+    /// Lately, to whoever asks with the larger burst.
+    pub(super) fn counted_missing_as_used_up(&self, bucket: &Bucket, at_ns: u64) -> bool {
+        let lately_us = self.now_us(at_ns).saturating_sub(SERVES_US * 1_002 / 1_000);
+        let began = Exact::at_us(self.table.epoch_us.unwrap_or(lately_us));
+        let is_later =
+            |limit: &Limit| began.plus(limit.worth_of_burst(), limit.per_us()) > Exact::at_us(lately_us);
+        bucket.limits.iter().any(is_later)
     }
 
     pub(super) fn was_set_back_lately(&self, at_ns: u64) -> bool {
@@ -263,5 +275,5 @@ fn is_lately(since_ns: Option<u64>, at_ns: u64) -> bool {
 
 fn begin(meters: &mut [Meter], buckets: &[Bucket], epoch_us: u64) {
     let guarded = meters.iter_mut().zip(buckets).filter(|(_, bucket)| bucket.is_guarded());
-    guarded.for_each(|(meter, _)| meter.begin(epoch_us));
+    guarded.for_each(|(meter, bucket)| meter.begin(epoch_us, bucket.raised()));
 }
