@@ -10,13 +10,14 @@ COPY lab/Cargo.toml lab/
 RUN mkdir lab/src && touch lab/src/lib.rs
 COPY proto proto
 COPY lua lua
+COPY schema schema
 COPY src src
 # The cache outlives a checkout, and cargo goes by times: without the touch, sources older than the last build would
 # not be built, and the image would hold another checkout's program. A cache is no layer, so the program leaves it here;
 # with its symbols, for the names in a backtrace.
 RUN --mount=type=cache,id=tollgate-registry,target=/usr/local/cargo/registry \
     --mount=type=cache,id=tollgate-target,target=/src/target,sharing=locked \
-    find build.rs proto lua src -exec touch {} + \
+    find build.rs proto lua schema src -exec touch {} + \
  && cargo build --release --locked -p tollgate \
  && strip --strip-debug -o /tollgate target/release/tollgate
 

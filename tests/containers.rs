@@ -1,5 +1,5 @@
 //! compose.yaml runs the files under envoy/ through containers.sed. What it does in an engine, `make compose-test` shows;
-//! here, that it knows every address and setting that it is to exchange.
+//! here, that it knows every address and setting that it is to exchange, and that the image is built from all it needs.
 #![cfg(target_os = "linux")] // It is written for the sed of Envoy's image, which is GNU's.
 
 use std::{fs, path::Path, process::Command};
@@ -41,5 +41,37 @@ fn a_node_is_more_patient_in_containers() {
     let (_, node) = in_containers(Path::new("global/node.yaml"));
     for setting in [" timeout: 3s\n", "max_interval: 1s ", "connect_timeout: 0.25s\n"] {
         assert_eq!(node.matches(setting).count(), 1, "{setting:?}");
+    }
+}
+
+#[test]
+fn what_the_program_embeds_is_there_when_the_image_is_built() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |file: &str| fs::read_to_string(root.join(file)).expect("can be read");
+    let (dockerfile, ignored) = (read("Dockerfile"), read(".dockerignore"));
+    let mut embedded = Vec::new();
+    embeds(&root.join("src"), &mut embedded);
+    assert!(embedded.contains(&"lua".to_owned()), "{embedded:?}");
+    for folder in embedded {
+        assert!(
+            dockerfile.contains(&format!("\nCOPY {folder} {folder}\n")),
+            "the Dockerfile copies no {folder}/"
+        );
+        assert!(ignored.contains(&format!("\n!{folder}\n")), ".dockerignore leaves {folder}/ out");
+    }
+}
+
+/// The folders beside src/ from which the sources in `folder` embed something.
+fn embeds(folder: &Path, into: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).expect("can be read") {
+        let path = entry.expect("can be read").path();
+        if path.is_dir() {
+            embeds(&path, into);
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("UTF-8");
+        let embedded = text.split("include_str!(\"").skip(1).filter_map(|rest| rest.split('"').next());
+        let outside = embedded.filter_map(|path| path.rsplit("../").next()?.split_once('/'));
+        into.extend(outside.map(|(folder, _)| folder.to_owned()));
     }
 }
