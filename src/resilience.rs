@@ -87,10 +87,11 @@ impl Fallback {
                     let (verdict, source) = (Some(answer.verdict), Source::Local);
                     return Guess { verdict, source, limits, answer: Some(answer) };
                 }
-                // For that one local means error; the others may not need it.
-                Err(Full { take }) => {
+                // For these local means error; the others may not need them.
+                Err(Full { takes }) => {
                     let asks = limits.iter_mut().filter(|guess| matches!(guess, LimitGuess::Asks(_)));
-                    asks.skip(take).take(1).for_each(|guess| *guess = LimitGuess::Unknown);
+                    let without_room = asks.enumerate().filter(|(place, _)| takes.contains(place));
+                    without_room.for_each(|(_, guess)| *guess = LimitGuess::Unknown);
                 }
             }
         }

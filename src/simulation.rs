@@ -132,8 +132,9 @@ fn whatever_happens_the_limit_holds_and_nothing_that_fits_is_denied() {
     let tally = for_seeds("anything may happen", 45.0, |seed, tally| {
         run(&Plan::rough(&mut SmallRng::seed_from_u64(seed)), seed, tally);
     });
-    let is_gentle = tally.from_memory < tally.decisions / 20 || tally.guesses < tally.decisions / 100;
-    assert!(tally.seeds < 100 || !is_gentle, "memory denied little, or little was guessed: {tally:?}");
+    assert!(tally.seeds == 0 || tally.from_memory > tally.decisions / 20, "memory denied little: {tally:?}");
+    // In a few seeds nothing may go wrong.
+    assert!(tally.seeds < 100 || tally.guesses > tally.decisions / 100, "little was guessed: {tally:?}");
     assert!(tally.seeds < 100 || tally.probes > tally.trips && tally.trips > 0, "little tripped: {tally:?}");
 }
 

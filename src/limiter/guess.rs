@@ -53,16 +53,15 @@ pub(super) fn decisions<'m>(members: &[Member<'m>], guess: &Guess) -> Few<Decisi
             LimitGuess::Fits(source) => fixed(*source, Verdict::Allow, GUESSED_WAIT_US),
             LimitGuess::Unfit(source) => fixed(*source, Verdict::Deny, GUESSED_WAIT_US),
             LimitGuess::Unknown => fixed(Source::Error, Verdict::Deny, GUESSED_WAIT_US),
+            // Nobody decided, and no local bucket was asked.
+            LimitGuess::Asks(_) if guess.verdict.is_none() => {
+                fixed(Source::Error, Verdict::Deny, GUESSED_WAIT_US)
+            }
             LimitGuess::Asks(_) => {
                 let index = next_local;
                 next_local += 1;
                 // Where another limit settled the verdict, the local buckets were not asked.
-                let Some(answer) = &guess.answer else {
-                    return match guess.verdict {
-                        Some(_) => fixed(Source::Local, Verdict::Allow, 0),
-                        None => fixed(Source::Error, Verdict::Deny, GUESSED_WAIT_US),
-                    };
-                };
+                let Some(answer) = &guess.answer else { return fixed(Source::Local, Verdict::Allow, 0) };
                 let figures::Figures { verdict, remaining, reset_us, never_fits } =
                     figures::of(&local, answer, index);
                 Decision { never_fits, ..member.decision(Source::Local, verdict, remaining, reset_us) }

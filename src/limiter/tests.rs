@@ -2,7 +2,7 @@ mod against_model;
 mod day;
 mod model;
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use super::{BadRequest, Descriptor, Limiter, MAX_BUCKETS, Outcome};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     limit::{Limit, Unit},
     matcher::Matcher,
     resilience::{Fallback, local::Local},
-    rules::{Domain, OnStoreFailure, Pattern},
+    rules::{Domain, Limits, NamedLimit, OnStoreFailure, Pattern},
     store::Backend,
 };
 
@@ -186,4 +186,25 @@ async fn without_a_store_the_answer_is_the_one_configured() {
         let error = outcome.asked.unwrap().error.unwrap();
         assert_eq!(error.kind(), "disconnected");
     }
+}
+
+#[tokio::test]
+async fn a_limit_whose_local_bucket_was_not_asked_because_another_is_an_error_is_one_too() {
+    let nowhere = Backend::parse("redis://127.0.0.1:1").unwrap();
+    let limit = Limit::new(1, Unit::Day, None).unwrap();
+    let limit = NamedLimit { on_store_failure: Some(OnStoreFailure::Error), ..NamedLimit::from(limit) };
+    let erring = Pattern { limits: Limits::All(vec![limit]), ..pattern("team", 1, 1) };
+    let domain =
+        Domain { name: "edge".to_owned(), descriptors: vec![pattern("user", 1, 3), erring], members: None };
+    let local = Local::new(1_000, Box::new(|| NonZeroU32::new(1)));
+    let fallback = Fallback { default: OnStoreFailure::Local, local: Arc::new(local) };
+    let limiter = Limiter::new(nowhere.open(Duration::from_secs(1)), fallback);
+    let limited = Limited { limiter, matcher: Matcher::new(vec![domain]) };
+    let sources = |outcome: &Outcome<'_>| -> Vec<Source> {
+        outcome.decisions.iter().map(|decision| decision.source).collect()
+    };
+    let both = decide(&limited, &[("user", "u", ONE), ("team", "t", ONE)]).await;
+    assert_eq!((both.verdict, &sources(&both)[..]), (None, &[Source::Error, Source::Error][..]));
+    let alone = decide(&limited, &[("user", "u", ONE)]).await;
+    assert_eq!((alone.verdict, &sources(&alone)[..]), (Some(Verdict::Allow), &[Source::Local][..]));
 }

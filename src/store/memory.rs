@@ -34,11 +34,11 @@ const SWEEP_AT_BOUND_EVERY_US: u64 = 5_000_000;
 /// As many buckets as fit about 200 MB.
 pub const MOST_BUCKETS: usize = 2_000_000;
 
-/// The request needs a bucket that is not there, and there is no room for one more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The request needs buckets that are not there, and there is no room for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Full {
-    /// The first take that finds no room, by its place in the request.
-    pub take: usize,
+    /// The takes that find no room, by their places in the request.
+    pub takes: SmallVec<[usize; 4]>,
 }
 
 #[derive(Debug)]
@@ -210,7 +210,9 @@ impl Locked<'_> {
             }
             shard.buckets.len() >= most
         };
-        takes.iter().position(finds_none).map_or(Ok(()), |take| Err(Full { take }))
+        let places = takes.iter().map(finds_none).enumerate().filter(|(_, finds_none)| *finds_none);
+        let takes: SmallVec<[usize; 4]> = places.map(|(place, _)| place).collect();
+        if takes.is_empty() { Ok(()) } else { Err(Full { takes }) }
     }
 }
 

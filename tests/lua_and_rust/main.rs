@@ -54,9 +54,7 @@ impl Table {
 async fn lua_and_rust_answer_alike_on_random_sequences_of_takes() {
     let Some(redis) = support::redis().await else { return };
     let mut connection = support::connection(&redis);
-    let seed = rand::random();
-    println!("seed {seed}");
-    let mut rng = SmallRng::seed_from_u64(seed);
+    let (seed, mut rng) = dice();
     let digest = load(&mut connection);
     let mut denied = 0;
     for batch in 0..SEQUENCES / 100 {
@@ -82,9 +80,7 @@ async fn lua_and_rust_answer_alike_on_random_sequences_of_takes() {
 async fn requests_of_one_flight_that_name_the_same_buckets_see_each_other() {
     let Some(redis) = support::redis().await else { return };
     let mut connection = support::connection(&redis);
-    let seed = rand::random();
-    println!("seed {seed}");
-    let mut rng = SmallRng::seed_from_u64(seed);
+    let (seed, mut rng) = dice();
     let mut mixed = 0;
     let () = cmd("SET").arg(EPOCH_KEY).arg(START_US - 100_000).query(&mut connection).expect("sets");
     for number in 0..1_000 {
@@ -101,6 +97,13 @@ async fn requests_of_one_flight_that_name_the_same_buckets_see_each_other() {
         mixed += u32::from(answers.iter().any(|answer| answer.verdict != answers[0].verdict));
     }
     assert!(mixed > 100, "only {mixed} flights were allowed in part: the test is too gentle");
+}
+
+/// A new seed, which is shown, and dice of it.
+fn dice() -> (u64, SmallRng) {
+    let seed = rand::random();
+    println!("seed {seed}");
+    (seed, SmallRng::seed_from_u64(seed))
 }
 
 /// The digest of the script that takes its time from us.

@@ -1,7 +1,6 @@
 //! What the script leaves in Redis, for how long, and what it makes of what others left there.
 
 use deadpool_redis::redis::{Connection, cmd, pipe};
-use rand::{SeedableRng, rngs::SmallRng};
 use tollgate::{
     decision::{Answer, Ask, State, Take, decide},
     descriptor::{BucketKey, Hits},
@@ -10,7 +9,7 @@ use tollgate::{
 };
 
 use crate::{
-    Table, answer, load,
+    Table, answer, dice, load,
     sequences::{START_US, sequence},
     support,
 };
@@ -53,9 +52,7 @@ async fn every_stored_bucket_is_no_longer_than_it_must_be_and_expires_within_the
  {
     let Some(redis) = support::redis().await else { return };
     let mut connection = support::connection(&redis);
-    let seed = rand::random();
-    println!("seed {seed}");
-    let mut rng = SmallRng::seed_from_u64(seed);
+    let (seed, mut rng) = dice();
     let digest = load(&mut connection);
     let (mut stored, mut gone) = (0, 0);
     for number in 0..2_000 {
