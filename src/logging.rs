@@ -1,6 +1,9 @@
 //! Where log lines go and how they look: to stderr, as text or as one JSON object a line.
 //!
-//! The start line ([`START`]) passes every filter: scripts read the bound ports from it.
+//! The start line ([`START`]) passes every filter: scripts read the bound ports from it. What may happen with every
+//! request is told [`hourly`].
+
+pub mod hourly;
 
 use std::{
     env,

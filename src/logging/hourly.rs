@@ -1,0 +1,86 @@
+//! Warnings about what may happen with every request: told the first time, then once an hour with the count.
+//!
+//! Pure but for its counters: the time is a parameter, and the caller writes the line. What happens after the last
+//! line is told with the next one, if there is a next one; a metric beside it counts without delay.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The least time between two lines.
+pub const EVERY_US: u64 = 60 * 60 * 1_000_000;
+
+/// One kind of line, shared by all threads. Where one kind has many subjects, each has its own.
+///
+/// ```
+/// # use tollgate::{clock::Clock, logging::hourly::Hourly};
+/// # let (clock, plain_text) = (Clock::start(), Hourly::new());
+/// if let Some(times) = plain_text.occurs(clock.now_us()) {
+///     tracing::warn!(times, "a client speaks HTTP/1.1; set http2_protocol_options on its cluster");
+/// }
+/// ```
+#[derive(Debug, Default)]
+pub struct Hourly {
+    untold: AtomicU64,
+    /// 0: nothing was told yet.
+    next_us: AtomicU64,
+}
+
+impl Hourly {
+    pub const fn new() -> Hourly {
+        Hourly { untold: AtomicU64::new(0), next_us: AtomicU64::new(0) }
+    }
+
+    /// It happened once more, at an instant of a clock that does not step back. If it is to be told now: how often
+    /// it happened since it was told last, this time included.
+    pub fn occurs(&self, now_us: u64) -> Option<u64> {
+        self.untold.fetch_add(1, Ordering::Relaxed);
+        let next_us = self.next_us.load(Ordering::Relaxed);
+        if now_us < next_us {
+            return None;
+        }
+        // Of several threads that come at once, one tells.
+        let told = now_us.saturating_add(EVERY_US);
+        self.next_us.compare_exchange(next_us, told, Ordering::Relaxed, Ordering::Relaxed).ok()?;
+        Some(self.untold.swap(0, Ordering::Relaxed).max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_time_is_told_and_then_once_an_hour_with_the_count() {
+        let hourly = Hourly::new();
+        assert_eq!(hourly.occurs(5), Some(1));
+        for minute in 0..60 {
+            assert_eq!(hourly.occurs(5 + minute * 60_000_000), None, "minute {minute}");
+        }
+        assert_eq!(hourly.occurs(5 + EVERY_US), Some(61));
+        assert_eq!(hourly.occurs(5 + EVERY_US), None);
+        assert_eq!(hourly.occurs(5 + 9 * EVERY_US), Some(2), "an hour without it is not made up for");
+    }
+
+    #[test]
+    fn at_time_zero_too_it_is_told_once() {
+        let hourly = Hourly::new();
+        assert_eq!(hourly.occurs(0), Some(1));
+        assert_eq!(hourly.occurs(0), None);
+    }
+
+    #[test]
+    fn of_threads_that_come_at_once_one_tells_and_none_is_lost() {
+        let hourly = Hourly::new();
+        let all = |now_us| {
+            std::thread::scope(|scope| {
+                let each = || (0..1_000).filter_map(|_| hourly.occurs(now_us)).collect::<Vec<u64>>();
+                let threads: Vec<_> = (0..8).map(|_| scope.spawn(each)).collect();
+                threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<u64>>()
+            })
+        };
+        let first = all(1);
+        let later = all(1 + EVERY_US);
+        assert_eq!((first.len(), later.len()), (1, 1));
+        let untold = hourly.untold.load(Ordering::Relaxed);
+        assert_eq!(first[0] + later[0] + untold, 16_000);
+    }
+}
