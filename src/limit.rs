@@ -5,11 +5,13 @@
 //! every P µs in lowest terms. Nothing is ever rounded, for every u32 of requests and every unit.
 
 mod bucket;
+mod default_algorithm;
 mod exact;
 mod period;
 
 use thiserror::Error;
 
+pub use default_algorithm::DefaultAlgorithm;
 pub use exact::Exact;
 pub use period::{Period, Unit};
 

@@ -1,6 +1,6 @@
 use proptest::{prelude::any, prop_assert, prop_assert_eq, proptest};
 
-use super::{Exact, Limit, LimitError, Unit};
+use super::{Algorithm, DefaultAlgorithm, Exact, Limit, LimitError, Period, Unit};
 
 const NOW_US: u64 = 1_800_000_000_000_000;
 
@@ -45,6 +45,34 @@ fn a_burst_of_nothing_and_a_burst_that_nothing_refills_are_refused() {
     assert_eq!(Limit::new(0, Unit::Hour, Some(3)), Err(LimitError::BurstWithoutRefill));
     assert_eq!(Limit::new(3, Unit::Hour, Some(0)), Err(LimitError::BurstZero));
     assert!(Limit::new(0, Unit::Hour, None).is_ok());
+}
+
+#[test]
+fn by_period_a_day_is_a_window_however_it_is_written_and_a_second_less_is_a_bucket() {
+    let of = |multiplier, unit, burst| DefaultAlgorithm::ByPeriod.of(Period { unit, multiplier }, burst);
+    for (multiplier, unit) in
+        [(86_400, Unit::Second), (1_440, Unit::Minute), (24, Unit::Hour), (1, Unit::Day), (1, Unit::Year)]
+    {
+        assert_eq!(of(multiplier, unit, None), Algorithm::FixedWindow, "{multiplier} {unit}");
+        assert_eq!(of(multiplier, unit, Some(1)), Algorithm::TokenBucket, "{multiplier} {unit} with a burst");
+    }
+    for (multiplier, unit) in [(86_399, Unit::Second), (1_439, Unit::Minute), (23, Unit::Hour)] {
+        assert_eq!(of(multiplier, unit, None), Algorithm::TokenBucket, "{multiplier} {unit}");
+    }
+    // The protocol means 1 by an absent multiplier.
+    assert_eq!(of(0, Unit::Day, None), Algorithm::FixedWindow);
+    for (default, without_burst) in [
+        (DefaultAlgorithm::TokenBucket, Algorithm::TokenBucket),
+        (DefaultAlgorithm::FixedWindow, Algorithm::FixedWindow),
+    ] {
+        for unit in Unit::ALL {
+            assert_eq!(default.of(unit.into(), None), without_burst, "{}", default.name());
+            assert_eq!(default.of(unit.into(), Some(1)), Algorithm::TokenBucket, "{}", default.name());
+        }
+    }
+    for default in DefaultAlgorithm::ALL {
+        assert_eq!(DefaultAlgorithm::from_name(default.name()), Some(default));
+    }
 }
 
 #[test]

@@ -1,0 +1,49 @@
+//! The algorithm of a limit that names none.
+
+use super::{Algorithm, Period};
+
+/// A period of this length or a longer one is a quota, which resets; a shorter one is a rate, which refills.
+const QUOTA_SECONDS: u64 = 86_400;
+
+/// How hits are counted where a limit does not say.
+///
+/// Whatever makes limits (files, the requests themselves) asks [`DefaultAlgorithm::of`], so that they cannot
+/// disagree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum DefaultAlgorithm {
+    /// Rates refill and quotas reset, as people understand "10 a second" and "1,000 a day": a period shorter than a
+    /// day is a token bucket, a day and longer a fixed window in UTC. The length counts: 24 hours are a day.
+    #[default]
+    ByPeriod,
+    TokenBucket,
+    FixedWindow,
+}
+
+impl DefaultAlgorithm {
+    pub const ALL: [DefaultAlgorithm; 3] =
+        [DefaultAlgorithm::ByPeriod, DefaultAlgorithm::TokenBucket, DefaultAlgorithm::FixedWindow];
+
+    pub fn from_name(name: &str) -> Option<DefaultAlgorithm> {
+        DefaultAlgorithm::ALL.into_iter().find(|default| default.name() == name)
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            DefaultAlgorithm::ByPeriod => "by_period",
+            DefaultAlgorithm::TokenBucket => Algorithm::TokenBucket.name(),
+            DefaultAlgorithm::FixedWindow => Algorithm::FixedWindow.name(),
+        }
+    }
+
+    /// The algorithm of a limit of this period that names none. One with a `burst` is a token bucket, since nothing
+    /// else has one.
+    pub fn of(self, period: Period, burst: Option<u32>) -> Algorithm {
+        match self {
+            _ if burst.is_some() => Algorithm::TokenBucket,
+            DefaultAlgorithm::TokenBucket => Algorithm::TokenBucket,
+            DefaultAlgorithm::FixedWindow => Algorithm::FixedWindow,
+            DefaultAlgorithm::ByPeriod if period.seconds() < QUOTA_SECONDS => Algorithm::TokenBucket,
+            DefaultAlgorithm::ByPeriod => Algorithm::FixedWindow,
+        }
+    }
+}
