@@ -19,7 +19,7 @@ domain: edge
 descriptors:
 - key: route
   descriptors:
-  - { key: api_key, rate_limit: { unit: day, requests_per_unit: 1, on_store_failure: deny } }
+  - { key: api_key, rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 1, on_store_failure: deny } }
 ";
 
 /// One node's log, once it has so many entries.

@@ -18,7 +18,7 @@ const LIMITS: &str = "
 domain: edge
 descriptors:
 - key: user
-  rate_limit: { unit: day, requests_per_unit: 5 }
+  rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 5 }
 ";
 
 struct Service {

@@ -20,7 +20,8 @@ async fn ten_thousand_takes_from_three_processes_admit_exactly_the_burst() {
     let limits = support::file(
         "concurrency.yaml",
         &format!(
-            "domain: edge\ndescriptors:\n- key: user\n  rate_limit: {{ unit: year, requests_per_unit: {BURST} }}\n"
+            "domain: edge\ndescriptors:\n- key: user\n  \
+             rate_limit: {{ unit: year, algorithm: token_bucket, requests_per_unit: {BURST} }}\n"
         ),
     );
     let mut processes = Vec::new();

@@ -21,15 +21,15 @@ domain: edge
 descriptors:
 - key: route
   descriptors:
-  - { key: api_key, rate_limit: { unit: day, requests_per_unit: 10 } }
+  - { key: api_key, rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 10 } }
   - { key: api_key, value: load, rate_limit: { unit: second, requests_per_unit: 20 } }
   - { key: api_key, value: waits, rate_limit: { unit: minute, requests_per_unit: 6 } }
-  - { key: remote_address, rate_limit: { unit: day, requests_per_unit: 10 } }
+  - { key: remote_address, rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 10 } }
 - key: route
   value: login
   descriptors:
-  - { key: api_key, rate_limit: { unit: day, requests_per_unit: 4 } }
-  - { key: remote_address, rate_limit: { unit: day, requests_per_unit: 4 } }
+  - { key: api_key, rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 4 } }
+  - { key: remote_address, rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 4 } }
 ";
 
 /// So that a busy machine makes no guesses: these tests are about exactness.

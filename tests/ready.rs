@@ -17,7 +17,7 @@ use tonic_health::pb::{
 const LIMITS: &str = "\
 domain: edge
 descriptors:
-- { key: api_key, rate_limit: { unit: day, requests_per_unit: 10 } }
+- { key: api_key, rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 10 } }
 ";
 const WITHIN: Duration = Duration::from_secs(20);
 

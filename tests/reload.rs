@@ -94,7 +94,7 @@ descriptors:
 - key: user
   rate_limit: { unit: day, requests_per_unit: 10, burst: 8 }
 - key: marker
-  rate_limit: { unit: day, requests_per_unit: 99 }
+  rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 99 }
 ",
     );
     let changed = clock::monotonic();
@@ -146,8 +146,8 @@ async fn a_member_that_moves_to_another_tier_is_there_within_two_seconds() {
     file.text(
         "domain: edge
 tiers:
-  free: [{ unit: day, requests_per_unit: 11 }]
-  paid: [{ unit: day, requests_per_unit: 22 }]
+  free: [{ unit: day, algorithm: token_bucket, requests_per_unit: 11 }]
+  paid: [{ unit: day, algorithm: token_bucket, requests_per_unit: 22 }]
 members: { file: reload-members-list.yaml, key: user, default: free }
 descriptors: [{ key: user, tier: from_members }]
 ",

@@ -27,7 +27,7 @@ use tonic::transport::Channel;
 const LIMITS: &str = "\
 domain: edge
 descriptors:
-- { key: api_key, rate_limit: { unit: day, requests_per_unit: 10 } }
+- { key: api_key, rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 10 } }
 ";
 const FIRST: &str = "canary-first";
 const SECOND: &str = "canary-second";

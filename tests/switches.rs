@@ -16,9 +16,9 @@ const LIMITS: &str = "
 domain: edge
 descriptors:
 - key: user
-  rate_limit: { unit: day, requests_per_unit: 1 }
+  rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 1 }
 - key: team
-  rate_limit: { unit: day, requests_per_unit: 2 }
+  rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 2 }
 ";
 
 struct Service {

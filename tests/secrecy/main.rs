@@ -25,11 +25,11 @@ const CANARIES: [&str; 7] = [VALUE, UNMATCHED, DOMAIN, PASSWORD, MEMBER, OVERRID
 const LIMITS: &str = "
 domain: edge
 tiers:
-  free: [{ unit: day, requests_per_unit: 1 }]
-  paid: [{ unit: day, requests_per_unit: 2 }]
+  free: [{ unit: day, algorithm: token_bucket, requests_per_unit: 1 }]
+  paid: [{ unit: day, algorithm: token_bucket, requests_per_unit: 2 }]
 members: { file: MEMBERS, key: member, default: free }
 descriptors:
-- { key: api_key, rate_limit: { unit: day, requests_per_unit: 1 } }
+- { key: api_key, rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 1 } }
 - { key: member, tier: from_members }
 ";
 
@@ -121,7 +121,7 @@ async fn a_value_shows_in_the_metrics_where_the_rule_asks_for_it() {
     let limits = "
 domain: edge
 descriptors:
-- { key: api_key, detailed_metric: true, rate_limit: { unit: day, requests_per_unit: 1 } }
+- { key: api_key, detailed_metric: true, rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 1 } }
 ";
     let limits = support::file("secrecy-detailed.yaml", limits);
     let mut service = Service::start(&limits, "memory".to_owned(), Metadata::OnlyOfGuesses).await;

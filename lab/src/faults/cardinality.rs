@@ -26,10 +26,10 @@ const LIMITS: &str = "\
 domain: edge
 descriptors:
 - key: user
-  rate_limit: { unit: day, requests_per_unit: 10 }
+  rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 10 }
 - key: made_up
   detailed_metric: true
-  rate_limit: { unit: day, requests_per_unit: 1 }
+  rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 1 }
 ";
 const DAILY: u64 = 10;
 /// A legitimate key has asked so often before.

@@ -24,7 +24,7 @@ const LIMITS: &str = "\
 domain: edge
 descriptors:
 - key: day
-  rate_limit: { unit: day, requests_per_unit: 10, on_store_failure: error }
+  rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 10, on_store_failure: error }
 ";
 const DAILY: u32 = 10;
 const WATCHED: u32 = 20;

@@ -21,7 +21,7 @@ pub(super) const LIMITS: &str = "\
 domain: edge
 descriptors:
 - key: user
-  rate_limit: { unit: year, requests_per_unit: 10000, on_store_failure: allow }
+  rate_limit: { unit: year, algorithm: token_bucket, requests_per_unit: 10000, on_store_failure: allow }
 ";
 pub(super) const REQUESTS: u32 = 40;
 

@@ -1,0 +1,77 @@
+//! How limits count: as they say themselves; else as their file says, or another file of the domain; else as the
+//! process was told.
+
+use std::collections::HashMap;
+
+use super::{
+    fields::Fields,
+    report::{Reported, shorten},
+    yaml::Node,
+};
+use crate::limit::{Algorithm, DefaultAlgorithm};
+
+/// What a file says of its domain as a whole, which other files of the domain have to know.
+pub(super) struct Said {
+    pub(super) domain: Option<String>,
+    pub(super) algorithm: Option<DefaultAlgorithm>,
+}
+
+/// Reports nothing: the check of the file does.
+pub(super) fn said(root: &Node) -> Said {
+    let look = |fields: &mut Fields<'_>| Said {
+        domain: fields.required_text("domain").ok(),
+        algorithm: of_domain(fields).ok().flatten(),
+    };
+    Fields::peek(root, look).unwrap_or(Said { domain: None, algorithm: None })
+}
+
+/// What limits count by that name nothing, for each file in turn: what its domain says, else `otherwise`.
+///
+/// Where two files of a domain disagree, which is refused later, each has its own.
+pub(super) fn of_files<'n>(
+    roots: impl Iterator<Item = &'n Node>,
+    otherwise: DefaultAlgorithm,
+) -> Vec<DefaultAlgorithm> {
+    let said: Vec<Said> = roots.map(said).collect();
+    let mut of_domain: HashMap<&str, DefaultAlgorithm> = HashMap::new();
+    for Said { domain, algorithm } in &said {
+        if let (Some(domain), Some(algorithm)) = (domain, algorithm) {
+            of_domain.entry(domain).or_insert(*algorithm);
+        }
+    }
+    let of = |Said { domain, algorithm }: &Said| {
+        algorithm.or_else(|| of_domain.get(domain.as_deref()?).copied()).unwrap_or(otherwise)
+    };
+    said.iter().map(of).collect()
+}
+
+/// The algorithm of a domain's limits that name none.
+pub(super) fn of_domain(fields: &mut Fields<'_>) -> Result<Option<DefaultAlgorithm>, Reported> {
+    let at = fields.at_value("algorithm");
+    let Some(name) = fields.text("algorithm")? else { return Ok(None) };
+    DefaultAlgorithm::from_name(&name).map(Some).ok_or_else(|| {
+        let all = DefaultAlgorithm::ALL.map(DefaultAlgorithm::name).join(", ");
+        let hint = match Algorithm::from_name(&name) {
+            Some(_) => ", and each limit may name its own",
+            None => "",
+        };
+        let name = shorten(&name);
+        fields
+            .refuse(at, format_args!("the algorithm of a domain must be one of {all}{hint}; found `{name}`"))
+    })
+}
+
+/// The algorithm that a limit names.
+pub(super) fn of_limit(fields: &mut Fields<'_>) -> Result<Option<Algorithm>, Reported> {
+    let at = fields.at_value("algorithm");
+    let Some(name) = fields.text("algorithm")? else { return Ok(None) };
+    Algorithm::from_name(&name).map(Some).ok_or_else(|| {
+        let all = Algorithm::ALL.map(Algorithm::name).join(", ");
+        let hint = match DefaultAlgorithm::from_name(&name) {
+            Some(_) => "; it stands at the top of a file, for limits that name none",
+            None => "",
+        };
+        let name = shorten(&name);
+        fields.refuse(at, format_args!("unknown algorithm `{name}`; it must be one of {all}{hint}"))
+    })
+}
