@@ -3,9 +3,9 @@
 //! Each subcommand has a module with its flags and a `run` that wires the parts together. Only
 //! [`Cli::run`] knows them all.
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use thiserror::Error;
 
 pub mod check;
@@ -13,6 +13,8 @@ pub mod healthcheck;
 pub mod schema;
 pub mod serve;
 mod store_url;
+mod values;
+mod variables;
 
 pub use store_url::StoreUrl;
 
@@ -24,6 +26,7 @@ use check::Check;
 use healthcheck::{Healthcheck, HealthcheckError};
 use schema::Schema;
 use serve::{Serve, ServeError};
+use variables::Origins;
 
 const EXAMPLE: &str = "\
 Example:
@@ -70,6 +73,17 @@ impl CliError {
 }
 
 impl Cli {
+    /// What `line`, with the program's name before it, and the variables of the process say.
+    pub fn read(line: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+        let line: Vec<OsString> = line.into_iter().collect();
+        let matches = variables::matches(Cli::command(), &line)?;
+        let mut cli = Cli::from_arg_matches(&matches)?;
+        if let (Command::Serve(serve), Some((_, matches))) = (&mut cli.command, matches.subcommand()) {
+            serve.origins = Origins::of(matches);
+        }
+        Ok(cli)
+    }
+
     /// Does what the command says. Returns when it is done: for `serve`, after it was told to stop.
     pub fn run(self) -> Result<ExitCode, CliError> {
         match self.command {

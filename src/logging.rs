@@ -32,17 +32,18 @@ pub const START: &str = "tollgate::start";
 #[derive(Debug, Error)]
 pub enum LoggingError {
     #[error("{origin} says {filter:?}, which is no log level (such as info, or tollgate=debug,h2=warn)")]
-    Filter { origin: &'static str, filter: String, source: ParseError },
+    Filter { origin: String, filter: String, source: ParseError },
     #[error("{origin} says {word:?}, which is no log level: off, error, warn, info, debug or trace")]
-    NoLevel { origin: &'static str, word: String },
+    NoLevel { origin: String, word: String },
     #[error("cannot start logging")]
     Installed(#[source] tracing_subscriber::util::TryInitError),
 }
 
-/// Sets up logging for the process. The level is `level`, else that of RUST_LOG, else info.
+/// Sets up logging for the process. The level is `level`, which comes with who said it, else that of RUST_LOG, else
+/// info.
 ///
 /// Fails on a level that cannot be understood, and when called twice.
-pub fn init(format: Format, level: Option<&str>) -> Result<(), LoggingError> {
+pub fn init(format: Format, level: Option<(String, &str)>) -> Result<(), LoggingError> {
     let filter = filter(level, env::var("RUST_LOG").ok())?;
     let registry = tracing_subscriber::registry().with(filter);
     match format {
@@ -58,14 +59,17 @@ pub fn init(format: Format, level: Option<&str>) -> Result<(), LoggingError> {
     .map_err(LoggingError::Installed)
 }
 
-fn filter(level: Option<&str>, rust_log: Option<String>) -> Result<EnvFilter, LoggingError> {
+fn filter(level: Option<(String, &str)>, rust_log: Option<String>) -> Result<EnvFilter, LoggingError> {
     let (origin, filter) = match (level, rust_log) {
-        (Some(level), _) => ("--log-level", level.to_owned()),
-        (None, Some(rust_log)) => ("RUST_LOG", rust_log),
-        (None, None) => ("the default", String::new()),
+        (Some((origin, level)), _) => (origin, level.to_owned()),
+        (None, Some(rust_log)) => ("RUST_LOG".to_owned(), rust_log),
+        (None, None) => ("the default".to_owned(), String::new()),
     };
+    // Blanks around the items of a list are no part of them.
+    let filter = filter.split(',').map(str::trim).collect::<Vec<_>>().join(",");
     if let Some(word) = filter.split(',').find(|word| !is_level(word) && !word.contains('=')) {
-        return Err(LoggingError::NoLevel { origin, word: word.to_owned() });
+        let word = word.to_owned();
+        return Err(LoggingError::NoLevel { origin, word });
     }
     let parsed = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse(&filter);
     let start: Directive = format!("{START}=info").parse().expect("a target and a level");
@@ -85,8 +89,12 @@ fn is_level(word: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn typed(flag: Option<&str>) -> Option<(String, &str)> {
+        flag.map(|level| ("--log-level".to_owned(), level))
+    }
+
     fn text(flag: Option<&str>, rust_log: Option<&str>) -> String {
-        filter(flag, rust_log.map(str::to_owned)).unwrap().to_string()
+        filter(typed(flag), rust_log.map(str::to_owned)).unwrap().to_string()
     }
 
     #[test]
@@ -97,14 +105,15 @@ mod tests {
         assert_eq!(text(None, Some("")), with_start("info"));
         assert_eq!(text(None, None), with_start("info"));
         assert_eq!(text(Some("WARN,tollgate=debug"), None), "tollgate::start=info,tollgate=debug,warn");
+        assert_eq!(text(None, Some(" warn , tollgate=debug\n")), "tollgate::start=info,tollgate=debug,warn");
     }
 
     #[test]
     fn a_level_that_is_none_is_refused_and_named() {
-        let error = filter(Some("tollgate=loud"), None).unwrap_err();
+        let error = filter(typed(Some("tollgate=loud")), None).unwrap_err();
         assert!(error.to_string().starts_with("--log-level says \"tollgate=loud\""), "{error}");
         for word in ["loud", "verbose", "warning", "info,tollgate"] {
-            let refused = filter(Some(word), None).unwrap_err().to_string();
+            let refused = filter(typed(Some(word)), None).unwrap_err().to_string();
             assert!(refused.starts_with("--log-level says ") && refused.contains("which is no log level"));
             let refused = filter(None, Some(word.to_owned())).unwrap_err().to_string();
             assert!(refused.starts_with("RUST_LOG says "), "{refused}");

@@ -1,18 +1,18 @@
 //! The binary: reads the command line, prints what went wrong, and sets the exit code.
 
 use std::{
+    env,
     io::{self, Write as _},
     process::ExitCode,
 };
 
-use clap::Parser as _;
 use tollgate::{cli::Cli, error};
 
 /// What a shell expects from a command line that was not understood.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read(env::args_os()) {
         Ok(cli) => cli,
         Err(shown) => {
             // Help and version come this way too; they go to stdout and are no failure.

@@ -22,6 +22,8 @@ pub struct Serve {
     pub admin_listen: SocketAddr,
     /// Further arguments, such as `["--store-deadline", "5s"]`.
     pub args: Vec<String>,
+    /// Variables. Those of the caller's shell that are flags are not handed on.
+    pub variables: Vec<(String, String)>,
 }
 
 #[derive(Debug)]
@@ -36,7 +38,14 @@ pub struct Tollgate {
 impl Serve {
     pub fn new(config: impl Into<PathBuf>) -> Serve {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Serve { config: config.into(), store: None, grpc_listen: any, admin_listen: any, args: Vec::new() }
+        Serve {
+            config: config.into(),
+            store: None,
+            grpc_listen: any,
+            admin_listen: any,
+            args: Vec::new(),
+            variables: Vec::new(),
+        }
     }
 
     #[must_use]
@@ -48,6 +57,12 @@ impl Serve {
     #[must_use]
     pub fn args(mut self, args: &[&str]) -> Serve {
         self.args.extend(args.iter().map(ToString::to_string));
+        self
+    }
+
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Serve {
+        self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -69,6 +84,7 @@ impl Serve {
                 command.env_remove(name);
             }
         }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         Ok(command)
     }
 }

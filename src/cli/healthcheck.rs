@@ -12,6 +12,8 @@ use std::{
 use clap::Args;
 use thiserror::Error;
 
+use super::values;
+
 /// For connecting, and again for each read. Together below the 3 s after which the image gives up on a check,
 /// so that the reason is told.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -23,7 +25,8 @@ const LONGEST_STATUS_LINE: u64 = 256;
 #[derive(Debug, Args)]
 pub struct Healthcheck {
     /// The admin address that the service listens on; 0.0.0.0 and [::] are asked on loopback.
-    #[arg(long, env = "TOLLGATE_ADMIN_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "TOLLGATE_ADMIN_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:8080",
+        value_parser = values::address)]
     admin: SocketAddr,
 }
 

@@ -1,32 +1,38 @@
 //! `tollgate serve`: its flags, and the wiring of the service.
 
 mod flags;
+mod reference;
 
 use std::{num::NonZeroU32, path::PathBuf, sync::Arc};
 
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, builder::PathBufValueParser};
 use thiserror::Error;
 use tracing::{info, warn};
 
-use super::StoreUrl;
+use super::{
+    StoreUrl,
+    values::{self, Item, NoSwitch},
+    variables::Origins,
+};
 use crate::{
     admin::Admin,
     config::{self, ConfigErrors},
     error::SystemError,
-    limiter::Limiter,
+    limiter::{Limiter, QuotaMode},
     logging::{self, LoggingError},
     matcher::Matcher,
     metrics::Metrics,
     reload::{Reloader, Rollout},
     resilience::{Fallback, local::Local},
-    rls::Rls,
+    rls::{Modes, Rls},
     server::{self, Server, ServerError},
     store::{Backend, TargetError},
 };
 use flags::{Answers, Logs, Process, Switches, WhenStoreFails};
 
 const EXAMPLES: &str = "\
-Lists take commas, or the flag again. A first SIGTERM or Ctrl-C drains, a second ends at once.
+Lists take commas, or the flag again. Each flag is a variable too; one that is set and empty counts as not set.
+A switch is on or off; true and false, t and f, 1 and 0 are the same. A first SIGTERM or Ctrl-C drains, a second ends at once.
 The line \"listening grpc=… admin=… store=…\" tells which ports were really bound.
 
 Examples:
@@ -39,7 +45,8 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct Serve {
     /// YAML file with the limits of one domain or several.
-    #[arg(long, env = "TOLLGATE_CONFIG", value_name = "FILE", value_delimiter = ',', required = true)]
+    #[arg(long, env = "TOLLGATE_CONFIG", value_name = "FILE", value_delimiter = ',', required = true,
+        value_parser = Item(PathBufValueParser::new()))]
     config: Vec<PathBuf>,
 
     /// Where buckets live: memory, or redis://[user:password@]host[:port][/database] [default: memory]
@@ -59,7 +66,7 @@ pub struct Serve {
     ///
     /// The same requests pass either way; off is for comparing.
     #[arg(long, env = "TOLLGATE_MEMO", value_name = "SWITCH", default_value = "on",
-        hide_possible_values = true, action = ArgAction::Set, value_parser = flags::switch())]
+        action = ArgAction::Set, value_parser = values::switch)]
     memo: bool,
 
     #[command(flatten)]
@@ -76,6 +83,10 @@ pub struct Serve {
 
     #[command(flatten)]
     logs: Logs,
+
+    /// Whoever reads the command line sets it.
+    #[arg(skip)]
+    pub(super) origins: Origins,
 }
 
 #[derive(Debug, Error)]
@@ -84,16 +95,16 @@ pub enum ServeError {
     Logging(#[from] LoggingError),
     #[error(transparent)]
     Config(#[from] ConfigErrors),
-    #[error("--store {url}")]
-    Store { url: StoreUrl, source: TargetError },
-    #[error("--store-password-file")]
-    StorePassword(#[source] TargetError),
-    #[error("--headers none goes with no other group")]
-    HeadersNoneAndMore,
-    #[error("the variable {name} is {value:?}, which is no boolean: true, false, 1, 0, t or f")]
-    NoBoolean { name: &'static str, value: String },
-    #[error("--headers names {name} twice")]
-    HeadersTwice { name: String },
+    #[error("{origin} {url}")]
+    Store { origin: String, url: StoreUrl, source: TargetError },
+    #[error("{origin}")]
+    StorePassword { origin: String, source: TargetError },
+    #[error("{origin} none goes with no other group")]
+    HeadersNoneAndMore { origin: String },
+    #[error("the variable {name} is {value:?}")]
+    NoSwitch { name: &'static str, value: String, source: NoSwitch },
+    #[error("{origin} names {name} twice")]
+    HeadersTwice { origin: String, name: String },
     #[error("cannot start the thread that follows the configuration")]
     Reloader(#[source] SystemError),
     #[error(transparent)]
@@ -106,11 +117,11 @@ impl ServeError {
     /// Whether what was typed makes no sense by itself, whatever the machine and its files are like.
     pub fn is_misuse(&self) -> bool {
         match self {
-            ServeError::HeadersNoneAndMore
+            ServeError::HeadersNoneAndMore { .. }
             | ServeError::HeadersTwice { .. }
-            | ServeError::NoBoolean { .. } => true,
+            | ServeError::NoSwitch { .. } => true,
             ServeError::Logging(error) => !matches!(error, LoggingError::Installed(_)),
-            ServeError::StorePassword(error) => !matches!(error, TargetError::Password(_)),
+            ServeError::StorePassword { source, .. } => !matches!(source, TargetError::Password(_)),
             ServeError::Config(_)
             | ServeError::Store { .. }
             | ServeError::Reloader(_)
@@ -123,8 +134,9 @@ impl ServeError {
 
 impl Serve {
     pub(super) fn run(&self) -> Result<(), ServeError> {
-        logging::init(self.logs.log_format, self.logs.log_level.as_deref())?;
-        let contract = self.answers.contract()?;
+        let level = self.logs.log_level.as_deref();
+        logging::init(self.logs.log_format, level.map(|level| (self.origins.name("log-level"), level)))?;
+        let contract = self.answers.contract(&self.origins)?;
         let backend = self.backend()?;
         let (modes, quota_mode) = (self.switches.modes()?, self.switches.quota_mode()?);
         let config = config::load(&self.config)?;
@@ -150,6 +162,7 @@ impl Serve {
             Rls::new(limiter, rollout.enlist(), Arc::clone(&metrics)).modes(modes)
         })?;
         self.announce(addresses, loaded);
+        self.announce_modes(modes, quota_mode);
         started.serve(admin)?;
         Ok(())
     }
@@ -165,11 +178,16 @@ impl Serve {
     fn backend(&self) -> Result<Backend, ServeError> {
         let mut backend = match &self.store {
             None => Backend::memory(self.when_store_fails.memory_buckets),
-            Some(url) => Backend::parse(url.secret())
-                .map_err(|source| ServeError::Store { url: url.clone(), source })?,
+            Some(url) => Backend::parse(url.secret()).map_err(|source| {
+                let origin = self.origins.name("store");
+                ServeError::Store { origin, url: url.clone(), source }
+            })?,
         };
         if let Some(file) = &self.store_password_file {
-            backend = backend.password_in(file).map_err(ServeError::StorePassword)?;
+            backend = backend.password_in(file).map_err(|source| {
+                let origin = self.origins.name("store-password-file");
+                ServeError::StorePassword { origin, source }
+            })?;
         }
         Ok(if self.memo { backend } else { backend.without_memo() })
     }
@@ -188,10 +206,19 @@ impl Serve {
                 "buckets live in the memory of each of {replicas} replicas, so each admits the whole limit"
             );
         } else if self.store.is_none() {
-            info!(
-                "no --store given: buckets live in this process's memory; they end with it, and no other \
-                 replica sees them"
-            );
+            reference::announce_memory();
+        }
+    }
+
+    /// What makes requests pass that limits would deny is said once, with who asked for it.
+    fn announce_modes(&self, modes: Modes, quota_mode: QuotaMode) {
+        if modes.shadow {
+            let by = self.switches.shadow_origin(&self.origins);
+            info!(%by, "shadow mode: every request is told that it may pass; limits are charged and counted");
+        }
+        if quota_mode == QuotaMode::Everywhere {
+            let by = self.switches.quota_origin(&self.origins);
+            info!(%by, "quota mode: a request is denied only where all of its limits are used up");
         }
     }
 }

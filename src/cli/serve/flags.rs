@@ -14,8 +14,12 @@ use clap::{
     value_parser,
 };
 
-use super::ServeError;
+use super::{ServeError, reference};
 use crate::{
+    cli::{
+        values::{self, Item},
+        variables::Origins,
+    },
     duration,
     limiter::QuotaMode,
     logging,
@@ -39,7 +43,7 @@ pub(super) struct WhenStoreFails {
     /// local decides on buckets of this process, each with this replica's share of the limit; until the number of
     /// replicas is known it answers as error, by which Envoy's failure_mode_deny decides.
     #[arg(long, env = "TOLLGATE_ON_STORE_FAILURE", value_name = "ANSWER", default_value = "local",
-        hide_possible_values = true, value_parser = on_store_failure())]
+        hide_possible_values = true, ignore_case = true, value_parser = on_store_failure())]
     pub(super) on_store_failure: OnStoreFailure,
 
     /// How many replicas share the store, for local answers [default: they count themselves in Redis].
@@ -56,8 +60,8 @@ pub(super) struct WhenStoreFails {
 pub(super) struct Answers {
     /// Which groups of headers to send: retry-after, ratelimit, ratelimit-structured, problem-body; or none.
     #[arg(long, env = "TOLLGATE_HEADERS", value_name = "GROUP", value_delimiter = ',',
-        default_value = "retry-after,ratelimit,problem-body", hide_possible_values = true,
-        value_parser = HEADER_GROUPS)]
+        default_value = "retry-after,ratelimit,problem-body", hide_possible_values = true, ignore_case = true,
+        value_parser = header_group())]
     headers: Vec<String>,
 
     /// Share of the wait, 0 to 1, up to which Retry-After is raised at random, so that clients do not return
@@ -70,28 +74,33 @@ pub(super) struct Answers {
 #[command(next_help_heading = "Switches for all limits")]
 pub(super) struct Switches {
     /// Tell every request that it may pass; limits are charged, counted and told as ever. SHADOW_MODE too.
-    #[arg(long, env = "TOLLGATE_SHADOW_MODE")]
-    shadow_mode: bool,
+    #[arg(long, env = "TOLLGATE_SHADOW_MODE", value_name = "SWITCH", num_args = 0..=1, require_equals = true,
+        default_missing_value = "on", value_parser = values::switch)]
+    shadow_mode: Option<bool>,
 
     /// Deny a request only where all of its limits are used up. QUOTA_MODE too.
-    #[arg(long, env = "TOLLGATE_QUOTA_MODE")]
-    quota_mode: bool,
+    #[arg(long, env = "TOLLGATE_QUOTA_MODE", value_name = "SWITCH", num_args = 0..=1, require_equals = true,
+        default_missing_value = "on", value_parser = values::switch)]
+    quota_mode: Option<bool>,
 
     /// Send dynamic metadata: the descriptors, and the metadata of the rules that matched.
     /// RESPONSE_DYNAMIC_METADATA too.
-    #[arg(long, env = "TOLLGATE_DYNAMIC_METADATA")]
-    dynamic_metadata: bool,
+    #[arg(long, env = "TOLLGATE_DYNAMIC_METADATA", value_name = "SWITCH", num_args = 0..=1, require_equals = true,
+        default_missing_value = "on", value_parser = values::switch)]
+    dynamic_metadata: Option<bool>,
 }
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Process")]
 pub(super) struct Process {
     /// Where Envoy connects; port 0 takes any free one.
-    #[arg(long, env = "TOLLGATE_GRPC_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:8081")]
+    #[arg(long, env = "TOLLGATE_GRPC_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:8081",
+        value_parser = values::address)]
     pub(super) grpc_listen: SocketAddr,
 
     /// HTTP for operators: /healthcheck, /ready and /metrics.
-    #[arg(long, env = "TOLLGATE_ADMIN_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "TOLLGATE_ADMIN_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:8080",
+        value_parser = values::address)]
     pub(super) admin_listen: SocketAddr,
 
     /// Threads that decide, each with a runtime of its own; at most 1024 [default: one per core].
@@ -142,7 +151,7 @@ pub(super) struct Connections {
 pub(super) struct Logs {
     /// text or json, one object a line.
     #[arg(long, env = "TOLLGATE_LOG_FORMAT", value_name = "FORMAT", default_value = "text",
-        hide_possible_values = true, value_parser = log_format())]
+        hide_possible_values = true, ignore_case = true, value_parser = log_format())]
     pub(super) log_format: logging::Format,
 
     /// error, warn, info, debug or trace, or a filter such as tollgate=debug,h2=warn [default: RUST_LOG, else
@@ -154,29 +163,26 @@ pub(super) struct Logs {
 // === impl Switches ===
 
 impl Switches {
+    /// A flag, or its variable, goes before the variable of envoyproxy/ratelimit.
     pub(super) fn modes(&self) -> Result<Modes, ServeError> {
-        Ok(Modes {
-            shadow: self.shadow_mode || is_set("SHADOW_MODE")?,
-            dynamic_metadata: self.dynamic_metadata || is_set("RESPONSE_DYNAMIC_METADATA")?,
-        })
+        let metadata = self.dynamic_metadata.map_or_else(|| reference::is_on(DYNAMIC_METADATA), Ok)?;
+        let shadow = self.shadow_mode.map_or_else(|| reference::is_on(SHADOW_MODE), Ok)?;
+        Ok(Modes { shadow, dynamic_metadata: metadata })
     }
 
     pub(super) fn quota_mode(&self) -> Result<QuotaMode, ServeError> {
-        let everywhere = self.quota_mode || is_set("QUOTA_MODE")?;
+        let everywhere = self.quota_mode.map_or_else(|| reference::is_on(QUOTA_MODE), Ok)?;
         Ok(if everywhere { QuotaMode::Everywhere } else { QuotaMode::AsConfigured })
     }
-}
 
-/// A variable of envoyproxy/ratelimit, read as Go reads booleans; absent or empty is off.
-fn is_set(name: &'static str) -> Result<bool, ServeError> {
-    read_boolean(name, std::env::var(name).unwrap_or_default())
-}
+    /// Who has turned shadow mode on, given that it is.
+    pub(super) fn shadow_origin(&self, origins: &Origins) -> String {
+        self.shadow_mode.map_or(SHADOW_MODE.to_owned(), |_| origins.name("shadow-mode"))
+    }
 
-pub(super) fn read_boolean(name: &'static str, value: String) -> Result<bool, ServeError> {
-    match value.as_str() {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(ServeError::NoBoolean { name, value }),
+    /// Who has turned quota mode on, given that it is.
+    pub(super) fn quota_origin(&self, origins: &Origins) -> String {
+        self.quota_mode.map_or(QUOTA_MODE.to_owned(), |_| origins.name("quota-mode"))
     }
 }
 
@@ -210,15 +216,16 @@ impl Connections {
 }
 
 impl Answers {
-    pub(super) fn contract(&self) -> Result<Contract, ServeError> {
+    pub(super) fn contract(&self, origins: &Origins) -> Result<Contract, ServeError> {
         let mut seen = HashSet::new();
+        let origin = || origins.name("headers");
         if let Some(name) = self.headers.iter().find(|name| !seen.insert(*name)) {
-            return Err(ServeError::HeadersTwice { name: name.clone() });
+            return Err(ServeError::HeadersTwice { origin: origin(), name: name.clone() });
         }
         // All names but `none` are groups: clap has checked them.
         let groups: Vec<Group> = self.headers.iter().filter_map(|name| name.parse().ok()).collect();
         if groups.len() < self.headers.len() && self.headers.len() > 1 {
-            return Err(ServeError::HeadersNoneAndMore);
+            return Err(ServeError::HeadersNoneAndMore { origin: origin() });
         }
         Ok(Contract::new(groups, self.jitter))
     }
@@ -226,19 +233,25 @@ impl Answers {
 
 // === flags that clap cannot read by itself ===
 
+/// Variables of envoyproxy/ratelimit that turn on what a flag does.
+const SHADOW_MODE: &str = "SHADOW_MODE";
+const QUOTA_MODE: &str = "QUOTA_MODE";
+const DYNAMIC_METADATA: &str = "RESPONSE_DYNAMIC_METADATA";
+
 const HEADER_GROUPS: [&str; 5] = ["retry-after", "ratelimit", "ratelimit-structured", "problem-body", "none"];
+
+fn header_group() -> impl TypedValueParser<Value = String> {
+    Item(PossibleValuesParser::new(HEADER_GROUPS).map(|name| name.to_ascii_lowercase()))
+}
 
 fn on_store_failure() -> impl TypedValueParser<Value = OnStoreFailure> {
     let names = OnStoreFailure::ALL.map(OnStoreFailure::name);
-    PossibleValuesParser::new(names).map(|name| OnStoreFailure::from_name(&name).unwrap_or_default())
-}
-
-pub(super) fn switch() -> impl TypedValueParser<Value = bool> {
-    PossibleValuesParser::new(["on", "off"]).map(|word| word == "on")
+    PossibleValuesParser::new(names)
+        .map(|name| OnStoreFailure::from_name(&name.to_ascii_lowercase()).unwrap_or_default())
 }
 
 fn log_format() -> impl TypedValueParser<Value = logging::Format> {
-    PossibleValuesParser::new(["text", "json"]).map(|word| match word.as_str() {
+    PossibleValuesParser::new(["text", "json"]).map(|word| match word.to_ascii_lowercase().as_str() {
         "json" => logging::Format::Json,
         _ => logging::Format::Text,
     })

@@ -4,7 +4,7 @@ use clap::{CommandFactory as _, Parser as _};
 
 use super::*;
 use crate::{
-    cli::{Cli, Command},
+    cli::{Cli, Command, variables},
     response::{Group, Jitter},
     rules::OnStoreFailure,
 };
@@ -33,7 +33,7 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(serve.when_store_fails.on_store_failure, OnStoreFailure::Local);
     assert_eq!(serve.logs.log_format, logging::Format::Text);
     assert!(serve.store.is_none());
-    let contract = serve.answers.contract().unwrap();
+    let contract = serve.answers.contract(&Origins::default()).unwrap();
     assert_eq!(contract.groups(), Group::DEFAULT);
     assert_eq!(contract.jitter(), Jitter::default());
 }
@@ -47,7 +47,11 @@ fn files_may_be_repeated_or_listed_with_commas() {
 #[test]
 fn header_groups_are_sent_as_listed_none_of_them_twice_and_none_alone() {
     let groups = |list| {
-        parse(&["--headers", list]).unwrap().answers.contract().map(|contract| contract.groups().to_vec())
+        parse(&["--headers", list])
+            .unwrap()
+            .answers
+            .contract(&Origins::default())
+            .map(|contract| contract.groups().to_vec())
     };
     assert_eq!(groups("ratelimit-structured,retry-after").unwrap(), [Group::Structured, Group::RetryAfter]);
     assert_eq!(groups("none").unwrap(), []);
@@ -92,15 +96,42 @@ fn the_password_of_the_store_shows_in_no_debug_output_and_no_error() {
 }
 
 #[test]
-fn the_variables_of_the_reference_are_read_as_go_reads_booleans() {
-    let read = |value: &str| flags::read_boolean("SHADOW_MODE", value.to_owned());
-    for (value, expected) in
-        [("1", true), ("t", true), ("TRUE", true), ("", false), ("0", false), ("F", false)]
-    {
-        assert_eq!(read(value).unwrap(), expected, "{value:?}");
+fn each_flag_has_the_variable_of_its_name_and_no_switch_reads_its_variable_in_a_way_of_its_own() {
+    let command = Cli::command();
+    let serve = command.find_subcommand("serve").unwrap();
+    for arg in serve.get_arguments().filter(|arg| !["help", "version"].contains(&arg.get_id().as_str())) {
+        let named = arg.get_env().map(|name| name.to_string_lossy().into_owned());
+        assert_eq!(named, Some(variables::variable(arg.get_id().as_str())), "{arg}");
+        assert!(
+            arg.get_action().takes_values(),
+            "{arg}: clap would read its variable as true or false only; give it values::switch"
+        );
     }
-    let error = read("yes").unwrap_err();
-    assert!(error.is_misuse());
-    let expected = "the variable SHADOW_MODE is \"yes\", which is no boolean: true, false, 1, 0, t or f";
-    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn switches_may_be_flags_alone_or_say_on_or_off() {
+    let switch = |flags: &[&str]| {
+        let serve = parse(flags).unwrap();
+        (serve.switches.modes().unwrap().shadow, serve.memo)
+    };
+    assert_eq!(switch(&[]), (false, true));
+    assert_eq!(switch(&["--shadow-mode"]), (true, true));
+    assert_eq!(switch(&["--shadow-mode=TRUE", "--memo", "0"]), (true, false));
+    assert_eq!(switch(&["--shadow-mode=off", "--memo=f"]), (false, false));
+    assert!(parse(&["--shadow-mode=yes"]).is_err());
+}
+
+#[test]
+fn blanks_around_the_items_of_a_list_are_dropped_and_words_may_be_in_capitals() {
+    let serve =
+        parse(&["--config", " a.yaml ,\n  b.yaml\n", "--headers", "RateLimit , retry-after"]).unwrap();
+    assert_eq!(serve.config, ["limits.yaml", "a.yaml", "b.yaml"].map(PathBuf::from));
+    let contract = serve.answers.contract(&Origins::default()).unwrap();
+    assert_eq!(contract.groups(), [Group::RateLimit, Group::RetryAfter]);
+    let serve = parse(&["--log-format", "JSON", "--on-store-failure", "Deny"]).unwrap();
+    assert_eq!(
+        (serve.logs.log_format, serve.when_store_fails.on_store_failure),
+        (logging::Format::Json, OnStoreFailure::Deny)
+    );
 }

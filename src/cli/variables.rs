@@ -1,0 +1,81 @@
+//! The variables beside the flags. One that is set and empty counts as not set, as in a manifest that leaves a
+//! value open; what is wrong with a value is said of the variable that it came from.
+
+use std::{collections::HashSet, env, ffi::OsString};
+
+use clap::{
+    ArgMatches, Command,
+    builder::Resettable,
+    error::{ContextKind, ContextValue, ErrorKind},
+    parser::ValueSource,
+};
+
+/// Flags whose values came from variables.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Origins(HashSet<String>);
+
+/// What the line and the variables say together.
+pub(super) fn matches(command: Command, line: &[OsString]) -> Result<ArgMatches, clap::Error> {
+    let mut reading = without_empty(command.clone());
+    reading.try_get_matches_from_mut(line).map_err(|error| match error.kind() {
+        // Its own help also shows the variables that are empty.
+        ErrorKind::DisplayHelp => command.try_get_matches_from(line).err().unwrap_or(error),
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => naming_variable(error, &reading, line),
+        _ => error,
+    })
+}
+
+/// The value of a variable that has no flag; none where it is empty.
+pub(super) fn value(name: &str) -> Option<String> {
+    let value = env::var_os(name)?.to_string_lossy().trim().to_owned();
+    Some(value).filter(|value| !value.is_empty())
+}
+
+fn without_empty(command: Command) -> Command {
+    let command = command.mut_args(|arg| match arg.get_env().and_then(env::var_os) {
+        Some(value) if value.to_string_lossy().trim().is_empty() => arg.env(Resettable::Reset),
+        _ => arg,
+    });
+    command.mut_subcommands(without_empty)
+}
+
+/// The error with the variable in the flag's place, where the flag was not typed.
+fn naming_variable(mut error: clap::Error, command: &Command, line: &[OsString]) -> clap::Error {
+    let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else { return error };
+    let subcommand = line.iter().find_map(|word| command.find_subcommand(word));
+    let mut args = subcommand.unwrap_or(command).get_arguments();
+    let Some(arg) = args.find(|arg| arg.to_string() == *shown) else { return error };
+    let (Some(variable), Some(flag)) = (arg.get_env(), arg.get_long()) else { return error };
+    if !line.iter().any(|word| is_flag(&word.to_string_lossy(), flag)) {
+        let named = format!("{} (the variable of --{flag})", variable.to_string_lossy());
+        error.insert(ContextKind::InvalidArg, ContextValue::String(named));
+    }
+    error
+}
+
+fn is_flag(word: &str, flag: &str) -> bool {
+    let rest = word.strip_prefix("--").and_then(|word| word.strip_prefix(flag));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+}
+
+// === impl Origins ===
+
+impl Origins {
+    /// Of one subcommand.
+    pub(super) fn of(matches: &ArgMatches) -> Origins {
+        let ids = matches.ids().map(|id| id.as_str());
+        let from_variable = |id: &&str| matches.value_source(id) == Some(ValueSource::EnvVariable);
+        Origins(ids.filter(from_variable).map(str::to_owned).collect())
+    }
+
+    /// What a message calls the flag: `--store`, or `TOLLGATE_STORE` where that said it.
+    pub(super) fn name(&self, flag: &str) -> String {
+        let id = flag.replace('-', "_");
+        if self.0.contains(&id) { variable(&id) } else { format!("--{flag}") }
+    }
+}
+
+/// The variable of a flag of `serve`.
+pub(super) fn variable(id: &str) -> String {
+    format!("TOLLGATE_{}", id.to_ascii_uppercase())
+}
