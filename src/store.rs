@@ -18,7 +18,9 @@ use crate::{
 };
 use health::StoreHealth;
 use memory::{Full, MemoryStore};
-use redis::{PasswordError, PasswordFile, RedisBackend, RedisStore, RedisTarget, census::Census};
+use redis::{
+    AddressError, PasswordError, PasswordFile, RedisBackend, RedisStore, RedisTarget, census::Census,
+};
 
 /// Why a store has no answer. One variant for each reaction; [`StoreError::kind`] is the metric's label.
 #[derive(Debug, Clone, Error)]
@@ -69,12 +71,8 @@ impl StoreError {
 /// A store's address in text is wrong.
 #[derive(Debug, Error)]
 pub enum TargetError {
-    #[error("a store is memory or redis://[user:password@]host[:port][/database]")]
-    Unknown,
-    #[error("TLS and unix sockets are not supported yet; use redis://")]
-    NotYet,
-    #[error("not a usable Redis address")]
-    Redis(#[source] deadpool_redis::redis::RedisError),
+    #[error(transparent)]
+    Address(#[from] AddressError),
     #[error("memory takes no password")]
     NoPassword,
     #[error("the store's URL holds a password too; leave one of them out")]
@@ -91,18 +89,12 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// Reads `memory` or a `redis://` URL. The error never repeats the text, which may hold a password.
+    /// Reads `memory` or a `redis://` URL. The error never repeats a password.
     pub fn parse(text: &str) -> Result<Backend, TargetError> {
         if text == "memory" {
             return Ok(Backend::memory(memory::MOST_BUCKETS));
         }
-        if text.starts_with("redis://") {
-            let target = RedisTarget::parse(text).map_err(TargetError::Redis)?;
-            return Ok(Backend::Redis(RedisBackend::new(target)));
-        }
-        let not_yet =
-            ["rediss://", "unix:", "redis+unix:", "/"].iter().any(|scheme| text.starts_with(scheme));
-        Err(if not_yet { TargetError::NotYet } else { TargetError::Unknown })
+        Ok(Backend::Redis(RedisBackend::new(RedisTarget::parse(text)?)))
     }
 
     /// Redis lets in who knows what is in this file, which is read again for each connection. Fails if it cannot

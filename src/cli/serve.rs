@@ -51,7 +51,8 @@ pub struct Serve {
 
     /// Where buckets live: memory, or redis://[user:password@]host[:port][/database] [default: memory]
     ///
-    /// In memory they last as long as the process, and each replica counts for itself.
+    /// In memory they last as long as the process, and each replica counts for itself. In a URL, @ / ? # within a
+    /// password are written %40 %2F %3F %23.
     #[arg(long, env = "TOLLGATE_STORE", value_name = "STORE", hide_env_values = true)]
     store: Option<StoreUrl>,
 
@@ -95,8 +96,8 @@ pub enum ServeError {
     Logging(#[from] LoggingError),
     #[error(transparent)]
     Config(#[from] ConfigErrors),
-    #[error("{origin} {url}")]
-    Store { origin: String, url: StoreUrl, source: TargetError },
+    #[error("{origin}")]
+    Store { origin: String, source: TargetError },
     #[error("{origin}")]
     StorePassword { origin: String, source: TargetError },
     #[error("{origin} none goes with no other group")]
@@ -180,7 +181,7 @@ impl Serve {
             None => Backend::memory(self.when_store_fails.memory_buckets),
             Some(url) => Backend::parse(url.secret()).map_err(|source| {
                 let origin = self.origins.name("store");
-                ServeError::Store { origin, url: url.clone(), source }
+                ServeError::Store { origin, source }
             })?,
         };
         if let Some(file) = &self.store_password_file {

@@ -2,6 +2,8 @@
 
 use std::{convert::Infallible, fmt, str::FromStr};
 
+use crate::store::redis::RedisTarget;
+
 /// What `--store` was given. Shown and logged as `memory` or `redis://host:port`, never with user, password
 /// or database.
 ///
@@ -24,7 +26,8 @@ impl FromStr for StoreUrl {
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<StoreUrl, Infallible> {
-        Ok(StoreUrl(text.to_owned()))
+        // An address holds no blanks, and a line end comes with a file or a variable.
+        Ok(StoreUrl(text.trim().to_owned()))
     }
 }
 
@@ -33,14 +36,10 @@ impl fmt::Display for StoreUrl {
         if self.is_memory() {
             return f.write_str("memory");
         }
-        let Some((scheme @ ("redis" | "rediss"), rest)) = self.0.split_once("://") else {
-            return f.write_str("(hidden: no redis:// address)");
-        };
-        // From the last @ on: a password with a raw @ or / in it is a mistake, but stays a secret.
-        let address = rest.rsplit('@').next().unwrap_or_default();
-        let host = address.split(['/', '?', '#']).next().unwrap_or_default();
-        let has_port = host.rsplit(']').next().is_some_and(|after| after.contains(':'));
-        write!(f, "{scheme}://{host}{}", if has_port { "" } else { ":6379" })
+        match RedisTarget::parse(&self.0) {
+            Ok(target) => target.fmt(f),
+            Err(_) => f.write_str("(hidden: no address of a store)"),
+        }
     }
 }
 
@@ -66,7 +65,7 @@ mod tests {
         assert_eq!(shown("redis://127.0.0.1:7000/3"), "redis://127.0.0.1:7000");
         assert_eq!(shown("redis://cache"), "redis://cache:6379");
         assert_eq!(shown("redis://[::1]"), "redis://[::1]:6379");
-        assert_eq!(shown("rediss://user@[::1]:7000?x=1"), "rediss://[::1]:7000");
+        assert_eq!(shown("redis://user@[::1]:7000?protocol=resp3\n"), "redis://[::1]:7000");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! again only after NOSCRIPT, which proves that nothing ran, and never after silence, when it may have been
 //! charged.
 
+mod address;
 mod advice;
 pub mod census;
 mod connection;
@@ -39,9 +40,9 @@ use crate::{
         health::{LineHealth, StoreHealth},
     },
 };
+pub use address::{AddressError, RedisTarget};
 use advice::Advice;
 use census::Census;
-pub use connection::RedisTarget;
 use connection::{Connection, Line, keep_connected};
 use desk::{Desk, Memos};
 use flights::{Flight, MOST_IN_AIR};

@@ -147,6 +147,25 @@ fn a_store_that_is_none_is_refused_without_repeating_its_password() {
 }
 
 #[test]
+fn a_part_of_a_store_s_address_that_would_be_dropped_ends_the_start_and_says_what_to_write_instead() {
+    for (store, said) in [
+        ("redis://cache?ssl=true", "--store: `?ssl` would be dropped, and the connection be plain text"),
+        ("redis://cache?db=2", "--store: write the database behind the host: redis://host:6379/2"),
+        ("redis://cache/0#x", "--store: `#` and what stands behind it would be dropped"),
+        (
+            "redis://:s3c/ret@cache",
+            "--store: a user or a password with @ / ? or # in it must be percent-encoded",
+        ),
+        ("redis:6379", "--store: did you mean redis://redis:6379?"),
+        ("redis://a:6379,b:6379", "--store: name one Redis; a list of addresses"),
+    ] {
+        let (code, stderr) = run("store-parts", CONFIG, &["--store", store]);
+        assert_eq!(code, Some(1), "{stderr}");
+        assert!(stderr.starts_with(said), "{stderr}");
+    }
+}
+
+#[test]
 fn help_explains_the_flags_and_hides_the_password_in_the_environment() {
     let mut help = Command::new(env!("CARGO_BIN_EXE_tollgate"));
     let help = help.args(["serve", "--help"]).env("TOLLGATE_STORE", "redis://:s3cret@host").output().unwrap();

@@ -8,10 +8,7 @@ use std::{
 
 use deadpool_redis::{
     Manager, Pool, PoolError, Runtime,
-    redis::{
-        AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError,
-        aio::MultiplexedConnection, cmd, io::tcp::TcpSettings,
-    },
+    redis::{AsyncConnectionConfig, ConnectionInfo, RedisError, aio::MultiplexedConnection, cmd},
 };
 use tokio::{
     sync::Notify,
@@ -19,8 +16,8 @@ use tokio::{
 };
 
 use super::{
+    address::RedisTarget,
     advice::Advice,
-    password::{PasswordError, PasswordFile},
     script::{self, Now},
 };
 use crate::{error, store::health::LineHealth};
@@ -38,53 +35,6 @@ const PING_TIMEOUT: Duration = Duration::from_millis(350);
 /// A connection that was lost sooner counts as an attempt that failed: a demoted master takes connections and
 /// refuses what is sent over them.
 const SETTLED: Duration = Duration::from_secs(1);
-
-// === RedisTarget ===
-
-/// Where Redis is and how to log in. Neither `Debug` nor `Display` shows the password.
-#[derive(Debug, Clone)]
-pub struct RedisTarget {
-    info: ConnectionInfo,
-    /// In place of a password in `info`.
-    password_file: Option<PasswordFile>,
-}
-
-impl RedisTarget {
-    pub fn parse(url: &str) -> Result<RedisTarget, RedisError> {
-        let info = url.into_connection_info()?;
-        // Off by default in the redis crate; Nagle's algorithm would hold back a call for 40 ms.
-        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        Ok(RedisTarget { info, password_file: None })
-    }
-
-    pub fn has_password(&self) -> bool {
-        self.info.redis_settings().password().is_some()
-    }
-
-    /// Logs in with what this file holds at the time.
-    #[must_use]
-    pub fn password_in(self, file: PasswordFile) -> RedisTarget {
-        RedisTarget { password_file: Some(file), ..self }
-    }
-
-    /// How to log in at this moment.
-    async fn login(&self) -> Result<ConnectionInfo, PasswordError> {
-        let Some(file) = &self.password_file else { return Ok(self.info.clone()) };
-        // Not on this thread: while a file system hangs, requests go on.
-        let password = file.read_aside().await?;
-        let settings = self.info.redis_settings().clone().set_password(password);
-        Ok(self.info.clone().set_redis_settings(settings))
-    }
-}
-
-impl fmt::Display for RedisTarget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.info.addr() {
-            ConnectionAddr::Tcp(host, port) => write!(f, "redis://{host}:{port}"),
-            other => write!(f, "redis at {other}"),
-        }
-    }
-}
 
 // === Line ===
 
