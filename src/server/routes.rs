@@ -30,6 +30,9 @@ const DECIDE: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLim
 /// this must be more than a client of the nodes can bring about: header values of 60 kB, in each of 68 descriptors.
 const MAX_REQUEST_BYTES: usize = 4 << 20;
 
+/// What envoyproxy/ratelimit calls itself in gRPC health.
+const NAME_IN_REFERENCE: &str = "ratelimit";
+
 /// The services of one runtime.
 pub(super) struct Routes<S> {
     decide: RateLimitServiceServer<S>,
@@ -38,6 +41,9 @@ pub(super) struct Routes<S> {
 }
 
 /// gRPC health: of the server (the empty name) and of the rate-limit service, always the same.
+///
+/// The service has two names: its own, and the one under which envoyproxy/ratelimit answers. Without that one the
+/// health checks of clusters made for it would find no service, and Envoy would let every request pass.
 #[derive(Debug, Clone)]
 pub(super) struct Health(HealthReporter);
 
@@ -127,7 +133,7 @@ impl Health {
     }
 
     async fn set(&self, status: ServingStatus) {
-        for name in ["", SERVICE_NAME] {
+        for name in ["", SERVICE_NAME, NAME_IN_REFERENCE] {
             self.0.set_service_status(name, status).await;
         }
     }

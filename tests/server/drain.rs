@@ -19,6 +19,9 @@ use tonic_health::pb::{
 
 use crate::harness::{self, Gated, LONG, Running, SOON, until};
 
+/// Under which gRPC health is asked for: the server, its service, and what envoyproxy/ratelimit calls itself.
+const HEALTH_NAMES: [&str; 3] = ["", SERVICE_NAME, "ratelimit"];
+
 #[tokio::test]
 async fn a_server_that_is_to_stop_says_so_at_once_and_still_serves_whoever_comes() {
     let server = Running::start();
@@ -29,7 +32,7 @@ async fn a_server_that_is_to_stop_says_so_at_once_and_still_serves_whoever_comes
 
     let mut new = HealthClient::new(server.channel().await);
     for health in [&mut old, &mut new] {
-        for service in ["", SERVICE_NAME] {
+        for service in HEALTH_NAMES {
             let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await.unwrap();
             assert_eq!(answer.into_inner().status(), ServingStatus::NotServing);
         }
@@ -79,16 +82,29 @@ async fn idle_connections_do_not_hold_up_the_end() {
 async fn a_health_watch_sees_not_serving_and_is_cut_at_the_drain_timeout() {
     let server = Running::with(2, Duration::from_millis(200));
     let mut health = HealthClient::new(server.channel().await);
-    let request = HealthCheckRequest { service: SERVICE_NAME.to_owned() };
-    let mut watch = health.watch(request).await.unwrap().into_inner();
-    let first = watch.message().await.unwrap().unwrap();
-    assert_eq!(first.status(), ServingStatus::Serving);
+    let mut watches = Vec::new();
+    for service in HEALTH_NAMES {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        assert_eq!(
+            health.check(request.clone()).await.unwrap().into_inner().status(),
+            ServingStatus::Serving,
+            "{service:?}"
+        );
+        let mut watch = health.watch(request).await.unwrap().into_inner();
+        let first = watch.message().await.unwrap().unwrap();
+        assert_eq!(first.status(), ServingStatus::Serving, "{service:?}");
+        watches.push(watch);
+    }
 
     let stopped = tokio::spawn(tokio::time::timeout(SOON, server.stop()));
-    let second = watch.message().await.unwrap().unwrap();
-    assert_eq!(second.status(), ServingStatus::NotServing);
+    for watch in &mut watches {
+        let second = watch.message().await.unwrap().unwrap();
+        assert_eq!(second.status(), ServingStatus::NotServing);
+    }
     stopped.await.unwrap().unwrap().unwrap();
-    assert!(!matches!(watch.message().await, Ok(Some(_))));
+    for watch in &mut watches {
+        assert!(!matches!(watch.message().await, Ok(Some(_))));
+    }
 }
 
 #[tokio::test]
