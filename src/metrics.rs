@@ -12,6 +12,7 @@
 //! | `tollgate_replicas` | | replicas that share the store; 0: not known |
 //! | `tollgate_memory_buckets` | | buckets kept in this process, by the memory store and for local answers |
 //! | `tollgate_connections_refused_total` | | connections closed at once: `--max-connections` were open |
+//! | `tollgate_connections_not_http2_total` | kind | connections closed at once: they began with `http1`, `tls` or `other` |
 //! | `tollgate_build_info` | version | 1 |
 //!
 //! Labels hold what is configured or compiled in, and what a client sent only where a rule asks for it, and bounded.
@@ -41,6 +42,9 @@ pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 const STORE_SECONDS: [f64; 14] =
     [0.000_05, 0.000_1, 0.000_2, 0.000_35, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
 
+const STRANGERS: &str = "Connections to the gRPC port that did not begin with HTTP/2 in plain text, by what they began \
+    with. Envoy lets requests pass then: http1, set http2_protocol_options on its cluster; tls, remove its transport_socket.";
+
 /// All metrics of the process. Shared by all runtimes.
 pub struct Metrics {
     registry: Registry,
@@ -51,6 +55,7 @@ pub struct Metrics {
     store_errors: IntCounterVec,
     malformed: IntCounter,
     refused_connections: IntCounter,
+    strangers: IntCounterVec,
     reloads: IntCounterVec,
     config_stale: IntGauge,
     gauges: Mutex<Vec<Gauge>>,
@@ -135,20 +140,17 @@ impl Metrics {
             "tollgate_connections_refused_total",
             "Connections closed at once, as many being open as may be.",
         );
+        let strangers = Opts::new("tollgate_connections_not_http2_total", STRANGERS);
+        let strangers = counters_from_start(&registry, strangers, "kind", &["http1", "tls", "other"]);
         let store_seconds =
             HistogramOpts::new("tollgate_store_seconds", "Time that the store took to answer a request.")
                 .buckets(STORE_SECONDS.to_vec());
         let store_seconds = Histogram::with_opts(store_seconds).expect("the buckets ascend");
         register(&registry, &store_seconds);
 
-        let reloads = counters(
-            &registry,
-            Opts::new("tollgate_config_reloads_total", "Changed configurations, by what became of them."),
-            &["result"],
-        );
-        for result in ["taken", "refused"] {
-            let _ = reloads.with_label_values(&[result]);
-        }
+        let reloads =
+            Opts::new("tollgate_config_reloads_total", "Changed configurations, by what became of them.");
+        let reloads = counters_from_start(&registry, reloads, "result", &["taken", "refused"]);
         let stale_help = "1 while the last change of the configuration is refused.";
         let config_stale = IntGauge::new("tollgate_config_stale", stale_help).expect("the name is valid");
         register(&registry, &config_stale);
@@ -168,6 +170,7 @@ impl Metrics {
             store_errors,
             malformed,
             refused_connections,
+            strangers,
             reloads,
             config_stale,
             gauges: Mutex::default(),
@@ -200,6 +203,11 @@ impl Metrics {
 
     pub fn count_refused_connection(&self) {
         self.refused_connections.inc();
+    }
+
+    /// A client of the gRPC port that did not begin with HTTP/2; `kind` is one of a handful of fixed words.
+    pub fn count_stranger(&self, kind: &'static str) {
+        self.strangers.with_label_values(&[kind]).inc();
     }
 
     pub fn count_reload(&self, reload: Reload) {
@@ -239,6 +247,15 @@ impl fmt::Debug for Metrics {
 fn counters(registry: &Registry, opts: Opts, labels: &[&str]) -> IntCounterVec {
     let counters = IntCounterVec::new(opts, labels).expect("the name is valid");
     register(registry, &counters);
+    counters
+}
+
+/// By one label, whose values are all there from the start, so that a rate can be taken of the first of each.
+fn counters_from_start(registry: &Registry, opts: Opts, label: &str, values: &[&str]) -> IntCounterVec {
+    let counters = counters(registry, opts, &[label]);
+    for value in values {
+        let _ = counters.with_label_values(&[*value]);
+    }
     counters
 }
 

@@ -13,7 +13,9 @@ use thiserror::Error;
 use tokio::{net::TcpListener, runtime, select, time};
 use tracing::{error, info, warn};
 
-use crate::{admin::Admin, error::SystemError, pb::rate_limit_service_server::RateLimitService};
+use crate::{
+    admin::Admin, error::SystemError, metrics::Metrics, pb::rate_limit_service_server::RateLimitService,
+};
 
 mod accept;
 mod connection;
@@ -22,6 +24,7 @@ mod lifecycle;
 mod limits;
 mod routes;
 mod runtimes;
+mod strangers;
 mod whole;
 
 pub use lifecycle::{Lifecycle, Phase};
@@ -31,6 +34,7 @@ use accept::{Gate, bind};
 use lifecycle::Signals;
 use routes::{Health, Routes};
 use runtimes::Runtimes;
+use strangers::Strangers;
 
 /// How long the runtimes may take to end once their connections are cut. They need microseconds; one that
 /// is stuck must not hold up the end.
@@ -134,6 +138,7 @@ impl Server {
     /// inside its context. Fails when a runtime cannot be started.
     pub fn start<S: RateLimitService>(
         self,
+        metrics: &Arc<Metrics>,
         make_service: impl Fn() -> S + Send + Sync + 'static,
     ) -> Result<Started, ServerError> {
         let health = self.main.block_on(Health::serving());
@@ -141,7 +146,8 @@ impl Server {
             let health = health.clone();
             Arc::new(move || Routes::new(make_service(), &health))
         };
-        let runtimes = Runtimes::start(&self.options, make_routes, &self.lifecycle)?;
+        let strangers = Strangers::new(Arc::clone(metrics));
+        let runtimes = Runtimes::start(&self.options, make_routes, &self.lifecycle, strangers)?;
         Ok(Started { server: self, health, runtimes })
     }
 
@@ -151,7 +157,7 @@ impl Server {
         admin: Admin,
         make_service: impl Fn() -> S + Send + Sync + 'static,
     ) -> Result<(), ServerError> {
-        self.start(make_service)?.serve(admin)
+        self.start(&admin.metrics(), make_service)?.serve(admin)
     }
 }
 

@@ -158,7 +158,8 @@ impl Serve {
         let fallback = self.fallback(&backend);
         show_gauges(&metrics, &backend, &fallback);
         let addresses = server.addresses();
-        let started = server.start(move || {
+        let counting = Arc::clone(&metrics);
+        let started = server.start(&counting, move || {
             let limiter = Limiter::new(backend.open(deadline), fallback.clone()).quota_mode(quota_mode);
             Rls::new(limiter, rollout.enlist(), Arc::clone(&metrics)).modes(modes)
         })?;

@@ -7,7 +7,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use thiserror::Error;
 use tokio::{io::Interest, net::TcpStream, select, time};
 
-use super::{ConnectionLimits, Lifecycle, Phase, routes::Routes, whole::Whole};
+use super::{ConnectionLimits, Lifecycle, Phase, routes::Routes, strangers::Opening, whole::Whole};
 use crate::{error::SystemError, pb::rate_limit_service_server::RateLimitService};
 
 /// Streams that a client may have open on one connection. hyper's default is 200; a request beyond it is
@@ -46,8 +46,8 @@ const PREFACE_PAUSE: Duration = Duration::from_millis(10);
 /// Why a connection ended otherwise than by its client closing it.
 #[derive(Debug, Error)]
 pub(super) enum ConnectionError {
-    #[error("its client does not speak HTTP/2")]
-    NotHttp2,
+    #[error("its client does not speak HTTP/2: {0:?}")]
+    NotHttp2(Opening),
     #[error("nothing was sent for {PREFACE_TIMEOUT:?}")]
     Silent,
     #[error("it broke before the first request")]
@@ -122,13 +122,13 @@ async fn greeting(stream: &TcpStream) -> Result<bool, ConnectionError> {
     loop {
         let there = stream.peek(&mut start).await.map_err(broken)?;
         if start[..there] != PREFACE[..there] {
-            return Err(ConnectionError::NotHttp2);
+            return Err(ConnectionError::NotHttp2(Opening::of(&start[..there])));
         }
         match there {
             0 => return Ok(false),
             PREFACE_BYTES => return Ok(true),
             _ if stream.ready(Interest::READABLE).await.map_err(broken)?.is_read_closed() => {
-                return Err(ConnectionError::NotHttp2);
+                return Err(ConnectionError::NotHttp2(Opening::Other));
             }
             _ => time::sleep(PREFACE_PAUSE).await,
         }

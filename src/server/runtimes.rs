@@ -30,6 +30,7 @@ use super::{
     connection::{self, ConnectionError},
     current_thread_runtime,
     routes::Routes,
+    strangers::Strangers,
 };
 use crate::pb::rate_limit_service_server::RateLimitService;
 
@@ -60,6 +61,14 @@ struct Seat(Arc<AtomicUsize>);
 /// Counts one thread for as long as it runs, however it ends.
 struct Running(watch::Sender<usize>);
 
+/// What the runtimes of a server have in common.
+#[derive(Clone)]
+struct House {
+    lifecycle: Lifecycle,
+    limits: ConnectionLimits,
+    strangers: Arc<Strangers>,
+}
+
 // === impl Runtimes ===
 
 impl Runtimes {
@@ -68,22 +77,23 @@ impl Runtimes {
         options: &Options,
         make_routes: Arc<impl Fn() -> Routes<S> + Send + Sync + 'static>,
         lifecycle: &Lifecycle,
+        strangers: Strangers,
     ) -> Result<Runtimes, ServerError> {
+        let (lifecycle, limits, strangers) = (lifecycle.clone(), options.connections, Arc::new(strangers));
+        let house = House { lifecycle, limits, strangers };
         let running = watch::Sender::new(0);
         let mut runtimes = Runtimes { handles: Vec::new(), running: running.subscribe() };
         for index in 0..options.runtimes.get() {
             let running = Running::start(&running);
             let runtime = current_thread_runtime()?;
             let (sender, dealt) = mpsc::unbounded_channel();
-            let make_routes = Arc::clone(&make_routes);
-            let (lifecycle, limits) = (lifecycle.clone(), options.connections);
+            let (make_routes, house) = (Arc::clone(&make_routes), house.clone());
             let thread = thread::Builder::new()
                 .name(format!("runtime-{index}"))
                 .spawn(move || {
                     // Dropped in reverse order, also by a panic: it runs until all its tasks are gone.
                     let (_running, runtime) = (running, runtime);
-                    runtime
-                        .block_on(async { serve_connections(dealt, make_routes(), lifecycle, limits).await });
+                    runtime.block_on(async { serve_connections(dealt, make_routes(), house).await });
                 })
                 .map_err(|error| ServerError::Start(error.into()))?;
             runtimes.handles.push(Handle { sender: Some(sender), open: Arc::default(), thread });
@@ -151,8 +161,7 @@ impl Runtimes {
 async fn serve_connections<S: RateLimitService>(
     mut dealt: UnboundedReceiver<Dealt>,
     routes: Routes<S>,
-    lifecycle: Lifecycle,
-    limits: ConnectionLimits,
+    House { lifecycle, limits, strangers }: House,
 ) {
     let http2 = connection::http2(&limits);
     let mut connections = JoinSet::new();
@@ -167,11 +176,11 @@ async fn serve_connections<S: RateLimitService>(
                     (peer, connection::serve(stream, routes, &http2, &lifecycle, &limits).await)
                 });
             }
-            Some(ended) = connections.join_next() => cut += usize::from(report(ended)),
+            Some(ended) = connections.join_next() => cut += usize::from(report(ended, &strangers)),
         }
     }
     while let Some(ended) = connections.join_next().await {
-        cut += usize::from(report(ended));
+        cut += usize::from(report(ended, &strangers));
     }
     if cut > 0 {
         warn!(connections = cut, "cut what was still open");
@@ -179,10 +188,16 @@ async fn serve_connections<S: RateLimitService>(
 }
 
 /// Logs how a connection ended, and tells whether it was cut. What a client can cause is not an error.
-fn report(ended: Result<(SocketAddr, Result<(), ConnectionError>), JoinError>) -> bool {
+fn report(
+    ended: Result<(SocketAddr, Result<(), ConnectionError>), JoinError>,
+    strangers: &Strangers,
+) -> bool {
     match ended {
         Ok((_, Ok(()))) => false,
         Ok((peer, Err(error))) => {
+            if let ConnectionError::NotHttp2(opening) = &error {
+                strangers.came(peer, *opening);
+            }
             debug!(%peer, error = &error as &dyn Error, "connection ended");
             matches!(error, ConnectionError::Cut)
         }

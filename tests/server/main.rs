@@ -13,3 +13,4 @@ mod limits;
 mod ports;
 mod process;
 mod stop;
+mod strangers;

@@ -17,10 +17,10 @@ use tonic_reflection::pb::{v1, v1alpha};
 use crate::harness::{self, ANY_PORT, Gated, LONG, Running};
 
 #[tokio::test]
-async fn health_is_serving_for_the_server_and_for_the_service_and_for_no_other_name() {
+async fn health_is_serving_for_the_server_and_both_names_of_the_service_and_for_no_other() {
     let server = Running::start();
     let mut health = HealthClient::new(server.channel().await);
-    for service in ["", SERVICE_NAME] {
+    for service in ["", SERVICE_NAME, "ratelimit"] {
         let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await.unwrap();
         assert_eq!(answer.into_inner().status(), ServingStatus::Serving, "{service:?}");
     }

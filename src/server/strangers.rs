@@ -1,0 +1,149 @@
+//! Clients of the gRPC port that do not begin with HTTP/2 in plain text: counted, and told where a setting is wrong.
+//!
+//! Envoy speaks HTTP/1.1 unless its cluster says otherwise, gets no answer, and lets every request pass without a
+//! word. So a warning names the setting. Probes and scanners come to every open port; one that speaks neither
+//! HTTP nor TLS is counted and blamed for nothing, and one that says nothing is not even counted.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tracing::warn;
+
+use crate::{clock::Clock, logging::hourly::Hourly, metrics::Metrics};
+
+/// What a connection began with in place of HTTP/2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// What Envoy asks for each request, over HTTP/1.1.
+    Decision,
+    Http1,
+    Tls,
+    Other,
+}
+
+/// All of them, in the whole process.
+#[derive(Debug)]
+pub(super) struct Strangers {
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    /// Apart from other HTTP/1.1, so that a probe which came before does not keep Envoy's mistake from being told.
+    decision: Hourly,
+    http1: Hourly,
+    tls: Hourly,
+}
+
+/// A call to the rate-limit service, as far as the first bytes show it.
+const DECISION: &[u8] = b"POST /envoy.service.rate";
+/// How requests of HTTP/1.1 begin.
+const REQUESTS: [&[u8]; 9] = [
+    b"GET /",
+    b"HEAD /",
+    b"POST /",
+    b"PUT /",
+    b"DELETE /",
+    b"PATCH /",
+    b"TRACE /",
+    b"OPTIONS /",
+    b"OPTIONS *",
+];
+/// A handshake record of any version of TLS (RFC 8446, section 5.1).
+const HANDSHAKE: &[u8] = &[0x16, 0x03];
+
+// === impl Opening ===
+
+impl Opening {
+    /// By the first bytes, however many have come.
+    pub(super) fn of(start: &[u8]) -> Opening {
+        if start.starts_with(DECISION) {
+            Opening::Decision
+        } else if REQUESTS.iter().any(|request| start.starts_with(request)) {
+            Opening::Http1
+        } else if start.starts_with(HANDSHAKE) {
+            Opening::Tls
+        } else {
+            Opening::Other
+        }
+    }
+
+    /// The word in metrics.
+    const fn kind(self) -> &'static str {
+        match self {
+            Opening::Decision | Opening::Http1 => "http1",
+            Opening::Tls => "tls",
+            Opening::Other => "other",
+        }
+    }
+}
+
+// === impl Strangers ===
+
+impl Strangers {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Strangers {
+        let [decision, http1, tls] = [const { Hourly::new() }; 3];
+        Strangers { metrics, clock: Clock::start(), decision, http1, tls }
+    }
+
+    pub(super) fn came(&self, peer: SocketAddr, opening: Opening) {
+        self.metrics.count_stranger(opening.kind());
+        let told = |kind: &Hourly| kind.occurs(self.clock.now_us());
+        match opening {
+            Opening::Decision => {
+                if let Some(times) = told(&self.decision) {
+                    warn!(%peer, times, "{ENVOY_OVER_HTTP1}");
+                }
+            }
+            Opening::Http1 => {
+                if let Some(times) = told(&self.http1) {
+                    warn!(%peer, times, "{SOMEBODY_OVER_HTTP1}");
+                }
+            }
+            Opening::Tls => {
+                if let Some(times) = told(&self.tls) {
+                    warn!(%peer, times, "{OVER_TLS}");
+                }
+            }
+            Opening::Other => {}
+        }
+    }
+}
+
+const ENVOY_OVER_HTTP1: &str = "Envoy calls the gRPC port over HTTP/1.1, gets no answer, and lets its requests pass \
+    unlimited: set explicit_http_config: { http2_protocol_options: {} } on its cluster for Tollgate";
+const SOMEBODY_OVER_HTTP1: &str = "a client of the gRPC port speaks HTTP/1.1 and gets no answer. If it is an Envoy, its \
+    requests pass unlimited: set http2_protocol_options on its cluster for Tollgate. HTTP probes belong on the \
+    admin port";
+const OVER_TLS: &str = "a client of the gRPC port speaks TLS, which Tollgate does not, and gets no answer. If it is an \
+    Envoy, its requests pass unlimited: remove the TLS transport_socket from its cluster for Tollgate";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_speaks_is_told_by_its_first_bytes() {
+        let expected: [(&[u8], Opening); 16] = [
+            (
+                b"POST /envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit HTTP/1.1",
+                Opening::Decision,
+            ),
+            (b"POST /envoy.service.rate", Opening::Decision),
+            (b"POST /json HTTP/1.1", Opening::Http1),
+            (b"GET / HTTP/1.1", Opening::Http1),
+            (b"GET /", Opening::Http1),
+            (b"OPTIONS * HTTP/1.1", Opening::Http1),
+            (&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01], Opening::Tls),
+            (&[0x16, 0x03], Opening::Tls),
+            (&[0x16], Opening::Other),
+            (&[0x16, 0x02], Opening::Other),
+            // Of nmap, a proxy's preamble, Redis, ssh, and halves of a word.
+            (b"OPTIONS sip:nm SIP/2.0", Opening::Other),
+            (b"PROXY TCP4 10.0.0.1", Opening::Other),
+            (b"PING\r\n", Opening::Other),
+            (b"SSH-2.0-x", Opening::Other),
+            (b"GET", Opening::Other),
+            (b"PRI * HTTP/2.0\r\n\r\nXX", Opening::Other),
+        ];
+        for (start, opening) in expected {
+            assert_eq!(Opening::of(start), opening, "{}", String::from_utf8_lossy(start));
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Clients of the gRPC port that do not speak HTTP/2: told with the setting that is wrong, and counted.
+
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+use crate::{
+    binary::{Tollgate, field},
+    bytes::{assert_closed, send},
+    harness,
+};
+
+/// As Envoy sends it where its cluster says nothing of HTTP/2.
+const DECISION: &[u8] =
+    b"POST /envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit HTTP/1.1\r\nhost: x\r\n\r\n";
+const PROBE: &[u8] = b"GET /healthcheck HTTP/1.1\r\nhost: x\r\n\r\n";
+const TLS: &[u8] = &[0x16, 0x03, 0x01, 0x00, 0x05, 0x01, 0x00, 0x00, 0x01, 0x03];
+
+fn counted(admin: SocketAddr) -> [u64; 3] {
+    let page = harness::http(admin, "GET", "/metrics").1;
+    ["http1", "tls", "other"].map(|kind| {
+        let series = format!("tollgate_connections_not_http2_total{{kind=\"{kind}\"}} ");
+        page.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok()).expect(kind)
+    })
+}
+
+/// More runtimes than one, and all of them see such clients: they are told once for the process.
+#[test]
+fn whoever_speaks_http1_or_tls_is_told_once_with_the_setting_and_all_are_counted() {
+    let mut tollgate = Tollgate::start("strangers", &["--runtimes", "3"]);
+    let line = tollgate.line_with(" listening grpc=");
+    let address = |name| field(&line, name).parse::<SocketAddr>().unwrap();
+    let (grpc, admin) = (address("grpc"), address("admin"));
+    assert_eq!(counted(admin), [0; 3], "there from the start");
+
+    // A probe before, which does not hide that Envoy has the same trouble.
+    for (client, times) in [(PROBE, 4), (DECISION, 6), (TLS, 5), (b"QUIT\r\n", 3)] {
+        let mut open: Vec<TcpStream> = (0..times).map(|_| send(grpc, client)).collect();
+        open.iter_mut().for_each(assert_closed);
+    }
+    // What a load balancer does to see whether the port is open, in two ways.
+    for _ in 0..5 {
+        drop(TcpStream::connect(grpc).unwrap());
+        let mut silent = TcpStream::connect(grpc).unwrap();
+        silent.shutdown(Shutdown::Write).unwrap();
+        assert_closed(&mut silent);
+    }
+    while counted(admin) != [10, 5, 3] {
+        std::thread::yield_now();
+    }
+
+    tollgate.signal("TERM");
+    let (_, log) = tollgate.end();
+    let warnings: Vec<&str> = log.lines().filter(|line| line.contains(" WARN ")).collect();
+    assert_eq!(warnings.len(), 3, "{log}");
+    for (words, setting) in [
+        ("a client of the gRPC port speaks HTTP/1.1", "set http2_protocol_options on its cluster"),
+        ("Envoy calls the gRPC port over HTTP/1.1", "http2_protocol_options: {}"),
+        ("a client of the gRPC port speaks TLS", "remove the TLS transport_socket from its cluster"),
+    ] {
+        let told = |line: &&&str| line.contains(words) && line.contains(setting) && line.contains("times=1");
+        assert_eq!(warnings.iter().filter(told).count(), 1, "{words}: {log}");
+    }
+}
