@@ -123,8 +123,9 @@ impl Server {
         self.lifecycle.clone()
     }
 
-    /// From here on SIGTERM and SIGINT stop this server, and a second signal ends it at once. Acts for the
-    /// whole process and cannot be undone, so tests that share one stop their servers by the lifecycle.
+    /// From here on SIGTERM, SIGINT and SIGHUP stop this server, and a second signal, more than a second after
+    /// the first, ends it at once. Acts for the whole process and cannot be undone, so tests that share one stop
+    /// their servers by the lifecycle.
     pub fn stop_on_signals(&self) -> Result<(), ServerError> {
         let _context = self.main.enter();
         let signals = Signals::install().map_err(|error| ServerError::Signals(error.into()))?;

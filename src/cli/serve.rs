@@ -32,7 +32,8 @@ use flags::{Answers, Logs, Process, Switches, WhenStoreFails};
 
 const EXAMPLES: &str = "\
 Lists take commas, or the flag again. Each flag is a variable too; one that is set and empty counts as not set.
-A switch is on or off; true and false, t and f, 1 and 0 are the same. A first SIGTERM or Ctrl-C drains, a second ends at once.
+A switch is on or off; true and false, t and f, 1 and 0 are the same. A first SIGTERM, SIGHUP or Ctrl-C drains; a
+second one ends at once if it comes more than a second later.
 The line \"listening grpc=… admin=… store=…\" tells which ports were really bound.
 
 Examples:

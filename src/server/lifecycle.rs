@@ -2,7 +2,7 @@
 //!
 //! Each part that must act on a change waits for it itself, so there is no list of parts to notify.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{fs, future, io, sync::Arc, time::Duration};
 
 use tokio::{
     select,
@@ -10,6 +10,8 @@ use tokio::{
     sync::watch,
 };
 use tracing::{info, warn};
+
+use crate::clock;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
@@ -32,7 +34,13 @@ pub struct Lifecycle {
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// None where whoever started the process wants it to outlive a hangup.
+    hangup: Option<Signal>,
 }
+
+/// How long after the first signal another one is taken for the same wish. `timeout` signals the process and then
+/// its group, and a shell's Ctrl-C may come together with the SIGTERM of what it runs.
+const ECHO: Duration = Duration::from_secs(1);
 
 // === impl Lifecycle ===
 
@@ -68,12 +76,14 @@ impl Signals {
     pub(super) fn install() -> io::Result<Signals> {
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
-        Ok(Signals { terminate, interrupt })
+        let hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
+        Ok(Signals { terminate, interrupt, hangup })
     }
 
-    /// Leaves on the first signal, ends on the second.
+    /// Leaves on the first signal, ends on the next one that is no echo of it.
     pub(super) async fn drive(mut self, lifecycle: Lifecycle, drain_wait: Duration, drain_timeout: Duration) {
         let signal = self.next().await;
+        let first = clock::monotonic();
         info!(
             signal,
             ?drain_wait,
@@ -82,17 +92,41 @@ impl Signals {
         );
         lifecycle.advance_to(Phase::Leaving);
 
-        let signal = self.next().await;
+        let mut signal = self.next().await;
+        while first.elapsed() <= ECHO {
+            info!(
+                signal,
+                "taken for the same wish as the first, which came within {ECHO:?}; one more ends at once"
+            );
+            signal = self.next().await;
+        }
         warn!(signal, "stopping at once");
         lifecycle.advance_to(Phase::Ended);
     }
 
     async fn next(&mut self) -> &'static str {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => future::pending().await,
+            }
+        };
         select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+            _ = hangup => "SIGHUP",
         }
     }
+}
+
+/// Whether the process was started so that a hangup does nothing, as `nohup` starts it. Listening for the signal
+/// would undo that. Where the kernel does not say so, it is not known.
+fn ignores_hangup() -> bool {
+    const HANGUP: u64 = 1 << 0;
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & HANGUP != 0)
 }
 
 #[cfg(test)]

@@ -3,6 +3,9 @@
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 use tonic::transport::Channel;
@@ -11,7 +14,7 @@ use tonic_health::pb::{
 };
 
 use crate::{
-    binary::{Tollgate, field},
+    binary::{CONFIG, FREE_PORTS, Tollgate, command, field},
     bytes::{call, greeting, read_until_answers, send},
     harness::SOON,
 };
@@ -33,29 +36,74 @@ fn connections_that_were_not_accepted_yet_when_sigterm_came_are_answered() {
     assert_eq!(tollgate.end().0, Some(0));
 }
 
-#[test]
-fn a_second_signal_ends_at_once() {
-    for wait in ["0s", "1h"] {
-        second_signal(wait);
-    }
-}
+/// More than the second within which another signal counts as the first one's echo.
+const LATER: Duration = Duration::from_millis(1_100);
 
-fn second_signal(drain_wait: &str) {
+/// A process with a client that would keep it draining for an hour: it speaks HTTP/2 and never answers the ping of a
+/// graceful end.
+fn draining(test: &str, drain_wait: &str) -> (Tollgate, TcpStream) {
     let flags = ["--drain-wait", drain_wait, "--drain-timeout", "1h"];
-    let mut tollgate = Tollgate::start("second_signal", &flags);
+    let mut tollgate = Tollgate::start(test, &flags);
     let line = tollgate.line_with(" listening grpc=");
     let grpc: SocketAddr = field(&line, "grpc").parse().unwrap();
-    // An HTTP/2 client that never answers the ping of a graceful end.
     let mut deaf = TcpStream::connect(grpc).unwrap();
     deaf.write_all(&greeting()).unwrap();
     deaf.read_exact(&mut [0; 9]).unwrap();
+    (tollgate, deaf)
+}
 
-    tollgate.signal("TERM");
-    tollgate.line_with("SIGTERM");
+#[test]
+fn a_second_signal_ends_at_once_unless_it_comes_within_a_second_of_the_first() {
+    for (drain_wait, signals) in [("0s", ["TERM", "TERM"]), ("1h", ["HUP", "INT"]), ("1h", ["TERM", "HUP"])] {
+        let (mut tollgate, _deaf) = draining("second_signal", drain_wait);
+        tollgate.signal(signals[0]);
+        tollgate.line_with(&format!("\"SIG{}\"", signals[0]));
+        // As `timeout` does it: a signal to the process, and one to its group.
+        tollgate.signal(signals[0]);
+        tollgate.line_with("taken for the same wish");
+        thread::sleep(LATER);
+        tollgate.signal(signals[1]);
+        let (code, rest) = tollgate.end();
+        assert_eq!(code, Some(0), "{rest}");
+        assert!(rest.contains("stopping at once") && rest.contains("connections=1"), "{rest}");
+        assert!(rest.contains(&format!("SIG{}", signals[1])), "{rest}");
+    }
+}
+
+/// A second one that the kernel has merged with the first needs no telling, so only the end counts.
+#[test]
+fn what_timeout_sends_does_not_cut_what_is_in_flight_short() {
+    let tollgate = env!("CARGO_BIN_EXE_tollgate");
+    let config = command("timeout", CONFIG, &[]);
+    let config = config.get_args().nth(2).unwrap();
+    let mut timeout = Command::new("timeout");
+    timeout.args(["--preserve-status", "3s", tollgate, "serve", "--drain-wait", "500ms"]).args(FREE_PORTS);
+    timeout.arg("--config").arg(config).env_clear().stdout(Stdio::null()).stderr(Stdio::piped());
+    let (code, log) = Tollgate::over(timeout).end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("SIGTERM") && !log.contains("stopping at once"), "{log}");
+}
+
+#[test]
+fn a_hangup_drains_as_sigterm_does_and_does_nothing_under_nohup() {
+    let mut tollgate = Tollgate::start("hangup", &[]);
+    tollgate.line_with(" listening grpc=");
+    tollgate.signal("HUP");
+    let (code, rest) = tollgate.end();
+    assert_eq!(code, Some(0), "{rest}");
+    assert!(rest.contains("stopping: health says no") && rest.contains("SIGHUP"), "{rest}");
+
+    let inner = command("nohup", CONFIG, &FREE_PORTS);
+    let mut ignoring = Command::new("/bin/sh");
+    ignoring.args(["-c", r#"trap '' HUP; exec "$0" "$@""#]).arg(inner.get_program()).args(inner.get_args());
+    ignoring.env_clear().env("TOLLGATE_DRAIN_WAIT", "0s").stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut tollgate = Tollgate::over(ignoring);
+    tollgate.line_with(" listening grpc=");
+    tollgate.signal("HUP");
     tollgate.signal("TERM");
     let (code, rest) = tollgate.end();
     assert_eq!(code, Some(0), "{rest}");
-    assert!(rest.contains("stopping at once") && rest.contains("connections=1"), "{rest}");
+    assert!(rest.contains("SIGTERM") && !rest.contains("SIGHUP"), "{rest}");
 }
 
 #[tokio::test]

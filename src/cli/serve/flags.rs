@@ -107,7 +107,7 @@ pub(super) struct Process {
     #[arg(long, env = "TOLLGATE_RUNTIMES", value_name = "COUNT", value_parser = value_parser!(u16).range(1..=1024))]
     pub(super) runtimes: Option<u16>,
 
-    /// How long to go on accepting after SIGTERM, with health saying no: load balancers need that time.
+    /// How long to go on accepting after SIGTERM or SIGHUP, with health saying no: load balancers need that time.
     #[arg(long, env = "TOLLGATE_DRAIN_WAIT", value_name = "TIME", default_value = "5s",
         value_parser = duration::parse)]
     pub(super) drain_wait: Duration,
