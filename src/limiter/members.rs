@@ -65,7 +65,8 @@ where
     let replaced = rules.replaced(matched.iter().map(|matched| matched.applies));
     let mut members = Few::new();
     let mut matched = matched.iter().peekable();
-    // With every descriptor a quota, one without a limit is a quota that fits.
+    // With every descriptor a quota, one without a limit is a quota that fits: no rule matches it, or other limits of
+    // the request stand in for all of its own.
     let mut a_quota_fits = false;
     let mut add = |member| {
         let has_room = members.len() < MAX_BUCKETS;
@@ -84,7 +85,9 @@ where
             continue;
         };
         let Applies::All(limits) = applies else { continue };
-        for limit in limits.iter().filter(|limit| !replaced.leaves_out(limit)) {
+        let mut left = limits.iter().filter(|limit| !replaced.leaves_out(limit)).peekable();
+        a_quota_fits |= left.peek().is_none() && quota_mode == QuotaMode::Everywhere;
+        for limit in left {
             let (limit, entries) = (LimitRef::Configured(limit), rule.bucket_entries(entries.clone()));
             add(Member::new(index, limit, hits, quota_mode, domain, entries))?;
         }

@@ -4,7 +4,7 @@ mod model;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use super::{BadRequest, Descriptor, Limiter, MAX_BUCKETS, Outcome};
+use super::{BadRequest, Descriptor, Limiter, MAX_BUCKETS, Outcome, QuotaMode};
 use crate::{
     decision::{Source, Verdict},
     descriptor::{Entry, Hits},
@@ -169,6 +169,38 @@ async fn a_limit_of_zero_waits_one_unit() {
     let outcome = decide(&limiter, &[("blocked", "x", ONE)]).await;
     let decision = outcome.speaker().unwrap();
     assert_eq!((decision.verdict, decision.reset_us), (Verdict::Deny, 86_400_000_000));
+}
+
+#[tokio::test]
+async fn in_quota_mode_a_descriptor_whose_limits_are_all_replaced_is_a_quota_that_fits() {
+    let named = |name: &str, replaces: &[&str], requests| NamedLimit {
+        name: name.to_owned(),
+        replaces: replaces.iter().map(ToString::to_string).collect(),
+        ..NamedLimit::from(Limit::new(requests, Unit::Day, None).unwrap())
+    };
+    let pattern = |key: &str, limits| Pattern { limits: Limits::All(limits), ..pattern(key, 1, 1) };
+    let descriptors = vec![
+        pattern("special", vec![named("", &["general"], 0)]),
+        pattern("general", vec![named("general", &[], 5)]),
+        pattern("both", vec![named("general", &[], 5), named("", &[], 0)]),
+        pattern("free", vec![NamedLimit { limit: None, ..named("", &["general"], 1) }]),
+    ];
+    let domain = Domain { name: "edge".to_owned(), descriptors, members: None };
+    let verdict = async |mode, keys: &[&str]| {
+        let limiter = limiter().limiter.quota_mode(mode);
+        let limited = Limited { limiter, matcher: Matcher::new(vec![domain.clone()]) };
+        let asked: Vec<Asked<'_>> = keys.iter().map(|key| (*key, "x", ONE)).collect();
+        decide(&limited, &asked).await.verdict.unwrap()
+    };
+    use QuotaMode::{AsConfigured, Everywhere};
+    // What it stands in for fits, as what matches nothing does.
+    assert_eq!(verdict(Everywhere, &["special", "general"]).await, Verdict::Allow);
+    assert_eq!(verdict(Everywhere, &["special", "stranger"]).await, Verdict::Allow);
+    // A limit is left of it, and does not fit; and what is unlimited counts as no quota.
+    assert_eq!(verdict(Everywhere, &["special", "both"]).await, Verdict::Deny);
+    assert_eq!(verdict(Everywhere, &["both", "free"]).await, Verdict::Deny);
+    assert_eq!(verdict(Everywhere, &["special"]).await, Verdict::Deny);
+    assert_eq!(verdict(AsConfigured, &["special", "general"]).await, Verdict::Deny);
 }
 
 #[tokio::test]
