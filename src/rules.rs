@@ -29,7 +29,7 @@ pub struct Pattern {
     pub value: Option<String>,
     pub limits: Limits,
     pub options: Options,
-    /// Merged into the dynamic metadata of a request that matches.
+    /// Merged into the dynamic metadata of a request in which a descriptor that ends here passes.
     pub metadata: Metadata,
     pub descriptors: Vec<Pattern>,
 }

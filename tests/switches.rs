@@ -27,7 +27,11 @@ struct Service {
 }
 
 async fn service(test: &str, args: &[&str]) -> Service {
-    let limits = support::file(&format!("switches-{test}.yaml"), LIMITS);
+    service_with(test, LIMITS, args).await
+}
+
+async fn service_with(test: &str, limits: &str, args: &[&str]) -> Service {
+    let limits = support::file(&format!("switches-{test}.yaml"), limits);
     let process = Tollgate::start(&Serve::new(&limits).args(args)).await.expect("starts");
     let channel = Channel::from_shared(format!("http://{}", process.grpc())).expect("an address");
     let client = RateLimitServiceClient::new(channel.connect().await.expect("connects"));
@@ -167,4 +171,59 @@ async fn dynamic_metadata_tells_the_descriptors_and_is_off_by_default() {
         (field(descriptor, "limit"), field(descriptor, "hitsAddend")),
         (&limit, &Kind::NumberValue(1.0))
     );
+}
+
+const ROUTES: &str = "
+domain: edge
+descriptors:
+- { key: first, quota_mode: true, metadata: { route: first, tags: { a: 1 } }, rate_limit: { unit: year, requests_per_unit: 1 } }
+- { key: second, quota_mode: true, metadata: { route: second, tags: { b: 2 } }, rate_limit: { unit: year, requests_per_unit: 2 } }
+- { key: guarded, metadata: { route: guarded }, rate_limit: { unit: year, requests_per_unit: 0 } }
+- { key: watched, shadow_mode: true, metadata: { route: watched }, rate_limit: { unit: year, requests_per_unit: 0 } }
+- { key: named, metadata: { route: named }, rate_limit: { name: named, unit: year, requests_per_unit: 9 } }
+- { key: instead, rate_limit: { unit: year, requests_per_unit: 9, replaces: [{ name: named }] } }
+- { key: free, metadata: { route: free }, rate_limit: { unlimited: true } }
+- { key: exempt, metadata: { route: exempt } }
+- key: several
+  metadata: { route: several }
+  rate_limits: [{ unit: year, requests_per_unit: 9 }, { unit: year, unit_multiplier: 2, requests_per_unit: 0 }]
+";
+
+/// The route that the metadata name, if they name any, and the verdict.
+async fn route(service: &mut Service, descriptors: Vec<RateLimitDescriptor>) -> (Overall, Option<String>) {
+    let response = service.ask(descriptors).await;
+    let told = response.dynamic_metadata.as_ref().expect("it is on");
+    let route = told.fields.contains_key("metadata").then(|| {
+        let Kind::StructValue(metadata) = field(told, "metadata") else { panic!("a map") };
+        let Kind::StringValue(route) = field(metadata, "route") else { panic!("a text") };
+        route.clone()
+    });
+    (response.overall_code(), route)
+}
+
+#[tokio::test]
+async fn dynamic_metadata_carries_the_metadata_of_what_passed_and_of_nothing_else() {
+    let mut service = service_with("routes", ROUTES, &["--dynamic-metadata"]).await;
+    let mut told = async |keys: &[&str]| {
+        let descriptors = keys.iter().map(|key| match key.strip_prefix('=') {
+            Some(key) => with_limit(key, 5, 6, None),
+            None => descriptor(key, "x"),
+        });
+        route(&mut service, descriptors.collect()).await
+    };
+    let named = |code, route: &str| (code, Some(route.to_owned()));
+    let both = &["first", "second"];
+    // The first that passed wins; once its quota is used up, the other one's metadata lead the way.
+    assert_eq!(told(both).await, named(Overall::Ok, "first"));
+    assert_eq!(told(both).await, named(Overall::Ok, "second"));
+    assert_eq!(told(both).await, (Overall::OverLimit, None));
+    // A request that is denied still says what passed in it.
+    assert_eq!(told(&["guarded", "named"]).await, named(Overall::OverLimit, "named"));
+    // A shadow is told OK, though it would be denied.
+    assert_eq!(told(&["watched"]).await, named(Overall::Ok, "watched"));
+    assert_eq!(told(&["named", "instead"]).await, (Overall::Ok, None), "another limit stands in for it");
+    assert_eq!(told(&["=named"]).await, (Overall::Ok, None), "the request's own limit has none");
+    assert_eq!(told(&["=named", "watched"]).await, named(Overall::Ok, "watched"));
+    assert_eq!(told(&["free", "exempt", "nobody"]).await, (Overall::Ok, None));
+    assert_eq!(told(&["several"]).await, (Overall::OverLimit, None), "one of its limits does not fit");
 }

@@ -1,7 +1,7 @@
 //! Dynamic metadata: what Envoy keeps beside the request, for its access log and for filters further on.
 //!
 //! The shape is that of envoyproxy/ratelimit: the domain, the descriptors as they were sent, and the metadata of
-//! the rules that they matched. It repeats what the client sent, so it is off unless asked for. Beside it stands
+//! the rules whose descriptors passed, so that a route can go by it. It repeats what the client sent, so it is off unless asked for. Beside it stands
 //! where the answer comes from: `source`, `rule`, `remaining` and `wait_seconds`, which hold nothing of the
 //! client's; of a guess `source` is told even where the rest is off.
 
@@ -11,7 +11,6 @@ use prost_types::{ListValue, Struct, Value, value::Kind};
 
 use crate::{
     limiter::Outcome,
-    matcher::Applies,
     pb::{RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::RateLimitOverride},
     rules::{self, Metadata, MetadataValue},
 };
@@ -34,15 +33,27 @@ pub fn metadata(request: &RateLimitRequest, outcome: &Outcome<'_>) -> Struct {
     if request.hits_addend != 0 {
         fields.insert("hitsAddend".to_owned(), number(f64::from(request.hits_addend)));
     }
-    let mut merged = Metadata::new();
-    let limited = outcome.rules.iter().filter(|matched| matches!(matched.applies, Applies::All(_)));
-    for matched in limited {
-        rules::merge(&mut merged, &matched.rule.metadata);
-    }
+    let merged = passed(outcome);
     if !merged.is_empty() {
         fields.insert("metadata".to_owned(), map(&merged));
     }
     Struct { fields }
+}
+
+/// The metadata of the descriptors that have a limit and are told OK, also where others deny the request; the first
+/// one's values win. A descriptor has none where its limits are unlimited, replaced, or the request's own.
+fn passed(outcome: &Outcome<'_>) -> Metadata {
+    let mut merged = Metadata::new();
+    // Both are in the order of the descriptors.
+    let mut decisions = outcome.of_descriptors().peekable();
+    for matched in &outcome.rules {
+        while decisions.next_if(|decision| decision.descriptor < matched.descriptor).is_some() {}
+        let decision = decisions.next_if(|decision| decision.descriptor == matched.descriptor);
+        if decision.is_some_and(|decision| !decision.is_over()) {
+            rules::merge(&mut merged, &matched.rule.metadata);
+        }
+    }
+    merged
 }
 
 /// Where the answer comes from: the limit whose figures the headers show. Nothing where no limit applied.

@@ -83,7 +83,7 @@ pub(super) struct Switches {
         default_missing_value = "on", value_parser = values::switch)]
     quota_mode: Option<bool>,
 
-    /// Send dynamic metadata: the descriptors, and the metadata of the rules that matched.
+    /// Send dynamic metadata: the descriptors, and the metadata of the rules of those that passed.
     /// RESPONSE_DYNAMIC_METADATA too.
     #[arg(long, env = "TOLLGATE_DYNAMIC_METADATA", value_name = "SWITCH", num_args = 0..=1, require_equals = true,
         default_missing_value = "on", value_parser = values::switch)]
