@@ -3,15 +3,23 @@
 use crate::{
     decision::{Answer, Ask, Found, Measure, Seen, Take, Verdict},
     descriptor::Hits,
-    limit::Limit,
+    limit::{Exact, Limit},
 };
 
-/// The shortest wait that is told where no wait would help.
-const SHORTEST_US: u64 = 1_000_000;
+/// The wait that is told where none can be worked out.
+const GUESSED_US: u64 = crate::resilience::GUESSED_WAIT_US;
+
+/// The least that is told to wait for what never fits: its client would only come back to be denied again.
+const SHORTEST_FOR_NEVER_US: u64 = 60_000_000;
 
 /// A take whose figures are wanted, and the limit that it was made under.
 pub(super) trait Asked {
+    /// Of the bucket that was asked.
     fn limit(&self) -> &Limit;
+    /// The limit as it is configured, where the bucket has only a share of it.
+    fn whole(&self) -> &Limit {
+        self.limit()
+    }
     fn take(&self) -> &Take;
     fn hits(&self) -> Hits;
 }
@@ -31,9 +39,27 @@ pub(super) fn of<A: Asked>(asked: &[A], answer: &Answer, index: usize) -> Figure
         let (remaining, reset_us) = left(one.limit(), seen_and_charged(asked, answer, index), answer.now_us);
         return Figures { verdict: Verdict::Allow, remaining, reset_us, never_fits: false };
     }
-    let never_fits = never_fits(asked, one);
-    let reset_us = wait_us(one, found, never_fits, answer.now_us);
+    let hits = hits_in_all(asked, one);
+    let never_fits = is_too_much(hits, one.whole());
+    let reset_us = if never_fits {
+        never_us(one.whole()).max(full_us(one, found, answer.now_us))
+    } else if is_too_much(hits, one.limit()) {
+        // It fits when the store is back, and nobody knows when that is.
+        GUESSED_US
+    } else {
+        wait_us(one, found, answer.now_us)
+    };
     Figures { verdict: Verdict::Deny, remaining: 0, reset_us, never_fits }
+}
+
+/// Whether what the request takes from this bucket is more than the bucket can ever hold.
+pub(super) fn never_fits<A: Asked>(asked: &[A], of: &A) -> bool {
+    is_too_much(hits_in_all(asked, of), of.whole())
+}
+
+/// What is told to wait for what never fits under this limit, however full its bucket is.
+pub(super) fn never_us(limit: &Limit) -> u64 {
+    limit.period().seconds().saturating_mul(1_000_000).max(SHORTEST_FOR_NEVER_US)
 }
 
 /// The bucket of a take as it was seen, and what it was then charged. On a denied request nothing is charged but
@@ -50,15 +76,17 @@ fn seen_and_charged<'a, A: Asked>(asked: &'a [A], answer: &Answer, index: usize)
     of(charged.or_else(|| (0..=index).find(is_same)).unwrap_or(index))
 }
 
-/// All that a request takes from a bucket has to fit at once.
-fn never_fits<A: Asked>(asked: &[A], of: &A) -> bool {
+/// All that a request takes from a bucket, which has to fit at once.
+fn hits_in_all<A: Asked>(asked: &[A], of: &A) -> u64 {
     let same = asked.iter().filter(|one| one.take().key == of.take().key);
-    let hits = same.fold(0_u64, |sum, one| match one.hits() {
+    same.fold(0, |sum: u64, one| match one.hits() {
         Hits::Take(hits) => sum.saturating_add(hits),
         Hits::Peek | Hits::GiveBack(_) => sum,
-    });
-    let burst = of.limit().burst();
-    hits > u64::from(burst) || burst == 0
+    })
+}
+
+fn is_too_much(hits: u64, limit: &Limit) -> bool {
+    hits > u64::from(limit.burst()) || limit.burst() == 0
 }
 
 /// What remains, and the time until more does.
@@ -82,38 +110,35 @@ fn left(limit: &Limit, (seen, ask, is_charged): (Seen, &Ask, bool), now_us: u64)
             (limit.burst().saturating_sub(after), leaves_us.saturating_sub(now_us))
         }
         // A store answers in the terms of the take.
-        _ => (0, SHORTEST_US),
+        _ => (0, GUESSED_US),
     }
 }
 
 /// This take does not fit: the time until it would.
-fn wait_us<A: Asked>(one: &A, found: &Found, never_fits: bool, now_us: u64) -> u64 {
-    let (take, limit) = (one.take(), one.limit());
-    if limit.burst() == 0 {
-        return limit.period().seconds() * 1_000_000;
-    }
-    match (found.seen, &take.ask.measure) {
-        (Seen::TokenBucket { full_at }, Measure::TokenBucket(tokens)) => {
-            // What was charged though it does not fit has to come back first.
-            let after = take.ask.charged_full_at(tokens, full_at, now_us);
-            match never_fits {
-                true => limit.full_us(after, now_us).max(SHORTEST_US),
-                false => limit.wait_us(after, tokens.cost, now_us),
-            }
+fn wait_us<A: Asked>(one: &A, found: &Found, now_us: u64) -> u64 {
+    match (found.seen, &one.take().ask.measure) {
+        (Seen::TokenBucket { .. }, Measure::TokenBucket(tokens)) => {
+            one.limit().wait_us(full_at(one, found, now_us), tokens.cost, now_us)
         }
-        (Seen::FixedWindow(window), Measure::FixedWindow(asked)) => {
-            let until_end_us = window.ends_us.saturating_sub(now_us);
-            match (never_fits, take.ask.charged_count(asked, window.count)) {
-                (false, _) => until_end_us,
-                (true, 0) => SHORTEST_US,
-                (true, _) => until_end_us.max(SHORTEST_US),
-            }
-        }
-        (Seen::SlidingLog { fits_at_us, .. }, Measure::SlidingLog(_)) => {
-            let wait_us = fits_at_us.saturating_sub(now_us);
-            if never_fits { wait_us.max(SHORTEST_US) } else { wait_us }
-        }
+        (Seen::FixedWindow(window), Measure::FixedWindow(_)) => window.ends_us.saturating_sub(now_us),
+        (Seen::SlidingLog { fits_at_us, .. }, Measure::SlidingLog(_)) => fits_at_us.saturating_sub(now_us),
         // A store answers in the terms of the take.
-        _ => SHORTEST_US,
+        _ => GUESSED_US,
+    }
+}
+
+/// The time until its bucket is full. Only a token bucket takes longer than its period: where the burst is large,
+/// or it owes.
+fn full_us<A: Asked>(one: &A, found: &Found, now_us: u64) -> u64 {
+    one.limit().full_us(full_at(one, found, now_us), now_us)
+}
+
+/// When a token bucket would be full again. What was charged though it does not fit has to come back first.
+fn full_at<A: Asked>(one: &A, found: &Found, now_us: u64) -> Exact {
+    match (found.seen, &one.take().ask.measure) {
+        (Seen::TokenBucket { full_at }, Measure::TokenBucket(tokens)) => {
+            one.take().ask.charged_full_at(tokens, full_at, now_us)
+        }
+        _ => Exact::default(),
     }
 }

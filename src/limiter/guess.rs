@@ -12,6 +12,7 @@ use crate::{
 /// A take from a local bucket, which holds a share of the limit.
 struct LocalMember<'a> {
     share: &'a Limit,
+    whole: &'a Limit,
     take: Take,
     hits: Hits,
 }
@@ -19,6 +20,10 @@ struct LocalMember<'a> {
 impl figures::Asked for LocalMember<'_> {
     fn limit(&self) -> &Limit {
         self.share
+    }
+
+    fn whole(&self) -> &Limit {
+        self.whole
     }
 
     fn take(&self) -> &Take {
@@ -51,6 +56,10 @@ pub(super) fn decisions<'m>(members: &[Member<'m>], guess: &Guess) -> Few<Decisi
         let fixed = |source, verdict, reset_us| member.decision(source, verdict, 0, reset_us);
         match of_limit {
             LimitGuess::Fits(source) => fixed(*source, Verdict::Allow, GUESSED_WAIT_US),
+            LimitGuess::Unfit(source) if figures::never_fits(members, member) => {
+                let wait_us = figures::never_us(&member.limit.limit);
+                Decision { never_fits: true, ..fixed(*source, Verdict::Deny, wait_us) }
+            }
             LimitGuess::Unfit(source) => fixed(*source, Verdict::Deny, GUESSED_WAIT_US),
             LimitGuess::Unknown => fixed(Source::Error, Verdict::Deny, GUESSED_WAIT_US),
             // Nobody decided, and no local bucket was asked.
@@ -71,8 +80,9 @@ pub(super) fn decisions<'m>(members: &[Member<'m>], guess: &Guess) -> Few<Decisi
     members.iter().zip(&guess.limits).map(&mut decision).collect()
 }
 
-fn local_member<'a>((member, guess): (&Member<'_>, &'a LimitGuess)) -> Option<LocalMember<'a>> {
+fn local_member<'a>((member, guess): (&'a Member<'_>, &'a LimitGuess)) -> Option<LocalMember<'a>> {
     let LimitGuess::Asks(share) = guess else { return None };
     let ask = crate::decision::Ask::new(member.hits, share).standing(member.take.ask.standing);
-    Some(LocalMember { share, take: Take { key: member.take.key, ask }, hits: member.hits })
+    let whole = &member.limit.limit;
+    Some(LocalMember { share, whole, take: Take { key: member.take.key, ask }, hits: member.hits })
 }

@@ -1,6 +1,6 @@
 //! The headers of an answer, in groups that can be switched.
 
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 
 use thiserror::Error;
 
@@ -46,11 +46,16 @@ impl FromStr for Group {
 // === Jitter ===
 
 /// What `retry-after` adds to the true wait at random, so that clients denied together do not return
-/// together: a whole number of seconds from 0 to max(1, share · wait), or nothing if the share is 0.
+/// together: a whole number of seconds from 0 to max(1, share · wait), never above a bound; or nothing if the share
+/// is 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Jitter {
     share: f64,
+    most_s: u64,
 }
+
+/// Half a minute spreads a crowd; a share alone would send clients whose quota of a day is used up home for hours.
+const MOST_JITTER: Duration = Duration::from_secs(30);
 
 /// The share is not from 0 to 1.
 #[derive(Debug, Error)]
@@ -59,7 +64,7 @@ pub struct BadShare;
 
 impl Default for Jitter {
     fn default() -> Self {
-        Jitter { share: 0.2 }
+        Jitter { share: 0.2, most_s: MOST_JITTER.as_secs() }
     }
 }
 
@@ -68,12 +73,18 @@ impl FromStr for Jitter {
 
     fn from_str(text: &str) -> Result<Jitter, BadShare> {
         let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
-        share.map(|share| Jitter { share }).ok_or(BadShare)
+        share.map(|share| Jitter { share, ..Jitter::default() }).ok_or(BadShare)
     }
 }
 
 impl Jitter {
-    pub const NONE: Jitter = Jitter { share: 0.0 };
+    pub const NONE: Jitter = Jitter { share: 0.0, most_s: 0 };
+
+    /// The same with another bound, cut to whole seconds.
+    #[must_use]
+    pub fn at_most(self, most: Duration) -> Jitter {
+        Jitter { most_s: most.as_secs(), ..self }
+    }
 
     fn seconds(self, wait_s: u64) -> u64 {
         if self.share <= 0.0 {
@@ -83,7 +94,7 @@ impl Jitter {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a u64")]
         #[allow(clippy::cast_precision_loss, reason = "it is random anyway")]
         let most = ((wait_s as f64 * self.share).round() as u64).max(1);
-        rand::random_range(0..=most)
+        rand::random_range(0..=most.min(self.most_s))
     }
 }
 

@@ -16,7 +16,8 @@ const COMMON: &str = r#""title":"Too Many Requests","status":429"#;
 const REDUCED_CAPACITY: &str = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
 
 pub(super) fn body(outcome: &Outcome<'_>, speaker: &Decision<'_>) -> String {
-    if speaker.source == Source::Deny {
+    // What never fits is known without the store.
+    if speaker.source == Source::Deny && !speaker.never_fits {
         let detail = json!("The rate limit cannot be checked at the moment; try again shortly.");
         return format!(r#"{{"type":"{REDUCED_CAPACITY}",{COMMON},"detail":{detail}}}"#);
     }

@@ -165,10 +165,10 @@ fn structured_headers_hold_nothing_but_printable_ascii() {
 }
 
 #[test]
-fn jitter_spreads_from_zero_to_the_share_and_at_least_to_one_second() {
+fn jitter_spreads_from_zero_to_the_share_at_least_to_one_second_and_at_most_to_its_bound() {
     let rule = rule("a", 1, Unit::Hour, 1);
-    let spread = |jitter: &str, wait_ms| {
-        let contract = Contract::new(vec![Group::RetryAfter], jitter.parse().unwrap());
+    let spread_within = |jitter: Jitter, wait_ms| {
+        let contract = Contract::new(vec![Group::RetryAfter], jitter);
         let outcome = outcome(1, vec![decision(0, &rule, Verdict::Deny, 0, wait_ms)]);
         let mut seen = HashMap::new();
         for _ in 0..3_000 {
@@ -179,7 +179,14 @@ fn jitter_spreads_from_zero_to_the_share_and_at_least_to_one_second() {
         let (least, most) = (seen.keys().min().copied().unwrap(), seen.keys().max().copied().unwrap());
         (least, most, seen.len())
     };
+    let spread = |share: &str, wait_ms| spread_within(share.parse().unwrap(), wait_ms);
+    let at_most = |most_ms| Jitter::default().at_most(Duration::from_millis(most_ms));
     assert_eq!(spread("0.2", 50_000), (50, 60, 11));
+    assert_eq!(spread("0.2", 86_400_000), (86_400, 86_430, 31), "a day is not raised by hours");
+    assert_eq!(spread("1", 86_400_000), (86_400, 86_430, 31));
+    assert_eq!(spread_within(at_most(5_999), 86_400_000), (86_400, 86_405, 6));
+    assert_eq!(spread_within(at_most(5_999), 1), (1, 2, 2));
+    assert_eq!(spread_within(at_most(999), 86_400_000), (86_400, 86_400, 1), "less than a second adds none");
     assert_eq!(spread("0.2", 1), (1, 2, 2), "a wait of a second is spread too");
     assert_eq!(spread("0", 50_000), (50, 50, 1));
     assert!("1.5".parse::<Jitter>().is_err() && "NaN".parse::<Jitter>().is_err());
@@ -206,6 +213,22 @@ fn a_guess_that_denies_says_that_it_is_one() {
     let response = respond(&Group::DEFAULT, &outcome);
     assert!(headers(&response).contains(&("retry-after", "1")));
     assert!(String::from_utf8_lossy(&response.raw_body).contains("cannot be checked"));
+}
+
+#[test]
+fn a_guess_that_denies_what_never_fits_says_that() {
+    let rule = rule("a", 10, Unit::Minute, 5);
+    let mut outcome = outcome(1, vec![decision(0, &rule, Verdict::Deny, 0, 60_000)]);
+    outcome.source = Source::Deny;
+    outcome.decisions[0].source = Source::Deny;
+    outcome.decisions[0].never_fits = true;
+    let response = respond(&[Group::RetryAfter, Group::Structured, Group::ProblemBody], &outcome);
+    assert!(headers(&response).contains(&("retry-after", "60")));
+    assert!(headers(&response).contains(&("ratelimit", r#""a";r=0;t=60"#)));
+    assert_eq!(response.statuses[0].duration_until_reset.unwrap().seconds, 60);
+    assert!(
+        String::from_utf8_lossy(&response.raw_body).contains("more than 5 at once, so it will never fit")
+    );
 }
 
 #[test]

@@ -68,6 +68,11 @@ pub(super) struct Answers {
     /// together.
     #[arg(long, env = "TOLLGATE_JITTER", value_name = "SHARE", default_value = "0.2")]
     jitter: Jitter,
+
+    /// The most that is added to Retry-After at random, however long the wait, in whole seconds; 0s adds nothing.
+    #[arg(long, env = "TOLLGATE_JITTER_MOST", value_name = "TIME", default_value = "30s",
+        value_parser = duration::parse)]
+    jitter_most: Duration,
 }
 
 #[derive(Debug, Args)]
@@ -227,7 +232,7 @@ impl Answers {
         if groups.len() < self.headers.len() && self.headers.len() > 1 {
             return Err(ServeError::HeadersNoneAndMore { origin: origin() });
         }
-        Ok(Contract::new(groups, self.jitter))
+        Ok(Contract::new(groups, self.jitter.at_most(self.jitter_most)))
     }
 }
 

@@ -36,6 +36,10 @@ fn the_defaults_are_the_documented_ones() {
     let contract = serve.answers.contract(&Origins::default()).unwrap();
     assert_eq!(contract.groups(), Group::DEFAULT);
     assert_eq!(contract.jitter(), Jitter::default());
+    assert_eq!(contract.jitter(), Jitter::default().at_most(Duration::from_secs(30)));
+    let contract = parse(&["--jitter-most", "1m"]).unwrap();
+    let contract = contract.answers.contract(&Origins::default()).unwrap();
+    assert_eq!(contract.jitter(), Jitter::default().at_most(Duration::from_secs(60)));
 }
 
 #[test]

@@ -111,21 +111,14 @@ impl Model {
         }
         let (_, bucket) = &self.buckets[&member.name()];
         let never_fits = !fits && never_fits(members, member);
+        // What meters was charged, and that has to come back first.
+        let judged = if terms.meters { bucket } else { seen };
         let reset_us = if *fits {
             bucket.more_us(&terms, now_us)
-        } else if terms.denies_all() {
-            terms.period_us()
+        } else if never_fits {
+            judged.full_us(&terms, now_us).max(terms.period_us()).max(60_000_000)
         } else {
-            // What meters was charged, and that has to come back first.
-            let judged = if terms.meters { bucket } else { seen };
-            let alone = Bucket::full(member.spec.algorithm).fits(&terms, member.hits);
-            match (never_fits, judged) {
-                // A log that is asked twice for more than it holds tells when the one take would fit: it is not
-                // read to its end for a request that never fits.
-                (true, Bucket::Log(_)) if alone => judged.wait_us(&terms, member.hits, now_us).max(1_000_000),
-                (true, _) => judged.full_us(&terms, now_us).max(1_000_000),
-                (false, _) => judged.wait_us(&terms, member.hits, now_us),
-            }
+            judged.wait_us(&terms, member.hits, now_us)
         };
         Figures {
             descriptor: member.descriptor,
