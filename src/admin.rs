@@ -19,7 +19,7 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task};
 
 use crate::{
     metrics::{self, Metrics},
@@ -40,11 +40,14 @@ pub struct Admin {
     lifecycle: Lifecycle,
     metrics: Arc<Metrics>,
     store: Arc<StoreHealth>,
+    /// Held while the page of metrics is made. That is done off the thread that serves here, which also accepts the
+    /// connections of the gRPC port, and for one scraper at a time.
+    page: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Admin {
     pub fn new(lifecycle: Lifecycle, metrics: Arc<Metrics>) -> Admin {
-        Admin { lifecycle, metrics, store: Arc::new(StoreHealth::always()) }
+        Admin { lifecycle, metrics, store: Arc::new(StoreHealth::always()), page: Arc::default() }
     }
 
     /// `/ready` goes by that store; without, the store is always there.
@@ -90,5 +93,14 @@ async fn ready(State(admin): State<Admin>) -> impl IntoResponse {
 }
 
 async fn exposition(State(admin): State<Admin>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], admin.metrics.render())
+    let turn = Arc::clone(&admin.page).lock_owned().await;
+    let page = task::spawn_blocking(move || {
+        let _turn = turn;
+        admin.metrics.render()
+    });
+    match page.await {
+        Ok(page) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], page).into_response(),
+        // A panic, which was reported when it happened.
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }

@@ -73,6 +73,7 @@ impl RateLimitService for Gated {
 pub(crate) struct Running {
     pub(crate) addresses: Addresses,
     pub(crate) lifecycle: Lifecycle,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) stage: Arc<Stage>,
     pub(crate) gate: Arc<Semaphore>,
     thread: Option<JoinHandle<Result<(), ServerError>>>,
@@ -98,16 +99,18 @@ impl Running {
                 stage: Arc::clone(&stage),
             }
         };
+        let metrics = Arc::new(Metrics::new());
+        let shown = Arc::clone(&metrics);
         // The server brings a runtime of its own, which must not be started from within that of the test.
         let (bound, binding) = mpsc::channel();
         let thread = thread::spawn(move || {
             let server = Server::bind(options).unwrap();
             bound.send((server.addresses(), server.lifecycle())).unwrap();
-            let admin = Admin::new(server.lifecycle(), Arc::new(Metrics::new()));
+            let admin = Admin::new(server.lifecycle(), shown);
             server.run(admin, make_service)
         });
         let (addresses, lifecycle) = binding.recv().unwrap();
-        Running { addresses, lifecycle, stage, gate, thread: Some(thread) }
+        Running { addresses, lifecycle, metrics, stage, gate, thread: Some(thread) }
     }
 
     /// Calls wait from here on, until [`Running::open_gate`].

@@ -1,6 +1,10 @@
 //! What is behind the two ports while all is well.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, mpsc},
+    thread,
+};
 
 use tollgate::{
     admin::Admin,
@@ -14,7 +18,7 @@ use tonic_health::pb::{
 };
 use tonic_reflection::pb::{v1, v1alpha};
 
-use crate::harness::{self, ANY_PORT, Gated, LONG, Running};
+use crate::harness::{self, ANY_PORT, Gated, LONG, Running, SOON};
 
 #[tokio::test]
 async fn health_is_serving_for_the_server_and_both_names_of_the_service_and_for_no_other() {
@@ -145,9 +149,29 @@ async fn metrics_are_served_as_prometheus_text() {
     assert!(samples.iter().any(|line| line.starts_with("tollgate_build_info{")), "{body}");
     for line in samples {
         let (series, value) = line.rsplit_once(' ').unwrap();
-        assert!(series.starts_with("tollgate_"), "{line}");
+        assert!(series.starts_with("tollgate_") || series.starts_with("process_"), "{line}");
         assert!(value.parse::<f64>().is_ok(), "{line}");
     }
+}
+
+#[tokio::test]
+async fn while_a_page_of_metrics_is_made_health_is_told_and_connections_are_accepted() {
+    let server = Running::start();
+    let ((begun, begins), (finish, finishes)) = (mpsc::channel(), mpsc::channel::<()>());
+    let finishes = Mutex::new(finishes);
+    server.metrics.show("tollgate_slow", "Takes its time.", move || {
+        begun.send(()).unwrap();
+        i64::from(finishes.lock().unwrap().recv_timeout(SOON).is_ok())
+    });
+    let admin = server.addresses.admin;
+    let scraper = thread::spawn(move || harness::http(admin, "GET", "/metrics").1);
+    begins.recv_timeout(LONG).unwrap();
+    assert_eq!(server.get("/healthcheck"), (200, "OK".to_owned()));
+    let answer = server.client().await.should_rate_limit(RateLimitRequest::default()).await;
+    assert!(answer.is_ok() && !scraper.is_finished(), "they had to wait for the page");
+    finish.send(()).unwrap();
+    let page = scraper.join().unwrap();
+    assert!(page.contains("\ntollgate_slow 1\n"), "{page}");
 }
 
 #[test]
