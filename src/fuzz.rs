@@ -91,7 +91,7 @@ descriptors:
 fn service() -> Rls {
     let domains = config::check_bytes(LIMITS).domains.expect("they are right");
     let metrics = Arc::new(Metrics::new());
-    let rules = Ruleset::new(Arc::new(Matcher::new(domains)), &Contract::default(), &metrics);
+    let rules = Ruleset::new(Matcher::new(domains), &Contract::default(), &metrics);
     let local = Arc::new(Local::new(1_000, Box::new(|| None)));
     let fallback = Fallback { default: OnStoreFailure::Error, local };
     let limiter = Limiter::new(Backend::memory(10_000).open(Duration::from_secs(1)), fallback);

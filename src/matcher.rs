@@ -43,8 +43,9 @@ pub struct Matcher {
 }
 
 /// The rules of one domain, ready to be looked up.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct DomainRules {
+    name: Arc<str>,
     top: Level,
     /// Some limit `replaces` another.
     has_replaces: bool,
@@ -66,6 +67,11 @@ impl Matcher {
     /// The rules of the domain of exactly that name.
     pub fn domain(&self, name: &[u8]) -> Option<&DomainRules> {
         self.domains.get(name)
+    }
+
+    /// The names of all domains, in no order.
+    pub fn domains(&self) -> impl Iterator<Item = &str> {
+        self.domains.values().map(|rules| &*rules.name)
     }
 
     /// In the order of configuration, those of a rule before those below it.

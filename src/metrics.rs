@@ -2,7 +2,8 @@
 //!
 //! | metric | labels | counts |
 //! |---|---|---|
-//! | `tollgate_decisions_total` | domain, rule, verdict, source | answers for one bucket |
+//! | `tollgate_decisions_total` | domain, rule, verdict, source | answers for one bucket; a series appears with its first |
+//! | `tollgate_domain_decisions_total` | domain, verdict | the same, by domain; always there |
 //! | `tollgate_requests_total` | outcome | answers for one request |
 //! | `tollgate_store_seconds` | | calls into the store, by time |
 //! | `tollgate_store_errors_total` | kind | calls that the store did not answer |
@@ -31,8 +32,8 @@ use prometheus::{
     core::Collector,
 };
 
-use crate::matcher::RuleLimit;
-use decisions::Paths;
+use crate::matcher::Matcher;
+use decisions::Decisions;
 pub use decisions::{Counted, LimitCounters, MOST_PATHS};
 
 /// Value of the content-type header under which [`Metrics::render`] is served.
@@ -48,8 +49,7 @@ const STRANGERS: &str = "Connections to the gRPC port that did not begin with HT
 /// All metrics of the process. Shared by all runtimes.
 pub struct Metrics {
     registry: Registry,
-    decisions: IntCounterVec,
-    paths: Arc<Paths>,
+    decisions: Decisions,
     requests: [IntCounter; RequestOutcome::ALL.len()],
     store_seconds: Histogram,
     store_errors: IntCounterVec,
@@ -115,11 +115,6 @@ impl Metrics {
     #[expect(clippy::new_without_default, reason = "a default set of counters would be one nobody reads")]
     pub fn new() -> Metrics {
         let registry = Registry::new();
-        let decisions = counters(
-            &registry,
-            Opts::new("tollgate_decisions_total", "Decisions on one bucket, by rule and by who made them."),
-            &["domain", "rule", "verdict", "source"],
-        );
         let requests = counters(
             &registry,
             Opts::new("tollgate_requests_total", "ShouldRateLimit requests, by outcome."),
@@ -163,8 +158,7 @@ impl Metrics {
         let requests = RequestOutcome::ALL.map(|outcome| requests.with_label_values(&[outcome.label()]));
         Metrics {
             registry,
-            decisions,
-            paths: Arc::default(),
+            decisions: Decisions::default(),
             requests,
             store_seconds,
             store_errors,
@@ -177,10 +171,10 @@ impl Metrics {
         }
     }
 
-    /// Counters for the decisions of these limits, which are all of one matcher in its order. They go on where
-    /// they stood if a limit of that domain and label was there before.
-    pub fn for_limits(&self, limits: &[Arc<RuleLimit>]) -> LimitCounters {
-        LimitCounters::new(limits, self.decisions.clone(), Arc::clone(&self.paths))
+    /// Counters for the decisions of these rules, to be shared by all runtimes. From here on these are shown, and
+    /// those of limits that are gone no more; a limit goes on where one of that domain and label stood before.
+    pub fn of_rules(&self, matcher: &Matcher) -> Arc<LimitCounters> {
+        self.decisions.of_rules(matcher)
     }
 
     pub fn count_request(&self, outcome: RequestOutcome) {
@@ -232,9 +226,11 @@ impl Metrics {
         for gauge in &*self.gauges.lock().unwrap_or_else(PoisonError::into_inner) {
             gauge.shown.set((gauge.value)());
         }
-        TextEncoder::new()
+        let mut page = TextEncoder::new()
             .encode_to_string(&self.registry.gather())
-            .expect("a String takes all that is written")
+            .expect("a String takes all that is written");
+        self.decisions.write(&mut page);
+        page
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Rollout {
 
 #[derive(Debug)]
 struct State {
-    matcher: Arc<Matcher>,
+    rules: Ruleset,
     live: Vec<Arc<Live>>,
 }
 
@@ -57,17 +57,14 @@ pub struct Reloader {
 
 impl Rollout {
     pub fn new(matcher: Matcher, contract: Contract, metrics: Arc<Metrics>) -> Rollout {
-        Rollout {
-            contract,
-            metrics,
-            state: Mutex::new(State { matcher: Arc::new(matcher), live: Vec::new() }),
-        }
+        let rules = Ruleset::new(matcher, &contract, &metrics);
+        Rollout { contract, metrics, state: Mutex::new(State { rules, live: Vec::new() }) }
     }
 
     /// The rules of one more runtime, which follow every replacement.
     pub fn enlist(&self) -> Arc<Live> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let live = Arc::new(Live::new(self.ruleset(&state.matcher)));
+        let live = Arc::new(Live::new(state.rules.clone()));
         state.live.push(Arc::clone(&live));
         live
     }
@@ -75,15 +72,10 @@ impl Rollout {
     /// From here on every request is decided by these rules. A bucket whose limit is the same keeps its level.
     pub fn replace(&self, matcher: Matcher) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.matcher = Arc::new(matcher);
+        state.rules = Ruleset::new(matcher, &self.contract, &self.metrics);
         for live in &state.live {
-            live.replace(self.ruleset(&state.matcher));
+            live.replace(state.rules.clone());
         }
-    }
-
-    fn ruleset(&self, matcher: &Arc<Matcher>) -> Ruleset {
-        // An Arc of its own for each runtime: their counts of it must not meet in one cache line.
-        Ruleset::new(Arc::clone(matcher), &self.contract, &self.metrics)
     }
 }
 

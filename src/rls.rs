@@ -47,17 +47,18 @@ pub struct Modes {
 #[derive(Debug)]
 pub struct Live(Mutex<Arc<Ruleset>>);
 
-/// Rules, with what was made for them in advance.
-#[derive(Debug)]
+/// Rules, with what was made for them in advance; a copy shares all of it.
+#[derive(Debug, Clone)]
 pub struct Ruleset {
     matcher: Arc<Matcher>,
-    contract: Contract,
-    counters: LimitCounters,
+    contract: Arc<Contract>,
+    counters: Arc<LimitCounters>,
 }
 
 // === impl Live ===
 
 impl Live {
+    /// An Arc of its own for each runtime: the counts that requests keep of it must not meet in one cache line.
     pub fn new(rules: Ruleset) -> Live {
         Live(Mutex::new(Arc::new(rules)))
     }
@@ -78,10 +79,11 @@ impl Live {
 }
 
 impl Ruleset {
-    pub fn new(matcher: Arc<Matcher>, contract: &Contract, metrics: &Metrics) -> Ruleset {
-        let counters = metrics.for_limits(matcher.limits());
-        let contract = contract.clone().for_limits(matcher.limits());
-        Ruleset { matcher, contract, counters }
+    /// From here on `metrics` shows what is counted for these rules, and for those before them no more.
+    pub fn new(matcher: Matcher, contract: &Contract, metrics: &Metrics) -> Ruleset {
+        let counters = metrics.of_rules(&matcher);
+        let contract = Arc::new(contract.clone().for_limits(matcher.limits()));
+        Ruleset { matcher: Arc::new(matcher), contract, counters }
     }
 }
 
@@ -203,3 +205,6 @@ fn entries(wire: &RateLimitDescriptor) -> impl Iterator<Item = Entry<'_>> + Clon
 fn refused(bad: &BadRequest) -> Status {
     Status::invalid_argument(error::chain(bad).to_string())
 }
+
+#[cfg(test)]
+mod tests;

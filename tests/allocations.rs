@@ -38,7 +38,7 @@ fn service() -> Rls {
         Fallback { default: OnStoreFailure::Error, local: Arc::new(Local::new(1_000, Box::new(|| None))) },
     );
     let metrics = Arc::new(Metrics::new());
-    let rules = Ruleset::new(Arc::new(matcher), &Contract::default(), &metrics);
+    let rules = Ruleset::new(matcher, &Contract::default(), &metrics);
     Rls::new(limiter, Arc::new(Live::new(rules)), metrics)
 }
 

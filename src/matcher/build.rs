@@ -14,10 +14,11 @@ use crate::rules::{Domain, Limits, Members, NamedLimit, Options, Pattern};
 
 /// Compiles one domain; its limits go behind those that are there.
 pub(super) fn domain(domain: &Domain, limits: &mut Vec<Arc<RuleLimit>>) -> DomainRules {
-    let (name, members) = (Arc::from(domain.name.as_str()), domain.members.as_ref());
-    let mut builder = Builder { domain: name, members, limits, steps: Vec::new(), has_replaces: false };
+    let (name, members): (Arc<str>, _) = (domain.name.as_str().into(), domain.members.as_ref());
+    let mut builder =
+        Builder { domain: Arc::clone(&name), members, limits, steps: Vec::new(), has_replaces: false };
     let top = builder.level(&domain.descriptors, "");
-    DomainRules { top, has_replaces: builder.has_replaces }
+    DomainRules { name, top, has_replaces: builder.has_replaces }
 }
 
 struct Builder<'a> {

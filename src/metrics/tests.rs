@@ -4,11 +4,26 @@ use super::*;
 use crate::{
     decision::Source,
     limit::{Limit, Unit},
+    matcher::RuleLimit,
+    rules::{Domain, Pattern},
 };
 
-fn limit(index: usize, domain: &str, name: &str) -> Arc<RuleLimit> {
+/// A rule for each key, in one domain.
+fn rules(domain: &str, keys: &[&str]) -> Matcher {
     let limit = Limit::new(10, Unit::Second, None).unwrap();
-    Arc::new(RuleLimit::new(index, domain, name, limit))
+    let descriptors = keys.iter().map(|key| Pattern::with_limit(key, None, limit.clone())).collect();
+    Matcher::new(vec![Domain { name: domain.to_owned(), descriptors, members: None }])
+}
+
+/// The series of all decisions with their values, by their labels.
+fn decisions(metrics: &Metrics) -> Vec<String> {
+    let page = metrics.render();
+    page.lines().filter_map(|line| line.strip_prefix("tollgate_decisions_total")).map(str::to_owned).collect()
+}
+
+fn of_domain(metrics: &Metrics, domain: &str, verdict: &str) -> Option<u64> {
+    let labels = format!("domain=\"{domain}\",verdict=\"{verdict}\"");
+    value(&metrics.render(), &format!("tollgate_domain_decisions_total{{{labels}}}"))
 }
 
 /// The value of that line of `text`, none if it is not there.
@@ -35,8 +50,8 @@ fn each_request_outcome_is_counted_under_its_own_word() {
 #[test]
 fn a_decision_is_counted_by_domain_rule_verdict_and_source() {
     let metrics = Metrics::new();
-    let limits = [limit(0, "edge", "api_key"), limit(1, "edge", "route_/login")];
-    let counters = metrics.for_limits(&limits);
+    let matcher = rules("edge", &["api_key", "route_/login"]);
+    let (limits, counters) = (matcher.limits(), metrics.of_rules(&matcher));
     counters.count(&limits[1], None, Counted::Deny, Source::Store);
     counters.count(&limits[1], None, Counted::Deny, Source::Store);
     counters.count(&limits[0], None, Counted::Allow, Source::Store);
@@ -44,46 +59,89 @@ fn a_decision_is_counted_by_domain_rule_verdict_and_source() {
     counters.count(&limits[0], None, Counted::Allow, Source::Allow);
     counters.count(&limits[0], None, Counted::Deny, Source::Deny);
     counters.count(&limits[0], None, Counted::Deny, Source::Error);
+    counters.count(&limits[0], None, Counted::WouldDeny, Source::Error);
+    let brought_along = RuleLimit::new(usize::MAX, "edge", "(override)", limits[0].limit.clone());
+    counters.count(&brought_along, None, Counted::Deny, Source::Memo);
 
-    let text = metrics.render();
-    let count = |rule, verdict, source| {
-        let labels = format!("domain=\"edge\",rule=\"{rule}\",source=\"{source}\",verdict=\"{verdict}\"");
-        value(&text, &format!("tollgate_decisions_total{{{labels}}}"))
+    let of = |rule, verdict, source, count| {
+        format!("{{domain=\"edge\",rule=\"{rule}\",source=\"{source}\",verdict=\"{verdict}\"}} {count}")
     };
-    assert_eq!(count("route_/login", "deny", "store"), Some(2));
-    assert_eq!(count("api_key", "allow", "store"), Some(1));
-    assert_eq!(count("api_key", "would_deny", "local"), Some(1));
-    assert_eq!(count("api_key", "allow", "allow"), Some(1));
-    assert_eq!(count("api_key", "deny", "deny"), Some(1));
-    assert_eq!(count("api_key", "error", "error"), Some(1));
+    let all = [
+        of("(override)", "deny", "memo", 1),
+        of("api_key", "allow", "store", 1),
+        of("api_key", "allow", "allow", 1),
+        of("api_key", "deny", "deny", 1),
+        of("api_key", "would_deny", "local", 1),
+        of("api_key", "error", "error", 2),
+        of("route_/login", "deny", "store", 2),
+    ];
+    assert_eq!(decisions(&metrics), all);
+    for (verdict, count) in [("allow", 2), ("deny", 4), ("would_deny", 1), ("error", 2)] {
+        assert_eq!(of_domain(&metrics, "edge", verdict), Some(count), "{verdict}");
+    }
 }
 
 #[test]
-fn a_rule_shows_at_zero_for_what_is_decided_and_not_at_all_for_guesses() {
+fn a_series_appears_when_it_first_counts_and_those_of_a_domain_are_there_at_zero() {
     let metrics = Metrics::new();
-    let _counters = metrics.for_limits(&[limit(0, "edge", "api_key")]);
-    let text = metrics.render();
-    let lines: Vec<_> = text.lines().filter(|line| line.starts_with("tollgate_decisions_total")).collect();
-    assert_eq!(lines.len(), 3, "{lines:?}");
-    let known = |line: &&str| line.contains("source=\"store\"") || line.contains("source=\"memo\"");
-    assert!(lines.iter().all(|line| known(line) && line.ends_with(" 0")), "{lines:?}");
+    let matcher = rules("edge", &["api_key", "user"]);
+    let counters = metrics.of_rules(&matcher);
+    assert_eq!(decisions(&metrics), Vec::<String>::new());
+    for verdict in ["allow", "deny", "would_deny", "error"] {
+        assert_eq!(of_domain(&metrics, "edge", verdict), Some(0), "{verdict}");
+    }
+    counters.count(&matcher.limits()[1], None, Counted::Deny, Source::Memo);
+    assert_eq!(decisions(&metrics), ["{domain=\"edge\",rule=\"user\",source=\"memo\",verdict=\"deny\"} 1"]);
+    // A domain in which nothing is limited is there too.
+    let _ = metrics.of_rules(&rules("bare", &[]));
+    assert_eq!((of_domain(&metrics, "bare", "deny"), of_domain(&metrics, "edge", "deny")), (Some(0), None));
 }
 
 #[test]
 fn counters_go_on_when_the_rules_are_loaded_anew() {
     let metrics = Metrics::new();
-    for limits in [&[limit(0, "edge", "a"), limit(1, "edge", "b")][..], &[limit(0, "edge", "b")]] {
-        let last = &limits[limits.len() - 1];
-        metrics.for_limits(limits).count(last, None, Counted::Allow, Source::Store);
+    for keys in [&["a", "b"][..], &["b"], &["c", "b", "a"]] {
+        let matcher = rules("edge", keys);
+        let limit = &matcher.limits()[keys.iter().position(|key| *key == "b").unwrap()];
+        metrics.of_rules(&matcher).count(limit, None, Counted::Allow, Source::Store);
     }
-    let series = "tollgate_decisions_total{domain=\"edge\",rule=\"b\",source=\"store\",verdict=\"allow\"}";
-    assert_eq!(value(&metrics.render(), series), Some(2));
+    assert_eq!(decisions(&metrics), ["{domain=\"edge\",rule=\"b\",source=\"store\",verdict=\"allow\"} 3"]);
+}
+
+#[test]
+fn a_limit_that_is_gone_is_shown_no_more_and_a_request_under_way_does_not_bring_it_back() {
+    let metrics = Metrics::new();
+    let before = rules("edge", &["old", "kept"]);
+    let (limits, counters) = (before.limits(), metrics.of_rules(&before));
+    for limit in limits {
+        counters.count(limit, None, Counted::Allow, Source::Store);
+    }
+    let now = metrics.of_rules(&rules("edge", &["kept", "new"]));
+    let kept = "{domain=\"edge\",rule=\"kept\",source=\"store\",verdict=\"allow\"} 1";
+    assert_eq!(decisions(&metrics), [kept]);
+    // By the rules with which it began, under a label that has counted and under one that has not.
+    counters.count(&limits[0], None, Counted::Allow, Source::Store);
+    counters.count(&limits[0], None, Counted::Deny, Source::Store);
+    counters.count(&limits[0], Some("old_value"), Counted::Deny, Source::Store);
+    assert_eq!(decisions(&metrics), [kept]);
+    // The domain has them all, before and after the last such request; its sums never fall.
+    let sums = || (of_domain(&metrics, "edge", "allow"), of_domain(&metrics, "edge", "deny"));
+    assert_eq!(sums(), (Some(3), Some(2)));
+    drop(counters);
+    assert_eq!(sums(), (Some(3), Some(2)));
+    drop(now);
+    // Back again, it starts anew.
+    let again = rules("edge", &["old"]);
+    metrics.of_rules(&again).count(&again.limits()[0], None, Counted::Deny, Source::Store);
+    assert_eq!(decisions(&metrics), ["{domain=\"edge\",rule=\"old\",source=\"store\",verdict=\"deny\"} 1"]);
+    assert_eq!(sums(), (Some(3), Some(3)));
 }
 
 #[test]
 fn a_hostile_name_in_the_configuration_cannot_break_the_text() {
     let metrics = Metrics::new();
-    let _counters = metrics.for_limits(&[limit(0, "a\"} 1\nevil 1", "b\\")]);
+    let matcher = rules("a\"} 1\nevil 1", &["b\\"]);
+    metrics.of_rules(&matcher).count(&matcher.limits()[0], None, Counted::Allow, Source::Store);
     let text = metrics.render();
     assert!(text.contains(r#"domain="a\"} 1\nevil 1",rule="b\\""#), "{text}");
     assert!(!text.lines().any(|line| line.starts_with("evil")));
@@ -112,22 +170,45 @@ fn store_errors_and_the_version_are_exposed() {
 }
 
 #[test]
-fn a_flood_of_values_in_paths_ends_in_one_more_label() {
+fn a_flood_of_values_in_paths_ends_in_one_more_label_and_its_rule_takes_its_paths_along() {
     let metrics = Metrics::new();
-    let of = limit(0, "edge", "user");
-    let counters = metrics.for_limits(std::slice::from_ref(&of));
-    let mut path = String::new();
-    for number in 0..20_000 {
-        path.clear();
-        write!(path, "user_{number}").unwrap();
-        counters.count(&of, Some(&path), Counted::Allow, Source::Store);
-    }
-    let text = metrics.render();
-    let lines = text.lines().filter(|line| line.starts_with("tollgate_decisions_total{")).count();
-    assert!(lines <= MOST_PATHS + 4, "{lines} lines");
-    let other = "tollgate_decisions_total{domain=\"edge\",rule=\"other\",source=\"store\",verdict=\"allow\"}";
-    assert_eq!(value(&text, other), Some(20_000 - MOST_PATHS as u64));
-    assert_eq!(value(&text, &other.replace("other", "user_7")), Some(1));
+    let matcher = rules("edge", &["user"]);
+    let flood = |counters: &LimitCounters| {
+        let mut path = String::new();
+        for number in 0..20_000 {
+            path.clear();
+            write!(path, "user_{number}").unwrap();
+            counters.count(&matcher.limits()[0], Some(&path), Counted::Allow, Source::Store);
+        }
+    };
+    let of = |rule: &str, count: usize| {
+        format!("{{domain=\"edge\",rule=\"{rule}\",source=\"store\",verdict=\"allow\"}} {count}")
+    };
+    flood(&metrics.of_rules(&matcher));
+    let shown = decisions(&metrics);
+    assert_eq!(shown.len(), MOST_PATHS + 1);
+    assert!(
+        shown.contains(&of("other", 20_000 - MOST_PATHS)) && shown.contains(&of("user_7", 1)),
+        "{shown:?}"
+    );
+    // There is room again for the paths of others.
+    let next = rules("edge", &["client"]);
+    let counters = metrics.of_rules(&next);
+    let _ = metrics.render();
+    counters.count(&next.limits()[0], Some("client_1"), Counted::Allow, Source::Store);
+    assert_eq!(decisions(&metrics), [of("client_1", 1), of("other", 20_000 - MOST_PATHS)]);
+    assert_eq!(of_domain(&metrics, "edge", "allow"), Some(20_001));
+}
+
+#[test]
+fn a_path_that_reads_like_the_label_of_another_rule_is_one_series_with_it() {
+    let metrics = Metrics::new();
+    let matcher = rules("edge", &["user", "user_alice"]);
+    let counters = metrics.of_rules(&matcher);
+    counters.count(&matcher.limits()[0], Some("user_alice"), Counted::Allow, Source::Store);
+    counters.count(&matcher.limits()[1], None, Counted::Allow, Source::Store);
+    let of = "{domain=\"edge\",rule=\"user_alice\",source=\"store\",verdict=\"allow\"} 2";
+    assert_eq!(decisions(&metrics), [of]);
 }
 
 #[test]

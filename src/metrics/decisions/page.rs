@@ -1,0 +1,119 @@
+//! How decisions are shown: those under each label that has any, and the sums of each domain, which are always there.
+//!
+//! Written by hand, since a page of 20,000 rules made of the crate's types costs a million allocations.
+
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+    sync::Arc,
+};
+
+use super::{Counts, Decisions, LimitCounters, Shown, Sum, UNDECIDED_WORD, VERDICTS, add_all, words};
+
+/// Stands for all further paths.
+const OTHER: &str = "other";
+/// The label of limits that requests brought along.
+const OVERRIDE: &str = "(override)";
+
+const HEAD: &str = "\
+# HELP tollgate_decisions_total Decisions on one bucket, by rule and by who made them; a series appears with its first.
+# TYPE tollgate_decisions_total counter
+";
+const HEAD_OF_DOMAINS: &str = "\
+# HELP tollgate_domain_decisions_total Decisions on one bucket, by domain; each series is there from the start.
+# TYPE tollgate_domain_decisions_total counter
+";
+
+/// By domain and label.
+type Sums<'a> = BTreeMap<(&'a str, Cow<'a, str>), Sum>;
+
+impl Decisions {
+    /// Adds both metrics to the page.
+    pub(in crate::metrics) fn write(&self, page: &mut String) {
+        let mut shown = self.shown();
+        shown.settle();
+        // A String takes all that is written.
+        let _ = write_labels(&shown.current, page).and_then(|()| write_domains(&shown, page));
+    }
+}
+
+fn write_labels(current: &LimitCounters, page: &mut String) -> fmt::Result {
+    let mut sums = Sums::new();
+    let mut add = |domain, label, counts: &Counts| {
+        let counts = counts.now();
+        if counts.iter().any(|count| *count > 0) {
+            add_all(sums.entry((domain, label)).or_default(), &counts);
+        }
+    };
+    for (limit, of) in &current.labels {
+        add(&limit.domain, limit.label(), &of.series.counts);
+        // Copied, since requests wait for the lock; and a path may read like the label of another rule.
+        of.series
+            .paths()
+            .iter()
+            .for_each(|(path, counts)| add(&limit.domain, path.to_string().into(), counts));
+    }
+    for (name, domain) in &current.domains {
+        add(name, OTHER.into(), &domain.other);
+        add(name, OVERRIDE.into(), &domain.overrides);
+    }
+    page.push_str(HEAD);
+    for ((domain, label), counts) in &sums {
+        let (domain, label) = (Escaped(domain), Escaped(label));
+        for (place, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let (verdict, source) = words(place);
+            writeln!(
+                page,
+                "tollgate_decisions_total{{domain=\"{domain}\",rule=\"{label}\",source=\"{source}\",\
+                 verdict=\"{verdict}\"}} {count}"
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn write_domains(shown: &Shown, page: &mut String) -> fmt::Result {
+    let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
+    for (name, domain) in &shown.current.domains {
+        let sum = sums.entry(name).or_default();
+        [&domain.overrides, &domain.other, &domain.gone]
+            .iter()
+            .for_each(|counts| add_all(sum, &counts.now()));
+        let leaving = shown.leaving.iter().filter(|of| Arc::ptr_eq(&of.domain, domain));
+        leaving.for_each(|of| add_all(sum, &of.series.total()));
+    }
+    for (limit, of) in &shown.current.labels {
+        add_all(sums.entry(&limit.domain).or_default(), &of.series.total());
+    }
+    page.push_str(HEAD_OF_DOMAINS);
+    for (domain, sum) in &sums {
+        let domain = Escaped(domain);
+        for verdict in VERDICTS.into_iter().chain([UNDECIDED_WORD]) {
+            let of_verdict = sum.iter().enumerate().filter(|(place, _)| words(*place).0 == verdict);
+            let count: u64 = of_verdict.map(|(_, count)| count).sum();
+            writeln!(
+                page,
+                "tollgate_domain_decisions_total{{domain=\"{domain}\",verdict=\"{verdict}\"}} {count}"
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// A label's value as the format wants it.
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for letter in self.0.chars() {
+            match letter {
+                '\\' => f.write_str("\\\\")?,
+                '"' => f.write_str("\\\"")?,
+                '\n' => f.write_str("\\n")?,
+                letter => f.write_char(letter)?,
+            }
+        }
+        Ok(())
+    }
+}
