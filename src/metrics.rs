@@ -15,11 +15,13 @@
 //! | `tollgate_connections_refused_total` | | connections closed at once: `--max-connections` were open |
 //! | `tollgate_connections_not_http2_total` | kind | connections closed at once: they began with `http1`, `tls` or `other` |
 //! | `tollgate_build_info` | version | 1 |
+//! | `process_…` | | what the system says of the process, under the names that all exporters use |
 //!
 //! Labels hold what is configured or compiled in, and what a client sent only where a rule asks for it, and bounded.
 //! On the request path a count is one relaxed atomic add on a handle that exists already; nothing is looked up.
 
 mod decisions;
+mod process;
 
 use std::{
     fmt,
@@ -35,6 +37,7 @@ use prometheus::{
 use crate::matcher::Matcher;
 use decisions::Decisions;
 pub use decisions::{Counted, LimitCounters, MOST_PATHS};
+use process::Process;
 
 /// Value of the content-type header under which [`Metrics::render`] is served.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -59,6 +62,7 @@ pub struct Metrics {
     reloads: IntCounterVec,
     config_stale: IntGauge,
     gauges: Mutex<Vec<Gauge>>,
+    process: Process,
 }
 
 /// A value that is looked up when somebody asks.
@@ -159,6 +163,7 @@ impl Metrics {
         Metrics {
             registry,
             decisions: Decisions::default(),
+            process: Process::new(),
             requests,
             store_seconds,
             store_errors,
@@ -230,6 +235,7 @@ impl Metrics {
             .encode_to_string(&self.registry.gather())
             .expect("a String takes all that is written");
         self.decisions.write(&mut page);
+        self.process.write(&mut page);
         page
     }
 }

@@ -212,6 +212,22 @@ fn a_path_that_reads_like_the_label_of_another_rule_is_one_series_with_it() {
 }
 
 #[test]
+fn the_process_is_shown_as_every_exporter_shows_one() {
+    let page = Metrics::new().render();
+    let number = |name: &str| {
+        let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name}: {page}")).parse::<f64>().unwrap()
+    };
+    assert!(number("process_cpu_seconds_total") >= 0.0);
+    assert!(number("process_resident_memory_bytes") > 1e6);
+    assert!(number("process_threads") >= 1.0);
+    let (open, most) = (number("process_open_fds"), number("process_max_fds"));
+    assert!((3.0..most).contains(&open), "{open} of {most}");
+    let ago_s = crate::clock::unix_us() as f64 / 1e6 - number("process_start_time_seconds");
+    assert!((-2.0..86_400.0).contains(&ago_s), "started {ago_s} s ago");
+}
+
+#[test]
 fn a_value_is_looked_up_at_each_scrape() {
     let metrics = Metrics::new();
     let level = Arc::new(std::sync::atomic::AtomicI64::new(3));
