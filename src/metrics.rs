@@ -5,7 +5,7 @@
 //! | `tollgate_decisions_total` | domain, rule, verdict, source | answers for one bucket; a series appears with its first |
 //! | `tollgate_domain_decisions_total` | domain, verdict | the same, by domain; always there |
 //! | `tollgate_requests_total` | outcome | answers for one request |
-//! | `tollgate_store_seconds` | | calls into the store, by time |
+//! | `tollgate_store_duration_seconds` | | calls into the store, by time |
 //! | `tollgate_store_errors_total` | kind | calls that the store did not answer |
 //! | `tollgate_malformed_buckets_total` | | stored values that made no sense |
 //! | `tollgate_config_reloads_total` | result | changed configurations: `taken` or `refused` |
@@ -141,9 +141,11 @@ impl Metrics {
         );
         let strangers = Opts::new("tollgate_connections_not_http2_total", STRANGERS);
         let strangers = counters_from_start(&registry, strangers, "kind", &["http1", "tls", "other"]);
-        let store_seconds =
-            HistogramOpts::new("tollgate_store_seconds", "Time that the store took to answer a request.")
-                .buckets(STORE_SECONDS.to_vec());
+        let store_seconds = HistogramOpts::new(
+            "tollgate_store_duration_seconds",
+            "Time that the store took to answer a request.",
+        )
+        .buckets(STORE_SECONDS.to_vec());
         let store_seconds = Histogram::with_opts(store_seconds).expect("the buckets ascend");
         register(&registry, &store_seconds);
 

@@ -154,9 +154,9 @@ fn the_time_of_the_store_falls_into_buckets_from_50_us_to_1_s() {
     metrics.observe_store(Duration::from_millis(999));
     metrics.observe_store(Duration::from_secs(2));
     let text = metrics.render();
-    assert_eq!(value(&text, "tollgate_store_seconds_bucket{le=\"0.00005\"}"), Some(1), "{text}");
-    assert_eq!(value(&text, "tollgate_store_seconds_bucket{le=\"1\"}"), Some(2));
-    assert_eq!(value(&text, "tollgate_store_seconds_bucket{le=\"+Inf\"}"), Some(3));
+    assert_eq!(value(&text, "tollgate_store_duration_seconds_bucket{le=\"0.00005\"}"), Some(1), "{text}");
+    assert_eq!(value(&text, "tollgate_store_duration_seconds_bucket{le=\"1\"}"), Some(2));
+    assert_eq!(value(&text, "tollgate_store_duration_seconds_bucket{le=\"+Inf\"}"), Some(3));
 }
 
 #[test]
@@ -225,6 +225,15 @@ fn the_process_is_shown_as_every_exporter_shows_one() {
     assert!((3.0..most).contains(&open), "{open} of {most}");
     let ago_s = crate::clock::unix_us() as f64 / 1e6 - number("process_start_time_seconds");
     assert!((-2.0..86_400.0).contains(&ago_s), "started {ago_s} s ago");
+}
+
+#[test]
+fn a_metric_of_times_says_so_in_its_name() {
+    let page = Metrics::new().render();
+    let histograms: Vec<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" histogram")).collect();
+    assert!(!histograms.is_empty());
+    assert!(histograms.iter().all(|name| name.ends_with("_duration_seconds")), "{histograms:?}");
 }
 
 #[test]
