@@ -5,6 +5,7 @@
 //! that fails makes the demo fail; one that the run says nothing about makes it say so.
 
 mod admission;
+mod at_once;
 mod burst;
 mod denial;
 pub mod figures;
@@ -15,6 +16,7 @@ mod latency;
 pub mod page;
 mod stack;
 mod terminal;
+mod tiers;
 
 use std::{
     io,
@@ -70,11 +72,16 @@ pub enum DemoError {
 /// Runs everything, prints the table, and writes the page and the figures into `folder`.
 ///
 /// The exit status is 0 if every claim was shown, 1 if one was refuted, else 3 if one was not proven.
-pub async fn run(folder: &Path) -> Result<ExitCode, DemoError> {
+///
+/// With `docs` the chart is written there too, as the README shows it.
+pub async fn run(folder: &Path, docs: Option<&Path>) -> Result<ExitCode, DemoError> {
     terminal::say("starting Redis, Tollgate, and Envoy: three nodes and a load balancer for each variant");
     let stack = Stack::start().await?;
     let figures = measure(&stack).await?;
-    let written = write(folder, &figures)?;
+    let mut written = write(folder, &figures)?;
+    if let Some(docs) = docs {
+        written.push(put(docs, "demo.svg", page::svg(&figures))?);
+    }
     terminal::table(&figures, &written);
     Ok(exit(&figures.claims))
 }
@@ -91,14 +98,16 @@ async fn measure(stack: &Stack) -> Result<Figures, DemoError> {
         // the rest, since 2,000 requests at once hold up everything else for about a second.
         tokio::time::sleep(HERD_EMPTIED).await;
         let burst = burst::measure(stack).await?;
+        let tiers = tiers::measure(stack).await?;
         let denial = denial::capture(stack.global.addr()).await?;
         let (naive, tollgate) = tokio::try_join!(admission::naive(stack), admission::tollgate(stack))?;
-        Ok((burst, denial, naive, tollgate))
+        Ok((burst, tiers, denial, naive, tollgate))
     };
-    let (herd_arrivals, (burst, denial, naive, tollgate)) = tokio::try_join!(herd.run(), others)?;
+    let (herd_arrivals, (burst, tiers, denial, naive, tollgate)) = tokio::try_join!(herd.run(), others)?;
     let [with_jitter, without_jitter] = herd_arrivals;
     let admission = admission::side_by_side(&naive, &tollgate);
     let mut claims = vec![naive.claim, tollgate.claim, burst];
+    claims.extend(tiers);
     claims.push(admission::nothing_was_guessed(stack).await?);
     Ok(Figures {
         claims,
@@ -118,18 +127,19 @@ async fn measure(stack: &Stack) -> Result<Figures, DemoError> {
 }
 
 fn write(folder: &Path, figures: &Figures) -> Result<Vec<String>, DemoError> {
-    let put = |name: &str, text: String| {
-        let path = folder.join(name);
-        let shown = path.display().to_string();
-        std::fs::create_dir_all(folder)
-            .and_then(|()| std::fs::write(&path, text))
-            .map(|()| shown.clone())
-            .map_err(|source| DemoError::Write { path: shown, source })
-    };
     Ok(vec![
-        put("report.html", page::html(figures))?,
-        put("report.json", format!("{:#}\n", json::json(figures)))?,
+        put(folder, "report.html", page::html(figures))?,
+        put(folder, "report.json", format!("{:#}\n", json::json(figures)))?,
     ])
+}
+
+fn put(folder: &Path, name: &str, text: String) -> Result<String, DemoError> {
+    let path = folder.join(name);
+    let shown = path.display().to_string();
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&path, text))
+        .map(|()| shown.clone())
+        .map_err(|source| DemoError::Write { path: shown, source })
 }
 
 fn exit(claims: &[Claim]) -> ExitCode {

@@ -39,6 +39,9 @@ enum Command {
         /// Where report.html and report.json go
         #[arg(long, default_value = "target/demo")]
         out: PathBuf,
+        /// Write the README's chart, docs/demo.svg, too
+        #[arg(long)]
+        write_docs: bool,
     },
     /// Keep both variants in the foreground until Ctrl-C, and print how to hammer them
     Up,
@@ -62,7 +65,10 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     match command {
-        Command::Demo { out } => Ok(in_runtime(demo::run(&out))??),
+        Command::Demo { out, write_docs } => {
+            let docs = write_docs.then(|| lab::binaries::checkout().join("docs"));
+            Ok(in_runtime(demo::run(&out, docs.as_deref()))??)
+        }
         Command::Up => Ok(in_runtime(up())??),
         Command::Bench(args) => Ok(in_runtime(bench::run(&args))??),
         Command::Faults(args) => Ok(in_runtime(faults::run(&args))??),

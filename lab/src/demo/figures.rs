@@ -26,6 +26,8 @@ pub struct Figures {
 /// Something that the demo says is so, and what it measured.
 #[derive(Debug, Clone)]
 pub struct Claim {
+    /// What is claimed, as a whole sentence: its verdict is about this.
+    pub claim: String,
     /// What was done, such as `10 per second for one key, 3 nodes, 12 s of load`.
     pub load: String,
     /// Who was under it, such as `per-node limiter`.

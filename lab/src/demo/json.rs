@@ -25,6 +25,7 @@ pub fn json(figures: &Figures) -> Value {
 
 fn claim(claim: &Claim) -> Value {
     json!({
+        "claim": claim.claim,
         "load": claim.load,
         "subject": claim.subject,
         "measured": claim.measured,
@@ -99,7 +100,7 @@ mod tests {
         assert_eq!(json["claims"].as_array().unwrap().len(), figures.claims.len());
         assert_eq!((&claim["measured"], &claim["allowed"]), (&390.into(), &130.0.into()));
         assert_eq!((&claim["ratio"], &claim["verdict"]), (&3.0.into(), &"shown".into()));
-        for text in ["load", "subject", "reason", "command"] {
+        for text in ["claim", "load", "subject", "reason", "command"] {
             assert!(claim[text].as_str().is_some_and(|text| !text.is_empty()), "{text}");
         }
         assert_eq!(json["admission"]["naive"]["per_bin"].as_array().unwrap().len(), 120);

@@ -19,8 +19,15 @@ pub(crate) use self::text::escape;
 use self::text::{count, times};
 use super::figures::Figures;
 
+const CHART_STYLE: &str = include_str!("page/chart.css");
+
+/// The chart of the page as a file of its own.
+pub fn svg(figures: &Figures) -> String {
+    admission::svg(&figures.admission)
+}
+
 pub fn html(figures: &Figures) -> String {
-    let style = include_str!("page/style.css");
+    let style = [CHART_STYLE, include_str!("page/style.css")].concat();
     let body = [
         header(figures),
         admission::section(&figures.admission),

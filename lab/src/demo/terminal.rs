@@ -45,15 +45,9 @@ fn print(out: &mut impl Write, figures: &Figures, files: &[String]) -> io::Resul
 
 fn row(out: &mut impl Write, claim: &Claim) -> io::Result<()> {
     let ratio = if claim.allowed > 0.0 { format!("{:.2}", claim.ratio()) } else { "-".to_owned() };
-    writeln!(
-        out,
-        "  {:<30}{:>10}{:>10.1}{:>8}   {}",
-        claim.subject,
-        claim.measured,
-        claim.allowed,
-        ratio,
-        verdict(claim.verdict)
-    )?;
+    let Claim { subject, measured, allowed, .. } = claim;
+    writeln!(out, "  {subject:<30}{measured:>10}{allowed:>10.1}{ratio:>8}")?;
+    writeln!(out, "      {}: {}", verdict(claim.verdict), claim.claim)?;
     writeln!(out, "      {}", claim.reason)?;
     writeln!(out, "      $ {}", claim.command)
 }

@@ -14,7 +14,7 @@ use std::{
 use thiserror::Error;
 use tollgate::limit::Limit;
 
-use crate::binaries::checkout;
+use crate::{binaries::checkout, ports};
 
 // The ports in the files, as envoy/README.md lists them.
 const LB: u16 = 10_000;
@@ -29,6 +29,8 @@ const UPSTREAM_ADMIN: u16 = 9_909;
 pub enum ConfigError {
     #[error("cannot read {path}")]
     Read { path: PathBuf, source: io::Error },
+    #[error("no port is free")]
+    NoPort,
     #[error("envoy/{file}: '{text}' stands there {found} times, not once")]
     NotOnce { file: &'static str, text: String, found: usize },
 }
@@ -72,6 +74,16 @@ impl Config {
             .at_any_port(NODES[0], NODE_ADMIN)?
             .endpoint(UPSTREAM, &[upstream])?
             .replace("{ max_tokens: 10, tokens_per_fill: 10, fill_interval: 1s }", &bucket)
+    }
+
+    /// `examples/envoy.yaml`, a node with its application inside, which asks the Tollgate at `rls`.
+    pub fn example(rls: SocketAddr) -> Result<Config, ConfigError> {
+        let mut config = Config::read("example", "../examples/envoy.yaml")?.at_any_port(LB, NODE_ADMIN)?;
+        // It stands there twice: where it listens, and where it is asked.
+        let application = ports::free().ok_or(ConfigError::NoPort)?;
+        let [from, to] = [UPSTREAM, application].map(|port| socket_address("127.0.0.1", port));
+        config.text = config.text.replace(&from, &to);
+        config.endpoint(TOLLGATE, &[rls])
     }
 
     /// Answers everything with 200.

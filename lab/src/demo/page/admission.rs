@@ -1,10 +1,16 @@
 //! What was admitted over time, under the identical load: the line chart.
 
 use super::{
+    CHART_STYLE,
     chart::{Label, Plot, float, ticks_over, ticks_within},
     text::{amount, count, times},
 };
 use crate::demo::figures::Admission;
+
+const FILE_STYLE: &str = "\
+svg { font-family: system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif; }
+rect.sheet { fill: var(--sheet); }
+";
 
 pub(super) fn section(admission: &Admission) -> String {
     let charts = chart(admission, "wide", 760.0, 400.0) + &chart(admission, "narrow", 360.0, 340.0);
@@ -13,14 +19,33 @@ pub(super) fn section(admission: &Admission) -> String {
 <h2>The same load, two limiters</h2>
 <p>One client sends as fast as it can through three Envoy nodes. Its limit allows {burst} requests at once and
 {per_second} more each second: the shaded area, up to the dashed line. A limiter in each node grants that much at every node; with
-Tollgate all nodes take from one bucket.</p>
+Tollgate all nodes take from one bucket. The chart and the first two rows of the table below count the same {seconds}: a
+burst, and the load that follows it.</p>
 <figure>
 {charts}</figure>
 </section>
 "#,
         burst = count(admission.burst),
         per_second = count(admission.per_second),
+        seconds = seconds(admission),
     )
+}
+
+/// Such as `10.1 s`, never broken between lines.
+fn seconds(admission: &Admission) -> String {
+    let bins = admission.naive.len().max(admission.tollgate.len()) as u64;
+    format!("{}\u{a0}s", amount(float(admission.bin_ms.saturating_mul(bins)) / 1_000.0))
+}
+
+/// An SVG file, which brings its own style and a ground to stand on.
+pub(super) fn svg(admission: &Admission) -> String {
+    const BEGINS: &str = "<svg class=\"file\"";
+    let chart = chart(admission, "file", 760.0, 400.0);
+    let begins = r#"<svg xmlns="http://www.w3.org/2000/svg" width="760" height="400" class="file""#;
+    let style = format!(
+        "<style>\n{CHART_STYLE}{FILE_STYLE}</style>\n<rect class=\"sheet\" width=\"760\" height=\"400\"/>\n"
+    );
+    chart.replacen(BEGINS, begins, 1).replacen("<title", &format!("{style}<title"), 1)
 }
 
 fn chart(admission: &Admission, size: &str, width: f64, height: f64) -> String {

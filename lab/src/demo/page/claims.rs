@@ -9,13 +9,13 @@ pub(super) fn section(claims: &[Claim]) -> String {
     format!(
         r#"<section>
 <h2>What was claimed, and what was measured</h2>
-<p>Ratio: admitted divided by allowed. <b class="shown">✓ Shown</b>: the claim is so;
-<b class="refuted">✗ Refuted</b>: it is not; <b class="not-proven">? Not proven</b>: answers were missing or
-guessed. Commands: {where_they_run}.</p>
+<p>Below each row stands what is claimed of it, and whether the run has <b class="shown">✓ shown</b> it,
+<b class="refuted">✗ refuted</b> it, or <b class="not-proven">? not proven</b> it, because answers were missing or
+guessed. Ratio: admitted divided by allowed. Commands: {where_they_run}.</p>
 <table class="claims" role="table">
 <thead role="rowgroup"><tr role="row"><th role="columnheader">Load</th><th role="columnheader">Subject</th>
 <th role="columnheader" class="number">Admitted</th><th role="columnheader" class="number">Allowed</th>
-<th role="columnheader" class="number">Ratio</th><th role="columnheader">Verdict</th></tr></thead>
+<th role="columnheader" class="number">Ratio</th></tr></thead>
 {rows}</table>
 </section>
 "#
@@ -50,15 +50,15 @@ fn row(claim: &Claim) -> String {
 <tr role="row"><td role="cell" class="load">{load}</td><td role="cell" class="subject">{subject}</td>
 <td role="cell" class="number" data-name="Admitted">{measured}</td>
 <td role="cell" class="number" data-name="Allowed">{allowed}</td>
-<td role="cell" class="number" data-name="Ratio">{ratio}</td>
-<td role="cell" class="verdict"><b class="{class}">{mark} {word}</b></td></tr>
-<tr role="row"><td role="cell" class="why" colspan="6"><p>{reason}</p><code class="command">{command}</code></td></tr>
+<td role="cell" class="number" data-name="Ratio">{ratio}</td></tr>
+<tr role="row"><td role="cell" class="why" colspan="5"><p><b class="{class}">{mark} {word}:</b> {claim}</p><p class="small">{reason}</p><code class="command">{command}</code></td></tr>
 </tbody>
 "#,
         load = escape(&claim.load),
         subject = escape(&claim.subject),
         measured = count(claim.measured),
         allowed = amount(claim.allowed),
+        claim = escape(&claim.claim),
         reason = escape(&claim.reason),
         command = escape(&claim.command),
     )

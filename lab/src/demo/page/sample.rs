@@ -58,6 +58,7 @@ fn claims() -> Vec<Claim> {
     (tollgate.measured, tollgate.allowed) = (130, 130.4);
     "All nodes take from one bucket.".clone_into(&mut tollgate.reason);
     let at_once = Claim {
+        claim: "However many requests come at once, the burst passes and not one more.".to_owned(),
         load: "2,000 requests at once for one key, 3 nodes, a burst of 100".to_owned(),
         measured: 100,
         allowed: 100.0,
@@ -66,6 +67,7 @@ fn claims() -> Vec<Claim> {
         ..tollgate.clone()
     };
     let herd = Claim {
+        claim: "Clients that were denied at once do not return at once.".to_owned(),
         load: "300 clients at 6 per minute each, all emptied at once, 45 s".to_owned(),
         measured: 4_480,
         allowed: 4_500.0,
@@ -79,6 +81,7 @@ fn claims() -> Vec<Claim> {
 
 fn steady(subject: &str) -> Claim {
     Claim {
+        claim: format!("{subject} admits what it is said to admit."),
         load: "10 per second for one key, 3 nodes, 12 s of load".to_owned(),
         subject: subject.to_owned(),
         measured: 0,

@@ -8,7 +8,9 @@ fn what_looks_like_markup_in_the_figures_is_text_on_the_page() {
     let evil = "<script>alert('1' & \"2\")</script>";
     let mut figures = sample::figures();
     for claim in &mut figures.claims {
-        for text in [&mut claim.load, &mut claim.subject, &mut claim.reason, &mut claim.command] {
+        for text in
+            [&mut claim.claim, &mut claim.load, &mut claim.subject, &mut claim.reason, &mut claim.command]
+        {
             evil.clone_into(text);
         }
     }
@@ -18,7 +20,7 @@ fn what_looks_like_markup_in_the_figures_is_text_on_the_page() {
     let page = html(&figures);
     assert!(!page.contains("<script"));
     let escaped = "&lt;script&gt;alert(&#39;1&#39; &amp; &quot;2&quot;)&lt;/script&gt;";
-    assert_eq!(page.matches(escaped).count(), 4 * figures.claims.len() + 3);
+    assert_eq!(page.matches(escaped).count(), 5 * figures.claims.len() + 3);
 }
 
 #[test]
@@ -62,7 +64,7 @@ fn a_claim_that_does_not_hold_says_so_in_words() {
     let mut figures = sample::figures();
     figures.claims[1].verdict = Verdict::Refuted;
     let page = html(&figures);
-    assert!(page.contains("✗ Refuted</b></td>") && page.contains("✗ 1 refuted"));
+    assert!(page.contains("✗ Refuted:</b> Tollgate admits") && page.contains("✗ 1 refuted"));
 }
 
 #[test]

@@ -1,0 +1,100 @@
+//! Free and paid keys under the same load, and a key that its daily quota holds while its rate would let it pass.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::{
+    DemoError, Stack,
+    at_once::{self, AtOnce},
+    figures::{Claim, Verdict},
+};
+
+const REQUESTS: usize = 400;
+const DAY: u64 = 86_400;
+/// The quota's scenario takes a second or two; it must not see a new day begin.
+const BEFORE_MIDNIGHT: u64 = 30;
+
+/// A key of `examples/demo.yaml`, and the rate of its tier.
+struct Key {
+    name: &'static str,
+    subject: &'static str,
+    burst: u32,
+    per_minute: u32,
+}
+
+const FREE: Key = Key { name: "free", subject: "a free key: 60/min, burst 10", burst: 10, per_minute: 60 };
+const PAID: Key =
+    Key { name: "paid", subject: "a paid key: 600/min, burst 200", burst: 200, per_minute: 600 };
+/// Of the paid tier, with a quota for the UTC day.
+const WITH_QUOTA: &str = "paid-with-quota";
+const QUOTA: u64 = 120;
+
+pub async fn measure(stack: &Stack) -> Result<[Claim; 3], DemoError> {
+    let free = tier(stack, &FREE).await?;
+    let paid = tier(stack, &PAID).await?;
+    Ok([free, paid, quota(stack).await?])
+}
+
+async fn tier(stack: &Stack, key: &Key) -> Result<Claim, DemoError> {
+    let answers = at_once::send(stack.global.addr(), key.name, REQUESTS).await?;
+    let allowed = answers.allowed(key.burst, key.per_minute);
+    #[allow(clippy::cast_precision_loss, reason = "counts of a demo")]
+    let admitted = answers.admitted as f64;
+    let holds = answers.admitted >= u64::from(key.burst) && admitted <= allowed + 1.0;
+    let reason = format!(
+        "its burst of {}, and what {:.1} s brought back: {} passed, {} were denied",
+        key.burst,
+        answers.took.as_secs_f64(),
+        answers.admitted,
+        answers.denied
+    );
+    let claim = "A paid key gets its larger burst and rate under the load that holds a free key to its own.";
+    Ok(Claim {
+        allowed,
+        subject: key.subject.to_owned(),
+        ..of(stack, key.name, &answers, holds, claim, reason)
+    })
+}
+
+async fn quota(stack: &Stack) -> Result<Claim, DemoError> {
+    tokio::time::sleep(until_after_midnight()).await;
+    let answers = at_once::send(stack.global.addr(), WITH_QUOTA, REQUESTS).await?;
+    let holds = answers.admitted == QUOTA;
+    let reason = format!(
+        "{} passed and {} were denied: the day's quota, where the rate alone would have let 200 pass at once",
+        answers.admitted, answers.denied
+    );
+    let claim = "A daily quota holds a key whose rate would still let it pass.";
+    #[allow(clippy::cast_precision_loss, reason = "a hundred and twenty")]
+    let allowed = QUOTA as f64;
+    let subject = format!("a paid key with {QUOTA} a day");
+    Ok(Claim { allowed, subject, ..of(stack, WITH_QUOTA, &answers, holds, claim, reason) })
+}
+
+fn of(stack: &Stack, key: &str, answers: &AtOnce, holds: bool, claim: &str, reason: String) -> Claim {
+    let unanswered = answers.without_verdict();
+    let (verdict, reason) = match (unanswered, holds) {
+        (1.., _) => (Verdict::NotProven, format!("{unanswered} of {REQUESTS} requests got no verdict")),
+        (0, true) => (Verdict::Shown, reason),
+        (0, false) => (Verdict::Refuted, reason),
+    };
+    let target = stack.global.addr();
+    Claim {
+        claim: claim.to_owned(),
+        load: format!("{REQUESTS} requests at once for each key, 3 nodes"),
+        subject: String::new(),
+        measured: answers.admitted,
+        allowed: 0.0,
+        verdict,
+        reason,
+        command: format!("oha -n {REQUESTS} -c {REQUESTS} --no-tui -H 'x-api-key: {key}' http://{target}/"),
+    }
+}
+
+/// Nothing, unless the UTC day ends before the scenario would.
+fn until_after_midnight() -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    match DAY - now.as_secs() % DAY {
+        left @ ..BEFORE_MIDNIGHT => Duration::from_secs(left + 1),
+        _ => Duration::ZERO,
+    }
+}
