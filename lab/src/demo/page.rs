@@ -18,6 +18,7 @@ mod text;
 pub(crate) use self::text::escape;
 use self::text::{count, times};
 use super::figures::Figures;
+use crate::binaries::checkout;
 
 const CHART_STYLE: &str = include_str!("page/chart.css");
 
@@ -85,10 +86,20 @@ What differs is every shorter interval, and that no common edge makes clients re
 <div><dt>Machine</dt><dd>{machine}</dd></div>
 <div><dt>It took</dt><dd>{took}&nbsp;s</dd></div>
 <div><dt>Run again</dt><dd><code>make demo</code></dd></div>
+<div><dt>Read on</dt><dd>{why}, {script}, {course}</dd></div>
 </dl>
 </footer>
 "#,
         machine = escape(&figures.machine),
         took = count(figures.took_s),
+        why = link("docs/why-it-holds.md", "why the limit holds"),
+        script = link("lua", "the script that decides in Redis"),
+        course = link("docs/course.md", "each claim, its command and its figure"),
     )
+}
+
+/// To a part of the checkout that the page was made in.
+fn link(path: &str, text: &str) -> String {
+    let path = checkout().join(path);
+    format!(r#"<a href="file://{}">{text}</a>"#, escape(&path.display().to_string()))
 }
