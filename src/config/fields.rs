@@ -3,12 +3,19 @@
 //! A check asks its [`Fields`] for each key that it knows, in `typed`. Whatever is left when the check is done
 //! is unknown or out of place, so what may stand in a map is said in one place: the check.
 //!
-//! As in Go's `yaml.v2`, the last of two equal keys counts, and `<<` puts in what it names where it stands.
+//! Keys count as in Go's `yaml.v2`: of equal keys the last, and `<<` puts in what it names where it stands. A map
+//! that a key may hold (`rate_limit`, `metadata`) is set key by key, so of several all count.
 
+mod hidden;
+pub(super) mod merge;
+mod metadata;
 mod stray;
 mod typed;
 
 use std::{collections::HashMap, fmt};
+
+use hidden::Shape;
+use smallvec::SmallVec;
 
 use super::{
     error::Position,
@@ -18,7 +25,7 @@ use super::{
 };
 use crate::limit::LimitError;
 
-/// A map that is being read.
+/// A map that is being read, which may stand in several parts.
 pub(super) struct Fields<'a> {
     at: Position,
     place: &'a Place<'a>,
@@ -29,117 +36,154 @@ pub(super) struct Fields<'a> {
 
 struct Field<'a> {
     name: &'a str,
+    /// Where the last of the keys stands.
     at: Position,
-    value: &'a Node,
-    /// By `<<`, so that it is there to be overridden.
-    merged: bool,
+    /// In the order in which they count.
+    values: Parts<'a>,
+    /// The part of the map that had the key last; none where `<<` put it in.
+    in_part: Option<usize>,
     taken: bool,
+}
+
+/// What stands under a key; the maps among it are parts of one.
+type Parts<'a> = SmallVec<[Part<'a>; 1]>;
+
+#[derive(Clone, Copy)]
+pub(super) struct Part<'a> {
+    node: &'a Node,
+    /// A later map of the same key hides it from the check of the reference, which knows only the last.
+    overlooked: bool,
+}
+
+// === impl Part ===
+
+impl<'a> Part<'a> {
+    pub(super) fn whole(node: &'a Node) -> Part<'a> {
+        Part { node, overlooked: false }
+    }
 }
 
 // === impl Fields ===
 
 impl<'a> Fields<'a> {
-    /// Runs `check` on the keys of `node`, then reports the keys that it did not ask for.
+    /// Runs `check` on the keys of all parts, then reports the keys that it did not ask for.
     ///
-    /// `what` names the node in the message that it is no map.
+    /// `what` names a part in the message that it is no map. There must be a part.
     pub(super) fn read<T>(
-        node: &'a Node,
+        parts: &[Part<'a>],
         what: fmt::Arguments<'_>,
         place: &'a Place<'a>,
         report: &'a mut Report,
         check: impl FnOnce(&mut Fields<'_>) -> Result<T, Reported>,
     ) -> Result<T, Reported> {
-        let Kind::Map(pairs) = node.kind() else {
-            let place = place.parent();
-            return Err(report.refuse(
-                node.at,
-                place,
-                format_args!("{what} must be a map, found {}", found(node)),
-            ));
-        };
-        let mut fields = Fields { at: node.at, place, report, fields: Vec::new(), known: Vec::new() };
-        fields.collect(pairs);
+        let (mut at, mut reported) = (super::START, Ok(()));
+        for Part { node, .. } in parts {
+            at = node.at;
+            if !matches!(node.kind(), Kind::Map(_)) {
+                let found = found(node);
+                let place = place.parent();
+                reported =
+                    Err(report.refuse(node.at, place, format_args!("{what} must be a map, found {found}")));
+            }
+        }
+        reported?;
+        let mut fields = Fields { at, place, report, fields: Vec::new(), known: Vec::new() };
+        fields.collect(parts);
         let checked = check(&mut fields);
         fields.close();
         checked
     }
 
-    fn collect(&mut self, pairs: &'a [(Node, Node)]) {
+    fn collect(&mut self, parts: &[Part<'a>]) {
         let mut places = HashMap::new();
-        for (key, value) in pairs {
-            if is_merge(key) {
-                self.merge(value, &mut places);
-                continue;
-            }
-            let Some(name) = key_name(key) else {
-                self.refuse(key.at, format_args!("a key must be a string, found {}", found(key)));
-                continue;
-            };
-            let field = Field { name, at: key.at, value, merged: false, taken: false };
-            match places.get(name) {
-                Some(&place) => {
-                    let earlier: &Field<'_> = &self.fields[place];
-                    if !earlier.merged {
-                        let (line, name) = (earlier.at.line, shorten(name));
-                        self.warn(
-                            key.at,
-                            format_args!(
-                                "`{name}` stands twice in this map, and the last counts; the first is at line {line}"
-                            ),
-                        );
-                    }
-                    self.fields[place] = field;
+        for (number, part) in parts.iter().enumerate() {
+            let Kind::Map(pairs) = part.node.kind() else { continue };
+            for step in merge::steps(pairs) {
+                let Some(set) = self.decoded(step) else { continue };
+                let Some(name) = key_name(set.key) else {
+                    self.nameless(set.key, part.overlooked);
+                    continue;
+                };
+                let value = Part { node: set.value, overlooked: part.overlooked };
+                let place = *places.entry(name).or_insert(self.fields.len());
+                if place == self.fields.len() {
+                    let values = Parts::new();
+                    self.fields.push(Field { name, at: set.key.at, values, in_part: None, taken: false });
                 }
-                None => {
-                    places.insert(name, self.fields.len());
-                    self.fields.push(field);
+                if self.fields[place].in_part == Some(number) {
+                    self.warn_twice(place, set);
                 }
+                let field = &mut self.fields[place];
+                field.at = set.key.at;
+                field.values.push(value);
+                field.in_part = set.by.is_none().then_some(number);
             }
         }
     }
 
-    /// Puts in a map, or the maps of a list, of which the first has the last word.
-    fn merge(&mut self, from: &'a Node, places: &mut HashMap<&'a str, usize>) {
-        match from.kind() {
-            Kind::Map(pairs) => {
-                for (key, value) in pairs {
-                    if is_merge(key) {
-                        self.merge(value, places);
-                    } else if let Some(name) = key_name(key) {
-                        let field = Field { name, at: key.at, value, merged: true, taken: false };
-                        match places.get(name) {
-                            Some(&place) => self.fields[place] = field,
-                            None => {
-                                places.insert(name, self.fields.len());
-                                self.fields.push(field);
-                            }
-                        }
-                    }
-                }
-            }
-            Kind::List(maps) if maps.iter().all(|map| matches!(map.kind(), Kind::Map(_))) => {
-                maps.iter().rev().for_each(|map| self.merge(map, places));
-            }
-            _ => {
-                self.refuse(
-                    from.at,
-                    format_args!("`<<` takes a map or a list of maps, found {}", found(from)),
-                );
-            }
+    /// A key that stands in the map already is set again.
+    fn warn_twice(&mut self, place: usize, again: merge::Setting<'_>) {
+        let Field { name, at, .. } = self.fields[place];
+        let shown = shorten(name);
+        if let Some(by) = again.by {
+            let line = by.at.line;
+            self.warn(
+                at,
+                format_args!(
+                    "the `<<` at line {line}, which comes later, has the last word on `{shown}`; put `<<` first"
+                ),
+            );
+            return;
         }
+        let line = at.line;
+        let counts = match name {
+            "rate_limit" | "metadata" | "members" => "both count, and of a key in both the last",
+            _ => "the last counts",
+        };
+        self.warn(
+            again.key.at,
+            format_args!("`{shown}` stands twice in this map, and {counts}; the first is at line {line}"),
+        );
     }
 
-    /// The value of a key; none when it is absent or null.
-    fn take(&mut self, name: &'static str) -> Option<&'a Node> {
+    /// The value of a key; none when it is absent or null. Those that it hides must fit the key, too.
+    fn take(&mut self, name: &'static str) -> Option<Part<'a>> {
+        let mut values = self.take_all(name);
+        let last = values.pop();
+        for part in values {
+            self.hidden(name, part.node, Shape::of(name));
+        }
+        last
+    }
+
+    /// The parts of a key's map, which a null before them does not hide; none when it is absent or null.
+    fn take_all(&mut self, name: &'static str) -> Parts<'a> {
         self.known.push(name);
-        let field = self.fields.iter_mut().find(|field| field.name == name)?;
+        let Some(field) = self.fields.iter_mut().find(|field| field.name == name) else {
+            return Parts::new();
+        };
         field.taken = true;
-        Some(field.value).filter(|node| !is_null(node))
+        let mut values = field.values.clone();
+        let from = values.iter().rposition(|part| is_null(part.node)).map_or(0, |null| null + 1);
+        let hidden: Parts<'a> = values.drain(..from).collect();
+        for part in hidden {
+            self.hidden(name, part.node, Shape::of(name));
+        }
+        if let Some((_, earlier)) = values.split_last_mut() {
+            earlier.iter_mut().for_each(|part| part.overlooked = true);
+        }
+        values
     }
 
     /// Whether a key stands here, with something behind it.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.fields.iter().any(|field| field.name == name && !is_null(field.value))
+        self.last(name).is_some_and(|(_, value)| !is_null(value))
+    }
+
+    /// Where a key stands, and its value.
+    fn last(&self, name: &str) -> Option<(Position, &'a Node)> {
+        let field = self.fields.iter().find(|field| field.name == name)?;
+        Some((field.at, field.values.last()?.node))
     }
 
     /// Where the map starts.
@@ -149,12 +193,12 @@ impl<'a> Fields<'a> {
 
     /// Where the value of a key stands, or else the map.
     pub(super) fn at_value(&self, name: &str) -> Position {
-        self.fields.iter().find(|field| field.name == name).map_or(self.at, |field| field.value.at)
+        self.last(name).map_or(self.at, |(_, value)| value.at)
     }
 
     /// Where a key stands, or else the map.
     pub(super) fn at_key(&self, name: &str) -> Position {
-        self.fields.iter().find(|field| field.name == name).map_or(self.at, |field| field.at)
+        self.last(name).map_or(self.at, |(at, _)| at)
     }
 
     pub(super) fn warn(&mut self, at: Position, message: fmt::Arguments<'_>) {
@@ -173,15 +217,11 @@ impl<'a> Fields<'a> {
 /// The text that stands under a key of a map, if that is what stands there. Reports nothing.
 pub(super) fn peek_text<'a>(node: &'a Node, name: &str) -> Option<&'a str> {
     let Kind::Map(pairs) = node.kind() else { return None };
-    let (_, value) = pairs.iter().find(|(key, _)| key_name(key) == Some(name))?;
+    let (_, value) = pairs.iter().rfind(|(key, _)| key_name(key) == Some(name))?;
     match value.kind() {
         Kind::Scalar(scalar) if !is_null(value) => Some(&scalar.text),
         _ => None,
     }
-}
-
-fn is_merge(key: &Node) -> bool {
-    matches!(key.kind(), Kind::Scalar(scalar) if scalar.plain && scalar.text == "<<")
 }
 
 pub(super) fn is_null(node: &Node) -> bool {

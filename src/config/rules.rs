@@ -2,7 +2,7 @@
 
 use super::{
     error::Position,
-    fields::{Fields, peek_text},
+    fields::{Fields, Part, peek_text},
     raw::{RawDomain, RawLimit, RawLimits, RawMembers, RawPattern, RawTier},
     report::{Place, Report, Reported, shorten},
     yaml::Node,
@@ -20,7 +20,9 @@ const MAX_LIMITS_IN_LIST: usize = 64;
 /// What a file says, which is number `file` of all.
 pub(super) fn check(root: &Node, file: usize, report: &mut Report) -> Result<RawDomain, Reported> {
     let place = peek_text(root, "domain").map_or(Place::Root, Place::Domain);
-    Fields::read(root, format_args!("the file"), &place, report, |fields| domain(fields, file))
+    Fields::read(&[Part::whole(root)], format_args!("the file"), &place, report, |fields| {
+        domain(fields, file)
+    })
 }
 
 fn domain(fields: &mut Fields<'_>, file: usize) -> Result<RawDomain, Reported> {

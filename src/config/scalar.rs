@@ -48,6 +48,25 @@ pub(super) fn float(text: &str) -> f64 {
     if text.starts_with('-') { -size } else { size }
 }
 
+/// What a message calls the numbers of [`to_u32`].
+pub(super) const U32: &str = "a whole number from 0 to 4294967295";
+
+pub(super) fn to_u32(scalar: &Scalar) -> Option<u32> {
+    match resolve(scalar) {
+        Value::Int(int) => u32::try_from(int).ok(),
+        _ => None,
+    }
+}
+
+/// As [`to_u32`], with a fraction cut off: where nothing else looks at a number, the reference does so.
+pub(super) fn cut_to_u32(scalar: &Scalar) -> Option<u32> {
+    match resolve(scalar) {
+        // Zero takes the sign off minus zero.
+        Value::Float => format!("{:.0}", float(&scalar.text).trunc() + 0.0).parse().ok(),
+        _ => to_u32(scalar),
+    }
+}
+
 fn number(text: &str) -> Option<Value> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     if INFINITY.contains(&unsigned) {

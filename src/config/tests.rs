@@ -1,5 +1,6 @@
 mod bounds;
 mod fixtures;
+mod merged;
 mod page;
 mod refused;
 mod refused_limits;

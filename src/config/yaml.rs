@@ -39,6 +39,7 @@ pub(super) struct SyntaxError {
 pub(super) struct Node {
     /// Where it stands; for an alias, where the alias does.
     pub(super) at: Position,
+    is_alias: bool,
     content: Rc<Content>,
 }
 
@@ -90,6 +91,11 @@ pub(super) fn parse(text: &str) -> Result<Document, SyntaxError> {
 impl Node {
     pub(super) fn kind(&self) -> &Kind {
         &self.content.kind
+    }
+
+    /// Whether an alias stands here.
+    pub(super) fn is_alias(&self) -> bool {
+        self.is_alias
     }
 }
 
@@ -148,7 +154,7 @@ impl Builder {
         let Some(target) = self.anchors.get(&anchor) else {
             return Err("the alias stands inside the anchor that it names".to_owned());
         };
-        let node = Node { at, content: Rc::clone(&target.content) };
+        let node = Node { at, is_alias: true, content: Rc::clone(&target.content) };
         if self.open.len() + node.content.depth > MAX_DEPTH {
             return Err(too_deep());
         }
@@ -163,7 +169,7 @@ impl Builder {
             Kind::List(_) | Kind::Map(_) => 0,
         };
         self.count(1, text_bytes)?;
-        let node = Node { at, content: Rc::new(Content::new(kind)) };
+        let node = Node { at, is_alias: false, content: Rc::new(Content::new(kind)) };
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
         }

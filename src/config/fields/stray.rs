@@ -1,34 +1,70 @@
 //! Keys that nobody asked for: unknown, or known and out of place.
 
-use super::{Fields, found, is_merge, key_name};
+use std::{collections::HashMap, fmt};
+
+use super::{Fields, found, hidden::Shape, key_name, merge};
 use crate::config::{
+    error::Position,
     keys::{self, Origin},
     report::shorten,
     scalar::{self, Value},
     yaml::{Kind, Node},
 };
 
-impl Fields<'_> {
+/// Its content is free.
+const METADATA: &str = "metadata";
+
+impl<'a> Fields<'a> {
     /// Reports what is left.
     pub(super) fn close(mut self) {
         for field in std::mem::take(&mut self.fields).iter().filter(|field| !field.taken) {
+            let Some((last, earlier)) = field.values.split_last() else { continue };
+            for part in earlier {
+                self.hidden(field.name, part.node, Shape::Free);
+            }
             let name = shorten(field.name);
             match keys::known(field.name) {
                 Some((home, Origin::Reference)) => {
                     let words = home.words();
                     self.warn(field.at, format_args!("`{name}` has no effect here; it belongs {words}"));
-                    self.ignored(field.value);
+                    if last.overlooked || field.name == METADATA {
+                        self.hidden(field.name, last.node, Shape::Free);
+                    } else {
+                        self.ignored(last.node);
+                    }
                 }
                 Some((home, Origin::Tollgate)) => {
                     let words = home.words();
                     self.refuse(field.at, format_args!("`{name}` has no effect here; it belongs {words}"));
+                }
+                None if last.overlooked => {
+                    self.overlooked(field.at, format_args!("unknown key `{name}`"));
+                    self.hidden(field.name, last.node, Shape::Free);
                 }
                 None => self.unknown(field.name, field.at),
             }
         }
     }
 
-    fn unknown(&mut self, name: &str, at: crate::config::Position) {
+    /// A key without a text.
+    pub(super) fn nameless(&mut self, key: &Node, overlooked: bool) {
+        let found = found(key);
+        let message = format_args!("a key must be a string, found {found}");
+        if overlooked {
+            self.overlooked(key.at, message);
+        } else {
+            self.refuse(key.at, message);
+        }
+    }
+
+    fn overlooked(&mut self, at: Position, message: fmt::Arguments<'_>) {
+        self.warn(
+            at,
+            format_args!("{message}; it has no effect, and is no error since this map is set again later"),
+        );
+    }
+
+    fn unknown(&mut self, name: &str, at: Position) {
         let shown = shorten(name);
         match closest(name, &self.known) {
             Some(near) => self.refuse(at, format_args!("unknown key `{shown}`; did you mean `{near}`?")),
@@ -38,7 +74,7 @@ impl Fields<'_> {
 
     /// What has no effect must still be spelled as the reference wants it: known keys, lists of maps, and no
     /// fractions.
-    fn ignored(&mut self, node: &Node) {
+    fn ignored(&mut self, node: &'a Node) {
         match node.kind() {
             Kind::Scalar(scalar) => {
                 if scalar::resolve(scalar) == Value::Float {
@@ -58,20 +94,34 @@ impl Fields<'_> {
                     }
                 }
             }
-            Kind::Map(pairs) => {
-                for (key, value) in pairs.iter().filter(|(key, _)| !is_merge(key)) {
-                    match key_name(key) {
-                        None => {
-                            self.refuse(key.at, format_args!("a key must be a string, found {}", found(key)));
-                        }
-                        Some(name) if !matches!(keys::known(name), Some((_, Origin::Reference))) => {
-                            self.unknown(name, key.at);
-                        }
-                        // Its content is free.
-                        Some("metadata") => {}
-                        Some(_) => self.ignored(value),
-                    }
+            Kind::Map(pairs) => self.ignored_map(pairs),
+        }
+    }
+
+    fn ignored_map(&mut self, pairs: &'a [(Node, Node)]) {
+        let (mut places, mut last) = (HashMap::new(), Vec::new());
+        for step in merge::steps(pairs) {
+            let Some(set) = self.decoded(step) else { continue };
+            let Some(name) = key_name(set.key) else {
+                self.nameless(set.key, false);
+                continue;
+            };
+            let place = *places.entry(name).or_insert(last.len());
+            match last.get_mut(place) {
+                None => last.push((name, set)),
+                Some(earlier) => {
+                    let (_, hidden) = std::mem::replace(earlier, (name, set));
+                    self.hidden(name, hidden.value, Shape::Free);
                 }
+            }
+        }
+        for (name, set) in last {
+            match keys::known(name) {
+                Some((_, Origin::Reference)) if name == METADATA => {
+                    self.hidden(name, set.value, Shape::Free);
+                }
+                Some((_, Origin::Reference)) => self.ignored(set.value),
+                _ => self.unknown(name, set.key.at),
             }
         }
     }

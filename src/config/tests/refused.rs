@@ -236,8 +236,8 @@ fn metadata_must_be_what_json_can_hold() {
         "3:22: e.descriptors[0]: metadata must be a map, found a list",
     );
     assert_descriptor_refused(
-        "key: a, metadata: {b: {1: c}}",
-        "3:27: e.descriptors[0]: a key of metadata must be a string, found the number 1",
+        "key: a, metadata: {b: {[1]: c}}",
+        "3:27: e.descriptors[0]: a key must be a string, found a list",
     );
 }
 
