@@ -58,6 +58,8 @@ pub struct RedisBackend {
     memos: Option<Arc<Memos>>,
     census: Arc<Census>,
     advice: Arc<Advice>,
+    /// One for all runtimes, since what one of them gave back is told to the memos of the others.
+    clock: Arc<Clock>,
 }
 
 impl RedisBackend {
@@ -68,6 +70,7 @@ impl RedisBackend {
             memos: Some(Arc::default()),
             census: Arc::default(),
             advice: Arc::default(),
+            clock: Arc::new(Clock::start()),
         }
     }
 
@@ -134,7 +137,7 @@ impl RedisStore {
         let shared = Arc::new(Shared {
             line: Arc::default(),
             deadline,
-            clock: Clock::start(),
+            clock: *backend.clock,
             desk: Desk::new(backend.memos.clone(), deadline_us),
             queued: Notify::new(),
         });

@@ -57,7 +57,7 @@ impl<T: Ticket> Desk<T> {
 
     /// Whether this bucket was seen without room, and not longer ago than memory serves.
     pub fn is_known_empty(&self, key: &BucketKey, now_us: u64) -> bool {
-        lock(&self.memo).knows_lately(key, now_us)
+        lock(&self.memo).knows(key, now_us)
     }
 
     /// Queues a request; while the store is silent it is refused. Whoever forms flights must then be woken.

@@ -104,7 +104,7 @@ impl<T> Flights<T> {
                 break;
             } else {
                 takes += request.takes.len();
-                flight.asks_for.extend(out_of_room(memo, &request.takes));
+                flight.asks_for.extend(out_of_room(memo, &request.takes, now_us));
                 flight.requests.push(request);
             }
         }
@@ -158,10 +158,10 @@ impl<T> Flight<T> {
     }
 }
 
-fn out_of_room<'a>(memo: &'a Memo, takes: &'a [Take]) -> impl Iterator<Item = BucketKey> + 'a {
+fn out_of_room<'a>(memo: &'a Memo, takes: &'a [Take], now_us: u64) -> impl Iterator<Item = BucketKey> + 'a {
     // What is given back is worth its own answer to nobody else.
     let asking = takes.iter().filter(|take| take.ask.kind != Kind::GiveBack);
-    asking.map(|take| take.key).filter(|key| memo.knows(key))
+    asking.map(|take| take.key).filter(move |key| memo.knows(key, now_us))
 }
 
 #[cfg(test)]

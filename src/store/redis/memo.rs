@@ -6,7 +6,7 @@
 //! admit, and it never admits. What may fill a bucket elsewhere (a refund or reset through another replica, a
 //! store that lost its data or whose clock stepped forward) stays unseen for a second at most: no entry serves longer.
 
-use std::collections::HashMap;
+use std::{cmp::Ordering, collections::HashMap};
 
 use foldhash::fast::RandomState;
 
@@ -37,13 +37,21 @@ pub struct Memo {
 /// A bucket as an answer of the store showed it, after whatever that answer charged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Known {
-    /// None: something was given back, so whatever was learnt before `told_us` is void.
-    room: Option<Room>,
+    shown: Shown,
     /// The store's clock at that answer.
     told_us: u64,
     /// The local clock before the take left and after its answer came.
     sent_us: u64,
     arrived_us: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Shown {
+    NoRoom(Room),
+    /// Room for the same take again, so nothing is denied by what was learnt before.
+    HasRoom,
+    /// Something was given back, so whatever was learnt before `told_us` is void.
+    GivenBack,
 }
 
 /// A bucket without room for a take like the one that was seen.
@@ -81,9 +89,37 @@ impl Known {
 }
 
 impl Known {
+    fn room(&self) -> Option<&Room> {
+        match &self.shown {
+            Shown::NoRoom(room) => Some(room),
+            Shown::HasRoom | Shown::GivenBack => None,
+        }
+    }
+
+    fn is_served_at(&self, local_us: u64) -> bool {
+        local_us.saturating_sub(self.sent_us) < SERVES_US
+    }
+
+    /// Whether what the other one shows came after this. An older answer never lowers what a newer one has shown.
+    fn gives_way_to(&self, other: &Known) -> bool {
+        // It left after this one had arrived, so it came later whatever the store's clock shows, which may have
+        // stepped back. What no longer serves was so asked for again.
+        if other.sent_us > self.arrived_us {
+            return true;
+        }
+        match (self.told_us.cmp(&other.told_us), &self.shown, &other.shown) {
+            (Ordering::Less, ..) => true,
+            (Ordering::Greater, ..) | (_, Shown::GivenBack, _) => false,
+            // Of one instant the fuller one counts.
+            (_, Shown::NoRoom(old), Shown::NoRoom(new)) => new.lasts_longer_than(old),
+            // All requests of a flight are told one instant, and learnt from in their order.
+            (Ordering::Equal, ..) => true,
+        }
+    }
+
     /// None: a take like this has to be asked of the store.
     fn room_for(&self, ask: &Ask) -> Option<&Room> {
-        let room = self.room.as_ref()?;
+        let room = self.room()?;
         let is_known = match ask.measure {
             Measure::SlidingLog(asked) => asked.hits == room.log_hits,
             Measure::TokenBucket(_) | Measure::FixedWindow(_) => true,
@@ -96,88 +132,73 @@ impl Known {
 
 impl Memo {
     /// The denial that the store would answer now; none if it might admit, or has to be asked for another
-    /// reason: something is given back or charged though it is denied, or one of the buckets is not known.
+    /// reason: something is given back or charged though it is denied, one of the buckets is not known, or one of
+    /// the takes would fit. Of a bucket with room others may have taken since, and what is left of it is told.
     pub fn denial(&self, takes: &[Take], local_us: u64) -> Option<Answer> {
         if self.current.is_empty() && self.previous.is_empty() {
             return None;
         }
         let (mut latest_us, mut earliest_us) = (0, 0);
         for take in takes {
-            let known = self.known(&take.key).filter(|known| known.room_for(&take.ask).is_some())?;
-            if local_us.saturating_sub(known.sent_us) >= SERVES_US {
-                return None;
-            }
+            let known = self.known(&take.key).filter(|known| known.is_served_at(local_us))?;
+            known.room_for(&take.ask)?;
             latest_us = known.latest_us(local_us).max(latest_us);
             earliest_us = known.earliest_us(local_us).max(earliest_us);
         }
         let mut view = View { memo: self, changed: Vec::new() };
         let answer = decision::decide(takes, latest_us, &mut view);
-        // What is known of a log ends when the take fits.
-        let is_unclear = |found: &Found| found.fits && matches!(found.seen, Seen::SlidingLog { .. });
-        if answer.found.iter().any(is_unclear) {
-            return None;
-        }
-        (answer.verdict == Verdict::Deny).then_some(Answer {
+        let fits_nowhere = answer.found.iter().all(|found| !found.fits);
+        (answer.verdict == Verdict::Deny && fits_nowhere).then_some(Answer {
             now_us: earliest_us.min(latest_us),
             source: Source::Memo,
             ..answer
         })
     }
 
-    /// Whether this bucket was lately seen without room.
-    pub fn knows(&self, key: &BucketKey) -> bool {
-        self.known(key).is_some_and(|known| known.room.is_some())
+    /// Whether this bucket was seen without room, and not so long ago that it may have changed unseen.
+    pub fn knows(&self, key: &BucketKey, local_us: u64) -> bool {
+        self.known(key).is_some_and(|known| known.room().is_some() && known.is_served_at(local_us))
     }
 
-    /// As [`knows`](Self::knows), and not so long ago that it may have changed unseen.
-    pub fn knows_lately(&self, key: &BucketKey, local_us: u64) -> bool {
-        self.known(key)
-            .is_some_and(|known| known.room.is_some() && local_us.saturating_sub(known.sent_us) < SERVES_US)
-    }
-
-    /// Learns from the store's answer to a request which of its buckets have no room for the same take again.
+    /// Learns from the store's answer to a request which of its buckets have no room for the same take again, and
+    /// which of those that had none have some now.
     pub fn learn(&mut self, takes: &[Take], answer: &Answer, trip: Trip) {
         for (index, (take, found)) in takes.iter().zip(&answer.found).enumerate() {
-            let stands_again = || takes[..index].iter().any(|earlier| earlier.key == take.key);
-            // On a denied request nothing was charged: the first take of a bucket found what is there now.
-            if answer.verdict == Verdict::Deny && stands_again() {
+            let is_charged = take.is_charged(found, answer.verdict);
+            let shown = match take.ask.kind {
+                Kind::GiveBack if is_charged => Shown::GivenBack,
+                Kind::GiveBack => Shown::HasRoom,
+                _ => room_after(&take.ask, found, is_charged, answer.now_us)
+                    .map_or(Shown::HasRoom, Shown::NoRoom),
+            };
+            // Room is worth remembering only where something else would be believed.
+            if shown == Shown::HasRoom && self.known(&take.key).is_none_or(|known| known.room().is_none()) {
                 continue;
             }
-            let is_charged = take.is_charged(found, answer.verdict);
-            let room = match take.ask.kind {
-                Kind::GiveBack if is_charged => None,
-                Kind::GiveBack => continue,
-                _ => match room_after(&take.ask, found, is_charged, answer.now_us) {
-                    None => continue,
-                    room => room,
-                },
-            };
+            // Of a bucket that stands twice: on a denied request nothing was charged, so the first take found what
+            // is there now; else the last one did.
+            let others = if answer.verdict == Verdict::Deny { &takes[..index] } else { &takes[index + 1..] };
+            if others.iter().any(|other| other.key == take.key) {
+                continue;
+            }
             let Trip { sent_us, arrived_us } = trip;
-            self.insert(take.key, Known { room, told_us: answer.now_us, sent_us, arrived_us });
+            self.insert(take.key, Known { shown, told_us: answer.now_us, sent_us, arrived_us });
         }
     }
 
-    /// Something was given back to this bucket at `told_us` of the store's clock, through another runtime.
+    /// Something was given back to this bucket at `told_us` of the store's clock, through another runtime of this
+    /// process, whose local clock it shares.
     pub fn void(&mut self, key: BucketKey, told_us: u64, trip: Trip) {
         let Trip { sent_us, arrived_us } = trip;
-        self.insert(key, Known { room: None, told_us, sent_us, arrived_us });
+        self.insert(key, Known { shown: Shown::GivenBack, told_us, sent_us, arrived_us });
     }
 
     fn known(&self, key: &BucketKey) -> Option<&Known> {
         self.current.get(key).or_else(|| self.previous.get(key))
     }
 
-    /// An older answer never lowers what a newer one has shown, and of the same instant the fuller one counts.
     fn insert(&mut self, key: BucketKey, known: Known) {
-        let is_news = |old: &Known| match old.told_us.cmp(&known.told_us) {
-            std::cmp::Ordering::Less => true,
-            std::cmp::Ordering::Equal => old
-                .room
-                .as_ref()
-                .is_some_and(|old| known.room.as_ref().is_none_or(|new| new.lasts_longer_than(old))),
-            std::cmp::Ordering::Greater => false,
-        };
-        if !self.known(&key).is_none_or(is_news) {
+        if self.known(&key).is_some_and(|old| !old.gives_way_to(&known)) {
             return;
         }
         let is_old = known.arrived_us.saturating_sub(self.turned_us) >= SERVES_US;
@@ -249,7 +270,7 @@ struct View<'a> {
 impl Buckets for View<'_> {
     fn state(&self, key: &BucketKey) -> Option<State> {
         let changed = self.changed.iter().rev().find(|(changed, _)| changed == key);
-        let known = || Some(self.memo.known(key)?.room.as_ref()?.state.clone());
+        let known = || Some(self.memo.known(key)?.room()?.state.clone());
         changed.map_or_else(known, |(_, state)| state.clone())
     }
 

@@ -1,3 +1,5 @@
+mod alike;
+
 use std::collections::HashMap;
 
 use proptest::{prelude::any, prop_assert, prop_assert_eq, proptest};
@@ -89,6 +91,126 @@ fn an_older_answer_never_lowers_what_a_newer_one_showed() {
     memo.learn(&one(1), &newer, trip(100_000));
     memo.learn(&one(1), &old, trip(0));
     assert!(memo.denial(&one(1), LOCAL_US + 150_000).is_some());
+}
+
+const HOUR_US: u64 = 3_600_000_000;
+
+#[test]
+fn after_a_step_back_of_the_stores_clock_memory_serves_as_before() {
+    let one = |number| [slow(number, 1)];
+    let deny_at = |now_us| {
+        let mut table = Table::default();
+        decision::decide(&one(1), now_us, &mut table);
+        decision::decide(&one(1), now_us, &mut table)
+    };
+    let is_served = |memo: &Memo, sent_us| memo.denial(&one(1), LOCAL_US + sent_us + 1_000).is_some();
+    let known_before = || {
+        let mut memo = Memo::default();
+        memo.learn(&one(1), &deny_at(STORE_US), trip(0));
+        memo
+    };
+    // An entry that no longer serves gives way, whichever generation it is in.
+    let mut memo = known_before();
+    memo.learn(&one(1), &deny_at(STORE_US - HOUR_US), trip(SERVES_US));
+    assert!(is_served(&memo, SERVES_US));
+    let mut memo = known_before();
+    memo.learn(&one(2), &deny_at(STORE_US), trip(SERVES_US));
+    assert!(memo.previous.contains_key(&one(1)[0].key));
+    memo.learn(&one(1), &deny_at(STORE_US - HOUR_US), trip(SERVES_US + 10));
+    assert!(is_served(&memo, SERVES_US + 10));
+    // So does what was given back before the step.
+    let mut memo = known_before();
+    memo.void(one(1)[0].key, STORE_US + 1_000, trip(1_000));
+    memo.learn(&one(1), &deny_at(STORE_US - HOUR_US), trip(2_000));
+    assert!(is_served(&memo, 2_000));
+    // And a refund after the step ends what was learnt before it.
+    let mut memo = known_before();
+    memo.void(one(1)[0].key, STORE_US - HOUR_US, trip(1_000));
+    assert!(!is_served(&memo, 1_000));
+}
+
+#[test]
+fn of_two_answers_that_were_under_way_together_the_stores_clock_tells_the_older() {
+    let under_way = |sent_us| Trip { sent_us: LOCAL_US + sent_us, arrived_us: LOCAL_US + 1_100_000 };
+    let (mut memo, mut table) = (Memo::default(), Table::default());
+    let early = decision::decide(&[slow(1, 1)], STORE_US, &mut table);
+    memo.void(slow(1, 1).key, STORE_US + 10, under_way(0));
+    memo.learn(&[slow(1, 1)], &early, under_way(900_000));
+    assert!(
+        !memo.knows(&slow(1, 1).key, LOCAL_US + 1_100_000),
+        "given back since, though that was asked early"
+    );
+}
+
+/// One an hour.
+fn slow(number: u8, hits: u64) -> Take {
+    let limit = Limit::new(1, Unit::Hour, Some(1)).unwrap();
+    Take { key: BucketKey::from_bytes([number; 16]), ask: Ask::new(Hits::Take(hits), &limit) }
+}
+
+#[test]
+fn memory_answers_only_where_no_take_fits_and_room_replaces_what_was_known() {
+    let minute = Limit::new(2, Unit::Minute, None).unwrap();
+    let week = Limit::new(10, Unit::Week, None).unwrap();
+    let takes = |hits| {
+        let of = |number, hits, limit| Take {
+            key: BucketKey::from_bytes([number; 16]),
+            ask: Ask::new(Hits::Take(hits), limit),
+        };
+        [of(1, 1, &minute), of(2, hits, &week)]
+    };
+    let (mut memo, mut table) = (Memo::default(), Table::default());
+    let mut ask = |memo: &mut Memo, hits, sent_us: u64| {
+        let answer = decision::decide(&takes(hits), STORE_US + sent_us, &mut table);
+        memo.learn(&takes(hits), &answer, trip(sent_us));
+        answer.verdict
+    };
+    assert_eq!(ask(&mut memo, 7, 0), Verdict::Allow);
+    assert!(memo.knows(&takes(1)[1].key, LOCAL_US + 500), "three are left, and seven more do not fit");
+    assert_eq!(ask(&mut memo, 1, 1_000), Verdict::Allow);
+    assert!(!memo.knows(&takes(1)[1].key, LOCAL_US + 1_500), "two are left, and one more fits");
+    assert!(memo.denial(&takes(3), LOCAL_US + 2_000).is_none(), "what is left of the second is not known");
+    // The store tells that three do not fit; two would.
+    assert_eq!(ask(&mut memo, 3, 2_000), Verdict::Deny);
+    let denial = memo.denial(&takes(3), LOCAL_US + 3_000).unwrap();
+    let wait_us = week.wait_us(denial.found[1].full_at(), week.cost(3), denial.now_us);
+    assert_eq!(wait_us.div_ceil(1_000_000), 7 * 86_400 / 10);
+    assert!(memo.denial(&takes(2), LOCAL_US + 3_000).is_none(), "the second would fit");
+}
+
+#[test]
+fn what_is_known_of_a_bucket_ends_when_room_is_seen_or_after_a_second() {
+    let takes = |hits| [Take { key: one(1)[0].key, ask: Ask::new(Hits::Take(hits), &week_of(10)) }];
+    let (mut memo, mut table) = (Memo::default(), Table::default());
+    let mut ask = |memo: &mut Memo, hits, sent_us: u64| {
+        let answer = decision::decide(&takes(hits), STORE_US + sent_us, &mut table);
+        memo.learn(&takes(hits), &answer, trip(sent_us));
+    };
+    // One that is too large marks a healthy bucket until the next answer, or for a second.
+    let knows = |memo: &Memo, local_us| memo.knows(&one(1)[0].key, LOCAL_US + local_us);
+    ask(&mut memo, 11, 0);
+    assert!(knows(&memo, SERVES_US - 1) && !knows(&memo, SERVES_US));
+    ask(&mut memo, 1, 1_000);
+    assert!(!knows(&memo, 2_000));
+    // Of several takes from one bucket the last one tells.
+    let twice = [takes(1)[0], takes(8)[0]];
+    let answer = decision::decide(&twice, STORE_US + 2_000, &mut table);
+    memo.learn(&twice, &answer, trip(2_000));
+    assert_eq!((answer.verdict, knows(&memo, 3_000)), (Verdict::Allow, true));
+}
+
+#[test]
+fn of_one_flight_the_last_answer_about_a_bucket_counts() {
+    let takes = |hits| [Take { key: one(1)[0].key, ask: Ask::new(Hits::Take(hits), &week_of(2)) }];
+    let (mut memo, mut table) = (Memo::default(), Table::default());
+    for (hits, is_known) in [(3, true), (1, false), (1, true), (1, true)] {
+        memo.learn(&takes(hits), &decision::decide(&takes(hits), STORE_US, &mut table), trip(0));
+        assert_eq!(memo.knows(&takes(1)[0].key, LOCAL_US + 1_000), is_known);
+    }
+}
+
+fn week_of(requests: u32) -> Limit {
+    Limit::new(requests, Unit::Week, None).unwrap()
 }
 
 #[test]

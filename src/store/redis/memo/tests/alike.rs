@@ -1,0 +1,106 @@
+//! What memory answers, held take by take against what the store would have.
+
+use proptest::{prelude::any, prop_assert, prop_assert_eq, proptest, test_runner::TestCaseError};
+
+use super::{LOCAL_US, Memo, STORE_US, Table, Trip};
+use crate::{
+    decision::{self, Ask, Found, Seen, Standing, Take, Verdict},
+    descriptor::{BucketKey, Hits},
+    limit::{Algorithm, Limit, LimitSpec, Overdraft, Unit},
+};
+
+proptest! {
+    /// Whatever is asked of several buckets, and whoever else asks: what memory answers is what the store would, for
+    /// each of the takes, as far as others left what was learnt.
+    #[test]
+    fn memory_tells_of_each_take_what_the_store_would(
+        steps in proptest::collection::vec(
+            (0..150_000_u64, proptest::collection::vec((0..5_usize, 0..9_u64, 0..3_u8), 1..4), any::<bool>(), 0..3_000_u64),
+            1..80,
+        ),
+        drift in 0..1_000_u64,
+    ) {
+        let limits = several();
+        let (mut memo, mut table) = (Memo::default(), Table::default());
+        let (mut local_us, mut store_us) = (LOCAL_US, STORE_US);
+        // What others did since memory last heard of a bucket, and when and how roughly it did.
+        let mut heard = [(false, 0, 0); 5];
+        for (step, wishes, mine, travels) in steps {
+            local_us += step;
+            store_us += step + step * drift / 1_000_000;
+            let takes: Vec<Take> = wishes.iter().map(|wish| of_wish(*wish, mine, &limits)).collect();
+            let buckets = || wishes.iter().map(|(bucket, ..)| *bucket);
+            if let Some(told) = memo.denial(&takes, local_us) {
+                let asked = decision::decide(&takes, store_us, &mut table.clone());
+                prop_assert_eq!((told.verdict, asked.verdict), (Verdict::Deny, Verdict::Deny));
+                // No wait is too short, nor longer than the way and the clocks are uncertain.
+                let latest = buckets().map(|bucket| heard[bucket].1).max().unwrap_or(0);
+                let unclear_us = buckets().map(|bucket| heard[bucket].2).max().unwrap_or(0);
+                let drifted_us = (local_us - latest) / 400 + 3;
+                prop_assert!(told.now_us <= store_us && store_us - told.now_us <= unclear_us + drifted_us);
+                for ((bucket, told), asked) in buckets().zip(&told.found).zip(&asked.found) {
+                    is_told_alike(heard[bucket].0, told, asked)?;
+                }
+            }
+            let before = table.clone();
+            let answer = decision::decide(&takes, store_us, &mut table);
+            if mine {
+                let trip = Trip { sent_us: local_us - travels, arrived_us: local_us + travels };
+                memo.learn(&takes, &answer, trip);
+                buckets().for_each(|bucket| heard[bucket] = (true, local_us, 2 * travels));
+                local_us += travels;
+                store_us += travels;
+            } else {
+                let changed = |bucket: &usize| before.get(&key_of(*bucket)) != table.get(&key_of(*bucket));
+                buckets().filter(changed).for_each(|bucket| heard[bucket].0 = false);
+            }
+        }
+    }
+}
+
+/// One of each kind; the last is charged though it denies.
+fn several() -> [Limit; 5] {
+    let of = |requests, unit, algorithm| LimitSpec { algorithm, ..LimitSpec::new(requests, unit) };
+    [
+        LimitSpec { burst: Some(1), ..of(10, Unit::Second, Algorithm::TokenBucket) },
+        of(10, Unit::Week, Algorithm::TokenBucket),
+        of(3, Unit::Second, Algorithm::FixedWindow),
+        of(4, Unit::Second, Algorithm::SlidingWindowLog),
+        LimitSpec { overdraft: Overdraft::Charge, ..of(7, Unit::Minute, Algorithm::TokenBucket) },
+    ]
+    .map(|spec| spec.check().unwrap())
+}
+
+fn key_of(bucket: usize) -> BucketKey {
+    BucketKey::from_bytes([u8::try_from(bucket).unwrap(); 16])
+}
+
+/// Only this replica gives back, since what others give back is seen late.
+fn of_wish((bucket, hits, standing): (usize, u64, u8), mine: bool, limits: &[Limit]) -> Take {
+    let hits = match hits {
+        0 => Hits::Peek,
+        8 if mine => Hits::GiveBack(2),
+        hits => Hits::Take(hits.min(7)),
+    };
+    let standing = [Standing::Enforced, Standing::Quota, Standing::Shadow][usize::from(standing)];
+    Take { key: key_of(bucket), ask: Ask::new(hits, &limits[bucket]).standing(standing) }
+}
+
+fn is_told_alike(is_untouched: bool, told: &Found, asked: &Found) -> Result<(), TestCaseError> {
+    prop_assert!(!told.fits && !asked.fits);
+    let (is_same, is_less) = match (told.seen, asked.seen) {
+        (Seen::TokenBucket { full_at: told }, Seen::TokenBucket { full_at: asked }) => {
+            (told == asked, told <= asked)
+        }
+        (Seen::FixedWindow(told), Seen::FixedWindow(asked)) => {
+            (told == asked, told.ends_us == asked.ends_us && told.count <= asked.count)
+        }
+        (Seen::SlidingLog { fits_at_us: told, .. }, Seen::SlidingLog { fits_at_us: asked, .. }) => {
+            (told == asked, told <= asked)
+        }
+        _ => (false, false),
+    };
+    // What others took since makes the wait longer than memory can know.
+    prop_assert!(is_same || !is_untouched && is_less, "{:?}, but {:?}", told, asked);
+    Ok(())
+}
