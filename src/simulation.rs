@@ -14,6 +14,7 @@ mod flying;
 mod journal;
 mod meter;
 mod plan;
+mod queue;
 mod store;
 mod table;
 mod traffic;

@@ -14,7 +14,6 @@ use crate::{
 
 // What is promised; not the constants of the code, which might be wrong.
 pub(super) const SERVES_US: u64 = 1_000_000;
-const PATIENCE_US: u64 = 100_000;
 const MOST_IN_AIR: usize = 2;
 const MOST_TAKES: usize = 128;
 
@@ -50,6 +49,9 @@ impl World<'_> {
             let detail = format!("request {request} was given up after {waited_us} µs");
             return Err(Broken::new("patience is kept", bucket, detail));
         }
+        if matches!(answer, Err(StoreError::Overload)) {
+            self.is_given_up_rightly(request)?;
+        }
         match answer {
             Ok(answer) if answer.source == Source::Memo => self.is_denied_rightly(request, answer),
             Err(StoreError::Tripped) => {
@@ -71,6 +73,7 @@ impl World<'_> {
             let detail = format!("request {request}");
             return Err(Broken::new("memory serves for a second at most", wish.bucket, detail));
         }
+        self.is_told_as_heard(request, answer)?;
         let store_us = self.store.now_us(self.now_ns);
         // After a step back a key waits longer than anybody could know who has not heard of it since.
         let is_set_back = self.store.was_set_back_lately(self.now_ns);
@@ -92,6 +95,27 @@ impl World<'_> {
             let told =
                 Told { full_at: found.full_at(), now_us: answer.now_us, local_us: self.local_us(runtime) };
             return self.counts_down(runtime, wish.bucket, told);
+        }
+        Ok(())
+    }
+
+    /// Memory speaks of no bucket that has room, and of each as the newest answer showed it.
+    fn is_told_as_heard(&self, request: usize, answer: &Answer) -> Result<(), Broken> {
+        let of = &self.requests[request];
+        let runtime = self.plan.clients[of.client].runtime;
+        for (wish, found) in of.wishes.iter().zip(&answer.found) {
+            if found.fits {
+                let detail = format!("request {request}: {answer:?}");
+                return Err(Broken::new("memory answers only where nothing fits", wish.bucket, detail));
+            }
+            let heard = self.runtimes[runtime].heard.get(&wish.bucket).filter(|heard| !heard.is_overtaken);
+            let full_at = heard.and_then(|heard| self.store.is_still_full_at(wish.bucket, heard.newest));
+            if full_at.is_some_and(|full_at| full_at != found.full_at())
+                && !self.store.was_set_back_lately(self.now_ns)
+            {
+                let detail = format!("request {request}: {found:?}, which is full at {full_at:?}");
+                return Err(Broken::new("a level is told as it was last heard", wish.bucket, detail));
+            }
         }
         Ok(())
     }
@@ -126,7 +150,7 @@ impl World<'_> {
         if buckets().any(is_surprised)
             || buckets().any(|bucket| self.store.hides_refund(bucket, replica, self.now_ns))
             || buckets().any(depends_on_burst)
-            || self.store.would_answer(self.now_ns, takes) == Verdict::Deny
+            || self.store.would_answer(self.now_ns, takes).verdict == Verdict::Deny
         {
             return Ok(());
         }
@@ -146,11 +170,6 @@ impl World<'_> {
     }
 
     // === flights ===
-
-    /// Never shorter than the deadline, or an answer that came late but in time would make others overdue.
-    fn patience_us(&self) -> u64 {
-        PATIENCE_US.max(self.plan.deadline_us)
-    }
 
     pub(super) fn takes_off_well(&mut self, journey: usize) -> Result<(), Broken> {
         let of = &self.journeys[journey];
@@ -176,39 +195,6 @@ impl World<'_> {
         Ok(())
     }
 
-    /// What is left in the queue when a slot has looked at it: only what another flight asks for, or what finds
-    /// no room.
-    pub(super) fn nobody_waits_in_vain(&mut self, runtime: usize, took_off: bool) -> Result<(), Broken> {
-        let requests = &self.requests;
-        let of = &mut self.runtimes[runtime];
-        of.queued.retain(|request| requests[*request].fate == Fate::Queued);
-        let (others, taken) = match of.in_air.split_last() {
-            Some((newest, others)) if took_off => {
-                let sizes =
-                    self.journeys[*newest].requests.iter().map(|request| requests[*request].takes.len());
-                (others, sizes.sum::<usize>())
-            }
-            Some(_) => return Ok(()),
-            None => (&[][..], 0),
-        };
-        let finds_room = |request: &usize| taken == 0 || taken + requests[*request].takes.len() <= MOST_TAKES;
-        if !of.queued.iter().all(finds_room) {
-            return Ok(());
-        }
-        let in_air = others.iter().flat_map(|journey| &self.journeys[*journey].requests);
-        let asked: Vec<usize> =
-            in_air.flat_map(|request| &requests[*request].wishes).map(|wish| wish.bucket).collect();
-        let waits_in_vain =
-            |request: &&usize| !requests[**request].wishes.iter().any(|wish| asked.contains(&wish.bucket));
-        match of.queued.iter().find(waits_in_vain) {
-            Some(request) => {
-                let detail = format!("request {request}, though a slot is free");
-                Err(Broken::new("nobody waits in vain", requests[*request].wishes[0].bucket, detail))
-            }
-            None => Ok(()),
-        }
-    }
-
     /// A flight has told something: what was given back, all runtimes of this replica know at once, and no older
     /// answer makes them forget it.
     pub(super) fn is_learnt(&mut self, journey: usize) -> Result<(), Broken> {
@@ -217,11 +203,13 @@ impl World<'_> {
         let replica = self.plan.runtimes[runtime].replica;
         for request in self.journeys[journey].requests.clone() {
             for wish in self.requests[request].wishes.clone() {
+                let shows_room = self.requests[request].shows_room(wish.bucket);
                 let of = &mut self.runtimes[runtime];
                 of.told.remove(&wish.bucket);
                 let heard = of.heard.entry(wish.bucket).or_default();
                 heard.sent_us = heard.sent_us.max(sent_us);
                 heard.stale_us = if is_stale { heard.stale_us.max(Some(sent_us)) } else { heard.stale_us };
+                heard.note(self.requests[request].order, shows_room);
                 if matches!(wish.hits, Hits::GiveBack(_)) {
                     self.store.learnt(wish.bucket, request, replica);
                     self.note(request, |_| format!("is known to replica {replica}"));
@@ -229,6 +217,23 @@ impl World<'_> {
                 if self.plan.buckets[wish.bucket].refunds {
                     self.denies_rightly(replica, wish.bucket)?;
                 }
+            }
+        }
+        self.room_is_seen(journey)
+    }
+
+    /// What was known of a bucket ends when an answer shows room, unless an older answer comes after that.
+    fn room_is_seen(&self, journey: usize) -> Result<(), Broken> {
+        let Journey { runtime, requests, .. } = &self.journeys[journey];
+        for wish in requests.iter().flat_map(|request| &self.requests[*request].wishes) {
+            let heard = &self.runtimes[*runtime].heard[&wish.bucket];
+            let is_expected = heard.shows_room && !heard.is_overtaken;
+            if is_expected
+                && self.knows_empty(*runtime, wish.bucket)
+                && !self.store.was_set_back_lately(self.now_ns)
+            {
+                let detail = format!("{heard:?}");
+                return Err(Broken::new("room that was seen replaces what was known", wish.bucket, detail));
             }
         }
         Ok(())

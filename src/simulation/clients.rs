@@ -111,10 +111,7 @@ impl World<'_> {
     fn guess(&mut self, request: usize) -> Verdict {
         let of = &self.requests[request];
         let runtime = self.plan.clients[of.client].runtime;
-        // A process has one clock.
-        let number = self.plan.runtimes[runtime].replica;
-        let first = self.plan.runtimes.iter().position(|of| of.replica == number).expect("it has one");
-        let (now_us, local_us) = (self.local_us(first), self.local_us(runtime));
+        let (number, local_us) = (self.plan.runtimes[runtime].replica, self.local_us(runtime));
         let replicas = u32::try_from(self.replicas.len()).expect("a few");
         let take = |wish: &Wish| {
             let bucket = &self.plan.buckets[wish.bucket];
@@ -125,7 +122,7 @@ impl World<'_> {
         };
         let takes: Option<Vec<LocalTake>> = of.wishes.iter().map(take).collect();
         // A share of less than one hit denies.
-        let answer = takes.and_then(|takes| self.replicas[number].local.take_at(&takes, now_us).ok());
+        let answer = takes.and_then(|takes| self.replicas[number].local.take_at(&takes, local_us).ok());
         answer.map_or(Verdict::Deny, |answer| answer.verdict)
     }
 

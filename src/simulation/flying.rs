@@ -1,5 +1,7 @@
 //! Flights under way: what a slot of `store/redis.rs` does, and the network and the store that it deals with.
 
+use std::slice;
+
 use rand::RngExt;
 
 use super::{
@@ -57,10 +59,13 @@ impl World<'_> {
         }
         self.runtimes[runtime].in_air.push(self.journeys.len());
         let sent_us = flight.sent_us;
+        let empty = self.known_empty(runtime, &requests);
         self.journeys.push(Journey {
             runtime,
             flight: Some(flight),
             requests,
+            empty,
+            landed_ns: None,
             sent_ns: self.now_ns,
             sent_us,
             attempt: 0,
@@ -126,6 +131,9 @@ impl World<'_> {
         }
         let answer = self.store.execute(self.now_ns, request, (&of.wishes, &of.takes), &self.plan.buckets)?;
         of.executed = Some((self.now_ns, answer.verdict));
+        of.order = self.store.executions;
+        let fits = |take| self.store.would_answer(self.now_ns, slice::from_ref(take)).found[0].fits;
+        of.fits_again = of.takes.iter().map(fits).collect();
         self.note(request, |_| format!("executed: {answer:?}"));
         Ok(answer)
     }
@@ -165,6 +173,7 @@ impl World<'_> {
     fn land(&mut self, journey: usize, answers: Result<Vec<Answer>, StoreError>) -> Result<(), Broken> {
         let runtime = self.journeys[journey].runtime;
         let flight = self.journeys[journey].flight.take().expect("it is in the air");
+        self.journeys[journey].landed_ns = Some(self.now_ns);
         let are_told = answers.is_ok();
         let now_us = self.local_us(runtime);
         let of = &mut self.runtimes[runtime];

@@ -220,9 +220,10 @@ fn runtimes(
     each: RangeInclusive<usize>,
 ) -> Vec<RuntimePlan> {
     let (replicas, each) = (rng.random_range(replicas), rng.random_range(each));
-    (0..replicas * each)
-        .map(|number| RuntimePlan { replica: number / each, clock: clock(rng, 1_000_000_000_000) })
-        .collect()
+    // A process has one clock.
+    let clocks: Vec<SkewedClock> = (0..replicas).map(|_| clock(rng, 1_000_000_000_000)).collect();
+    let of = |replica| RuntimePlan { replica, clock: clocks[replica] };
+    (0..replicas * each).map(|number| of(number / each)).collect()
 }
 
 fn clock(rng: &mut SmallRng, around_ns: u64) -> SkewedClock {

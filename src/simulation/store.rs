@@ -20,6 +20,9 @@ pub(super) struct Store {
     clock: SkewedClock,
     /// What all steps of its clock together come to.
     stepped_us: i64,
+    /// How many requests it has executed, and by which of them each bucket was last changed.
+    pub(super) executions: u64,
+    changed_by: Vec<u64>,
     /// When each bucket was last found missing.
     missing_ns: Vec<Option<u64>>,
     /// When it last lost its buckets, and when its clock last stepped forward and back, which no memory knows of.
@@ -58,6 +61,8 @@ impl Store {
         Store {
             clock: plan.store_clock,
             stepped_us: 0,
+            executions: 0,
+            changed_by: vec![0; plan.buckets.len()],
             missing_ns: vec![None; plan.buckets.len()],
             lost_ns: None,
             was_set_back_before_loss: false,
@@ -151,6 +156,12 @@ impl Store {
             self.missing_ns[wish.bucket] = Some(at_ns);
         }
         let answer = decide(takes, now_us, &mut self.table);
+        self.executions += 1;
+        for (wish, before) in wishes.iter().zip(&before) {
+            if self.table.states[wish.bucket] != *before {
+                self.changed_by[wish.bucket] = self.executions;
+            }
+        }
         self.is_exact(now_us, request, wishes, &answer, buckets)?;
         match answer.verdict {
             Verdict::Allow => self.passed(at_ns, request, wishes, buckets)?,
@@ -223,9 +234,15 @@ impl Store {
     }
 
     /// What the store would answer at this moment; nothing changes.
-    pub(super) fn would_answer(&self, at_ns: u64, takes: &[Take]) -> Verdict {
+    pub(super) fn would_answer(&self, at_ns: u64, takes: &[Take]) -> Answer {
         let now_us = self.now_us(at_ns);
-        decide(takes, now_us, &mut self.table.trial(now_us)).verdict
+        decide(takes, now_us, &mut self.table.trial(now_us))
+    }
+
+    /// When the bucket is full, if it is there and as that execution left it.
+    pub(super) fn is_still_full_at(&self, bucket: usize, execution: u64) -> Option<Exact> {
+        let is_unchanged = self.changed_by[bucket] <= execution && self.table.states[bucket].is_some();
+        is_unchanged.then(|| self.full_at(bucket))
     }
 
     /// Lately, to whoever asks with the larger burst.

@@ -104,6 +104,7 @@ impl World<'_> {
             self.runtimes[runtime].life = old.life + 1;
             for journey in old.in_air {
                 self.journeys[journey].flight = None;
+                self.journeys[journey].landed_ns = Some(self.now_ns);
             }
         }
         // Their connections break, and they ask again when they like.

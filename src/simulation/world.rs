@@ -103,12 +103,18 @@ pub(super) struct Runtime {
     pub(super) watch: BreakerWatch,
 }
 
-/// When the latest flight left that brought an answer about a bucket, by the clock of its runtime.
+/// What answers about a bucket have come to a runtime.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Heard {
+    /// When the latest flight left that brought one, by the clock of its runtime.
     pub(super) sent_us: u64,
     /// The latest of those that left before the store last suffered.
     pub(super) stale_us: Option<u64>,
+    /// Which execution the newest one tells of, and whether an older one came after it.
+    pub(super) newest: u64,
+    pub(super) is_overtaken: bool,
+    /// The newest one shows that the same would fit again.
+    pub(super) shows_room: bool,
 }
 
 #[derive(Debug)]
@@ -120,6 +126,11 @@ pub(super) struct Request {
     pub(super) fate: Fate,
     /// When the store executed it, and what it said.
     pub(super) executed: Option<(u64, Verdict)>,
+    /// Its place among all that the store executed, and for each wish whether the same would fit once more.
+    pub(super) order: u64,
+    pub(super) fits_again: Vec<bool>,
+    /// At some time there was no room for all that was queued.
+    pub(super) is_crowded: bool,
     /// When it was answered, and what.
     pub(super) answered: Option<(u64, (Verdict, Source))>,
 }
@@ -139,6 +150,9 @@ pub(super) struct Journey {
     /// None: it has landed.
     pub(super) flight: Option<Flight<Ticket>>,
     pub(super) requests: Vec<usize>,
+    /// Which of them ask for which bucket that their runtime then knew to be without room: others may wait for it.
+    pub(super) empty: Vec<(usize, usize)>,
+    pub(super) landed_ns: Option<u64>,
     pub(super) sent_ns: u64,
     /// By the clock of its runtime.
     pub(super) sent_us: u64,
@@ -187,7 +201,18 @@ impl Runtime {
 
 impl Request {
     pub(super) fn new(client: usize, wishes: Vec<Wish>, takes: Vec<Take>, asked_ns: u64) -> Request {
-        Request { client, wishes, takes, asked_ns, fate: Fate::Queued, executed: None, answered: None }
+        Request {
+            client,
+            wishes,
+            takes,
+            asked_ns,
+            fate: Fate::Queued,
+            executed: None,
+            order: 0,
+            fits_again: Vec::new(),
+            is_crowded: false,
+            answered: None,
+        }
     }
 }
 

@@ -3,8 +3,15 @@
 //! A flight is one call to Redis that carries many requests. Whatever is queued when a slot in the air is free
 //! goes out at once; nothing waits to fill a flight. One thing waits: a request for a bucket that was lately
 //! seen without room, while another flight asks for that bucket, since that flight's answer is likely its own.
+//! It leaves at the latest when all that is in the air has landed: no younger request takes off with a bucket that
+//! could hold it up again.
 
-use std::{collections::VecDeque, mem};
+use std::{
+    collections::{HashSet, VecDeque},
+    mem,
+};
+
+use foldhash::fast::RandomState;
 
 use super::memo::{Memo, Trip};
 use crate::{
@@ -58,7 +65,10 @@ pub struct Flights<T> {
     slow_us: u64,
     patience_us: u64,
     last_change_us: u64,
-    asked_for: Vec<BucketKey>,
+    /// Buckets lately seen without room that a flight in the air asks for; no two flights ask for the same one.
+    asked_for: HashSet<BucketKey, RandomState>,
+    /// Those that a request asks for which is held: they are left to it. Only while a flight is formed.
+    reserved: HashSet<BucketKey, RandomState>,
 }
 
 impl<T> Flights<T> {
@@ -71,7 +81,8 @@ impl<T> Flights<T> {
             slow_us: deadline_us / 2,
             patience_us: PATIENCE_US.max(deadline_us),
             last_change_us: 0,
-            asked_for: Vec::new(),
+            asked_for: HashSet::default(),
+            reserved: HashSet::default(),
         }
     }
 
@@ -89,6 +100,7 @@ impl<T> Flights<T> {
         let mut flight = Flight { requests: Vec::new(), sent_us: now_us, asks_for: Vec::new() };
         let mut takes = 0;
         let mut held = VecDeque::new();
+        self.reserved.clear();
         while let Some(request) = self.queue.pop_front() {
             if is_gone(&request.ticket) {
                 continue;
@@ -97,7 +109,12 @@ impl<T> Flights<T> {
                 formed.overdue.push(request.ticket);
             } else if let Some(answer) = memo.denial(&request.takes, now_us) {
                 formed.denied.push((request.ticket, answer));
-            } else if self.is_asked_for(&request.takes) {
+            } else if self.is_spoken_for(&request.takes) {
+                // Or younger ones would take off with one of its buckets while another is in the air, and so on by
+                // turns, for ever. No other bucket can hold it up, and reserving those too would ground requests
+                // that need not wait.
+                let out_of_room = request.takes.iter().filter(|take| memo.knows(&take.key, now_us));
+                self.reserved.extend(out_of_room.map(|take| take.key));
                 held.push_back(request);
             } else if takes > 0 && takes + request.takes.len() > MOST_TAKES {
                 self.queue.push_front(request);
@@ -112,7 +129,7 @@ impl<T> Flights<T> {
         held.append(&mut self.queue);
         self.queue = held;
         if !flight.requests.is_empty() {
-            self.asked_for.extend(&flight.asks_for);
+            flight.asks_for.retain(|key| self.asked_for.insert(*key));
             self.in_air += 1;
             formed.flight = Some(flight);
         }
@@ -123,9 +140,7 @@ impl<T> Flights<T> {
     pub fn land(&mut self, asks_for: &[BucketKey], trip: Trip) {
         self.in_air -= 1;
         for key in asks_for {
-            if let Some(at) = self.asked_for.iter().position(|asked| asked == key) {
-                self.asked_for.swap_remove(at);
-            }
+            self.asked_for.remove(key);
         }
         if trip.arrived_us.saturating_sub(trip.sent_us) > self.slow_us {
             self.allowed = (self.allowed / 2).max(1);
@@ -146,8 +161,9 @@ impl<T> Flights<T> {
         self.queue.len()
     }
 
-    fn is_asked_for(&self, takes: &[Take]) -> bool {
-        !self.asked_for.is_empty() && takes.iter().any(|take| self.asked_for.contains(&take.key))
+    fn is_spoken_for(&self, takes: &[Take]) -> bool {
+        // A set that is empty does not even look at the key.
+        takes.iter().any(|take| self.asked_for.contains(&take.key) || self.reserved.contains(&take.key))
     }
 }
 
@@ -158,6 +174,7 @@ impl<T> Flight<T> {
     }
 }
 
+/// What others may wait for.
 fn out_of_room<'a>(memo: &'a Memo, takes: &'a [Take], now_us: u64) -> impl Iterator<Item = BucketKey> + 'a {
     // What is given back is worth its own answer to nobody else.
     let asking = takes.iter().filter(|take| take.ask.kind != Kind::GiveBack);

@@ -1,9 +1,9 @@
 use super::{Flight, Flights, Formed, MOST_TAKES, PATIENCE_US, Request};
 use crate::{
-    decision::{self, Ask, Buckets, State, Take, Verdict},
+    decision::{self, Ask, Buckets, Kind, State, Take, Verdict},
     descriptor::{BucketKey, Hits},
     limit::{Limit, Unit},
-    store::redis::memo::{Memo, Trip},
+    store::redis::memo::{Memo, SERVES_US, Trip},
 };
 
 const DEADLINE_US: u64 = 10_000;
@@ -37,8 +37,18 @@ fn quick() -> Trip {
     Trip { sent_us: 0, arrived_us: DEADLINE_US / 10 }
 }
 
+fn give_back(number: u8) -> Take {
+    Take { ask: Ask { kind: Kind::GiveBack, ..take(number).ask }, ..take(number) }
+}
+
 /// A memo that has seen bucket `number` emptied just now, and at `0` of the local clock.
 fn memo_of(number: u8) -> Memo {
+    let mut memo = Memo::default();
+    learn_emptied(&mut memo, number);
+    memo
+}
+
+fn learn_emptied(memo: &mut Memo, number: u8) {
     struct Full;
     impl Buckets for Full {
         fn state(&self, _: &BucketKey) -> Option<State> {
@@ -46,10 +56,8 @@ fn memo_of(number: u8) -> Memo {
         }
         fn set_state(&mut self, _: &BucketKey, _: Option<State>) {}
     }
-    let mut memo = Memo::default();
     let takes = [take(number)];
     memo.learn(&takes, &decision::decide(&takes, 1_000_000, &mut Full), Trip { sent_us: 0, arrived_us: 0 });
-    memo
 }
 
 #[test]
@@ -135,6 +143,55 @@ fn one_flight_asks_for_a_bucket_that_ran_out_and_the_others_wait_for_its_answer(
     assert_eq!(tickets(&second), [3], "another bucket does not wait");
     flights.land(&first.take_asks_for(), quick());
     assert_eq!(tickets(&flights.form(&memo, now_us, |_| false).flight.unwrap()), [2]);
+}
+
+/// The others travel by turns, so that one of the two buckets is always in the air.
+#[test]
+fn a_request_for_two_buckets_without_room_leaves_when_what_is_in_the_air_has_landed() {
+    let now_us = 100_000;
+    let mut memo = memo_of(1);
+    learn_emptied(&mut memo, 2);
+    let queued = |ticket, takes| Request { queued_us: now_us, ..request(ticket, takes) };
+    for both in [vec![take(1), take(2)], vec![take(2), give_back(1)]] {
+        let mut flights = Flights::new(DEADLINE_US);
+        flights.push(queued(1, vec![take(1)]));
+        let mut in_air = flights.form(&memo, now_us, |_| false).flight.unwrap();
+        flights.push(queued(2, both));
+        let left_with = (3..200).find(|ticket| {
+            flights.push(queued(*ticket, vec![take(if ticket % 2 == 0 { 1 } else { 2 })]));
+            // Of no concern to anybody, and so never held.
+            flights.push(queued(1_000 + ticket, vec![take(9)]));
+            let next = flights.form(&memo, now_us, |_| false).flight.unwrap();
+            flights.land(&in_air.take_asks_for(), quick());
+            in_air = next;
+            tickets(&in_air).contains(&2)
+        });
+        assert_eq!(left_with, Some(4), "it waits for one flight and no other");
+    }
+}
+
+#[test]
+fn a_held_request_holds_up_nobody_for_a_bucket_that_has_room() {
+    let now_us = 100_000;
+    let memo = memo_of(1);
+    let mut flights = Flights::new(DEADLINE_US);
+    let queued = |ticket, takes| Request { queued_us: now_us, ..request(ticket, takes) };
+    flights.push(queued(1, vec![take(1)]));
+    let _in_air = flights.form(&memo, now_us, |_| false).flight.unwrap();
+    flights.push(queued(2, vec![take(1), take(7)]));
+    flights.push(queued(3, vec![take(7)]));
+    let next = flights.form(&memo, now_us, |_| false).flight.unwrap();
+    assert_eq!((tickets(&next), flights.queued()), (vec![3], 1));
+}
+
+#[test]
+fn nobody_waits_for_what_was_known_of_a_bucket_over_a_second_ago() {
+    let (memo, now_us) = (memo_of(1), SERVES_US);
+    let mut flights = Flights::new(DEADLINE_US);
+    for ticket in 1..3 {
+        flights.push(Request { queued_us: now_us, ..request(ticket, vec![take(1)]) });
+        assert!(flights.form(&memo, now_us, |_| false).flight.is_some(), "request {ticket}");
+    }
 }
 
 #[test]
