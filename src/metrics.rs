@@ -85,7 +85,7 @@ pub enum RequestOutcome {
     Deny,
     /// No rule applies: OK.
     Unmatched,
-    /// The request is malformed: INVALID_ARGUMENT.
+    /// The request is malformed, or too much: INVALID_ARGUMENT, or another code that says so.
     Invalid,
     /// The store had no answer and the answer for that is an error: UNAVAILABLE.
     Unavailable,

@@ -149,10 +149,8 @@ impl RateLimitService for Rls {
         let rules = self.live.current();
         let outcome = match self.decide(&rules, request).await {
             Ok(outcome) => outcome,
-            Err(bad) => {
-                self.metrics.count_request(RequestOutcome::Invalid);
-                return Err(refused(&bad));
-            }
+            // The server counts it, as it does calls that could not be read.
+            Err(bad) => return Err(refused(&bad)),
         };
         self.count(&rules.counters, request, &outcome);
         match outcome.verdict {

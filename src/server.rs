@@ -22,6 +22,7 @@ mod connection;
 mod intake;
 mod lifecycle;
 mod limits;
+mod refusals;
 mod routes;
 mod runtimes;
 mod strangers;
@@ -32,6 +33,7 @@ pub use limits::ConnectionLimits;
 
 use accept::{Gate, bind};
 use lifecycle::Signals;
+use refusals::Refusals;
 use routes::{Health, Routes};
 use runtimes::Runtimes;
 use strangers::Strangers;
@@ -144,8 +146,8 @@ impl Server {
     ) -> Result<Started, ServerError> {
         let health = self.main.block_on(Health::serving());
         let make_routes = {
-            let health = health.clone();
-            Arc::new(move || Routes::new(make_service(), &health))
+            let (health, refusals) = (health.clone(), Refusals::new(Arc::clone(metrics)));
+            Arc::new(move || Routes::new(make_service(), &health, &refusals))
         };
         let strangers = Strangers::new(Arc::clone(metrics));
         let runtimes = Runtimes::start(&self.options, make_routes, &self.lifecycle, strangers)?;

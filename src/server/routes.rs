@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -17,7 +18,10 @@ use tonic_health::{
 };
 use tower_service::Service as _;
 
-use super::intake::{Intake, Unfinished};
+use super::{
+    intake::{Intake, Unfinished},
+    refusals::Refusals,
+};
 use crate::pb::{
     FILE_DESCRIPTOR_SET,
     rate_limit_service_server::{RateLimitService, RateLimitServiceServer, SERVICE_NAME},
@@ -38,6 +42,9 @@ pub(super) struct Routes<S> {
     decide: RateLimitServiceServer<S>,
     others: tonic::service::Routes,
     unfinished: Unfinished,
+    /// Of this runtime alone: it is cloned for each call, and the count of one shared by all would be written by all
+    /// cores.
+    refusals: Arc<Refusals>,
 }
 
 /// gRPC health: of the server (the empty name) and of the rate-limit service, always the same.
@@ -48,18 +55,23 @@ pub(super) struct Routes<S> {
 pub(super) struct Health(HealthReporter);
 
 /// A response in the making.
-pub(super) struct Answer(BoxFuture<Response<Body>, Infallible>);
+pub(super) struct Answer {
+    response: BoxFuture<Response<Body>, Infallible>,
+    /// Of a call that asks for a decision.
+    refusals: Option<Arc<Refusals>>,
+}
 
 // === impl Routes ===
 
 impl<S: RateLimitService> Routes<S> {
-    pub(super) fn new(service: S, health: &Health) -> Routes<S> {
+    pub(super) fn new(service: S, health: &Health, refusals: &Refusals) -> Routes<S> {
         let others = tonic::service::Routes::new(health.service())
             .add_service(reflection().build_v1().expect(DESCRIPTORS_ARE_SOUND))
             .add_service(reflection().build_v1alpha().expect(DESCRIPTORS_ARE_SOUND))
             .prepare();
         let decide = RateLimitServiceServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES);
-        Routes { decide, others, unfinished: Unfinished::default() }
+        let refusals = Arc::new(refusals.clone());
+        Routes { decide, others, unfinished: Unfinished::default(), refusals }
     }
 }
 
@@ -77,6 +89,7 @@ impl<S> Clone for Routes<S> {
             decide: self.decide.clone(),
             others: self.others.clone(),
             unfinished: self.unfinished.clone(),
+            refusals: self.refusals.clone(),
         }
     }
 }
@@ -90,9 +103,9 @@ impl<S: RateLimitService> hyper::service::Service<Request<Incoming>> for Routes<
         let request = request.map(|body| Intake::new(body, &self.unfinished));
         // tower's services want `&mut self`. Both clones are a counter each, and both are always ready.
         if request.uri().path() == DECIDE {
-            Answer(self.decide.clone().call(request))
+            Answer { response: self.decide.clone().call(request), refusals: Some(self.refusals.clone()) }
         } else {
-            Answer(Box::pin(self.others.clone().call(request)))
+            Answer { response: Box::pin(self.others.clone().call(request)), refusals: None }
         }
     }
 }
@@ -103,8 +116,12 @@ impl Future for Answer {
     type Output = Result<Response<Body>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Ok(response) = ready!(self.0.as_mut().poll(context));
-        Poll::Ready(Ok(blame_the_client(response)))
+        let Ok(response) = ready!(self.response.as_mut().poll(context));
+        let response = blame_the_client(response);
+        if let (Some(refusals), Some(status)) = (&self.refusals, response.extensions().get::<Status>()) {
+            refusals.note(status);
+        }
+        Poll::Ready(Ok(response))
     }
 }
 
