@@ -4,8 +4,6 @@
 
 use std::{sync::Arc, sync::OnceLock, time::Duration};
 
-use prost::Message as _;
-
 use crate::{
     config,
     decision::{Ask, Standing, Take, Takes},
@@ -14,10 +12,10 @@ use crate::{
     limiter::Limiter,
     matcher::{Applies, Matcher},
     metrics::Metrics,
-    pb::{RateLimitRequest, rate_limit_service_server::RateLimitService as _},
+    pb::rate_limit_service_server::RateLimitService as _,
     resilience::{Fallback, local::Local},
     response::Contract,
-    rls::{Live, Modes, Rls, Ruleset},
+    rls::{Live, MAX_DESCRIPTORS, Modes, Rls, Ruleset, codec},
     rules::OnStoreFailure,
     store::{Backend, redis::script},
 };
@@ -59,8 +57,9 @@ pub fn request(bytes: &[u8]) {
         let service = runtime.block_on(async { service() });
         (runtime, service)
     });
-    let Ok(request) = RateLimitRequest::decode(bytes) else { return };
+    let Ok(request) = codec::request(bytes) else { return };
     let descriptors = request.descriptors.len();
+    assert!(descriptors <= MAX_DESCRIPTORS, "{descriptors} descriptors");
     let answer = runtime.block_on(service.should_rate_limit(tonic::Request::new(request)));
     let Ok(answer) = answer else { return };
     let answer = answer.get_ref().decode().expect("an answer can be read");

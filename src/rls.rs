@@ -3,10 +3,14 @@
 //! A denial is an answer. A gRPC error says that there is no decision: INVALID_ARGUMENT for a request
 //! without meaning, UNAVAILABLE when the store has no answer and the limits say `error`.
 
+mod bounds;
 pub mod codec;
 mod reply;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    error::Error,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use tonic::{Request, Response, Status};
 
@@ -24,6 +28,7 @@ use crate::{
     },
     response::{Contract, dynamic},
 };
+pub use bounds::{MAX_DESCRIPTORS, MAX_FIELDS};
 pub use reply::Reply;
 
 /// One runtime's service.
@@ -200,7 +205,7 @@ fn entries(wire: &RateLimitDescriptor) -> impl Iterator<Item = Entry<'_>> + Clon
     wire.entries.iter().map(|entry| Entry { key: &entry.key, value: &entry.value })
 }
 
-fn refused(bad: &BadRequest) -> Status {
+fn refused(bad: &(dyn Error + 'static)) -> Status {
     Status::invalid_argument(error::chain(bad).to_string())
 }
 

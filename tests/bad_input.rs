@@ -162,3 +162,55 @@ async fn a_body_that_is_no_message_is_an_invalid_argument_and_one_too_large_is_o
     let error = service.raw(&vec![0x1a; 5 << 20]).await.expect_err("an error");
     assert!(matches!(error.code(), Code::OutOfRange | Code::ResourceExhausted), "{error}");
 }
+
+/// The most memory that a process has held, in bytes.
+fn most_held(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("it is there");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+}
+
+fn length_delimited(tag: u8, content: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![tag];
+    prost::encoding::encode_varint(content.len() as u64, &mut bytes);
+    [bytes, content.to_vec()].concat()
+}
+
+/// Decoded, each of these would hold 128 MB or stall its runtime for a tenth of a second.
+#[tokio::test]
+async fn too_much_in_one_request_is_refused_before_it_is_decoded_counted_and_told_once() {
+    const MOST_GROWN: u64 = 48 << 20;
+    let service = service().await;
+    let before = most_held(service.process.pid());
+    let two_million = |field: [u8; 2]| field.repeat(2_000_000);
+    let descriptors = two_million([0x12, 0]);
+    let others = [
+        length_delimited(0x12, &two_million([0x0a, 0])),
+        length_delimited(0x12, &length_delimited(0x0a, &two_million([0x0a, 0]))),
+        two_million([0x72, 0]),
+    ];
+    for _ in 0..3 {
+        for body in others.iter().chain([&descriptors]) {
+            let error = service.raw(body).await.expect_err("an error");
+            assert_eq!(error.code(), Code::InvalidArgument, "{error}");
+        }
+        assert_eq!(service.raw(b"\xff").await.expect_err("an error").code(), Code::InvalidArgument);
+        assert_eq!(service.raw(&vec![0x1a; 5 << 20]).await.expect_err("an error").code(), Code::OutOfRange);
+    }
+    let grown = most_held(service.process.pid()) - before;
+    assert!(grown < MOST_GROWN, "{grown} bytes");
+
+    let metrics = lab::http::get(service.process.admin(), "/metrics", &[]).await.expect("an answer").text();
+    assert!(metrics.contains("\ntollgate_requests_total{outcome=\"invalid\"} 18\n"), "{metrics}");
+    let log = service.process.log_text();
+    for reason in [
+        "the request has more than 1024 descriptors",
+        "more than 65536 entries, keys, values and other fields",
+        "request is not a valid message",
+        "message length too large",
+    ] {
+        let told = |line: &&str| line.contains("WARN") && line.contains(reason);
+        assert_eq!(log.lines().filter(told).count(), 1, "{reason}: {log}");
+    }
+    assert!(log.contains("Envoy lets it pass unlimited unless failure_mode_deny is set"), "{log}");
+}

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 
-use crate::cli::schema::SCHEMA;
+use crate::{cli::schema::SCHEMA, limiter::MAX_BUCKETS, rls};
 
 const START: &str = "<!-- keys: made from schema/limits.schema.json, and held to it by a test -->\n";
 const END: &str = "<!-- end of keys -->";
@@ -63,10 +63,35 @@ fn table() -> String {
     page
 }
 
+fn page() -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/limits.md");
+    fs::read_to_string(file).unwrap()
+}
+
+/// As the page writes numbers: 65,536.
+fn grouped(number: usize) -> String {
+    match number {
+        0..1_000 => number.to_string(),
+        _ => format!("{},{:03}", number / 1_000, number % 1_000),
+    }
+}
+
+#[test]
+fn the_page_of_the_grammar_says_how_much_a_request_may_hold() {
+    let page = page();
+    for bound in [
+        format!("more than {} descriptors", grouped(rls::MAX_DESCRIPTORS)),
+        format!("more than {} fields", grouped(rls::MAX_FIELDS)),
+        format!("more than {} limits", grouped(MAX_BUCKETS)),
+    ] {
+        let is_row = |line: &&str| line.starts_with("| refused") && line.contains(&bound);
+        assert!(page.lines().any(|line| is_row(&line)), "no row of the page says {bound}");
+    }
+}
+
 #[test]
 fn the_page_of_the_grammar_lists_the_keys_of_the_schema() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/limits.md");
-    let page = fs::read_to_string(file).unwrap();
+    let page = page();
     let (_, rest) = page.split_once(START).expect("the start of the keys");
     let (keys, _) = rest.split_once(END).expect("the end of the keys");
     let expected = table();
