@@ -18,6 +18,7 @@ mod raw;
 mod report;
 mod rules;
 mod scalar;
+mod seen;
 mod yaml;
 
 #[cfg(test)]
@@ -32,6 +33,7 @@ use std::{
 pub use error::{ConfigError, ConfigErrors, Position, Problem};
 use raw::RawDomain;
 use report::{Place, Report, Reported};
+pub use seen::{Holds, Look, Seen};
 
 use crate::rules::Domain;
 
@@ -45,8 +47,15 @@ pub struct Config {
     pub domains: Vec<Domain>,
     /// What is legal and surely not meant, by file and then by position.
     pub warnings: Vec<ConfigError>,
-    /// All files that were read, with those of members.
-    pub files: Vec<PathBuf>,
+    /// All files that were read, with folders and members files.
+    pub files: Vec<Seen>,
+}
+
+/// A configuration that is wrong, and what it was read from: what mends it may be any of these.
+#[derive(Debug)]
+pub struct Refused {
+    pub errors: ConfigErrors,
+    pub files: Vec<Seen>,
 }
 
 /// The outcome of a look at files: what they say, or what is wrong with them; and what is worth a warning in
@@ -55,53 +64,93 @@ pub struct Config {
 pub struct Checked {
     pub domains: Result<Vec<Domain>, ConfigErrors>,
     pub warnings: Vec<ConfigError>,
-    pub files: Vec<PathBuf>,
+    pub files: Vec<Seen>,
 }
 
-/// The files that were opened, and a report on each.
+/// The files that were looked at, and a report on each.
 #[derive(Default)]
 struct Files {
     reports: Vec<Report>,
-    paths: Vec<PathBuf>,
+    seen: Vec<Seen>,
 }
 
-/// Reads and checks the files. No files are no rules, which is no error.
-pub fn load(paths: &[PathBuf]) -> Result<Config, ConfigErrors> {
+/// Reads and checks the files, and those of folders. No files are no rules, which is no error.
+pub fn load(paths: &[PathBuf]) -> Result<Config, Refused> {
     let Checked { domains, warnings, files } = check(paths);
-    Ok(Config { domains: domains?, warnings, files })
+    match domains {
+        Ok(domains) => Ok(Config { domains, warnings, files }),
+        Err(errors) => Err(Refused { errors, files }),
+    }
 }
 
 /// As [`load`], with the warnings also where there are errors.
 pub fn check(paths: &[PathBuf]) -> Checked {
     let mut files = Files::default();
     let mut found: Vec<RawDomain> = Vec::new();
-    for path in paths {
-        let (number, report) = files.add(path);
-        if let Ok(domain) = check_file(path, number, report) {
+    for (number, path) in files.add_limits(paths) {
+        if let Ok(domain) = check_file(&path, number, &mut files.reports[number]) {
             found.push(domain);
         }
     }
+    files.forget_members(&found);
     finish(found, files)
 }
 
 fn finish(found: Vec<RawDomain>, mut files: Files) -> Checked {
     let domains = domain::merge(found, &mut files);
-    let Files { mut reports, paths } = files;
+    let Files { mut reports, seen } = files;
     let warnings = reports.iter_mut().flat_map(Report::take_warnings).collect();
     let errors: Vec<ConfigError> = reports.into_iter().flat_map(Report::into_errors).collect();
     let domains = if errors.is_empty() { Ok(domains) } else { Err(ConfigErrors(errors)) };
-    Checked { domains, warnings, files: paths }
+    Checked { domains, warnings, files: seen }
 }
 
 // === impl Files ===
 
 impl Files {
-    /// The number of a file, and the report on it.
-    fn add(&mut self, path: &Path) -> (usize, &mut Report) {
-        let number = self.reports.len();
-        self.reports.push(Report::new(path.to_owned()));
-        self.paths.push(path.to_owned());
-        (number, &mut self.reports[number])
+    /// The number of a file, which is not read before: how it looks now is what later looks are compared with.
+    fn add(&mut self, path: &Path, holds: Holds) -> usize {
+        let (path, look) = (path.to_owned(), Look::of(path));
+        self.reports.push(Report::new(path.clone()));
+        self.seen.push(Seen { path, look, holds });
+        self.seen.len() - 1
+    }
+
+    /// All limits files at these paths, those in folders too.
+    fn add_limits(&mut self, paths: &[PathBuf]) -> Vec<(usize, PathBuf)> {
+        let mut limits = Vec::new();
+        for path in paths {
+            let number = self.add(path, Holds::Limits);
+            let Look::Folder(names) = &self.seen[number].look else {
+                limits.push((number, path.clone()));
+                continue;
+            };
+            let in_folder: Vec<PathBuf> = names.iter().map(|name| path.join(name)).collect();
+            if in_folder.is_empty() {
+                self.reports[number].note(None, Problem::EmptyFolder);
+            }
+            limits.extend(in_folder.into_iter().map(|path| (self.add(&path, Holds::Limits), path)));
+        }
+        limits
+    }
+
+    /// A members file may lie beside the limits files that name it, also in a folder that is read whole.
+    fn forget_members(&mut self, found: &[RawDomain]) {
+        let named = found.iter().filter_map(|domain| {
+            let members = domain.members.as_ref()?;
+            Some(members.path(&self.seen[domain.file].path))
+        });
+        for path in named.collect::<Vec<_>>() {
+            for (seen, report) in
+                self.seen.iter().zip(&mut self.reports).filter(|(seen, _)| seen.path == path)
+            {
+                *report = Report::new(seen.path.clone());
+            }
+        }
+    }
+
+    fn path(&self, number: usize) -> &Path {
+        &self.seen[number].path
     }
 }
 
@@ -119,7 +168,8 @@ fn root(path: &Path, report: &mut Report) -> Result<yaml::Node, Reported> {
 /// As [`check`], of one file that is in memory. The members file that it names is not looked for.
 pub(crate) fn check_bytes(bytes: &[u8]) -> Checked {
     let mut files = Files::default();
-    let (number, report) = files.add(Path::new("limits.yaml"));
+    let number = files.add(Path::new("limits.yaml"), Holds::Limits);
+    let report = &mut files.reports[number];
     let root = root_of(bytes.to_vec(), report);
     let found = root.and_then(|root| rules::check(&root, number, report)).ok();
     let found = found.map(|domain| RawDomain { members: None, ..domain });

@@ -2,8 +2,8 @@
 //!
 //! A thread looks at the configuration's files twice a second. When they have changed and then stayed the same
 //! for one more look, they are loaded whole: a configuration that is wrong is refused and the last good one
-//! stays. What is looked at is what a path leads to, so a swapped symbolic link (a ConfigMap's update) is a
-//! change. A request keeps the rules with which it began.
+//! stays. What counts as changed is what differs from how it looked before it was read, also at the start, and
+//! also of a configuration that was refused. A request keeps the rules with which it began.
 
 mod watch;
 
@@ -20,7 +20,7 @@ use std::{
 use tracing::{error, info, warn};
 
 use crate::{
-    config::{self, Config},
+    config::{self, Config, Refused},
     error::SystemError,
     matcher::Matcher,
     metrics::{Metrics, Reload},
@@ -125,11 +125,16 @@ fn load(paths: &[PathBuf], rollout: &Rollout, watch: &mut Watch) {
             rollout.replace(matcher);
             rollout.metrics.count_reload(Reload::Taken);
             info!(rules, domains = domain_count, "the configuration has changed and is in force");
-            watch.follow(files);
+            if rules == 0 {
+                warn!("the changed configuration holds no limit: every request passes");
+            }
+            *watch = Watch::new(files);
         }
-        Err(errors) => {
+        Err(Refused { errors, files }) => {
             rollout.metrics.count_reload(Reload::Refused);
             error!(%errors, "the changed configuration is refused; the last good one stays in force");
+            // What mends it may be a file that was not read before, such as one of members.
+            *watch = Watch::new(files);
         }
     }
 }

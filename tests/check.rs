@@ -84,3 +84,22 @@ fn the_schema_is_the_one_in_the_repository() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/limits.schema.json");
     assert_eq!(tollgate(&["schema"]), (Some(0), std::fs::read_to_string(file).expect("readable")));
 }
+
+#[test]
+fn a_folder_stands_for_its_limits_files() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("check-folder");
+    std::fs::create_dir_all(folder.join("empty")).expect("can be created");
+    std::fs::write(folder.join("good.yaml"), GOOD).expect("can be written");
+    let path = folder.display().to_string();
+    assert_eq!(tollgate(&["check", &path]), (Some(0), "1 domain: 0 errors, 0 warnings\n".to_owned()));
+    let (status, text) = tollgate(&["check", &folder.join("empty").display().to_string()]);
+    assert_eq!(status, Some(2));
+    assert!(text.contains("empty: there is no *.yaml or *.yml in this folder"), "{text}");
+
+    std::fs::write(folder.join("bad.yml"), BAD.replace("domain: e", "domain: f")).expect("can be written");
+    let (status, text) = tollgate(&["check", &path]);
+    std::fs::remove_file(folder.join("bad.yml")).expect("it is ours");
+    assert_eq!(status, Some(1));
+    assert!(text.contains("bad.yml:3:13: f.descriptors[0]: unknown key `valeu`"), "{text}");
+    assert!(text.contains("\n  3 | - { key: a, valeu: b }\n"), "its line is shown: {text}");
+}

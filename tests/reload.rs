@@ -162,3 +162,54 @@ descriptors: [{ key: user, tier: from_members }]
     }
     assert_eq!(limit_of(&ask(&mut client, "bob", 1).await), 11);
 }
+
+/// The limits of one key, for a file of a folder.
+fn limits_of(domain: &str, requests_per_day: u32) -> String {
+    let limit = format!("{{ unit: day, requests_per_unit: {requests_per_day} }}");
+    format!("domain: {domain}\ndescriptors:\n- key: user\n  rate_limit: {limit}\n")
+}
+
+#[tokio::test]
+async fn of_a_folder_a_file_that_comes_is_in_force_within_two_seconds_and_so_is_one_that_goes() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("reload-folder");
+    // What an earlier run has left.
+    drop(std::fs::remove_dir_all(&folder));
+    std::fs::create_dir_all(&folder).expect("can be created");
+    let other = File(folder.join("other.yaml"));
+    other.text(&limits_of("other", 1));
+    let tollgate = Tollgate::start(&Serve::new(&folder)).await.expect("starts");
+    let channel = Channel::from_shared(format!("http://{}", tollgate.grpc())).expect("a URL");
+    let mut client = RateLimitServiceClient::new(channel.connect().await.expect("connects"));
+    let no_limit = ask(&mut client, "alice", 1).await;
+    assert_eq!(no_limit.statuses[0].current_limit, None, "no file names the domain");
+
+    File(folder.join("edge.yml")).text(&limits_of("edge", 7));
+    let written = clock::monotonic();
+    while ask(&mut client, "alice", 1).await.statuses[0].current_limit.is_none() {
+        assert!(written.elapsed() < IN_FORCE_WITHIN, "the new file is not in force");
+        sleep(Duration::from_millis(5)).await;
+    }
+    std::fs::remove_file(folder.join("edge.yml")).expect("it is ours");
+    let removed = clock::monotonic();
+    while ask(&mut client, "alice", 1).await.statuses[0].current_limit.is_some() {
+        assert!(removed.elapsed() < IN_FORCE_WITHIN, "the file that is gone is in force");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_reload_that_leaves_no_limit_is_in_force_and_is_warned_of() {
+    let (file, tollgate, mut client) = start("no-limit").await;
+    until_limit(&mut client, 10).await;
+    file.text("domain: edge\n");
+    let written = clock::monotonic();
+    let warned = |log: &str| {
+        log.lines().any(|line| line.contains("WARN") && line.contains("holds no limit: every request passes"))
+    };
+    while !warned(&tollgate.log_text()) {
+        assert!(written.elapsed() < Duration::from_secs(5), "nobody is warned: {}", tollgate.log_text());
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(ask(&mut client, "alice", 1).await.statuses[0].current_limit, None);
+    assert_eq!(metric(&tollgate, "tollgate_config_reloads_total{result=\"taken\"}").await, Some(1));
+}

@@ -12,24 +12,25 @@ use std::{
 use clap::{Args, ValueEnum};
 
 use crate::{
-    config::{self, Checked, ConfigError, Problem},
+    config::{self, Checked, ConfigError, Holds, Problem},
     error::SystemError,
 };
 
 const EXAMPLES: &str = "\
 Ends with 0 if all is well, with 1 if something is wrong (--strict: or a warning was given), and with 2 if a file
-cannot be opened. Files of one domain are checked together, so give all of them.
+cannot be opened, or a folder has none. Files of one domain are checked together, so give all of them, or the folder that they are in.
 
 Examples:
   tollgate check limits.yaml
+  tollgate check /etc/tollgate
   tollgate check --strict --format github limits/*.yaml";
 
 /// Tell all that is wrong with limits files.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Check {
-    /// Limits files; the members files that they name are checked too.
-    #[arg(required = true, value_name = "FILE")]
+    /// Limits files, or folders with all their *.yaml and *.yml; the members files that they name are checked too.
+    #[arg(required = true, value_name = "PATH")]
     files: Vec<PathBuf>,
 
     /// Fail on warnings too.
@@ -56,23 +57,19 @@ struct Findings {
     errors: usize,
     warnings: usize,
     domains: usize,
+    members: Vec<PathBuf>,
 }
 
 impl Check {
     pub(super) fn run(&self) -> Result<ExitCode, SystemError> {
         let findings = Findings::of(config::check(&self.files));
         let text = match self.format {
-            Format::Text => format::text(&findings, |file| self.line_source(file)),
+            Format::Text => format::text(&findings, |file| findings.line_source(file)),
             Format::Json => format::json(&findings),
             Format::Github => format::github(&findings),
         };
         io::stdout().write_all(text.as_bytes()).map_err(SystemError::from)?;
         Ok(ExitCode::from(findings.status(self.strict)))
-    }
-
-    /// The text of a limits file. A members file may hold secrets, so its lines are not shown.
-    fn line_source(&self, file: &PathBuf) -> Option<String> {
-        self.files.contains(file).then(|| fs::read_to_string(file).ok()).flatten()
     }
 }
 
@@ -87,12 +84,20 @@ impl Findings {
         };
         let (errors_count, warnings_count) = (errors.len(), warnings.len());
         let mut problems: Vec<ConfigError> = errors.into_iter().chain(warnings).collect();
-        problems.sort_by_key(|problem| (files.iter().position(|file| *file == problem.file), problem.at));
-        Findings { problems, errors: errors_count, warnings: warnings_count, domains }
+        problems.sort_by_key(|problem| (files.iter().position(|seen| seen.path == problem.file), problem.at));
+        let members = files.into_iter().filter(|seen| seen.holds == Holds::Members);
+        let members = members.map(|seen| seen.path).collect();
+        Findings { problems, errors: errors_count, warnings: warnings_count, domains, members }
+    }
+
+    /// The text of a limits file. A members file may hold secrets, so its lines are not shown.
+    fn line_source(&self, file: &PathBuf) -> Option<String> {
+        (!self.members.contains(file)).then(|| fs::read_to_string(file).ok()).flatten()
     }
 
     fn status(&self, strict: bool) -> u8 {
-        let is_unreadable = |problem: &ConfigError| matches!(problem.problem, Problem::Unreadable(_));
+        let is_unreadable =
+            |problem: &ConfigError| matches!(problem.problem, Problem::Unreadable(_) | Problem::EmptyFolder);
         if self.problems.iter().any(is_unreadable) {
             2
         } else {

@@ -45,8 +45,11 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Serve {
-    /// YAML file with the limits of one domain or several.
-    #[arg(long, env = "TOLLGATE_CONFIG", value_name = "FILE", value_delimiter = ',', required = true,
+    /// YAML file with limits, or folder of such files: all its *.yaml and *.yml but those that begin with a dot.
+    ///
+    /// What changes is in force within two seconds; in a folder also what comes and goes. Folders in it are not
+    /// looked into.
+    #[arg(long, env = "TOLLGATE_CONFIG", value_name = "PATH", value_delimiter = ',', required = true,
         value_parser = Item(PathBufValueParser::new()))]
     config: Vec<PathBuf>,
 
@@ -141,7 +144,7 @@ impl Serve {
         let contract = self.answers.contract(&self.origins)?;
         let backend = self.backend()?;
         let (modes, quota_mode) = (self.switches.modes()?, self.switches.quota_mode()?);
-        let config = config::load(&self.config)?;
+        let config = config::load(&self.config).map_err(|refused| refused.errors)?;
         for warning in &config.warnings {
             warn!("{warning}");
         }

@@ -38,8 +38,8 @@ pub(super) fn merge(mut found: Vec<RawDomain>, files: &mut Files) -> Vec<Domain>
     }
     // The order in which the parts of a domain count does not depend on how the files were listed.
     found.sort_by_key(|domain| {
-        let path = &files.paths[domain.file];
-        (path.file_name().map(ToOwned::to_owned), path.clone())
+        let path = files.path(domain.file);
+        (path.file_name().map(ToOwned::to_owned), path.to_owned())
     });
     names
         .into_iter()
@@ -101,7 +101,7 @@ fn level<'a>(
             }
             Entry::Occupied(first) => {
                 let (name, (first_file, line)) = (shorten(&raw.pattern.name()), *first.get());
-                let first_path = files.paths[first_file].display().to_string();
+                let first_path = files.path(first_file).display().to_string();
                 let first = if first_file == file { String::new() } else { format!("in {first_path} ") };
                 files.reports[file].refuse(
                     raw.at,
@@ -121,7 +121,7 @@ fn take_tiers(domain: &str, parts: &mut [RawDomain], files: &mut Files) -> Tiers
     for part in parts {
         for RawTier { name, at, limits } in std::mem::take(&mut part.tiers) {
             if let Some((first, first_at, _)) = tiers.get(&name) {
-                let (name, first) = (shorten(&name), files.paths[*first].display().to_string());
+                let (name, first) = (shorten(&name), files.path(*first).display().to_string());
                 let line = first_at.line;
                 files.reports[part.file].refuse(
                     at,
@@ -141,7 +141,7 @@ fn take_members(domain: &str, parts: &mut [RawDomain], files: &mut Files) -> Opt
     let mut all = parts.iter_mut().filter_map(|part| Some((part.file, part.members.take()?)));
     let first = all.next()?;
     for (file, second) in all {
-        let path = files.paths[first.0].display().to_string();
+        let path = files.path(first.0).display().to_string();
         let line = first.1.at.line;
         files.reports[file].refuse(
             second.at,

@@ -36,6 +36,8 @@ pub enum Problem {
     Unreadable(#[source] SystemError),
     #[error("larger than {} MiB", super::MAX_FILE_BYTES >> 20)]
     TooLarge,
+    #[error("there is no *.yaml or *.yml in this folder (folders in it are not looked into)")]
+    EmptyFolder,
     #[error("not UTF-8")]
     NotUtf8(#[source] Utf8Error),
     #[error("not valid YAML: {0}")]

@@ -1,9 +1,9 @@
 //! The members file: a map from tiers to lists of keys, in plain text or as `sha256:` and a digest.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc};
 
 use super::{
-    Files, Position,
+    Files, Holds, Look, Position,
     domain::names,
     fields::{found, key_name},
     raw::RawMembers,
@@ -32,21 +32,19 @@ pub(super) fn load(
             format_args!("there is no tier `{name}`{known}"),
         );
     }
-    let folder = files.paths[named_in].parent().unwrap_or(Path::new("")).to_owned();
-    let path = folder.join(&raw.file);
-    if !path.exists() {
+    let path = raw.path(files.path(named_in));
+    // It is looked for also where it is not there, so that it is noticed when it comes.
+    let number = files.add(&path, Holds::Members);
+    if let Look::Absent(io::ErrorKind::NotFound) = files.seen[number].look {
         let path = path.display().to_string();
         files.reports[named_in].refuse(
             raw.file_at,
             &Place::Key(&Place::Domain(domain), "members"),
             format_args!("there is no file {path}"),
         );
-        // It is looked for all the same, so that it is noticed when it comes.
-    }
-    let (_, report) = files.add(&path);
-    if !path.exists() {
         return None;
     }
+    let report = &mut files.reports[number];
     let root = root(&path, report).ok()?;
     let table = table(&root, tiers, report)?;
     let tiers = tiers.iter().map(|(name, (.., limits))| (name.clone(), limits.clone())).collect();

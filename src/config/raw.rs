@@ -1,5 +1,7 @@
 //! What one file says, checked by itself: what only all files of a domain can tell is still open.
 
+use std::path::{Path, PathBuf};
+
 use super::error::Position;
 use crate::rules::{NamedLimit, Pattern};
 
@@ -58,6 +60,13 @@ pub(super) struct RawMembers {
     pub(super) key: String,
     pub(super) default: String,
     pub(super) default_at: Position,
+}
+
+impl RawMembers {
+    /// Where the file is, given the limits file that names it.
+    pub(super) fn path(&self, limits: &Path) -> PathBuf {
+        limits.parent().unwrap_or(Path::new("")).join(&self.file)
+    }
 }
 
 impl RawPattern {

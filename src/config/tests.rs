@@ -1,5 +1,6 @@
 mod bounds;
 mod fixtures;
+mod folders;
 mod merged;
 mod page;
 mod refused;
@@ -43,7 +44,7 @@ impl Folder {
     /// The errors without the folder's own name.
     fn load_paths(&self, paths: &[PathBuf]) -> Result<Config, String> {
         let folder = format!("{}/", self.0.display());
-        load(paths).map_err(|errors| errors.to_string().replace(&folder, ""))
+        load(paths).map_err(|refused| refused.errors.to_string().replace(&folder, ""))
     }
 }
 

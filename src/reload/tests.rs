@@ -1,11 +1,20 @@
 use std::{
-    fs,
+    fs::{self, File},
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use super::watch::Watch;
+use super::{Rollout, load, watch::Watch};
+use crate::{
+    config::{self, Look, Seen},
+    matcher::Matcher,
+    metrics::Metrics,
+    response::{Contract, Group, Jitter},
+};
 
 /// A folder of one test, gone with it.
 struct Folder(PathBuf);
@@ -33,9 +42,15 @@ impl Drop for Folder {
     }
 }
 
-/// Of how many of the next three looks the watch makes a change.
-fn changes(watch: &mut Watch) -> usize {
-    (0..3).filter(|_| watch.has_settled_anew()).count()
+/// As they looked before they were read.
+fn seen(paths: &[&PathBuf]) -> Vec<Seen> {
+    let paths: Vec<PathBuf> = paths.iter().map(|path| (*path).clone()).collect();
+    config::check(&paths).files
+}
+
+/// Within the next three looks.
+fn notices(watch: &mut Watch) -> bool {
+    (0..3).any(|_| watch.has_settled_anew())
 }
 
 /// Atomically, as a volume's update does it.
@@ -49,14 +64,24 @@ fn swap(link: &Path, target: &str) {
 fn a_changed_file_is_taken_up_once_and_only_when_it_stays_the_same() {
     let folder = Folder::new();
     let file = folder.write("limits.yaml", "one");
-    let mut watch = Watch::new(vec![file.clone()]);
-    assert_eq!(changes(&mut watch), 0);
+    let mut watch = Watch::new(seen(&[&file]));
+    assert!(!notices(&mut watch));
     folder.write("limits.yaml", "two and more");
     assert!(!watch.has_settled_anew(), "it may still be written");
     folder.write("limits.yaml", "three");
     assert!(!watch.has_settled_anew(), "it was still being written");
     assert!(watch.has_settled_anew());
-    assert_eq!(changes(&mut watch), 0);
+    let mut watch = Watch::new(seen(&[&file]));
+    assert!(!notices(&mut watch));
+}
+
+#[test]
+fn what_changes_while_it_is_read_or_while_the_process_starts_is_a_change() {
+    let folder = Folder::new();
+    let file = folder.write("limits.yaml", "one");
+    let read = seen(&[&file]);
+    folder.write("limits.yaml", "two, long before anybody follows it");
+    assert!(notices(&mut Watch::new(read)));
 }
 
 #[test]
@@ -68,32 +93,115 @@ fn a_swapped_link_to_the_folder_above_is_a_change() {
     symlink("..one", &data).unwrap();
     let file = folder.0.join("limits.yaml");
     symlink("..data/limits.yaml", &file).unwrap();
-    let mut watch = Watch::new(vec![file]);
-    assert_eq!(changes(&mut watch), 0);
-    swap(&data, "..two");
-    assert_eq!(changes(&mut watch), 1);
+    for paths in [&[&file][..], &[&folder.0]] {
+        let mut watch = Watch::new(seen(paths));
+        assert!(!notices(&mut watch));
+        swap(&data, "..two");
+        assert!(notices(&mut watch));
+        swap(&data, "..one");
+    }
 }
 
 #[test]
 fn a_file_that_goes_and_one_that_comes_are_changes() {
     let folder = Folder::new();
     let file = folder.write("limits.yaml", "one");
-    let mut watch = Watch::new(vec![file.clone()]);
+    let mut watch = Watch::new(seen(&[&file]));
     fs::remove_file(&file).unwrap();
-    assert_eq!(changes(&mut watch), 1);
+    assert!(notices(&mut watch));
+    let mut watch = Watch::new(seen(&[&file]));
     folder.write("limits.yaml", "one");
-    assert_eq!(changes(&mut watch), 1);
+    assert!(notices(&mut watch));
 }
 
 #[test]
-fn a_file_that_is_followed_from_now_on_is_looked_at_and_others_keep_their_looks() {
+fn content_of_equal_length_is_a_change_though_the_time_of_the_file_is_set_back() {
     let folder = Folder::new();
-    let limits = folder.write("limits.yaml", "one");
-    let mut watch = Watch::new(vec![limits.clone()]);
-    let members = folder.write("members.yaml", "one");
-    folder.write("limits.yaml", "changed after it was loaded");
-    watch.follow(vec![limits, members]);
-    assert_eq!(changes(&mut watch), 1);
-    folder.write("members.yaml", "two");
-    assert_eq!(changes(&mut watch), 1);
+    let file = folder.write("limits.yaml", "one");
+    let time = fs::metadata(&file).unwrap().modified().unwrap();
+    let set_back = |path: &Path| File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+
+    let mut watch = Watch::new(seen(&[&file]));
+    let new = folder.write("new", "two");
+    set_back(&new);
+    fs::rename(new, &file).unwrap();
+    assert!(notices(&mut watch), "another file in its place");
+
+    let read = seen(&[&file]);
+    // In place; again until the clock of the file system has moved on, which it does every few milliseconds.
+    while Look::of(&file) == read[0].look {
+        folder.write("limits.yaml", "six");
+        set_back(&file);
+    }
+    assert!(notices(&mut Watch::new(read)), "only the kernel knows");
+}
+
+#[test]
+fn of_a_folder_its_limits_files_are_followed_and_nothing_else() {
+    let folder = Folder::new();
+    let one = folder.write("one.yaml", "one");
+    let mut watch = Watch::new(seen(&[&folder.0]));
+    for other in [".hidden.yaml", "notes.txt", "backup.yaml~", "below/three.yaml", "below.yaml/four.yaml"] {
+        folder.write(other, "text");
+        assert!(!notices(&mut watch), "{other}");
+    }
+    let two = folder.write("two.yml", "two");
+    assert!(notices(&mut watch), "one that comes");
+    let read = seen(&[&folder.0]);
+    let paths: Vec<&PathBuf> = read.iter().map(|seen| &seen.path).collect();
+    assert_eq!(paths, [&folder.0, &one, &two]);
+    let mut watch = Watch::new(read);
+    folder.write("two.yml", "two, changed");
+    assert!(notices(&mut watch), "one that changes");
+    let mut watch = Watch::new(seen(&[&folder.0]));
+    fs::remove_file(one).unwrap();
+    assert!(notices(&mut watch), "one that goes");
+    symlink("nowhere.yaml", folder.0.join("three.yaml")).unwrap();
+    let read = seen(&[&folder.0]);
+    assert_eq!(read.len(), 3, "a link to nowhere is no reason to know of no file");
+}
+
+#[test]
+fn what_can_be_read_only_once_does_not_change() {
+    assert_eq!(Look::of(Path::new("/dev/null")), Look::Stream);
+}
+
+const PLAIN: &str = "domain: d\ndescriptors: [{ key: k, rate_limit: { unit: day, requests_per_unit: 1 } }]\n";
+const WITH_MEMBERS: &str = "domain: d
+tiers: { free: [{ unit: day, requests_per_unit: 2 }], paid: [{ unit: day, requests_per_unit: 3 }] }
+members: { file: members.yaml, key: k, default: free }
+descriptors: [{ key: k, tier: from_members }]
+";
+
+#[test]
+fn a_members_file_that_comes_after_a_refused_reload_is_noticed() {
+    let folder = Folder::new();
+    let paths = [folder.write("limits.yaml", PLAIN)];
+    let contract = Contract::new(Group::DEFAULT.to_vec(), Jitter::default());
+    let rollout = Rollout::new(Matcher::default(), contract, Arc::new(Metrics::new()));
+    let taken = || -> u32 {
+        let text = rollout.metrics.render();
+        let series = "tollgate_config_reloads_total{result=\"taken\"} ";
+        text.lines().find_map(|line| line.strip_prefix(series)?.parse().ok()).unwrap_or(0)
+    };
+    let mut watch = Watch::new(seen(&[&paths[0]]));
+    load(&paths, &rollout, &mut watch);
+    assert_eq!((taken(), notices(&mut watch)), (1, false));
+
+    folder.write("limits.yaml", WITH_MEMBERS);
+    assert!(notices(&mut watch));
+    load(&paths, &rollout, &mut watch);
+    assert_eq!((taken(), notices(&mut watch)), (1, false), "refused: there is no members file");
+
+    folder.write("members.yaml", "paid: [alice]\n");
+    assert!(notices(&mut watch));
+    load(&paths, &rollout, &mut watch);
+    assert_eq!(taken(), 2);
+    // A wrong one is followed too.
+    for (members, expected) in [("paid: [alice, alice]\n", 2), ("paid: [bob]\n", 3)] {
+        folder.write("members.yaml", members);
+        assert!(notices(&mut watch));
+        load(&paths, &rollout, &mut watch);
+        assert_eq!((taken(), notices(&mut watch)), (expected, false));
+    }
 }

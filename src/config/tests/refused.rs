@@ -120,10 +120,8 @@ fn an_empty_file_is_refused() {
 #[test]
 fn a_file_that_cannot_be_read_is_told_with_its_cause() {
     let folder = Folder::new();
-    let told = folder.load_paths(&[folder.0.join("gone.yaml"), folder.0.clone()]).unwrap_err();
-    let (gone, directory) = told.split_once('\n').unwrap();
-    assert_eq!(gone, "gone.yaml: cannot be read: no such file or directory");
-    assert!(directory.ends_with(": cannot be read: is a directory"), "{directory}");
+    let told = folder.load_paths(&[folder.0.join("gone.yaml")]).unwrap_err();
+    assert_eq!(told, "gone.yaml: cannot be read: no such file or directory");
 }
 
 #[test]

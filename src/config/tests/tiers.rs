@@ -52,7 +52,7 @@ fn members_are_read_from_a_file_beside_the_limits() {
     assert_eq!(members.table.plain.len(), 3);
     assert_eq!(&*members.table.plain[&b"404"[..]], "paid");
     assert_eq!(members.table.sha256[&hex(digest)[..]].as_ref(), "paid");
-    let names: Vec<_> = config.files.iter().map(|file| file.file_name().unwrap()).collect();
+    let names: Vec<_> = config.files.iter().map(|file| file.path.file_name().unwrap()).collect();
     assert_eq!(names, ["a.yaml", "members.yaml"], "both are followed");
 }
 

@@ -1,0 +1,121 @@
+//! How files looked before they were read: what whoever follows them compares later looks with.
+//!
+//! The look comes first, so a change that comes while a file is read, or while the rest is, differs from it. Of a
+//! path it is taken through all links, so a swapped link (a ConfigMap's update) is a change.
+
+use std::{
+    ffi::OsString,
+    fs::{self, Metadata},
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use crate::clock;
+
+/// Some file systems keep whole seconds, or two of them.
+const COARSE_NS: i128 = 2_000_000_000;
+
+/// A file, or a folder of limits files, and how it looked before it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    pub path: PathBuf,
+    pub look: Look,
+    pub holds: Holds,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    Limits,
+    /// Its lines may be secrets.
+    Members,
+}
+
+/// What changes with the content. That nothing is there is a look too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Look {
+    File {
+        device: u64,
+        inode: u64,
+        bytes: u64,
+        /// Of content and of metadata; only the kernel sets the second.
+        modified_ns: i128,
+        changed_ns: i128,
+        /// The file system keeps whole seconds only, and the change is so young that another one may get the same
+        /// time. The same file looks different once it is older.
+        is_unsure: bool,
+    },
+    /// The names of the limits files in it, in order.
+    Folder(Vec<OsString>),
+    /// A pipe or the like can be read once, so it does not change.
+    Stream,
+    Absent(io::ErrorKind),
+}
+
+// === impl Look ===
+
+impl Look {
+    pub fn of(path: &Path) -> Look {
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_file() => Look::of_file(&metadata, clock::unix_us()),
+            Ok(metadata) if metadata.is_dir() => {
+                limits_files(path).map_or_else(|error| Look::Absent(error.kind()), Look::Folder)
+            }
+            Ok(_) => Look::Stream,
+            Err(error) => Look::Absent(error.kind()),
+        }
+    }
+
+    fn of_file(metadata: &Metadata, now_us: u64) -> Look {
+        let ns = |seconds: i64, ns: i64| i128::from(seconds) * 1_000_000_000 + i128::from(ns);
+        let changed_ns = ns(metadata.ctime(), metadata.ctime_nsec());
+        Look::File {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            bytes: metadata.len(),
+            modified_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
+            changed_ns,
+            is_unsure: is_unsure(changed_ns, i128::from(now_us) * 1_000),
+        }
+    }
+
+    pub fn is_unsure(&self) -> bool {
+        matches!(self, Look::File { is_unsure: true, .. })
+    }
+}
+
+/// A clock far away, of another machine perhaps, leaves nothing unsure for ever.
+fn is_unsure(changed_ns: i128, now_ns: i128) -> bool {
+    changed_ns % 1_000_000_000 == 0 && (now_ns - changed_ns).abs() < COARSE_NS
+}
+
+/// The names of a folder's `*.yaml` and `*.yml`, in order. Without those that begin with a dot: a ConfigMap keeps
+/// its versions in such folders, an editor its locks in such files.
+fn limits_files(folder: &Path) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let path = folder.join(&name);
+        let is_yaml = path.extension().is_some_and(|end| end == "yaml" || end == "yml");
+        // A link that leads nowhere counts as a file, so that somebody is told.
+        if is_yaml && !name.to_string_lossy().starts_with('.') && !path.is_dir() {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_unsure_only_while_another_may_get_the_same_time() {
+        let second = 1_000_000_000;
+        assert!(is_unsure(50 * second, 51 * second), "whole seconds, a second old");
+        assert!(!is_unsure(50 * second, 52 * second), "old enough");
+        assert!(!is_unsure(50 * second + 1, 50 * second + 2), "the file system counts finer");
+        assert!(!is_unsure(90 * second, 50 * second), "another machine's clock");
+    }
+}
