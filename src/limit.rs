@@ -145,8 +145,8 @@ pub struct Limit {
     burst: u32,
     /// R: tokens that come back in `period_us`, both divided by their greatest common divisor.
     tokens: u32,
-    /// P, in microseconds.
-    period_us: u64,
+    /// P, in microseconds; that of a share of N is up to N times 71 years.
+    period_us: u128,
     cost_of_one: Exact,
     worth_of_burst: Exact,
 }
@@ -220,25 +220,28 @@ impl Limit {
     fn unchecked(spec: LimitSpec) -> Limit {
         let LimitSpec { requests_per_unit, period, algorithm, burst, overdraft, after_store_loss } = spec;
         // A limit of 0 becomes a bucket of burst 0: whatever its rate, no token ever fits.
-        let requests = requests_per_unit.max(1);
-        let unit_us = period.seconds() * 1_000_000;
-        let divisor = gcd(unit_us, u64::from(requests));
-        let mut limit = Limit {
+        let (tokens, period_us) =
+            lowest_terms(requests_per_unit.max(1), u128::from(period.seconds()) * 1_000_000);
+        let limit = Limit {
             requests_per_unit,
             period,
             algorithm,
             overdraft,
             after_store_loss,
             burst: burst.unwrap_or(requests_per_unit),
-            tokens: u32::try_from(u64::from(requests) / divisor)
-                .expect("a u32 divided by an integer is a u32"),
-            period_us: unit_us / divisor,
+            tokens,
+            period_us,
             cost_of_one: Exact::default(),
             worth_of_burst: Exact::default(),
         };
-        limit.worth_of_burst = limit.time_for(u64::from(limit.burst));
-        limit.cost_of_one = limit.time_for(1);
-        limit
+        limit.timed()
+    }
+
+    /// With the times that burst and rate come to.
+    fn timed(mut self) -> Limit {
+        self.worth_of_burst = self.time_for(u64::from(self.burst));
+        self.cost_of_one = self.time_for(1);
+        self
     }
 
     pub fn requests_per_unit(&self) -> u32 {
@@ -267,24 +270,24 @@ impl Limit {
 
     /// The share of one of so many replicas: the burst and what is counted rounded down, the refill exact. None
     /// where less than one hit is left.
+    ///
+    /// It is sound as the whole is: 1/N of a burst at 1/N of the rate fills in no more time, and one hit of it
+    /// comes back in no more time than all of it. Only its requests per period are no whole number.
     pub fn share(&self, replicas: u32) -> Option<Limit> {
         let replicas = replicas.max(1);
-        let Limit { requests_per_unit, period, algorithm, overdraft, burst, .. } = *self;
         // The process that holds it loses it only with itself.
-        let after_store_loss = AfterStoreLoss::Full;
-        let share =
-            LimitSpec { requests_per_unit, period, algorithm, burst: None, overdraft, after_store_loss };
-        let share = match algorithm {
-            Algorithm::TokenBucket => LimitSpec {
-                burst: Some(burst / replicas),
-                period: Period { multiplier: period.multiplier.max(1).checked_mul(replicas)?, ..period },
-                ..share
-            },
+        let whole = Limit { after_store_loss: AfterStoreLoss::Full, ..self.clone() };
+        let burst = self.burst / replicas;
+        let share = match self.algorithm {
+            Algorithm::TokenBucket => {
+                let (tokens, period_us) = lowest_terms(self.tokens, self.period_us * u128::from(replicas));
+                Limit { burst, tokens, period_us, ..whole }
+            }
             Algorithm::FixedWindow | Algorithm::SlidingWindowLog => {
-                LimitSpec { requests_per_unit: requests_per_unit / replicas, ..share }
+                Limit { burst, requests_per_unit: burst, ..whole }
             }
         };
-        share.check().ok().filter(|share| share.burst > 0)
+        (burst > 0).then(|| share.timed())
     }
 
     /// The most hits that fit at once; for windows and logs `requests_per_unit`.
@@ -293,7 +296,14 @@ impl Limit {
     }
 }
 
-fn gcd(a: u64, b: u64) -> u64 {
+/// Tokens and the microseconds in which they come back, without a common divisor.
+fn lowest_terms(tokens: u32, period_us: u128) -> (u32, u128) {
+    let divisor = gcd(period_us, u128::from(tokens));
+    let tokens = u32::try_from(u128::from(tokens) / divisor).expect("a u32 divided by an integer is a u32");
+    (tokens, period_us / divisor)
+}
+
+fn gcd(a: u128, b: u128) -> u128 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 

@@ -36,7 +36,7 @@ impl Limit {
     pub fn level(&self, full_at: Exact, now_us: u64) -> u32 {
         let missing = self.missing_ticks(full_at, now_us);
         let worth = self.worth_of_burst.ticks(self.tokens);
-        let tokens = worth.saturating_sub(missing) / u128::from(self.period_us);
+        let tokens = worth.saturating_sub(missing) / self.period_us;
         u32::try_from(tokens).unwrap_or(self.burst)
     }
 
@@ -48,7 +48,7 @@ impl Limit {
         }
         let owed = missing.saturating_sub(self.worth_of_burst.ticks(self.tokens));
         let Some(short) = (missing - owed).checked_sub(1) else { return self.ticks_to_us(missing) };
-        self.ticks_to_us(owed + short % u128::from(self.period_us) + 1)
+        self.ticks_to_us(owed + short % self.period_us + 1)
     }
 
     /// Microseconds, rounded up, until the bucket is full.
@@ -73,7 +73,7 @@ impl Limit {
 
     /// hits · P/R µs. For hits up to 2·burst + 1, so at most twice 71 years and one period.
     pub(super) fn time_for(&self, hits: u64) -> Exact {
-        let ticks = u128::from(hits) * u128::from(self.period_us);
+        let ticks = u128::from(hits) * self.period_us;
         let whole_us = ticks / u128::from(self.tokens);
         let fraction = ticks % u128::from(self.tokens);
         Exact {

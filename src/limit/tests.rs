@@ -1,6 +1,6 @@
 use proptest::{prelude::any, prop_assert, prop_assert_eq, proptest};
 
-use super::{Algorithm, DefaultAlgorithm, Exact, Limit, LimitError, Period, Unit};
+use super::{Algorithm, DefaultAlgorithm, Exact, Limit, LimitError, LimitSpec, Overdraft, Period, Unit};
 
 const NOW_US: u64 = 1_800_000_000_000_000;
 
@@ -93,6 +93,36 @@ fn the_next_token_comes_when_the_level_rises() {
     assert_eq!(limit.level(full_at, NOW_US + next_us - 1), 4);
     assert_eq!(limit.level(full_at, NOW_US + next_us), 5);
     assert_eq!(limit.next_token_us(Exact::default(), NOW_US), 0, "full");
+}
+
+#[test]
+fn a_long_limit_has_a_share_on_as_many_replicas_as_it_has_hits() {
+    let yearly = Limit::new(1_000_000, Unit::Year, None).unwrap();
+    let share = |replicas| yearly.share(replicas).map(|share| (share.burst(), share.cost(1)));
+    // A hit comes back every 31.536 s, to one of N replicas N times as slowly.
+    for (replicas, burst) in [(1, 1_000_000), (71, 14_084), (72, 13_888), (10_000, 100), (1_000_000, 1)] {
+        let cost = Exact::at_us(31_536_000 * u64::from(replicas));
+        assert_eq!(share(replicas), Some((burst, cost)), "{replicas} replicas");
+    }
+    assert_eq!(share(1_000_001), None);
+}
+
+#[test]
+fn the_share_of_the_longest_limits_is_exact_on_any_number_of_replicas() {
+    for overdraft in Overdraft::ALL {
+        let years = if overdraft == Overdraft::Charge { 35 } else { 71 };
+        let period = Period { unit: Unit::Year, multiplier: years };
+        let spec = LimitSpec { overdraft, ..LimitSpec::new(u32::MAX, period) };
+        let limit = spec.check().unwrap();
+        for replicas in [1, 2, 72, 10_000, 65_537, u32::MAX / 2, u32::MAX] {
+            let share = limit.share(replicas).unwrap();
+            assert_eq!(share.burst(), u32::MAX / replicas);
+            assert!(share.worth_of_burst() <= limit.worth_of_burst(), "{replicas} replicas");
+            assert!(share.cost(1) <= share.worth_of_burst(), "{replicas} replicas");
+            assert_eq!(share.level(share.worth_of_burst(), 0), 0);
+            assert_eq!(share.level(Exact::default(), 0), share.burst());
+        }
+    }
 }
 
 proptest! {
