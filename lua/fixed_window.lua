@@ -3,7 +3,10 @@
 -- leaves it as it is.
 local function fixed_window(ends, count, kind, meters, limit, hits, length)
   if ends <= now then ends, count = now - math.fmod(now, length) + length, 0 end
-  if kind == 2 then return 1, ends, count, math.max(count - hits, 0) end
+  if kind == 2 then
+    if hits == 0 then return 1, ends, count end
+    return 1, ends, count, math.max(count - hits, 0)
+  end
   if count + hits <= limit then
     if kind == 1 then return 1, ends, count end
     return 1, ends, count, count + hits

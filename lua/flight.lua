@@ -1,8 +1,9 @@
 -- Decides a flight of requests, each request all or none, in one atomic call.
 --
 -- src/decision.rs does the same in the same words; a test holds that both answer alike. A missing bucket is a
--- full one, or as the epoch left it. Stored are: a token bucket as full_at (whole, fraction), '<I8I4'; a window as its end and its
--- count, '<I8I4'; a log as the hits held, '<I4', and its runs.
+-- full one, or as the epoch left it. Stored are: a token bucket as full_at (whole, fraction) and the R under which the
+-- fraction was written, '<I8I4I4'; a window as its end and its count, '<I8I4'; a log as the hits held, '<I4', and its
+-- runs. The length tells what a token bucket's value holds, so that there can be more in it one day.
 --
 -- KEYS     the buckets of the flight, each once; behind them, if a take asks for it, the key of the epoch, which
 --          is when this Redis began to hold buckets, in microseconds, as text: whoever finds it missing sets it.
@@ -25,22 +26,45 @@ $ALGORITHMS
 local TOO_LARGE = 2 ^ 53
 local keys = KEYS
 local stored = call('MGET', unpack(keys))
--- A bucket that was looked at: full_at, or a window's end and count, or a log's runs and hits. And, if it is
--- stored and sound, when it expires, in seconds.
-local first, second, kept = {}, {}, {}
+-- A bucket that was changed: full_at and the R of its fraction, or a window's end and count, or a log's runs and hits,
+-- with 0 for R.
+local first, second, rate = {}, {}, {}
+-- When a bucket that is stored and sound expires, in seconds.
+local kept = {}
 local malformed = 0
 -- Until when a bucket counts as used up if it is missing, in microseconds; none if it is full then.
 local used_up = {}
 
+local function is_used_up_until(k, last)
+  if last > (used_up[k] or 0) then used_up[k] = last end
+end
+
 -- === read ===
-local function read_pair(k, R)
+-- When a token bucket is full, as R has it. What was written under another R rounds up, so that no less time is owed
+-- than was.
+local function read_full_at(k, R)
+  local value = stored[k]
+  if not value then return 0, 0 end
+  if #value == 16 then
+    local w, f, written_under = parse('<I8I4I4', value)
+    if w < TOO_LARGE and f < written_under then
+      kept[k] = floor(w / 1000000) + 1
+      if written_under == R or f == 0 then return w, f end
+      return w + 1, 0
+    end
+  end
+  malformed = malformed + 1
+  return 0, 0
+end
+
+local function read_window(k)
   local value = stored[k]
   if not value then return 0, 0 end
   if #value == 12 then
-    local w, f = parse('<I8I4', value)
-    if w >= 0 and w < TOO_LARGE and f < R then
-      kept[k] = floor(w / 1000000) + 1
-      return w, f
+    local ends, counted = parse('<I8I4', value)
+    if ends < TOO_LARGE then
+      kept[k] = floor(ends / 1000000) + 1
+      return ends, counted
     end
   end
   malformed = malformed + 1
@@ -53,7 +77,7 @@ local function read_log(k)
   if #value >= 4 and (#value - 4) % RUN == 0 then
     local last = 0
     if #value > 4 then last = parse('<I8', value, #value - RUN + 1) end
-    if last >= 0 and last < TOO_LARGE then
+    if last < TOO_LARGE then
       kept[k] = floor(last / 1000000) + 1
       return string.sub(value, 5), parse('<I4', value)
     end
@@ -73,31 +97,34 @@ local function epoch_of_store()
 end
 
 -- === decide ===
--- A take from a window or a log: whether it fits, its part of the reply, the bucket before and, if it was
--- charged, afterwards.
+-- A take from a window or a log: whether it fits, its part of the reply, and the bucket afterwards if it was charged.
 local function count(k, algorithm, kind, meters, limit, hits, length, guarded)
   local x, y = first[k], second[k]
   if algorithm == 1 then
+    local edge
     if guarded then
       local since = epoch_of_store()
-      used_up[k] = since - math.fmod(since, length) + length
+      edge = since - math.fmod(since, length) + length
+      is_used_up_until(k, edge)
     end
     if not x then
-      x, y = read_pair(k, TOO_LARGE)
-      if guarded and not kept[k] then x, y = used_up[k], limit end
+      x, y = read_window(k)
+      if guarded and not kept[k] then x, y = edge, limit end
     end
     local fits, ends, counted, after = fixed_window(x, y, kind, meters, limit, hits, length)
     local found = pack('<BI8I4', fits, ends, counted)
-    if after == 0 then return fits, found, x, y, 0, 0 end
-    return fits, found, x, y, after and ends, after
+    if after == 0 then return fits, found, 0, 0, 0 end
+    return fits, found, after and ends, after, 0
   end
-  if guarded and limit > 0 then used_up[k] = epoch_of_store() + length end
+  if guarded and limit > 0 then is_used_up_until(k, epoch_of_store() + length) end
   if not x then
     x, y = read_log(k)
-    if guarded and limit > 0 and not kept[k] then x, y = pack('<I8I4', used_up[k], limit), limit end
+    if guarded and limit > 0 and not kept[k] then
+      x, y = pack('<I8I4', epoch_of_store() + length, limit), limit
+    end
   end
   local fits, oldest, held, fits_at, runs, left = sliding_log(x, y, kind, limit, hits, length)
-  return fits, pack('<BI8I4I8', fits, oldest, held, fits_at), x, y, runs, left
+  return fits, pack('<BI8I4I8', fits, oldest, held, fits_at), runs, left, 0
 end
 
 local function take(k, asked, R, a, b, c, d)
@@ -105,27 +132,23 @@ local function take(k, asked, R, a, b, c, d)
   if guarded then asked = asked - 128 end
   if asked >= 32 then return count(k, floor(asked / 32), asked % 4, asked % 32 >= 16, R, a, c, guarded) end
   local x, y = first[k], second[k]
-  if guarded then used_up[k] = epoch_of_store() + c + (d > 0 and 1 or 0) end
+  if guarded then is_used_up_until(k, epoch_of_store() + c + (d > 0 and 1 or 0)) end
   if not x then
-    x, y = read_pair(k, R)
+    x, y = read_full_at(k, R)
     if guarded and not kept[k] then x, y = epoch_of_store() + c, d end
+  elseif y > 0 and rate[k] ~= R then
+    x, y = x + 1, 0
   end
   local fits, w, f = token_bucket(x, y, asked % 4, asked >= 16, R, a, b, c, d)
-  return fits, pack('<BI8I4', fits, x, y), x, y, w, f
+  return fits, pack('<BI8I4', fits, x, y), w, f, R
 end
 
 local requests, at, size = ARGV[1], 1, #ARGV[1]
 local reply, said = { '' }, 1
-local dirty, writes, written = {}, {}, 0
--- What the takes of the request at hand have changed: bucket and its state before, three by three.
+-- Buckets that were changed, each once: none had an R in `rate` before.
+local writes, written = {}, 0
+-- What the takes of the request at hand have changed: bucket and its state before, four by four.
 local undo = {}
-
-local function mark(k)
-  if not dirty[k] then
-    dirty[k], written = true, written + 1
-    writes[written] = k
-  end
-end
 
 -- The members that are charged though their request is denied, now that all others are undone.
 local function charge_what_meters(takes, from, replied)
@@ -133,12 +156,15 @@ local function charge_what_meters(takes, from, replied)
     local k, asked, R, a, b, c, d
     k, asked, R, a, b, c, d, from = parse('<I2BI4I8I4I8I4', requests, from)
     if asked % 32 >= 16 then
-      local _, found, _, _, x, y = take(k, asked, R, a, b, c, d)
+      local _, found, x, y, under = take(k, asked, R, a, b, c, d)
       -- Whether it fits was said before; what it found is what it charges now.
       reply[replied + n] = string.sub(reply[replied + n], 1, 1) .. string.sub(found, 2)
       if x then
-        first[k], second[k] = x, y
-        mark(k)
+        if not rate[k] then
+          written = written + 1
+          writes[written] = k
+        end
+        first[k], second[k], rate[k] = x, y, under
       end
     end
   end
@@ -153,7 +179,7 @@ local function decide(at)
   for _ = 1, takes do
     local k, asked, R, a, b, c, d
     k, asked, R, a, b, c, d, at = parse('<I2BI4I8I4I8I4', requests, at)
-    local fits, found, x, y, x_after, y_after = take(k, asked, R, a, b, c, d)
+    local fits, found, x, y, under = take(k, asked, R, a, b, c, d)
     said = said + 1
     reply[said] = found
     if asked > 3 then
@@ -167,19 +193,25 @@ local function decide(at)
     elseif fits == 0 then
       denied = true
     end
-    if x_after then
-      first[k], second[k] = x_after, y_after
-      undo[undone + 1], undo[undone + 2], undo[undone + 3] = k, x, y
-      undone = undone + 3
+    if x then
+      undo[undone + 1], undo[undone + 2], undo[undone + 3], undo[undone + 4] = k, first[k], second[k], rate[k]
+      undone = undone + 4
+      first[k], second[k], rate[k] = x, y, under
     end
   end
   if denied or (quotas > 0 and fitting_quotas == 0) then
-    for i = undone - 2, 1, -3 do
-      first[undo[i]], second[undo[i]] = undo[i + 1], undo[i + 2]
+    for i = undone - 3, 1, -4 do
+      local k = undo[i]
+      first[k], second[k], rate[k] = undo[i + 1], undo[i + 2], undo[i + 3]
     end
     if any_meters then charge_what_meters(takes, from, replied) end
   else
-    for i = 1, undone, 3 do mark(undo[i]) end
+    for i = 1, undone, 4 do
+      if not undo[i + 3] then
+        written = written + 1
+        writes[written] = undo[i]
+      end
+    end
   end
   return at
 end
@@ -190,15 +222,22 @@ while at <= size do
     -- One enforced take from a token bucket, which is most requests: as `decide` and `token_bucket` would, without
     -- what only others need. It saves a seventh of the whole script's time.
     local found_w, found_f = first[k], second[k]
-    if not found_w then found_w, found_f = read_pair(k, R) end
+    if not found_w then
+      found_w, found_f = read_full_at(k, R)
+    elseif found_f > 0 and rate[k] ~= R then
+      found_w, found_f = found_w + 1, 0
+    end
     local w, f = found_w, found_f
     if w < now then w, f = now, 0 end
     w, f = w + cost_w, f + cost_f
     if f >= R then w, f = w + 1, f - R end
     local full_w, fits = now + burst_w, 0
     if w < full_w or (w == full_w and f <= burst_f) then
-      fits, first[k], second[k] = 1, w, f
-      mark(k)
+      if not rate[k] then
+        written = written + 1
+        writes[written] = k
+      end
+      fits, first[k], second[k], rate[k] = 1, w, f, R
     end
     said = said + 1
     reply[said] = pack('<BI8I4', fits, found_w, found_f)
@@ -214,16 +253,22 @@ end
 -- half as much.
 for i = 1, written do
   local k = writes[i]
-  local x, y = first[k], second[k]
+  local x, y, R = first[k], second[k], rate[k]
   local last, value
   if type(x) == 'string' then
     if y > 0 then last, value = parse('<I8', x, #x - RUN + 1), pack('<I4', y) .. x end
   elseif x > now or (x == now and y > 0) then
-    last, value = x, pack('<I8I4', x, y)
+    last, value = x, R > 0 and pack('<I8I4I4', x, y, R) or pack('<I8I4', x, y)
   end
   if (used_up[k] or 0) > now then
     -- It must not be missing yet.
-    if not value then value = type(x) == 'string' and pack('<I4', 0) or pack('<I8I4', 0, 0) end
+    if not value then
+      if type(x) == 'string' then
+        value = pack('<I4', 0)
+      else
+        value = R > 0 and pack('<I8I4I4', 0, 0, R) or pack('<I8I4', 0, 0)
+      end
+    end
     last = math.max(last or 0, used_up[k])
   end
   if not value then

@@ -28,12 +28,14 @@ end
 local function given_back(runs, held, hits)
   hits = math.min(hits, held)
   held = held - hits
-  while hits > 0 and #runs > 0 do
-    local leaves, last = parse('<I8I4', runs, #runs - RUN + 1)
-    runs = string.sub(runs, 1, #runs - RUN)
-    if last > hits then runs, hits = runs .. pack('<I8I4', leaves, last - hits), 0 else hits = hits - last end
+  local to = #runs
+  while hits > 0 and to > 0 do
+    local leaves, last = parse('<I8I4', runs, to - RUN + 1)
+    to = to - RUN
+    if last > hits then return string.sub(runs, 1, to) .. pack('<I8I4', leaves, last - hits), held end
+    hits = hits - last
   end
-  return runs, held
+  return string.sub(runs, 1, to), held
 end
 
 local function added(runs, held, hits, leaves)
@@ -54,7 +56,10 @@ local function sliding_log(runs, held, kind, limit, hits, length)
   runs, held = trimmed(runs, held)
   local oldest = 0
   if #runs > 0 then oldest = parse('<I8', runs) end
-  if kind == 2 then return 1, oldest, held, 0, given_back(runs, held, hits) end
+  if kind == 2 then
+    if hits == 0 then return 1, oldest, held, 0 end
+    return 1, oldest, held, 0, given_back(runs, held, hits)
+  end
   if held + hits <= limit then
     if kind == 1 then return 1, oldest, held, 0 end
     return 1, oldest, held, 0, added(runs, held, hits, now + length)

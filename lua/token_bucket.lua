@@ -1,9 +1,11 @@
--- The token bucket: one instant, full_at, in whole microseconds (w) and a fraction in 1/R us (f).
+-- The token bucket: one instant, full_at, in whole microseconds (w) and a fraction in 1/R us (f), R being that of
+-- the take at hand.
 -- What a take costs and what a full bucket is worth come as time too; src/decision/token_bucket.rs says why.
 -- Returns whether the take fits, and full_at afterwards; no full_at if the take leaves the bucket as it is.
 local function token_bucket(w, f, kind, meters, R, cost_w, cost_f, burst_w, burst_f)
   local found_w, found_f = w, f
   if kind == 2 then
+    if cost_w == 0 and cost_f == 0 then return 1 end
     w, f = w - cost_w, f - cost_f
     if f < 0 then w, f = w - 1, f + R end
     if w < now then w, f = 0, 0 end

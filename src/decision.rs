@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 
 use crate::{
     descriptor::BucketKey,
-    limit::{AfterStoreLoss, Exact},
+    limit::{AfterStoreLoss, Exact, Kept},
 };
 use ask::Step;
 pub use ask::{Ask, Count, Kind, Measure, Standing, Tokens};
@@ -77,7 +77,8 @@ pub type Takes = SmallVec<[Take; 1]>;
 /// ([`AfterStoreLoss`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    TokenBucket(Exact),
+    /// When it would be full again.
+    TokenBucket(Kept),
     FixedWindow(Window),
     /// Apart, since it is rare and would make each of the others larger.
     SlidingLog(Box<Log>),
@@ -96,7 +97,7 @@ pub struct Found {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seen {
     TokenBucket {
-        /// When it would be full again; any instant up to now for one that is.
+        /// When it would be full again, as the take's own rate has it; any instant up to now for one that is.
         full_at: Exact,
     },
     FixedWindow(Window),
@@ -239,17 +240,18 @@ fn put(key: &BucketKey, state: Option<State>, missed_until_us: u64, buckets: &mu
 impl Take {
     /// Whether its bucket was charged, given the verdict on its request.
     pub fn is_charged(&self, found: &Found, verdict: Verdict) -> bool {
-        self.ask.kind != Kind::Peek && (self.ask.meters() || (found.fits && verdict == Verdict::Allow))
+        !self.ask.changes_nothing() && (self.ask.meters() || (found.fits && verdict == Verdict::Allow))
     }
 }
 
 // === impl State ===
 
 impl State {
-    /// When a token bucket would be full again; an instant long past for one that is missing.
-    pub fn full_at(state: Option<&State>) -> Exact {
+    /// When a token bucket would be full again, as a rate of `per_us` (R) has it; an instant long past for one that
+    /// is missing.
+    pub fn full_at(state: Option<&State>, per_us: u32) -> Exact {
         match state {
-            Some(State::TokenBucket(full_at)) => *full_at,
+            Some(State::TokenBucket(full_at)) => full_at.under(per_us),
             _ => Exact::default(),
         }
     }

@@ -12,7 +12,7 @@ mod period;
 use thiserror::Error;
 
 pub use default_algorithm::DefaultAlgorithm;
-pub use exact::Exact;
+pub use exact::{Exact, Kept};
 pub use period::{Period, Unit};
 
 /// The longest time that a burst may need to fill: 2^51 µs, 71 years. Twice this, added to a clock

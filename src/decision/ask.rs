@@ -3,7 +3,7 @@
 use super::{Seen, State, fixed_window, sliding_log, token_bucket};
 use crate::{
     descriptor::Hits,
-    limit::{AfterStoreLoss, Algorithm, Exact, Limit, Overdraft},
+    limit::{AfterStoreLoss, Algorithm, Exact, Kept, Limit, Overdraft},
 };
 
 /// What a take asks; made from hits and a limit.
@@ -60,7 +60,7 @@ pub struct Tokens {
 /// Hits out of so many in a period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Count {
-    /// For a peek 1; at most twice the limit and one more.
+    /// For a peek 1; at most 2^32.
     pub hits: u64,
     pub limit: u32,
     pub length_us: u64,
@@ -90,15 +90,20 @@ impl Ask {
             limit: limit.requests_per_unit(),
             length_us: limit.period().seconds() * 1_000_000,
         };
-        let overdraft = limit.overdraft();
-        let most = match (kind, overdraft) {
+        // A limit of 0 neither charges nor gives back: what is there stays for the limit that comes after it.
+        let burst = u64::from(limit.burst());
+        let overdraft = if burst == 0 { Overdraft::Never } else { limit.overdraft() };
+        let hits = match (hits, overdraft) {
+            (Hits::Peek, _) => 1,
+            (Hits::GiveBack(_), _) if burst == 0 => 0,
+            // They may have been taken under a larger limit, and no window counts more than a u32 can.
+            (Hits::GiveBack(hits), _) => match limit.algorithm() {
+                Algorithm::TokenBucket => hits,
+                Algorithm::FixedWindow | Algorithm::SlidingWindowLog => hits.min(u64::from(u32::MAX)),
+            },
             // Beyond these, more hits make no difference.
-            (Kind::GiveBack, _) | (_, Overdraft::Charge) => 2 * u64::from(limit.burst()) + 1,
-            _ => u64::from(limit.burst()) + 1,
-        };
-        let hits = match hits {
-            Hits::Take(hits) | Hits::GiveBack(hits) => hits.min(most),
-            Hits::Peek => 1,
+            (Hits::Take(hits), Overdraft::Charge) => hits.min(2 * burst + 1),
+            (Hits::Take(hits), Overdraft::Never) => hits.min(burst + 1),
         };
         let measure = match limit.algorithm() {
             Algorithm::TokenBucket => Measure::TokenBucket(Tokens {
@@ -134,7 +139,8 @@ impl Ask {
     fn used_up(&self, at_us: u64) -> State {
         match &self.measure {
             Measure::TokenBucket(tokens) => {
-                State::TokenBucket(Exact::at_us(at_us).plus(tokens.burst, tokens.per_us))
+                let full_at = Exact::at_us(at_us).plus(tokens.burst, tokens.per_us);
+                State::TokenBucket(Kept::new(full_at, tokens.per_us))
             }
             Measure::FixedWindow(count) => fixed_window::spent(count, at_us),
             Measure::SlidingLog(count) => sliding_log::spent(count, at_us),
@@ -148,9 +154,20 @@ impl Ask {
             Kind::Take => true,
             Kind::Peek => false,
             Kind::GiveBack => {
-                self.after_store_loss == AfterStoreLoss::Empty && self.used_up(epoch_us).spent_us() > now_us
+                !self.changes_nothing()
+                    && self.after_store_loss == AfterStoreLoss::Empty
+                    && self.used_up(epoch_us).spent_us() > now_us
             }
         }
+    }
+
+    /// A peek, or a refund of nothing: its bucket stays as it is.
+    pub fn changes_nothing(&self) -> bool {
+        let is_nothing = match &self.measure {
+            Measure::TokenBucket(tokens) => tokens.cost == Exact::default(),
+            Measure::FixedWindow(count) | Measure::SlidingLog(count) => count.hits == 0,
+        };
+        self.kind == Kind::Peek || (self.kind == Kind::GiveBack && is_nothing)
     }
 
     /// It is charged whether or not its request is denied.
@@ -161,7 +178,7 @@ impl Ask {
     /// A bucket that is full, and yet not missing.
     fn full(&self) -> State {
         match &self.measure {
-            Measure::TokenBucket(_) => State::TokenBucket(Exact::default()),
+            Measure::TokenBucket(tokens) => State::TokenBucket(Kept::new(Exact::default(), tokens.per_us)),
             Measure::FixedWindow(_) => State::FixedWindow(fixed_window::Window { ends_us: 0, count: 0 }),
             Measure::SlidingLog(_) => State::SlidingLog(Box::default()),
         }

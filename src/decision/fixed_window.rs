@@ -52,7 +52,7 @@ pub(super) fn spent(of: &Count, now_us: u64) -> State {
 pub(super) fn step(ask: &Ask, asked: &Count, state: Option<&State>, now_us: u64) -> Step {
     let window = Window::at(state, asked.length_us, now_us);
     let fits = ask.kind == Kind::GiveBack || u64::from(window.count) + asked.hits <= u64::from(asked.limit);
-    let is_charged = ask.kind != Kind::Peek && (fits || ask.meters());
+    let is_charged = !ask.changes_nothing() && (fits || ask.meters());
     let charged = is_charged.then(|| {
         let count = ask.charged_count(asked, window.count);
         (count > 0).then_some(State::FixedWindow(Window { count, ..window }))

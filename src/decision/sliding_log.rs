@@ -116,7 +116,6 @@ pub(super) fn step(ask: &Ask, asked: &Count, state: Option<&State>, now_us: u64)
         Some(State::SlidingLog(log)) => log.at(now_us),
         _ => Log::default(),
     };
-    // At most 2 · 10,000 + 1.
     let hits = u32::try_from(asked.hits).unwrap_or(u32::MAX);
     let fits = ask.kind == Kind::GiveBack || log.held.saturating_add(hits) <= asked.limit;
     let fits_at_us = match asked.limit.checked_sub(hits) {
@@ -125,7 +124,7 @@ pub(super) fn step(ask: &Ask, asked: &Count, state: Option<&State>, now_us: u64)
         None => log.empty_us(),
     };
     let seen = Seen::SlidingLog { held: log.held, oldest_us: log.oldest_us(), fits_at_us };
-    let charged = (fits && ask.kind != Kind::Peek).then(|| {
+    let charged = (fits && !ask.changes_nothing()).then(|| {
         match ask.kind {
             Kind::GiveBack => log.give_back(hits),
             _ => log.add(hits, now_us.saturating_add(asked.length_us)),

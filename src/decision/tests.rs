@@ -1,3 +1,4 @@
+mod changes;
 mod intervals;
 
 use std::collections::HashMap;
@@ -23,8 +24,8 @@ fn take(number: u8, limit: &Limit, hits: Hits) -> Take {
     Take { key: key(number), ask: Ask::new(hits, limit) }
 }
 
-fn full_at(table: &Table, number: u8) -> Exact {
-    State::full_at(table.get(&key(number)))
+fn full_at(table: &Table, number: u8, per_us: u32) -> Exact {
+    State::full_at(table.get(&key(number)), per_us)
 }
 
 fn limit(requests_per_unit: u32, unit: Unit, burst: u32) -> Limit {
@@ -108,7 +109,7 @@ proptest! {
             let answer = decide(&[take(1, &limit, asked)], now_us, &mut table);
             let expected = reference.admits(&limit, hits, now_us);
             prop_assert_eq!(answer.verdict == Verdict::Allow, expected, "{} hits at {}", hits, now_us);
-            let after = full_at(&table, 1);
+            let after = full_at(&table, 1, limit.per_us());
             let period = u128::from(limit.unit().seconds()) * 1_000_000;
             prop_assert_eq!(u128::from(limit.level(after, now_us)), reference.level / period);
         }
@@ -181,7 +182,7 @@ proptest! {
             .into_iter()
             .map(|(number, hits, negative)| take(number, &limit, Hits::new(Some(hits), 0, negative)))
             .collect();
-        let levels = |table: &Table| (0..4).map(|n| full_at(table, n)).collect::<Vec<_>>();
+        let levels = |table: &Table| (0..4).map(|n| full_at(table, n, limit.per_us())).collect::<Vec<_>>();
         let earlier = levels(&table);
         let answer = decide(&request, START_US, &mut table);
         if answer.verdict == Verdict::Deny {
@@ -198,7 +199,7 @@ fn a_bucket_that_stands_twice_in_a_request_adds_up() {
     let answer = decide(&[one, one], START_US, &mut table);
     assert_eq!(answer.verdict, Verdict::Deny);
     assert_eq!(answer.found.iter().map(|found| found.fits).collect::<Vec<_>>(), [true, false]);
-    assert_eq!(full_at(&table, 1), Exact::default(), "nothing was charged");
+    assert_eq!(full_at(&table, 1, limit.per_us()), Exact::default(), "nothing was charged");
     assert_eq!(decide(&[one], START_US, &mut table).verdict, Verdict::Allow);
 }
 
@@ -250,9 +251,9 @@ fn what_is_given_back_never_lifts_a_bucket_above_full() {
     let mut table = Table::default();
     decide(&[take(1, &limit, Hits::Take(5))], START_US, &mut table);
     decide(&[take(1, &limit, Hits::GiveBack(3))], START_US, &mut table);
-    assert_eq!(limit.level(full_at(&table, 1), START_US), 5);
+    assert_eq!(limit.level(full_at(&table, 1, limit.per_us()), START_US), 5);
     decide(&[take(1, &limit, Hits::GiveBack(u64::MAX))], START_US, &mut table);
-    assert_eq!(limit.level(full_at(&table, 1), START_US), 7);
+    assert_eq!(limit.level(full_at(&table, 1, limit.per_us()), START_US), 7);
     assert_eq!(decide(&[take(1, &limit, Hits::Take(8))], START_US, &mut table).verdict, Verdict::Deny);
 }
 

@@ -4,12 +4,17 @@
 //! at most the burst: max(full_at, now) + cost ≤ now + burst. That is all. It holds the limit because each
 //! admitted take raises `full_at` by its cost, from at least now: the costs admitted between two takes are
 //! at most (t_last + burst) − t_first, whatever the clock did in between.
+//!
+//! Nothing in it is a number of tokens, so what a bucket owes in time stays owed when its rate or burst changes: the
+//! hits admitted over an interval, each in the time that it cost, are at most its length and the largest burst's time,
+//! and what was given back. Nothing is cut to a smaller burst: of two replicas that disagree, the one with the
+//! smaller would empty what the other then fills again.
 
 use super::{
     Seen, State,
     ask::{Ask, Kind, Step, Tokens},
 };
-use crate::limit::Exact;
+use crate::limit::{Exact, Kept};
 
 impl Tokens {
     /// When the bucket is full again after its cost was taken; none if that does not fit.
@@ -49,12 +54,12 @@ impl Ask {
 }
 
 pub(super) fn step(ask: &Ask, tokens: &Tokens, state: Option<&State>, now_us: u64) -> Step {
-    let full_at = State::full_at(state);
+    let full_at = State::full_at(state, tokens.per_us);
     let fits = ask.kind == Kind::GiveBack || tokens.after(full_at, now_us).is_some();
-    let is_charged = ask.kind != Kind::Peek && (fits || ask.meters());
+    let is_charged = !ask.changes_nothing() && (fits || ask.meters());
     let charged = is_charged.then(|| {
         let after = ask.charged_full_at(tokens, full_at, now_us);
-        (after > Exact::at_us(now_us)).then_some(State::TokenBucket(after))
+        (after > Exact::at_us(now_us)).then_some(State::TokenBucket(Kept::new(after, tokens.per_us)))
     });
     Step { seen: Seen::TokenBucket { full_at }, fits, charged, missed_until_us: 0 }
 }

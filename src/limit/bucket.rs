@@ -2,6 +2,9 @@
 
 use super::{Exact, Limit};
 
+/// No instant is later: above, the doubles of Redis' Lua are not exact.
+const END_OF_TIME_US: u64 = (1 << 53) - 1;
+
 impl Limit {
     /// R of [`Exact`]: tokens per period, in lowest terms; at least 1.
     pub fn per_us(&self) -> u32 {
@@ -22,14 +25,13 @@ impl Limit {
         self.time_for(hits.min(u64::from(self.burst) + 1))
     }
 
-    /// What giving back `hits`, or charging them though they do not fit, is worth in time. Twice the burst and
-    /// one more is as good as any larger number: no bucket is further from full, also after its burst was
-    /// lowered.
+    /// What `hits` are worth in time, however many: those that are given back may have been taken under another
+    /// burst, or another rate. At most 2^53 µs, since no bucket is further from full.
     pub fn worth(&self, hits: u64) -> Exact {
         if hits == 1 {
             return self.cost_of_one;
         }
-        self.time_for(hits.min(2 * u64::from(self.burst) + 1))
+        self.time_for(hits).min(Exact::at_us(END_OF_TIME_US))
     }
 
     /// Whole tokens in a bucket that is full again at `full_at`, at the instant `now`.
@@ -71,13 +73,12 @@ impl Limit {
         u64::try_from(ticks.div_ceil(u128::from(self.tokens))).unwrap_or(u64::MAX)
     }
 
-    /// hits · P/R µs. For hits up to 2·burst + 1, so at most twice 71 years and one period.
+    /// hits · P/R µs. What does not fit 64 bits of microseconds is cut to as many as do.
     pub(super) fn time_for(&self, hits: u64) -> Exact {
-        let ticks = u128::from(hits) * self.period_us;
+        let ticks = u128::from(hits).saturating_mul(self.period_us);
         let whole_us = ticks / u128::from(self.tokens);
         let fraction = ticks % u128::from(self.tokens);
         Exact {
-            // Before the burst is known to be sound it may take longer than 2^64 µs, which is refused then.
             whole_us: u64::try_from(whole_us).unwrap_or(u64::MAX),
             fraction: u32::try_from(fraction).expect("a remainder by a u32"),
         }

@@ -9,6 +9,17 @@ pub struct Exact {
     pub fraction: u32,
 }
 
+/// An instant as a bucket keeps it: with the R that its fraction was written under, since whoever reads it next may
+/// have another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Kept {
+    whole_us: u64,
+    fraction: u32,
+    per_us: u32,
+}
+
+// === impl Exact ===
+
 impl Exact {
     pub const fn at_us(whole_us: u64) -> Exact {
         Exact { whole_us, fraction: 0 }
@@ -49,5 +60,31 @@ impl Exact {
     /// In ticks of 1/R µs.
     pub(super) fn ticks(self, per_us: u32) -> u128 {
         u128::from(self.whole_us) * u128::from(per_us) + u128::from(self.fraction)
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    /// `at` under a rate of `per_us` (R).
+    pub const fn new(at: Exact, per_us: u32) -> Kept {
+        Kept { whole_us: at.whole_us, fraction: at.fraction, per_us }
+    }
+
+    /// As a rate of `per_us` (R) has it: under another than its own a fraction rounds up, so that no less time is owed
+    /// than was.
+    pub fn under(self, per_us: u32) -> Exact {
+        let at = Exact { whole_us: self.whole_us, fraction: self.fraction };
+        if self.per_us == per_us { at } else { Exact::at_us(at.ceil_us()) }
+    }
+
+    /// R that its fraction was written under.
+    pub const fn per_us(self) -> u32 {
+        self.per_us
+    }
+
+    /// Whole microseconds, rounded up.
+    pub fn ceil_us(self) -> u64 {
+        self.whole_us.saturating_add(u64::from(self.fraction > 0))
     }
 }

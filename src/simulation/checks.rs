@@ -109,7 +109,9 @@ impl World<'_> {
                 return Err(Broken::new("memory answers only where nothing fits", wish.bucket, detail));
             }
             let heard = self.runtimes[runtime].heard.get(&wish.bucket).filter(|heard| !heard.is_overtaken);
-            let full_at = heard.and_then(|heard| self.store.is_still_full_at(wish.bucket, heard.newest));
+            let per_us = self.plan.buckets[wish.bucket].limit(wish.is_reloaded).per_us();
+            let full_at =
+                heard.and_then(|heard| self.store.is_still_full_at(wish.bucket, per_us, heard.newest));
             if full_at.is_some_and(|full_at| full_at != found.full_at())
                 && !self.store.was_set_back_lately(self.now_ns)
             {
@@ -158,7 +160,7 @@ impl World<'_> {
         let detail = format!(
             "at {} of the store's clock, where it is full at {:?}: {answer:?}",
             self.store.now_us(self.now_ns),
-            self.store.full_at(bucket)
+            self.store.full_at(bucket, 1)
         );
         Err(Broken::new("memory denies nothing that fits", bucket, detail))
     }

@@ -93,7 +93,7 @@ impl World<'_> {
     /// late; none if it takes too long, or one is there.
     fn token_after_ns(&mut self, bucket: usize, limit: &Limit) -> Option<u64> {
         let store_us = self.store.now_us(self.now_ns);
-        let wait_us = limit.wait_us(self.store.full_at(bucket), limit.cost(1), store_us);
+        let wait_us = limit.wait_us(self.store.full_at(bucket, limit.per_us()), limit.cost(1), store_us);
         let jitter_ns = self.weather.random_range(0..4_000);
         (1..500_000).contains(&wait_us).then(|| {
             let shown_ns = self.store.shows_ns(store_us + wait_us);

@@ -99,8 +99,8 @@ impl Meter {
         let cost = match hits {
             Hits::Take(0) | Hits::Peek => return,
             Hits::Take(hits) => i128::from(hits) * self.token,
-            // Two bursts and one hit at most, also where more is missing under a larger burst.
-            Hits::GiveBack(hits) => -i128::from(hits.min(2 * u64::from(burst) + 1)) * self.token,
+            Hits::GiveBack(_) if burst == 0 => return,
+            Hits::GiveBack(hits) => -i128::from(hits) * self.token,
         };
         let burst = i128::from(burst) * self.token;
         self.burst = burst;

@@ -83,8 +83,8 @@ impl Store {
         self.clock.shows_ns(us.saturating_add_signed(-self.stepped_us))
     }
 
-    pub(super) fn full_at(&self, bucket: usize) -> Exact {
-        State::full_at(self.table.states[bucket].as_ref())
+    pub(super) fn full_at(&self, bucket: usize, per_us: u32) -> Exact {
+        State::full_at(self.table.states[bucket].as_ref(), per_us)
     }
 
     /// Lately enough that what a replica knew of it then may still serve.
@@ -239,10 +239,10 @@ impl Store {
         decide(takes, now_us, &mut self.table.trial(now_us))
     }
 
-    /// When the bucket is full, if it is there and as that execution left it.
-    pub(super) fn is_still_full_at(&self, bucket: usize, execution: u64) -> Option<Exact> {
+    /// When the bucket is full, as a rate of `per_us` has it, if it is there and as that execution left it.
+    pub(super) fn is_still_full_at(&self, bucket: usize, per_us: u32, execution: u64) -> Option<Exact> {
         let is_unchanged = self.changed_by[bucket] <= execution && self.table.states[bucket].is_some();
-        is_unchanged.then(|| self.full_at(bucket))
+        is_unchanged.then(|| self.full_at(bucket, per_us))
     }
 
     /// Lately, to whoever asks with the larger burst.

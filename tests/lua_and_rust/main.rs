@@ -1,5 +1,6 @@
 //! The script in Redis and `decision::decide` answer alike, on the same random takes at the same times.
 
+mod changes;
 mod sequences;
 mod stored;
 #[path = "../support/mod.rs"]

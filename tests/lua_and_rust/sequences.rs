@@ -13,33 +13,49 @@ pub(crate) const START_US: u64 = 4_000_000_000_000_000;
 /// Requests in the order of their times, which may step back.
 pub(crate) type Sequence = Vec<(u64, Vec<Take>)>;
 
-/// Up to 12 requests of up to 4 takes over 3 buckets, each bucket with a limit of its own.
+/// Up to 12 requests of up to 4 takes over 3 buckets, each bucket with limits of its own: one, or several that differ
+/// in their numbers, as when they change, or replicas disagree.
 pub(crate) fn sequence(rng: &mut SmallRng, number: u64) -> Sequence {
-    let limits: Vec<LimitSpec> = (0..3).map(|_| limit(rng)).collect();
+    let limits: Vec<Vec<LimitSpec>> = (0..3).map(|_| limits(rng)).collect();
     let mut now_us = START_US;
     (0..rng.random_range(1..=12))
         .map(|_| {
-            now_us = step(rng, now_us, &limits[0].check().expect("sound"));
+            now_us = step(rng, now_us, &limits[0][0].check().expect("sound"));
             let takes = (0..rng.random_range(1..=4)).map(|_| take(rng, number, &limits)).collect();
             (now_us, takes)
         })
         .collect()
 }
 
-fn take(rng: &mut SmallRng, sequence: u64, limits: &[LimitSpec]) -> Take {
+fn take(rng: &mut SmallRng, sequence: u64, limits: &[Vec<LimitSpec>]) -> Take {
     let index = rng.random_range(0..limits.len());
     let mut bytes = [u8::try_from(index).expect("three buckets"); 16];
     bytes[..8].copy_from_slice(&sequence.to_le_bytes());
     // The same bucket with and without: a request's own limit has no overdraft.
     let overdraft = *[Overdraft::Never, Overdraft::Never, Overdraft::Charge].choose(rng).expect("one");
-    let limit = LimitSpec { overdraft, ..limits[index] }.check();
-    let limit = limit.or_else(|_| limits[index].check()).expect("sound");
+    let spec = *limits[index].choose(rng).expect("one");
+    let limit = LimitSpec { overdraft, ..spec }.check().or_else(|_| spec.check()).expect("sound");
     let burst = u64::from(limit.burst());
     let hits = *[1, 1, 1, 0, burst, burst + 1, burst / 2, 2 * burst, u64::MAX].choose(rng).expect("one");
-    let hits = Hits::new(Some(hits), 0, rng.random_bool(0.1));
+    // A guarded bucket that a refund filled is gone at once for limits whose burst would be full by then, and used up for
+    // others: the script, which still knows it within its call, is kinder.
+    let gives_back = limits[index].len() == 1 || spec.after_store_loss == AfterStoreLoss::Full;
+    let hits = Hits::new(Some(hits), 0, gives_back && rng.random_bool(0.1));
     let standings = [Standing::Enforced, Standing::Enforced, Standing::Quota, Standing::Shadow];
     let ask = Ask::new(hits, &limit).standing(*standings.choose(rng).expect("one"));
     Take { key: BucketKey::from_bytes(bytes), ask }
+}
+
+fn limits(rng: &mut SmallRng) -> Vec<LimitSpec> {
+    let first = limit(rng);
+    let more = rng.random_range(0..3);
+    let changed = (0..more).map(|_| {
+        let requests_per_unit = *[0, 1, 7, 9, 10, 60, 1_000_003, u32::MAX].choose(rng).expect("one");
+        let burst = first.burst.map(|burst| *[burst, 1, 2, 7, 100].choose(rng).expect("one"));
+        LimitSpec { requests_per_unit, burst: burst.filter(|_| requests_per_unit > 0), ..first }
+    });
+    let sound: Vec<LimitSpec> = changed.filter(|spec| spec.check().is_ok()).collect();
+    [first].into_iter().chain(sound).collect()
 }
 
 fn limit(rng: &mut SmallRng) -> LimitSpec {

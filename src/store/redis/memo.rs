@@ -17,6 +17,7 @@ use crate::{
         sliding_log::{Log, Run},
     },
     descriptor::BucketKey,
+    limit::Kept,
 };
 
 /// No entry serves longer than this after its take was sent.
@@ -216,7 +217,8 @@ fn room_after(ask: &Ask, found: &Found, is_charged: bool, now_us: u64) -> Option
         (Measure::TokenBucket(tokens), Seen::TokenBucket { full_at }) => {
             let after = if is_charged { ask.charged_full_at(tokens, full_at, now_us) } else { full_at };
             let is_full = tokens.after(after, now_us).is_none();
-            is_full.then_some(Room { state: State::TokenBucket(after), log_hits: 0 })
+            let state = State::TokenBucket(Kept::new(after, tokens.per_us));
+            is_full.then_some(Room { state, log_hits: 0 })
         }
         (Measure::FixedWindow(asked), Seen::FixedWindow(window)) => {
             let count = if is_charged { ask.charged_count(asked, window.count) } else { window.count };
@@ -253,7 +255,9 @@ impl Room {
             (State::FixedWindow(new), State::FixedWindow(old)) => {
                 (new.ends_us, new.count) > (old.ends_us, old.count)
             }
-            (State::TokenBucket(new), State::TokenBucket(old)) => new > old,
+            (State::TokenBucket(new), State::TokenBucket(old)) => {
+                new.under(new.per_us()) > old.under(new.per_us())
+            }
             (new, old) => new.spent_us() > old.spent_us(),
         }
     }

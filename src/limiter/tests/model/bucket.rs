@@ -103,8 +103,9 @@ impl Bucket {
             Hits::Take(_) if !terms.meters && !self.fits(terms, hits) => {}
             Hits::Take(hits) => self.charge(terms, i128::from(hits), now_us),
             Hits::Peek => {}
-            // Two bursts and one hit at most, even where the same bucket owes more under a larger burst.
-            Hits::GiveBack(hits) => self.give_back(terms, i128::from(hits).min(2 * terms.burst + 1)),
+            // A limit of 0 gives nothing back, since it never took anything.
+            Hits::GiveBack(_) if terms.denies_all() => {}
+            Hits::GiveBack(hits) => self.give_back(terms, i128::from(hits)),
         }
     }
 
