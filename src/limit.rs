@@ -8,6 +8,7 @@ mod bucket;
 mod default_algorithm;
 mod exact;
 mod period;
+mod share;
 
 use thiserror::Error;
 
@@ -266,28 +267,6 @@ impl Limit {
 
     pub fn after_store_loss(&self) -> AfterStoreLoss {
         self.after_store_loss
-    }
-
-    /// The share of one of so many replicas: the burst and what is counted rounded down, the refill exact. None
-    /// where less than one hit is left.
-    ///
-    /// It is sound as the whole is: 1/N of a burst at 1/N of the rate fills in no more time, and one hit of it
-    /// comes back in no more time than all of it. Only its requests per period are no whole number.
-    pub fn share(&self, replicas: u32) -> Option<Limit> {
-        let replicas = replicas.max(1);
-        // The process that holds it loses it only with itself.
-        let whole = Limit { after_store_loss: AfterStoreLoss::Full, ..self.clone() };
-        let burst = self.burst / replicas;
-        let share = match self.algorithm {
-            Algorithm::TokenBucket => {
-                let (tokens, period_us) = lowest_terms(self.tokens, self.period_us * u128::from(replicas));
-                Limit { burst, tokens, period_us, ..whole }
-            }
-            Algorithm::FixedWindow | Algorithm::SlidingWindowLog => {
-                Limit { burst, requests_per_unit: burst, ..whole }
-            }
-        };
-        (burst > 0).then(|| share.timed())
     }
 
     /// The most hits that fit at once; for windows and logs `requests_per_unit`.
