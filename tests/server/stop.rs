@@ -70,20 +70,6 @@ fn a_second_signal_ends_at_once_unless_it_comes_within_a_second_of_the_first() {
     }
 }
 
-/// A second one that the kernel has merged with the first needs no telling, so only the end counts.
-#[test]
-fn what_timeout_sends_does_not_cut_what_is_in_flight_short() {
-    let tollgate = env!("CARGO_BIN_EXE_tollgate");
-    let config = command("timeout", CONFIG, &[]);
-    let config = config.get_args().nth(2).unwrap();
-    let mut timeout = Command::new("timeout");
-    timeout.args(["--preserve-status", "3s", tollgate, "serve", "--drain-wait", "500ms"]).args(FREE_PORTS);
-    timeout.arg("--config").arg(config).env_clear().stdout(Stdio::null()).stderr(Stdio::piped());
-    let (code, log) = Tollgate::over(timeout).end();
-    assert_eq!(code, Some(0), "{log}");
-    assert!(log.contains("SIGTERM") && !log.contains("stopping at once"), "{log}");
-}
-
 #[test]
 fn a_hangup_drains_as_sigterm_does_and_does_nothing_under_nohup() {
     let mut tollgate = Tollgate::start("hangup", &[]);
