@@ -4,6 +4,8 @@
 //! request is told [`hourly`].
 
 pub mod hourly;
+mod short;
+pub mod subjects;
 
 use std::{
     env,
@@ -25,6 +27,11 @@ pub enum Format {
     Text,
     Json,
 }
+
+pub use short::short;
+
+/// Target of the lines at debug that say of each descriptor which limits hold it, or why none does.
+pub const REQUESTS: &str = "tollgate::requests";
 
 /// Target of the line that says where the process listens.
 pub const START: &str = "tollgate::start";

@@ -44,6 +44,20 @@ impl Hourly {
     }
 }
 
+// For whoever keeps many of them.
+impl Hourly {
+    /// The next line was due at that instant already, or nothing was told yet.
+    pub(super) fn is_idle(&self, at_us: u64) -> bool {
+        self.next_us.load(Ordering::Relaxed) <= at_us
+    }
+
+    /// As if it had never happened.
+    pub(super) fn forget(&self) {
+        self.untold.store(0, Ordering::Relaxed);
+        self.next_us.store(0, Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,141 @@
+//! Hourly warnings about many subjects, which clients choose: memory and log stay bounded whatever they send.
+//!
+//! Up to [`MOST`] subjects have a warning each; what comes beyond is told as one kind, with an example. A subject that
+//! was not seen for an hour after its line was due makes room. No lock and no allocation: a subject is a seeded hash.
+
+use std::{
+    hash::{BuildHasher as _, Hash},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use foldhash::quality::RandomState;
+
+use super::hourly::{EVERY_US, Hourly};
+
+/// How many subjects are told apart.
+pub const MOST: usize = 256;
+/// A subject stands in one of so many places, by its hash.
+const PLACES: usize = 16;
+
+/// Shared by all threads.
+#[derive(Debug)]
+pub struct Subjects {
+    seed: RandomState,
+    places: Box<[Place]>,
+    others: Hourly,
+}
+
+/// What is to be told now, and how often it happened since it was told last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// This subject.
+    Subject { times: u64 },
+    /// All subjects that have no warning of their own; this one is an example.
+    Others { times: u64 },
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    /// The hash of its subject; 0: none.
+    subject: AtomicU64,
+    hourly: Hourly,
+}
+
+impl Default for Subjects {
+    fn default() -> Subjects {
+        let places = (0..MOST).map(|_| Place::default()).collect();
+        Subjects { seed: RandomState::default(), places, others: Hourly::new() }
+    }
+}
+
+impl Subjects {
+    /// It happened with this subject, at an instant of a clock that does not step back.
+    pub fn occurs(&self, subject: impl Hash, now_us: u64) -> Option<Due> {
+        // 0 is taken.
+        let subject = self.seed.hash_one(subject).max(1);
+        match self.place(subject, now_us) {
+            Some(place) => place.hourly.occurs(now_us).map(|times| Due::Subject { times }),
+            None => self.others.occurs(now_us).map(|times| Due::Others { times }),
+        }
+    }
+
+    /// Its own, which it gets if there is one to be had.
+    fn place(&self, subject: u64, now_us: u64) -> Option<&Place> {
+        let places = MOST as u64;
+        let candidates = (0..PLACES as u64).map(|nth| ((subject % places) + nth) % places);
+        let mut candidates =
+            candidates.filter_map(|number| self.places.get(usize::try_from(number).unwrap_or_default()));
+        candidates
+            .clone()
+            .find(|place| place.is_of(subject))
+            .or_else(|| candidates.find(|place| place.is_taken_by(subject, now_us)))
+    }
+}
+
+impl Place {
+    fn is_of(&self, subject: u64) -> bool {
+        self.subject.load(Ordering::Relaxed) == subject
+    }
+
+    /// Takes it if it is free, or if its subject was not seen for long.
+    fn is_taken_by(&self, subject: u64, now_us: u64) -> bool {
+        let before = self.subject.load(Ordering::Relaxed);
+        if before != 0 && !self.hourly.is_idle(now_us.saturating_sub(EVERY_US)) {
+            return false;
+        }
+        // Of two that come at once one gets it; the other looks on.
+        let taken =
+            self.subject.compare_exchange(before, subject, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if taken {
+            self.hourly.forget();
+        }
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(subjects: &Subjects, which: impl Iterator<Item = u64>, now_us: u64) -> (usize, Vec<u64>) {
+        let due: Vec<Due> = which.filter_map(|subject| subjects.occurs(subject, now_us)).collect();
+        let others = due.iter().filter_map(|due| match due {
+            Due::Others { times } => Some(*times),
+            Due::Subject { .. } => None,
+        });
+        let others: Vec<u64> = others.collect();
+        (due.len() - others.len(), others)
+    }
+
+    #[test]
+    fn each_subject_is_told_at_first_and_then_once_an_hour_with_its_count() {
+        let subjects = Subjects::default();
+        for subject in ["one", "two"] {
+            assert_eq!(subjects.occurs(subject, 7), Some(Due::Subject { times: 1 }), "{subject}");
+            assert_eq!(subjects.occurs(subject, 8), None, "{subject}");
+        }
+        assert_eq!(subjects.occurs("one", 7 + EVERY_US), Some(Due::Subject { times: 2 }));
+    }
+
+    #[test]
+    fn a_flood_of_subjects_costs_a_bounded_number_of_lines() {
+        let subjects = Subjects::default();
+        let (own, others) = told(&subjects, 0..50_000, 7);
+        assert!((MOST / 2..=MOST).contains(&own), "{own} have lines of their own");
+        assert_eq!(others, [1]);
+        let (own, others) = told(&subjects, 0..50_000, 8);
+        assert_eq!((own, others), (0, vec![]), "within the hour");
+    }
+
+    #[test]
+    fn who_is_not_seen_any_more_makes_room_and_who_is_keeps_its_place() {
+        let subjects = Subjects::default();
+        told(&subjects, 0..50_000, 7);
+        let kept = 0_u64;
+        assert_eq!(subjects.occurs(kept, 7 + EVERY_US), Some(Due::Subject { times: 1 }));
+        let later_us = 7 + 2 * EVERY_US;
+        let (own, _) = told(&subjects, 50_000..100_000, later_us);
+        assert!((MOST / 4..MOST).contains(&own), "{own} came in for those that went");
+        assert_eq!(subjects.occurs(kept, later_us), Some(Due::Subject { times: 1 }));
+    }
+}
