@@ -22,16 +22,20 @@
 
 use std::sync::Arc;
 
+pub use self::ending::Ending;
 pub use self::replaced::Replaced;
 pub use self::rule::{Applies, Rule, RuleLimit, Unlimited};
-use self::tree::{Level, Table};
+use self::shapes::Shapes;
+use self::tree::{Level, Node, Table};
 use crate::{descriptor::Entry, rules::Domain};
 
 mod build;
+mod ending;
 mod members;
 mod metric_path;
 mod replaced;
 mod rule;
+mod shapes;
 mod tree;
 mod wildcard;
 
@@ -47,8 +51,19 @@ pub struct Matcher {
 pub struct DomainRules {
     name: Arc<str>,
     top: Level,
+    shapes: Shapes,
     /// Some limit `replaces` another.
     has_replaces: bool,
+}
+
+/// What the entries of a descriptor lead to.
+#[derive(Debug)]
+pub enum Found<'m> {
+    Rule(&'m Rule),
+    /// A pattern without a limit, below which nothing stands: whoever wrote it meant it.
+    Exemption,
+    /// Nothing that is configured; [`DomainRules::ending`] tells where that showed.
+    Nothing,
 }
 
 // === impl Matcher ===
@@ -83,16 +98,32 @@ impl Matcher {
 // === impl DomainRules ===
 
 impl DomainRules {
-    /// The rule of a descriptor. None without entries.
-    pub fn find<'e>(&self, entries: impl IntoIterator<Item: Into<Entry<'e>>>) -> Option<&Rule> {
+    /// What a descriptor leads to; without entries nothing.
+    pub fn look_up<'e>(&self, entries: impl IntoIterator<Item: Into<Entry<'e>>>) -> Found<'_> {
         let mut level = &self.top;
-        let mut rule = None;
+        let mut last = None;
         for entry in entries {
-            let node = level.child(entry.into())?;
-            rule = node.rule.as_ref();
-            level = &node.below;
+            let Some(node) = level.child(entry.into()) else { return Found::Nothing };
+            (level, last) = (&node.below, Some(node));
         }
-        rule
+        match last {
+            Some(Node { rule: Some(rule), .. }) => Found::Rule(rule),
+            Some(node) if node.below.children.is_empty() => Found::Exemption,
+            _ => Found::Nothing,
+        }
+    }
+
+    /// The rule of a descriptor, if it has one.
+    pub fn find<'e>(&self, entries: impl IntoIterator<Item: Into<Entry<'e>>>) -> Option<&Rule> {
+        match self.look_up(entries) {
+            Found::Rule(rule) => Some(rule),
+            Found::Exemption | Found::Nothing => None,
+        }
+    }
+
+    /// Whether some rule, or exemption, is for descriptors with these keys in this order, whatever their values.
+    pub fn have_shape<'k>(&self, keys: impl Iterator<Item = &'k [u8]> + Clone) -> bool {
+        self.shapes.contain(keys)
     }
 
     /// The limits that a request is not held to, of all that it matched. Costs nothing where no limit of the

@@ -7,6 +7,7 @@ use super::{
     members::MemberLimits,
     metric_path,
     rule::{RuleLimits, Step},
+    shapes::Shapes,
     tree::{Level, Node, WildKey},
     wildcard::{Wildcard, is_wildcard},
 };
@@ -18,7 +19,8 @@ pub(super) fn domain(domain: &Domain, limits: &mut Vec<Arc<RuleLimit>>) -> Domai
     let mut builder =
         Builder { domain: Arc::clone(&name), members, limits, steps: Vec::new(), has_replaces: false };
     let top = builder.level(&domain.descriptors, "");
-    DomainRules { name, top, has_replaces: builder.has_replaces }
+    let shapes = Shapes::of(&domain.descriptors);
+    DomainRules { name, top, shapes, has_replaces: builder.has_replaces }
 }
 
 struct Builder<'a> {

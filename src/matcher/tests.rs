@@ -5,6 +5,7 @@ use crate::{
 };
 
 mod cost;
+mod ending;
 mod examples;
 mod members;
 mod metric_path;

@@ -16,6 +16,11 @@ impl Wildcard {
         Wildcard { pieces: pattern.split('*').map(|piece| piece.as_bytes().into()).collect() }
     }
 
+    /// As it was configured.
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.pieces.join(&b'*')).into_owned()
+    }
+
     /// The first piece is a prefix and the last a suffix of what is left; each one between is taken where it
     /// stands first, which leaves the most room for those behind it.
     pub(super) fn matches(&self, text: &[u8]) -> bool {
