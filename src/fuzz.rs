@@ -94,7 +94,7 @@ fn service() -> Rls {
     let local = Arc::new(Local::new(1_000, Box::new(|| None)));
     let fallback = Fallback { default: OnStoreFailure::Error, local };
     let limiter = Limiter::new(Backend::memory(10_000).open(Duration::from_secs(1)), fallback);
-    let modes = Modes { shadow: false, dynamic_metadata: true };
+    let modes = Modes { dynamic_metadata: true, ..Modes::default() };
     Rls::new(limiter, Arc::new(Live::new(rules)), metrics).modes(modes)
 }
 

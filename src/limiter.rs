@@ -22,7 +22,7 @@ use crate::{
     store::{Store, StoreError},
 };
 use members::Member;
-pub use members::{Matched, OVERRIDE};
+pub use members::{Matched, OVERRIDE, WithoutLimit};
 
 /// The most buckets that one request may ask for.
 pub const MAX_BUCKETS: usize = 512;
@@ -74,6 +74,7 @@ pub struct Outcome<'m> {
     pub descriptors: usize,
     /// The rules that its descriptors matched, in their order.
     pub rules: Few<Matched<'m>>,
+    pub without_limit: WithoutLimit,
     /// One for each limit that applied, in the order of the descriptors.
     pub decisions: Few<Decision<'m>>,
     /// None where no limit applied, so that the store was not asked.
@@ -222,11 +223,15 @@ impl Limiter {
             source: Source::Store,
             descriptors: descriptors.len(),
             rules: Few::new(),
+            without_limit: WithoutLimit::default(),
             decisions: Few::new(),
             asked: None,
         };
-        let Some(rules) = matcher.domain(domain) else { return Ok(outcome) };
-        outcome.rules = members::matched(rules, descriptors.clone());
+        let Some(rules) = matcher.domain(domain) else {
+            outcome.without_limit.unknown_domain = u32::try_from(outcome.descriptors).unwrap_or(u32::MAX);
+            return Ok(outcome);
+        };
+        outcome.rules = members::matched(rules, descriptors.clone(), &mut outcome.without_limit);
         let members = members::of(rules, domain, descriptors, &outcome.rules, self.quota_mode)?;
         if !members.is_empty() {
             self.ask(&members, &mut outcome).await;

@@ -5,6 +5,7 @@
 //! | `tollgate_decisions_total` | domain, rule, verdict, source | answers for one bucket; a series appears with its first |
 //! | `tollgate_domain_decisions_total` | domain, verdict | the same, by domain; always there |
 //! | `tollgate_requests_total` | outcome | answers for one request |
+//! | `tollgate_descriptors_without_limit_total` | kind | descriptors that no limit holds: `unknown_domain`, `unmatched`, `exempt` or `unlimited` |
 //! | `tollgate_store_duration_seconds` | | calls into the store, by time |
 //! | `tollgate_store_errors_total` | kind | calls that the store did not answer |
 //! | `tollgate_malformed_buckets_total` | | stored values that made no sense |
@@ -22,6 +23,7 @@
 
 mod decisions;
 mod process;
+mod requests;
 
 use std::{
     fmt,
@@ -34,10 +36,12 @@ use prometheus::{
     core::Collector,
 };
 
-use crate::matcher::Matcher;
+use crate::{limiter::WithoutLimit, matcher::Matcher};
 use decisions::Decisions;
 pub use decisions::{Counted, LimitCounters, MOST_PATHS};
 use process::Process;
+pub use requests::RequestOutcome;
+use requests::Requests;
 
 /// Value of the content-type header under which [`Metrics::render`] is served.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -53,7 +57,7 @@ const STRANGERS: &str = "Connections to the gRPC port that did not begin with HT
 pub struct Metrics {
     registry: Registry,
     decisions: Decisions,
-    requests: [IntCounter; RequestOutcome::ALL.len()],
+    requests: Requests,
     store_seconds: Histogram,
     store_errors: IntCounterVec,
     malformed: IntCounter,
@@ -78,52 +82,13 @@ pub enum Reload {
     Refused,
 }
 
-/// How a request was answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RequestOutcome {
-    Allow,
-    Deny,
-    /// No rule applies: OK.
-    Unmatched,
-    /// The request is malformed, or too much: INVALID_ARGUMENT, or another code that says so.
-    Invalid,
-    /// The store had no answer and the answer for that is an error: UNAVAILABLE.
-    Unavailable,
-}
-
-// === impl RequestOutcome ===
-
-impl RequestOutcome {
-    const ALL: [RequestOutcome; 5] = [
-        RequestOutcome::Allow,
-        RequestOutcome::Deny,
-        RequestOutcome::Unmatched,
-        RequestOutcome::Invalid,
-        RequestOutcome::Unavailable,
-    ];
-
-    const fn label(self) -> &'static str {
-        match self {
-            RequestOutcome::Allow => "allow",
-            RequestOutcome::Deny => "deny",
-            RequestOutcome::Unmatched => "unmatched",
-            RequestOutcome::Invalid => "invalid",
-            RequestOutcome::Unavailable => "unavailable",
-        }
-    }
-}
-
 // === impl Metrics ===
 
 impl Metrics {
     #[expect(clippy::new_without_default, reason = "a default set of counters would be one nobody reads")]
     pub fn new() -> Metrics {
         let registry = Registry::new();
-        let requests = counters(
-            &registry,
-            Opts::new("tollgate_requests_total", "ShouldRateLimit requests, by outcome."),
-            &["outcome"],
-        );
+        let requests = Requests::new(&registry);
         let store_errors = counters(
             &registry,
             Opts::new("tollgate_store_errors_total", "Calls that the store did not answer, by reason."),
@@ -161,7 +126,6 @@ impl Metrics {
         register(&registry, &build_info);
         build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
 
-        let requests = RequestOutcome::ALL.map(|outcome| requests.with_label_values(&[outcome.label()]));
         Metrics {
             registry,
             decisions: Decisions::default(),
@@ -185,8 +149,11 @@ impl Metrics {
     }
 
     pub fn count_request(&self, outcome: RequestOutcome) {
-        // The discriminant is the position in `RequestOutcome::ALL`; a test holds it.
-        self.requests[outcome as usize].inc();
+        self.requests.count(outcome);
+    }
+
+    pub fn count_without_limit(&self, descriptors: WithoutLimit) {
+        self.requests.count_without_limit(descriptors);
     }
 
     pub fn observe_store(&self, took: Duration) {

@@ -72,7 +72,7 @@ impl Rollout {
     /// From here on every request is decided by these rules. A bucket whose limit is the same keeps its level.
     pub fn replace(&self, matcher: Matcher) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.rules = Ruleset::new(matcher, &self.contract, &self.metrics);
+        state.rules = Ruleset::new(matcher, &self.contract, &self.metrics).after(&state.rules);
         for live in &state.live {
             live.replace(state.rules.clone());
         }

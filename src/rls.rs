@@ -5,7 +5,10 @@
 
 mod bounds;
 pub mod codec;
+mod counting;
+mod explain;
 mod reply;
+mod strays;
 
 use std::{
     error::Error,
@@ -15,13 +18,13 @@ use std::{
 use tonic::{Request, Response, Status};
 
 use crate::{
-    decision::{Source, Verdict},
+    decision::Verdict,
     descriptor::{Entry, Hits},
     error,
     limit::{Limit, LimitSpec, Period, Unit},
     limiter::{BadRequest, Descriptor, Limiter, Outcome},
     matcher::Matcher,
-    metrics::{Counted, LimitCounters, Metrics, RequestOutcome},
+    metrics::{LimitCounters, Metrics},
     pb::{
         RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::RateLimitOverride,
         rate_limit_service_server::RateLimitService,
@@ -30,6 +33,7 @@ use crate::{
 };
 pub use bounds::{MAX_DESCRIPTORS, MAX_FIELDS};
 pub use reply::Reply;
+use strays::Strays;
 
 /// One runtime's service.
 #[derive(Debug)]
@@ -46,6 +50,8 @@ pub struct Modes {
     /// Every request is told OK. What is charged, counted and told of each limit stays as it is.
     pub shadow: bool,
     pub dynamic_metadata: bool,
+    /// Log lines at debug show the values of descriptors, which may be secrets.
+    pub show_values: bool,
 }
 
 /// The rules of one runtime, which a reload replaces.
@@ -58,6 +64,7 @@ pub struct Ruleset {
     matcher: Arc<Matcher>,
     contract: Arc<Contract>,
     counters: Arc<LimitCounters>,
+    strays: Arc<Strays>,
 }
 
 // === impl Live ===
@@ -88,7 +95,13 @@ impl Ruleset {
     pub fn new(matcher: Matcher, contract: &Contract, metrics: &Metrics) -> Ruleset {
         let counters = metrics.of_rules(&matcher);
         let contract = Arc::new(contract.clone().for_limits(matcher.limits()));
-        Ruleset { matcher: Arc::new(matcher), contract, counters }
+        Ruleset { matcher: Arc::new(matcher), contract, counters, strays: Arc::default() }
+    }
+
+    /// What was told under those rules is not told anew.
+    #[must_use]
+    pub fn after(self, before: &Ruleset) -> Ruleset {
+        Ruleset { strays: Arc::clone(&before.strays), ..self }
     }
 }
 
@@ -115,36 +128,6 @@ impl Rls {
         let descriptors = request.descriptors.iter().map(|wire| descriptor(wire, request.hits_addend));
         self.limiter.decide(&rules.matcher, request.domain.as_bytes(), descriptors).await
     }
-
-    fn count(&self, counters: &LimitCounters, request: &RateLimitRequest, outcome: &Outcome<'_>) {
-        self.metrics.count_request(match outcome.verdict {
-            Some(_) if outcome.decisions.is_empty() => RequestOutcome::Unmatched,
-            Some(Verdict::Allow) => RequestOutcome::Allow,
-            Some(Verdict::Deny) => RequestOutcome::Deny,
-            None => RequestOutcome::Unavailable,
-        });
-        for decision in &outcome.decisions {
-            let counted = match decision.is_over() {
-                false if decision.verdict == Verdict::Deny => Counted::WouldDeny,
-                _ => decision.verdict.into(),
-            };
-            let path = outcome.rules.iter().find(|matched| matched.descriptor == decision.descriptor);
-            let path = path
-                .filter(|matched| matched.rule.shows_values())
-                .map(|matched| matched.rule.metric_path(entries(&request.descriptors[decision.descriptor])));
-            counters.count(&decision.limit, path.as_deref(), counted, decision.source);
-        }
-        let Some(asked) = &outcome.asked else { return };
-        if outcome.source != Source::Memo {
-            self.metrics.observe_store(asked.elapsed);
-        }
-        if let Some(error) = &asked.error {
-            self.metrics.count_store_error(error.kind());
-        }
-        if asked.malformed > 0 {
-            self.metrics.count_malformed(asked.malformed);
-        }
-    }
 }
 
 #[tonic::async_trait]
@@ -154,10 +137,15 @@ impl RateLimitService for Rls {
         let rules = self.live.current();
         let outcome = match self.decide(&rules, request).await {
             Ok(outcome) => outcome,
-            // The server counts it, as it does calls that could not be read.
-            Err(bad) => return Err(refused(&bad)),
+            Err(bad) => {
+                // The server counts it, as it does calls that could not be read.
+                explain::refusal(request, &bad);
+                return Err(refused(&bad));
+            }
         };
         self.count(&rules.counters, request, &outcome);
+        rules.strays.look_for(request, &rules.matcher, &outcome);
+        explain::answer(request, &rules.matcher, &outcome, self.modes);
         match outcome.verdict {
             Some(verdict) => {
                 let told = if self.modes.shadow { Verdict::Allow } else { verdict };

@@ -68,4 +68,6 @@ async fn a_decision_allocates_no_more_than_is_recorded() {
     let service = service();
     assert_eq!(allocations(&service, "user", Code::Ok).await, ALLOWED);
     assert_eq!(allocations(&service, "once", Code::OverLimit).await, DENIED);
+    // Without a rule: that it was told costs nothing more.
+    assert_eq!(allocations(&service, "nobody", Code::Ok).await, ALLOWED);
 }

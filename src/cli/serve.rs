@@ -143,7 +143,8 @@ impl Serve {
         logging::init(self.logs.log_format, level.map(|level| (self.origins.name("log-level"), level)))?;
         let contract = self.answers.contract(&self.origins)?;
         let backend = self.backend()?;
-        let (modes, quota_mode) = (self.switches.modes()?, self.switches.quota_mode()?);
+        let modes = Modes { show_values: self.logs.show_values, ..self.switches.modes()? };
+        let quota_mode = self.switches.quota_mode()?;
         let config = config::load(&self.config).map_err(|refused| refused.errors)?;
         for warning in &config.warnings {
             warn!("{warning}");

@@ -7,7 +7,7 @@ use crate::{
     decision::{Ask, Source, Standing, Take, Verdict},
     descriptor::{BucketKey, Entry, Hits},
     limit::Limit,
-    matcher::{Applies, DomainRules, Rule, RuleLimit},
+    matcher::{Applies, DomainRules, Found, Rule, RuleLimit},
     rules::Options,
 };
 
@@ -34,19 +34,45 @@ pub struct Matched<'m> {
     pub applies: &'m Applies,
 }
 
+/// How many descriptors of a request no limit holds, by why. Those that bring a limit along are none of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WithoutLimit {
+    /// Of a domain that is not configured: all of them.
+    pub unknown_domain: u32,
+    /// No rule is for them.
+    pub unmatched: u32,
+    /// They end at a pattern without a limit.
+    pub exempt: u32,
+    /// Their rule says so.
+    pub unlimited: u32,
+}
+
 /// The rules that the descriptors of a request match, in their order; descriptors with a limit of their own need
-/// none.
+/// none. Counts those without any.
 pub(super) fn matched<'a, 'm, I>(
     rules: &'m DomainRules,
     descriptors: impl Iterator<Item = Descriptor<I>>,
+    without_limit: &mut WithoutLimit,
 ) -> Few<Matched<'m>>
 where
     I: Iterator<Item = Entry<'a>> + Clone,
 {
-    let without_limit = descriptors.enumerate().filter(|(_, descriptor)| descriptor.limit.is_none());
-    let matched = without_limit.filter_map(|(descriptor, Descriptor { entries, .. })| {
-        let rule = rules.find(entries.clone())?;
-        Some(Matched { descriptor, rule, applies: rule.applies(entries) })
+    let in_need = descriptors.enumerate().filter(|(_, descriptor)| descriptor.limit.is_none());
+    let matched = in_need.filter_map(|(descriptor, Descriptor { entries, .. })| {
+        let rule = match rules.look_up(entries.clone()) {
+            Found::Rule(rule) => rule,
+            Found::Exemption => {
+                without_limit.exempt += 1;
+                return None;
+            }
+            Found::Nothing => {
+                without_limit.unmatched += 1;
+                return None;
+            }
+        };
+        let applies = rule.applies(entries);
+        without_limit.unlimited += u32::from(matches!(applies, Applies::Unlimited(_)));
+        Some(Matched { descriptor, rule, applies })
     });
     matched.collect()
 }

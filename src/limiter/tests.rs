@@ -5,7 +5,7 @@ mod never_fits;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use super::{BadRequest, Descriptor, Limiter, MAX_BUCKETS, Outcome, QuotaMode};
+use super::{BadRequest, Descriptor, Limiter, MAX_BUCKETS, Outcome, QuotaMode, WithoutLimit};
 use crate::{
     decision::{Source, Verdict},
     descriptor::{Entry, Hits},
@@ -106,6 +106,39 @@ async fn more_than_512_matched_limits_are_refused_and_unmatched_ones_do_not_coun
     assert_eq!(allowed.decisions.len(), MAX_BUCKETS);
     let unmatched = limiter.decide(b"edge", one_of_each("nobody", MAX_BUCKETS + 1)).await.unwrap();
     assert_eq!((unmatched.verdict, unmatched.descriptors), (Some(Verdict::Allow), MAX_BUCKETS + 1));
+}
+
+#[tokio::test]
+async fn descriptors_that_no_limit_holds_are_counted_by_why() {
+    let exempt = Pattern { limits: Limits::None, value: Some("admin".to_owned()), ..pattern("user", 1, 1) };
+    let unlimited = NamedLimit { limit: None, ..NamedLimit::from(Limit::new(1, Unit::Day, None).unwrap()) };
+    let unlimited = Pattern { limits: Limits::All(vec![unlimited]), ..pattern("free", 1, 1) };
+    let limiter = limiter();
+    let domain = Domain {
+        name: "edge".to_owned(),
+        descriptors: vec![pattern("user", 1, 3), exempt, unlimited],
+        members: None,
+    };
+    let limiter = Limited { matcher: Matcher::new(vec![domain]), ..limiter };
+    let asked = [
+        ("user", "u", ONE),
+        ("user", "admin", ONE),
+        ("free", "", ONE),
+        ("nobody", "", ONE),
+        ("who", "", ONE),
+    ];
+    let counted = |of: Outcome<'_>| of.without_limit;
+    let expected = WithoutLimit { unmatched: 2, exempt: 1, unlimited: 1, ..WithoutLimit::default() };
+    assert_eq!(counted(decide(&limiter, &asked).await), expected);
+    let descriptor =
+        |limit| Descriptor { entries: [Entry { key: b"user", value: b"u" }].into_iter(), hits: ONE, limit };
+    let own = Limit::new(1, Unit::Day, None).unwrap();
+    let elsewhere =
+        limiter.decide(b"elsewhere", vec![descriptor(None), descriptor(Some(own.clone()))].into_iter());
+    let expected = WithoutLimit { unknown_domain: 2, ..WithoutLimit::default() };
+    assert_eq!(counted(elsewhere.await.unwrap()), expected, "not even the limit that one brings along");
+    let own = limiter.decide(b"edge", vec![descriptor(Some(own))].into_iter());
+    assert_eq!(counted(own.await.unwrap()), WithoutLimit::default());
 }
 
 #[tokio::test]

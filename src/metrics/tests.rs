@@ -32,7 +32,7 @@ fn value(text: &str, series: &str) -> Option<u64> {
 }
 
 #[test]
-fn each_request_outcome_is_counted_under_its_own_word() {
+fn each_request_outcome_is_counted_under_its_own_word_and_so_is_each_descriptor_without_a_limit() {
     let metrics = Metrics::new();
     for (position, outcome) in RequestOutcome::ALL.into_iter().enumerate() {
         assert_eq!(outcome as usize, position);
@@ -40,10 +40,18 @@ fn each_request_outcome_is_counted_under_its_own_word() {
             metrics.count_request(outcome);
         }
     }
+    let without_limit = WithoutLimit { unknown_domain: 7, unmatched: 8, exempt: 9, unlimited: 10 };
+    metrics.count_without_limit(without_limit);
     let text = metrics.render();
-    for (position, word) in ["allow", "deny", "unmatched", "invalid", "unavailable"].into_iter().enumerate() {
+    let outcomes =
+        ["allow", "deny", "unknown_domain", "unmatched", "exempt", "unlimited", "invalid", "unavailable"];
+    for (position, word) in (0_u64..).zip(outcomes) {
         let series = format!("tollgate_requests_total{{outcome=\"{word}\"}}");
-        assert_eq!(value(&text, &series), Some(position as u64 + 1), "{word}");
+        assert_eq!(value(&text, &series), Some(position + 1), "{word}");
+    }
+    for (position, word) in (0_u64..).zip(["unknown_domain", "unmatched", "exempt", "unlimited"]) {
+        let series = format!("tollgate_descriptors_without_limit_total{{kind=\"{word}\"}}");
+        assert_eq!(value(&text, &series), Some(position + 7), "{word}");
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Contract, Group, Jitter};
 use crate::{
     decision::{Source, Standing, Verdict},
     limit::{Limit, Unit},
-    limiter::{Asked, Decision, Few, LimitRef, Outcome},
+    limiter::{Asked, Decision, Few, LimitRef, Outcome, WithoutLimit},
     matcher::RuleLimit,
     pb::{RateLimitResponse, rate_limit_response::Code},
 };
@@ -42,7 +42,16 @@ fn outcome(descriptors: usize, decisions: Vec<Decision<'_>>) -> Outcome<'_> {
     let asked = Asked { elapsed: Duration::ZERO, malformed: 0, error: None };
     let verdict = Some(if denied { Verdict::Deny } else { Verdict::Allow });
     let (rules, decisions) = (Few::new(), decisions.into());
-    Outcome { verdict, source: Source::Store, descriptors, rules, decisions, asked: Some(asked) }
+    let without_limit = WithoutLimit::default();
+    Outcome {
+        verdict,
+        source: Source::Store,
+        descriptors,
+        rules,
+        without_limit,
+        decisions,
+        asked: Some(asked),
+    }
 }
 
 /// Without jitter, so that every figure is certain.

@@ -20,9 +20,14 @@ fn runtimes_share_what_was_made_for_the_rules_and_a_reload_makes_it_once() {
         assert!(Arc::ptr_eq(&of_one.matcher, &of_two.matcher));
         assert!(Arc::ptr_eq(&of_one.contract, &of_two.contract));
         assert!(Arc::ptr_eq(&of_one.counters, &of_two.counters));
+        assert!(Arc::ptr_eq(&of_one.strays, &of_two.strays));
         if let Some(replacement) = replacement {
             rollout.replace(replacement);
             assert!(!Arc::ptr_eq(&of_one.matcher, &one.current().matcher), "it was not replaced");
+            assert!(
+                Arc::ptr_eq(&of_one.strays, &one.current().strays),
+                "warnings come anew with each reload"
+            );
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::{
-    Args,
+    ArgAction, Args,
     builder::{PossibleValuesParser, TypedValueParser},
     value_parser,
 };
@@ -163,6 +163,14 @@ pub(super) struct Logs {
     /// info].
     #[arg(long, env = "TOLLGATE_LOG_LEVEL", value_name = "LEVEL")]
     pub(super) log_level: Option<String>,
+
+    /// Show the values of descriptors in the lines of tollgate::requests=debug, which say of each descriptor what
+    /// limits it, or why nothing does.
+    ///
+    /// Values come from clients and may be secrets; off, only the keys are shown.
+    #[arg(long, env = "TOLLGATE_SHOW_VALUES", value_name = "SWITCH", num_args = 0..=1, require_equals = true,
+        default_missing_value = "on", default_value = "off", action = ArgAction::Set, value_parser = values::switch)]
+    pub(super) show_values: bool,
 }
 
 // === impl Switches ===
@@ -172,7 +180,7 @@ impl Switches {
     pub(super) fn modes(&self) -> Result<Modes, ServeError> {
         let metadata = self.dynamic_metadata.map_or_else(|| reference::is_on(DYNAMIC_METADATA), Ok)?;
         let shadow = self.shadow_mode.map_or_else(|| reference::is_on(SHADOW_MODE), Ok)?;
-        Ok(Modes { shadow, dynamic_metadata: metadata })
+        Ok(Modes { shadow, dynamic_metadata: metadata, ..Modes::default() })
     }
 
     pub(super) fn quota_mode(&self) -> Result<QuotaMode, ServeError> {

@@ -124,6 +124,9 @@ fn switches_may_be_flags_alone_or_say_on_or_off() {
     assert_eq!(switch(&["--shadow-mode=TRUE", "--memo", "0"]), (true, false));
     assert_eq!(switch(&["--shadow-mode=off", "--memo=f"]), (false, false));
     assert!(parse(&["--shadow-mode=yes"]).is_err());
+    for (flags, shown) in [(&[][..], false), (&["--show-values"], true), (&["--show-values=off"], false)] {
+        assert_eq!(parse(flags).unwrap().logs.show_values, shown, "{flags:?}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::model::{Figures, Model, Told};
 use crate::{
     decision::Verdict,
     descriptor::Hits,
-    limiter::{Decision, Outcome, decisions, members},
+    limiter::{Decision, Outcome, WithoutLimit, decisions, members},
     matcher::Matcher,
     store::memory::MemoryStore,
 };
@@ -76,7 +76,7 @@ impl<'r> Sides<'r> {
     fn outcome(&self, request: &[Asked]) -> Outcome<'r> {
         let rules = self.matcher.domain(DOMAIN).unwrap();
         let descriptors = request.iter().map(Asked::descriptor);
-        let matched = members::matched(rules, descriptors.clone());
+        let matched = members::matched(rules, descriptors.clone(), &mut WithoutLimit::default());
         let members = members::of(rules, DOMAIN, descriptors, &matched, self.rules.quota_mode).unwrap();
         let takes: Vec<_> = members.iter().map(|member| member.take).collect();
         let answer = self.store.take_at(&takes, self.now_us).unwrap();
@@ -85,6 +85,7 @@ impl<'r> Sides<'r> {
             source: answer.source,
             descriptors: request.len(),
             rules: matched,
+            without_limit: WithoutLimit::default(),
             decisions: decisions(&members, &answer),
             asked: None,
         }

@@ -4,7 +4,7 @@ use crate::{
     decision::{Source, Verdict},
     descriptor::{Entry, Hits},
     limit::{Algorithm, LimitSpec, Unit},
-    limiter::{Descriptor, Outcome, QuotaMode, decisions, members},
+    limiter::{Descriptor, Outcome, QuotaMode, WithoutLimit, decisions, members},
     matcher::Matcher,
     rules::{Domain, Limits, NamedLimit, Pattern},
     store::memory::MemoryStore,
@@ -29,7 +29,7 @@ fn ask<'m>(matcher: &'m Matcher, store: &MemoryStore, now_us: u64) -> Outcome<'m
     let entry = Entry { key: b"api_key", value: b"k" };
     let descriptors =
         [Descriptor { entries: [entry].into_iter(), hits: Hits::Take(1), limit: None }].into_iter();
-    let matched = members::matched(rules, descriptors.clone());
+    let matched = members::matched(rules, descriptors.clone(), &mut WithoutLimit::default());
     let members = members::of(rules, b"edge", descriptors, &matched, QuotaMode::AsConfigured).unwrap();
     let takes: Vec<_> = members.iter().map(|member| member.take).collect();
     let answer = store.take_at(&takes, now_us).unwrap();
@@ -38,6 +38,7 @@ fn ask<'m>(matcher: &'m Matcher, store: &MemoryStore, now_us: u64) -> Outcome<'m
         source: Source::Store,
         descriptors: 1,
         rules: matched,
+        without_limit: WithoutLimit::default(),
         decisions: decisions(&members, &answer),
         asked: None,
     }
