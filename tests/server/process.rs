@@ -171,7 +171,7 @@ fn help_explains_the_flags_and_hides_the_password_in_the_environment() {
     let help = help.args(["serve", "--help"]).env("TOLLGATE_STORE", "redis://:s3cret@host").output().unwrap();
     let stdout = String::from_utf8(help.stdout).unwrap();
     assert_eq!(help.status.code(), Some(0));
-    assert!(stdout.contains("--config <FILE>") && stdout.contains("TOLLGATE_STORE"), "{stdout}");
+    assert!(stdout.contains("--config <PATH>") && stdout.contains("TOLLGATE_STORE"), "{stdout}");
     assert!(!stdout.contains("s3cret"), "{stdout}");
 }
 
