@@ -119,7 +119,7 @@ fn a_file_that_cannot_be_read_ends_the_start_with_its_name_and_the_reason() {
     let missing = folder.join("store-password-missing");
     let of = |path: &Path, reason| {
         let path = path.display();
-        format!("--store-password-file: cannot read the password of the store in {path}: {reason}\n")
+        format!("TOLLGATE_STORE_PASSWORD_FILE: cannot read the password of the store in {path}: {reason}\n")
     };
     let store = "redis://tollgate@127.0.0.1:1";
     assert_ends(&serve(store, &missing), 1, &of(&missing, "no such file or directory"));
@@ -131,7 +131,7 @@ fn a_file_that_cannot_be_read_ends_the_start_with_its_name_and_the_reason() {
 #[test]
 fn a_file_beside_a_password_in_the_url_or_a_store_in_memory_is_misuse() {
     let file = support::file("store-password-beside", FIRST);
-    let said = "--store-password-file: the store's URL holds a password too; leave one of them out\n";
+    let said = "TOLLGATE_STORE_PASSWORD_FILE: the store's URL holds a password too; leave one of them out\n";
     assert_ends(&serve("redis://tollgate:s3cret@127.0.0.1:1", &file), 2, said);
-    assert_ends(&serve("memory", &file), 2, "--store-password-file: memory takes no password\n");
+    assert_ends(&serve("memory", &file), 2, "TOLLGATE_STORE_PASSWORD_FILE: memory takes no password\n");
 }
