@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `GET /` | this list, as text |
 //! | `GET /healthcheck` | 200 `OK`; 500 from SIGTERM on. Liveness: Redis plays no part |
-//! | `GET /ready` | 503 and the reason until the first contact with the store, and from SIGTERM on; else 200: `OK`, or `degraded: ` and the reason, since Tollgate answers without its store too |
+//! | `GET /ready` | 503 and the reason until every runtime had a connection to a store that it can use, and from SIGTERM on; else 200: `OK`, or `degraded: ` and the reason, since Tollgate answers without its store too |
 //! | `GET /metrics` | Prometheus, text format |
 //!
 //! Anything else is 404, another method 405. It answers until the last connection of the gRPC port is
@@ -30,7 +30,7 @@ use crate::{
 const ROUTES: &str = "\
 tollgate admin
 GET /healthcheck  200 while serving, 500 from SIGTERM on
-GET /ready        200 once the store was reached, with what is wrong now; 503 before, and from SIGTERM on
+GET /ready        200 once the store could be used, with what is wrong now; 503 and why before, and from SIGTERM on
 GET /metrics      Prometheus text format
 ";
 
@@ -86,8 +86,8 @@ async fn ready(State(admin): State<Admin>) -> impl IntoResponse {
     }
     let contact = admin.store.contact();
     let status = match contact {
-        Contact::NotYet { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        Contact::All | Contact::Degraded { .. } => StatusCode::OK,
+        Contact::NotYet { .. } | Contact::Unusable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Contact::All | Contact::Degraded { .. } | Contact::Refused { .. } => StatusCode::OK,
     };
     (status, contact.to_string())
 }

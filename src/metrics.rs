@@ -8,6 +8,7 @@
 //! | `tollgate_descriptors_without_limit_total` | kind | descriptors that no limit holds: `unknown_domain`, `unmatched`, `exempt` or `unlimited` |
 //! | `tollgate_store_duration_seconds` | | calls into the store, by time |
 //! | `tollgate_store_errors_total` | kind | calls that the store did not answer |
+//! | `tollgate_store_refusals_total` | code | calls that the store refused: of requests, of the replica count, and on connecting |
 //! | `tollgate_malformed_buckets_total` | | stored values that made no sense |
 //! | `tollgate_config_reloads_total` | result | changed configurations: `taken` or `refused` |
 //! | `tollgate_config_stale` | | 1 while the last change is refused |
@@ -65,15 +66,12 @@ pub struct Metrics {
     strangers: IntCounterVec,
     reloads: IntCounterVec,
     config_stale: IntGauge,
-    gauges: Mutex<Vec<Gauge>>,
+    lookups: Mutex<Vec<Lookup>>,
     process: Process,
 }
 
-/// A value that is looked up when somebody asks.
-struct Gauge {
-    shown: IntGauge,
-    value: Box<dyn Fn() -> i64 + Send + Sync>,
-}
+/// Brings what is shown up to date, when somebody asks.
+type Lookup = Box<dyn Fn() + Send + Sync>;
 
 /// What became of a changed configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,7 +136,7 @@ impl Metrics {
             strangers,
             reloads,
             config_stale,
-            gauges: Mutex::default(),
+            lookups: Mutex::default(),
         }
     }
 
@@ -191,14 +189,36 @@ impl Metrics {
     pub fn show(&self, name: &str, help: &str, value: impl Fn() -> i64 + Send + Sync + 'static) {
         let shown = IntGauge::new(name, help).expect("the name is valid");
         register(&self.registry, &shown);
-        let gauge = Gauge { shown, value: Box::new(value) };
-        self.gauges.lock().unwrap_or_else(PoisonError::into_inner).push(gauge);
+        self.look_up(move || shown.set(value()));
+    }
+
+    /// Shows counts that are kept elsewhere under this name, one for each word of the label, looked up at each scrape.
+    /// They must never fall. A name is given once.
+    pub fn show_counts(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+        counts: impl Fn() -> Vec<(&'static str, u64)> + Send + Sync + 'static,
+    ) {
+        let shown = counters(&self.registry, Opts::new(name, help), &[label]);
+        self.look_up(move || {
+            for (word, count) in counts() {
+                let shown = shown.with_label_values(&[word]);
+                shown.inc_by(count.saturating_sub(shown.get()));
+            }
+        });
+    }
+
+    fn look_up(&self, lookup: impl Fn() + Send + Sync + 'static) {
+        self.lookups.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(lookup));
     }
 
     /// Everything in Prometheus' text format.
     pub fn render(&self) -> String {
-        for gauge in &*self.gauges.lock().unwrap_or_else(PoisonError::into_inner) {
-            gauge.shown.set((gauge.value)());
+        // One page at a time, or two would add the same difference.
+        for lookup in &*self.lookups.lock().unwrap_or_else(PoisonError::into_inner) {
+            lookup();
         }
         let mut page = TextEncoder::new()
             .encode_to_string(&self.registry.gather())

@@ -7,6 +7,7 @@
 pub mod health;
 pub mod memory;
 pub mod redis;
+pub mod refusal;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -21,6 +22,7 @@ use memory::{Full, MemoryStore};
 use redis::{
     AddressError, PasswordError, PasswordFile, RedisBackend, RedisStore, RedisTarget, census::Census,
 };
+use refusal::Refusal;
 
 /// Why a store has no answer. One variant for each reaction; [`StoreError::kind`] is the metric's label.
 #[derive(Debug, Clone, Error)]
@@ -41,8 +43,8 @@ pub enum StoreError {
     #[error("the memory store is full")]
     Full,
     /// Redis said no: LOADING, READONLY, OOM and their like.
-    #[error("Redis refused: {0}")]
-    Refused(String),
+    #[error("Redis refused: {}", .0.code())]
+    Refused(Refusal),
     /// A reply that the script cannot have made.
     #[error("Redis sent a reply that is not the script's: {0}")]
     Reply(&'static str),
@@ -64,7 +66,7 @@ impl StoreError {
     /// Redis did not know the script, so nothing ran. Every other error leaves open whether a take was charged,
     /// or would come again.
     pub fn may_be_sent_again(&self) -> bool {
-        matches!(self, StoreError::Refused(code) if code == "NOSCRIPT")
+        matches!(self, StoreError::Refused(Refusal::NoScript))
     }
 }
 

@@ -10,7 +10,7 @@ use tollgate::{
     decision::{Ask, Take, Takes},
     descriptor::{BucketKey, Hits},
     limit::{Limit, Unit},
-    store::{Backend, Store, StoreError},
+    store::{Backend, Store, StoreError, refusal::Refusal},
 };
 
 const GENEROUS: Duration = Duration::from_secs(5);
@@ -131,8 +131,8 @@ async fn a_redis_that_refuses_writes_is_given_up_and_not_stormed() {
     let mut refused = 0;
     while started.elapsed() < Duration::from_secs(2) {
         match store.take(one()).await {
-            Err(StoreError::Refused(code)) => {
-                assert_eq!(code, "READONLY");
+            Err(StoreError::Refused(refusal)) => {
+                assert_eq!(refusal, Refusal::ReadOnly);
                 refused += 1;
             }
             Err(StoreError::Disconnected) => tokio::time::sleep(Duration::from_millis(1)).await,

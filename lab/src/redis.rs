@@ -1,6 +1,7 @@
 //! A Redis of our own: on a free port of 127.0.0.1, in memory only, gone with its owner.
 
 use std::{
+    fs,
     net::{Ipv4Addr, SocketAddr},
     process::Command,
 };
@@ -13,6 +14,7 @@ use crate::{
     process::{Process, ProcessError, Signal, run_folder},
 };
 
+const SENTINEL: &str = "--sentinel";
 /// Between finding a port free and taking it someone else may take it; not five times in a row.
 const PORTS_TRIED: usize = 5;
 
@@ -47,6 +49,16 @@ impl Redis {
     /// With variables in its environment.
     pub async fn start_in(variables: &[(&str, &str)]) -> Result<Redis, RedisError> {
         Redis::start_as(&[], variables).await
+    }
+
+    /// A Sentinel that watches whatever is at that address.
+    pub async fn start_sentinel(of: SocketAddr) -> Result<Redis, RedisError> {
+        let folder = run_folder()?;
+        let config = folder.join(format!("sentinel-{}.conf", of.port()));
+        let watched = format!("sentinel monitor watched {} {} 1\n", of.ip(), of.port());
+        let unusable = |source| ProcessError::Folder { folder: folder.to_path_buf(), source };
+        fs::write(&config, watched).map_err(unusable)?;
+        Redis::start_as(&[&config.display().to_string(), SENTINEL], &[]).await
     }
 
     async fn start_as(args: &[&str], variables: &[(&str, &str)]) -> Result<Redis, RedisError> {
@@ -107,14 +119,20 @@ async fn serve(
 ) -> Result<Process, ProcessError> {
     let folder = run_folder()?;
     let mut command = Command::new(Part::Redis.find()?);
+    // The file of a Sentinel, which cannot be without one, must come first.
+    let (first, ready) = match args {
+        [file, flag] if flag == SENTINEL => (Some(file), "Sentinel ID is"),
+        _ => (None, "Ready to accept connections"),
+    };
     command
+        .args(first)
         .args(["--port", &addr.port().to_string(), "--bind", "127.0.0.1", "--unixsocket", ""])
         .args(["--save", "", "--appendonly", "no", "--daemonize", "no", "--dir"])
         .arg(folder)
-        .args(args)
+        .args(&args[usize::from(first.is_some())..])
         .envs(variables.iter().map(|(name, value)| (name, value)));
     let mut process = Process::spawn("redis", &command)?;
     // Its own word, not a connection: another Redis may have taken this very port.
-    process.ready(async |log| log.contains("Ready to accept connections").then_some(())).await?;
+    process.ready(async |log| log.contains(ready).then_some(())).await?;
     Ok(process)
 }

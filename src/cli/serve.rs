@@ -233,6 +233,13 @@ impl Serve {
 fn show_gauges(metrics: &Metrics, backend: &Backend, fallback: &Fallback) {
     let local = Arc::clone(&fallback.local);
     let replicas = move || local.replicas().map_or(0, |replicas| replicas.get().into());
+    let health = backend.health();
+    metrics.show_counts(
+        "tollgate_store_refusals_total",
+        "Calls that the store refused, by code; the log and /ready say what would help.",
+        "code",
+        move || health.refusals().collect(),
+    );
     metrics.show("tollgate_replicas", "Replicas that share the store; 0: not known.", replicas);
     let (backend, local) = (backend.clone(), Arc::clone(&fallback.local));
     let buckets = move || {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     decision::Answer,
-    store::{StoreError, redis::flights::Flight},
+    store::{StoreError, redis::flights::Flight, refusal::Refusal},
 };
 
 impl World<'_> {
@@ -103,8 +103,8 @@ impl World<'_> {
 
     pub(super) fn execute(&mut self, journey: usize, attempt: u32) -> Result<(), Broken> {
         let reply = if self.weather.random_bool(self.plan.network.refused) {
-            let code = if attempt == 0 && self.weather.random_bool(0.5) { "NOSCRIPT" } else { "LOADING" };
-            Err(StoreError::Refused(code.to_owned()))
+            let is_forgotten = attempt == 0 && self.weather.random_bool(0.5);
+            Err(StoreError::Refused(if is_forgotten { Refusal::NoScript } else { Refusal::Loading }))
         } else {
             let mut answers = Vec::new();
             for request in self.journeys[journey].requests.clone() {

@@ -1,44 +1,93 @@
-//! Whether the store can be reached, as all runtimes together see it.
+//! Whether the store can be used, as all runtimes together see it.
 //!
-//! Each runtime that keeps a connection writes here when it comes and goes; the admin port reads. Nothing on the
-//! request path does either, and nothing is decided by it.
+//! Each runtime that keeps a connection writes here when it comes and goes, and when the store refuses what it is
+//! asked; the admin port and the metrics read. Nothing is decided by it, and a request that is answered does not
+//! touch it.
 
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
     },
 };
 
+use super::refusal::{Complaint, Refusal};
+use crate::{clock::Clock, logging::hourly::Hourly};
+
 /// Shared by all runtimes. A new one has not met the store.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct StoreHealth {
-    met: AtomicBool,
-    kept: AtomicUsize,
-    up: AtomicUsize,
-    trouble: Mutex<String>,
+    /// Where the store is, without its password.
+    address: String,
+    clock: Clock,
+    lines: Mutex<Lines>,
+    refused: [AtomicU64; Refusal::ALL.len()],
+    told: [Hourly; Refusal::ALL.len()],
+}
+
+/// How many runtimes' connections are how, and what was wrong last.
+#[derive(Debug, Default)]
+struct Lines {
+    kept: usize,
+    met: usize,
+    up: usize,
+    refusing: usize,
+    /// Of a connection that is down.
+    trouble: Trouble,
+    /// Of a connection that is up.
+    complaint: String,
+    /// That the store refuses was logged, and that it no longer does was not.
+    is_told: bool,
+}
+
+/// Why a connection is down.
+#[derive(Debug, Default)]
+enum Trouble {
+    #[default]
+    None,
+    Away(String),
+    /// The store is there, and of no use.
+    Denied(String),
 }
 
 /// One runtime's connection, which is down at first. Dropped, it no longer counts.
 #[derive(Debug)]
 pub struct LineHealth {
     shared: Arc<StoreHealth>,
-    up: bool,
+    state: Mutex<LineState>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct LineState {
+    /// Was up once while nothing was refused.
+    has_met: bool,
+    is_up: bool,
+    refuses: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Contact {
-    /// No runtime has had a connection so far.
+    /// Not every runtime has had a connection so far.
     NotYet {
+        met: usize,
+        of: usize,
         trouble: String,
     },
+    /// As well, since the store is none that can be used, or refuses all that it is asked.
+    Unusable {
+        complaint: String,
+    },
     All,
-    /// Some runtimes are without one, or all.
+    /// Some runtimes are without a connection, or all.
     Degraded {
         up: usize,
         of: usize,
         trouble: String,
+    },
+    /// The store is there, and refuses what it is asked.
+    Refused {
+        complaint: String,
     },
 }
 
@@ -47,19 +96,67 @@ pub enum Contact {
 impl StoreHealth {
     /// Of a store that cannot be away.
     pub fn always() -> StoreHealth {
-        StoreHealth { met: true.into(), ..StoreHealth::default() }
+        StoreHealth::of(String::new())
+    }
+
+    /// Of the store at that address, which is shown to operators: it must hold no password.
+    pub fn of(address: String) -> StoreHealth {
+        StoreHealth {
+            address,
+            clock: Clock::start(),
+            lines: Mutex::default(),
+            refused: [const { AtomicU64::new(0) }; Refusal::ALL.len()],
+            told: [const { Hourly::new() }; Refusal::ALL.len()],
+        }
     }
 
     pub fn contact(&self) -> Contact {
-        let trouble = || self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (up, of) = (self.up.load(Ordering::Acquire), self.kept.load(Ordering::Acquire));
-        if !self.met.load(Ordering::Acquire) {
-            Contact::NotYet { trouble: trouble() }
-        } else if up < of {
-            Contact::Degraded { up, of, trouble: trouble() }
-        } else {
-            Contact::All
+        let lines = self.lines();
+        let (met, up, of) = (lines.met, lines.up, lines.kept);
+        let complaint = lines.complaint.clone();
+        match &lines.trouble {
+            Trouble::Denied(complaint) if met < of => Contact::Unusable { complaint: complaint.clone() },
+            Trouble::None if met < of && lines.refusing > 0 => Contact::Unusable { complaint },
+            trouble if met < of => Contact::NotYet { met, of, trouble: trouble.text().to_owned() },
+            trouble if up < of => Contact::Degraded { up, of, trouble: trouble.text().to_owned() },
+            _ if lines.refusing > 0 => Contact::Refused { complaint },
+            _ => Contact::All,
         }
+    }
+
+    /// Calls that the store refused since the start, by code.
+    pub fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.refused.iter().map(|count| count.load(Ordering::Relaxed));
+        Refusal::ALL.into_iter().map(Refusal::code).zip(counts)
+    }
+
+    pub(super) fn count(&self, refusal: Refusal) {
+        self.refused[refusal as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts it, and warns of it the first time and once an hour.
+    fn note(&self, complaint: &Complaint) {
+        self.count(complaint.refusal);
+        if let Some(times) = self.told[complaint.refusal as usize].occurs(self.clock.now_us()) {
+            self.lines().is_told = true;
+            tracing::warn!(
+                store = %self.address,
+                code = complaint.refusal.code(),
+                times,
+                "the store refuses what it is asked: {}",
+                complaint.help()
+            );
+        }
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for StoreHealth {
+    fn default() -> StoreHealth {
+        StoreHealth::always()
     }
 }
 
@@ -67,52 +164,112 @@ impl StoreHealth {
 
 impl LineHealth {
     pub fn of(shared: &Arc<StoreHealth>) -> LineHealth {
-        shared.kept.fetch_add(1, Ordering::AcqRel);
-        LineHealth { shared: Arc::clone(shared), up: false }
+        shared.lines().kept += 1;
+        LineHealth { shared: Arc::clone(shared), state: Mutex::default() }
     }
 
-    pub fn is_up(&mut self) {
-        if !self.up {
-            self.up = true;
-            self.shared.up.fetch_add(1, Ordering::AcqRel);
-        }
-        self.shared.met.store(true, Ordering::Release);
+    /// Connected, and whatever was tried was granted.
+    pub fn is_up(&self) {
+        self.change(|_| LineState { has_met: true, is_up: true, refuses: false });
+    }
+
+    /// Connected, and refused what it was asked over that connection, for the time being.
+    pub fn is_refused(&self, complaint: &Complaint) {
+        self.shared.note(complaint);
+        self.shared.lines().complaint = complaint.to_string();
+        self.change(|state| LineState { is_up: true, refuses: true, ..*state });
+    }
+
+    /// Connected, and found to be of no use, so that the connection was closed again.
+    pub fn is_denied(&self, complaint: &Complaint) {
+        self.shared.note(complaint);
+        let denied = format!("{} cannot be used: {complaint}", self.shared.address);
+        self.is_down_by(Trouble::Denied(denied));
     }
 
     /// `trouble` is shown to operators: it must hold no password.
-    pub fn is_down(&mut self, trouble: impl fmt::Display) {
-        *self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble.to_string();
-        self.leave();
+    pub fn is_down(&self, trouble: impl fmt::Display) {
+        self.is_down_by(Trouble::Away(trouble.to_string()));
     }
 
-    fn leave(&mut self) {
-        if self.up {
-            self.up = false;
-            self.shared.up.fetch_sub(1, Ordering::AcqRel);
+    fn is_down_by(&self, trouble: Trouble) {
+        self.shared.lines().trouble = trouble;
+        self.change(|state| LineState { has_met: state.has_met, ..LineState::default() });
+    }
+
+    pub fn count(&self, refusal: Refusal) {
+        self.shared.count(refusal);
+    }
+
+    /// Something was refused over the connection that is up, and it is not known to be granted again.
+    pub fn refuses(&self) -> bool {
+        self.state().refuses
+    }
+
+    fn change(&self, change: impl Fn(&LineState) -> LineState) {
+        let mut state = self.state();
+        let old = *state;
+        *state = change(&old);
+        let mut lines = self.shared.lines();
+        let counted = |count: &mut usize, was: bool, is: bool| {
+            *count = *count + usize::from(is) - usize::from(was);
+        };
+        counted(&mut lines.met, old.has_met, state.has_met);
+        counted(&mut lines.up, old.is_up, state.is_up);
+        counted(&mut lines.refusing, old.refuses, state.refuses);
+        if lines.up == lines.kept {
+            lines.trouble = Trouble::None;
         }
+        if lines.up == lines.kept && lines.refusing == 0 && lines.is_told {
+            lines.is_told = false;
+            drop(lines);
+            tracing::info!(store = %self.shared.address, "the store grants again what it refused");
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, LineState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for LineHealth {
     fn drop(&mut self) {
-        self.leave();
-        self.shared.kept.fetch_sub(1, Ordering::AcqRel);
+        self.change(|_| LineState::default());
+        self.shared.lines().kept -= 1;
     }
 }
 
-// === impl Contact ===
+// === impl Trouble, Contact ===
+
+impl Trouble {
+    fn text(&self) -> &str {
+        match self {
+            Trouble::None => "",
+            Trouble::Away(text) | Trouble::Denied(text) => text,
+        }
+    }
+}
 
 impl fmt::Display for Contact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let trouble = match self {
             Contact::All => return f.write_str("OK"),
-            Contact::NotYet { trouble } => {
+            Contact::NotYet { met: 0, trouble, .. } => {
                 f.write_str("no contact with the store yet")?;
                 trouble
             }
+            Contact::NotYet { met, of, trouble } => {
+                write!(f, "{met} of {of} connections to the store have been up so far")?;
+                trouble
+            }
+            Contact::Unusable { complaint } => return f.write_str(complaint),
             Contact::Degraded { up, of, trouble } => {
                 write!(f, "degraded: {up} of {of} connections to the store are up")?;
                 trouble
+            }
+            Contact::Refused { complaint } => {
+                f.write_str("degraded: the store refuses what it is asked")?;
+                complaint
             }
         };
         if trouble.is_empty() { Ok(()) } else { write!(f, ": {trouble}") }
@@ -120,34 +277,4 @@ impl fmt::Display for Contact {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_store_is_met_once_and_then_there_or_degraded() {
-        let health = Arc::new(StoreHealth::default());
-        let (mut one, mut two) = (LineHealth::of(&health), LineHealth::of(&health));
-        assert_eq!(health.contact().to_string(), "no contact with the store yet");
-        one.is_down("connection refused");
-        assert_eq!(health.contact().to_string(), "no contact with the store yet: connection refused");
-        one.is_up();
-        one.is_up();
-        assert!(matches!(health.contact(), Contact::Degraded { up: 1, of: 2, .. }));
-        two.is_up();
-        assert_eq!(health.contact(), Contact::All);
-        for line in [&mut one, &mut two] {
-            line.is_down("reset");
-            line.is_down("gone");
-        }
-        let said = "degraded: 0 of 2 connections to the store are up: gone";
-        assert_eq!(health.contact().to_string(), said);
-        two.is_up();
-        drop(one);
-        assert_eq!(health.contact(), Contact::All);
-    }
-
-    #[test]
-    fn memory_is_there_at_once() {
-        assert_eq!(StoreHealth::always().contact().to_string(), "OK");
-    }
-}
+mod tests;

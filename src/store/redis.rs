@@ -12,8 +12,10 @@ pub mod census;
 mod connection;
 pub mod desk;
 pub mod flights;
+mod line;
 pub mod memo;
 mod password;
+mod probe;
 pub mod script;
 
 use std::{
@@ -35,17 +37,15 @@ use crate::{
     clock::Clock,
     decision::{Answer, Takes},
     descriptor::BucketKey,
-    store::{
-        StoreError, TargetError,
-        health::{LineHealth, StoreHealth},
-    },
+    store::{StoreError, TargetError, health::StoreHealth, refusal::Refusal},
 };
 pub use address::{AddressError, RedisTarget};
 use advice::Advice;
 use census::Census;
-use connection::{Connection, Line, keep_connected};
+use connection::keep_connected;
 use desk::{Desk, Memos};
 use flights::{Flight, MOST_IN_AIR};
+use line::{Connection, Line};
 pub use password::{PasswordError, PasswordFile};
 use script::{Call, Now};
 
@@ -65,8 +65,8 @@ pub struct RedisBackend {
 impl RedisBackend {
     pub fn new(target: RedisTarget) -> RedisBackend {
         RedisBackend {
+            health: Arc::new(StoreHealth::of(target.to_string())),
             target,
-            health: Arc::default(),
             memos: Some(Arc::default()),
             census: Arc::default(),
             advice: Arc::default(),
@@ -135,7 +135,7 @@ impl RedisStore {
     pub fn open(backend: &RedisBackend, deadline: Duration) -> RedisStore {
         let deadline_us = u64::try_from(deadline.as_micros()).unwrap_or(u64::MAX);
         let shared = Arc::new(Shared {
-            line: Arc::default(),
+            line: Arc::new(Line::new(&backend.health)),
             deadline,
             clock: *backend.clock,
             desk: Desk::new(backend.memos.clone(), deadline_us),
@@ -144,7 +144,6 @@ impl RedisStore {
         let keeper = tokio::spawn(keep_connected(
             Arc::clone(&shared.line),
             backend.target.clone(),
-            LineHealth::of(&backend.health),
             Arc::clone(&backend.advice),
         ));
         let slots = (0..MOST_IN_AIR).map(|_| tokio::spawn(fly(Arc::clone(&shared))));
@@ -248,8 +247,7 @@ async fn within<T>(deadline: Duration, answer: impl Future<Output = T>) -> Optio
 
 fn store_error(error: &RedisError) -> StoreError {
     match error.code() {
-        // The code alone: the rest of an error may repeat what was sent.
-        Some(code) => StoreError::Refused(code.to_owned()),
+        Some(code) => StoreError::Refused(Refusal::of(code, error.detail().unwrap_or_default())),
         None => StoreError::Disconnected,
     }
 }

@@ -75,7 +75,7 @@ async fn tells_no_secret(name: &str, metadata: Metadata) {
     let limits = support::file(&format!("secrecy-{name}.yaml"), &text);
     let store = format!("redis://tollgate:{PASSWORD}@{}", redis.addr());
     let mut service = Service::start(&limits, store, metadata).await;
-    service.until("/ready", "cannot reach").await;
+    service.until("/ready", "cannot be used").await;
     service.note_pages("with a password that is wrong").await;
 
     let_in_with(PASSWORD, &mut admin);
@@ -89,7 +89,7 @@ async fn tells_no_secret(name: &str, metadata: Metadata) {
 
     let_in_with("another", &mut admin);
     let () = cmd("CLIENT").arg(&["KILL", "USER", "tollgate"]).query(&mut admin).expect("kills");
-    service.until("/ready", "cannot reach").await;
+    service.until("/ready", "cannot be used").await;
     service.ask_everything().await;
     service.note_pages("with a password that was changed").await;
 

@@ -141,8 +141,11 @@ async fn answer(
         while let Some(length) = reply(&pending) {
             let bytes: Vec<u8> = pending.drain(..length).collect();
             let name = asked.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            // An error is none, and neither is the number that a count of replicas comes back as.
-            let decision = name.is_some_and(|name| is_decision(&name)) && bytes.starts_with(b"$");
+            // An error is none, nor is the number that a count of replicas comes back as, nor what a new connection is
+            // tried with: a call of no requests, whose answer is twelve bytes.
+            let decision = name.is_some_and(|name| is_decision(&name))
+                && bytes.starts_with(b"$")
+                && !bytes.starts_with(b"$12\r\n");
             match now(&mode) {
                 Mode::CloseForReply if decision => return Ok(()),
                 Mode::HalfAReply if decision => {

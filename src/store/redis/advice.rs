@@ -5,8 +5,10 @@ use std::{
     time::Duration,
 };
 
-use deadpool_redis::redis::{aio::MultiplexedConnection, cmd};
+use deadpool_redis::redis::{RedisError, aio::MultiplexedConnection, cmd};
 use tokio::time::timeout;
+
+use crate::store::refusal::Complaint;
 
 /// Nobody waits for it.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -18,16 +20,22 @@ pub(super) struct Advice {
 }
 
 impl Advice {
-    /// Asks Redis for its settings; again at the next connection if it does not say. A user who may not ask gets no
-    /// advice.
-    pub(super) async fn give(&self, mut connection: MultiplexedConnection) {
+    /// Asks Redis for its settings; again at the next connection if it does not answer.
+    pub(super) async fn give(&self, connection: &mut MultiplexedConnection) {
         if self.is_given.swap(true, Ordering::Relaxed) {
             return;
         }
-        let info = timeout(PATIENCE, cmd("INFO").arg("memory").query_async::<String>(&mut connection)).await;
-        let Ok(Ok(info)) = info else {
-            self.is_given.store(false, Ordering::Relaxed);
-            return;
+        // Tollgate does without both, so a refusal is worth a word and no more: it is an answer to PING too.
+        if let Ok(Err(error)) = timeout(PATIENCE, cmd("PING").query_async::<()>(connection)).await {
+            warn_of_refused("PING", &error, "each is an entry in this Redis' ACL log");
+        }
+        let info = timeout(PATIENCE, cmd("INFO").arg("memory").query_async::<String>(connection)).await;
+        let info = match info {
+            Ok(Ok(info)) => info,
+            Ok(Err(error)) if error.code().is_some() => {
+                return warn_of_refused("INFO", &error, "nobody is told if this Redis may evict buckets");
+            }
+            _ => return self.is_given.store(false, Ordering::Relaxed),
         };
         if let Some(policy) = evicting(&info) {
             tracing::warn!(
@@ -37,6 +45,16 @@ impl Advice {
             );
         }
     }
+}
+
+fn warn_of_refused(command: &str, error: &RedisError, consequence: &str) {
+    let Some(code) = error.code() else { return };
+    let complaint = Complaint::of_error(code, error.detail().unwrap_or_default());
+    tracing::warn!(
+        code = complaint.refusal.code(),
+        "this Redis refuses {command}, without which {consequence}: {}",
+        complaint.help()
+    );
 }
 
 /// The policy, if it may evict buckets; they all expire, so every policy but one may.

@@ -17,7 +17,7 @@ use std::{
 use deadpool_redis::redis::cmd;
 use tokio::time::{interval, timeout};
 
-use super::connection::Line;
+use super::line::Line;
 
 const SCRIPT: &str = include_str!("../../../lua/census.lua");
 const KEY: &str = "tg:replicas";
@@ -81,12 +81,17 @@ impl Census {
     }
 
     async fn look(&self, line: &Line) -> Option<u32> {
-        let mut connection = line.connection()?.inner;
+        let mut connection = line.connection()?;
         let holds_ms = u64::try_from(HOLDS.as_millis()).unwrap_or(u64::MAX);
         let mut command = cmd("EVAL");
         command.arg(SCRIPT).arg(1).arg(KEY).arg(&self.name).arg(holds_ms);
-        let count = timeout(PATIENCE, command.query_async::<u32>(&mut connection)).await;
-        count.ok()?.ok().filter(|count| *count > 0)
+        match timeout(PATIENCE, command.query_async::<u32>(&mut connection.inner)).await.ok()? {
+            Ok(count) => (count > 0).then_some(count),
+            Err(error) => {
+                line.note(connection.number, &error);
+                None
+            }
+        }
     }
 }
 

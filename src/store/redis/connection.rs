@@ -1,26 +1,23 @@
 //! One connection to Redis, kept up: opened at the start, replaced when it breaks or falls silent.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use deadpool_redis::{
     Manager, Pool, PoolError, Runtime,
-    redis::{AsyncConnectionConfig, ConnectionInfo, RedisError, aio::MultiplexedConnection, cmd},
+    redis::{AsyncConnectionConfig, ConnectionInfo, ErrorKind, RedisError, aio::MultiplexedConnection, cmd},
 };
-use tokio::{
-    sync::Notify,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
 use super::{
     address::RedisTarget,
     advice::Advice,
-    script::{self, Now},
+    line::{Connection, Line},
+    probe::{self, Probed},
 };
-use crate::{error, store::health::LineHealth};
+use crate::{
+    error,
+    store::refusal::{Complaint, Refusal},
+};
 
 /// Opening a connection, log-in and script included, may take this long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -36,83 +33,39 @@ const PING_TIMEOUT: Duration = Duration::from_millis(350);
 /// refuses what is sent over them.
 const SETTLED: Duration = Duration::from_secs(1);
 
-// === Line ===
-
-/// The connection in use, if there is one.
-#[derive(Debug, Default)]
-pub(super) struct Line {
-    connection: Mutex<Option<Connection>>,
-    lost: Notify,
+/// Why there is no connection.
+enum NoConnection {
+    Away(String),
+    /// Redis is there, and is not one that can be used.
+    Denied(Complaint),
 }
 
-#[derive(Clone)]
-pub(super) struct Connection {
-    pub(super) inner: MultiplexedConnection,
-    pub(super) script: Arc<str>,
-    /// Counts up, so that a late failure of an old connection does not end the new one.
-    pub(super) number: u64,
-}
-
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("number", &self.number).finish_non_exhaustive()
-    }
-}
-
-impl Line {
-    pub(super) fn is_up(&self) -> bool {
-        self.locked().is_some()
-    }
-
-    pub(super) fn connection(&self) -> Option<Connection> {
-        self.locked().clone()
-    }
-
-    /// Learns from a failure whether connection `number` is of any more use.
-    pub(super) fn note(&self, number: u64, error: &RedisError) {
-        // Without a code it comes from the connection. A demoted master keeps its connections and refuses
-        // every write, so that one is given up as well.
-        if error.code().is_none_or(|code| code == "READONLY") {
-            self.give_up(number);
-        }
-    }
-
-    fn give_up(&self, number: u64) {
-        let mut connection = self.locked();
-        if connection.as_ref().is_some_and(|connection| connection.number == number) {
-            *connection = None;
-            self.lost.notify_one();
-        }
-    }
-
-    fn locked(&self) -> MutexGuard<'_, Option<Connection>> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// A connection that can be used.
+struct Opened {
+    inner: MultiplexedConnection,
+    script: Arc<str>,
+    /// What it refuses for the time being.
+    complaint: Option<Complaint>,
 }
 
 /// Connects, keeps the connection until it is lost, and connects again, for ever.
-pub(super) async fn keep_connected(
-    line: Arc<Line>,
-    target: RedisTarget,
-    mut health: LineHealth,
-    advice: Arc<Advice>,
-) {
+pub(super) async fn keep_connected(line: Arc<Line>, target: RedisTarget, advice: Arc<Advice>) {
     let mut pause = FIRST_PAUSE;
     // Whether an outage was logged and its end was not, and whether its reason was: one line for each, the metrics
     // count the rest.
     let (mut away, mut is_explained) = (false, false);
-    for number in 0.. {
-        match timeout(CONNECT_TIMEOUT, connect(&target)).await.unwrap_or_else(|late| Err(late.to_string())) {
-            Ok((inner, script)) => {
+    loop {
+        let opened = timeout(CONNECT_TIMEOUT, open(&target, &advice)).await;
+        match opened.unwrap_or_else(|late| Err(NoConnection::Away(late.to_string()))) {
+            Ok(Opened { inner, script, complaint }) => {
                 if !away {
                     tracing::info!(store = %target, "connected to the store");
                 }
-                let connection = Connection { inner, script, number };
-                *line.locked() = Some(connection.clone());
-                health.is_up();
-                let advice = Arc::clone(&advice);
-                let inner = connection.inner.clone();
-                tokio::spawn(async move { advice.give(inner).await });
+                let connection = line.take_up(inner, script);
+                match complaint {
+                    None => line.health.is_up(),
+                    Some(complaint) => line.health.is_refused(&complaint),
+                }
                 if timeout(SETTLED, watch(&line, &connection)).await.is_err() {
                     if away {
                         tracing::info!(store = %target, "connected to the store again");
@@ -123,10 +76,11 @@ pub(super) async fn keep_connected(
                 if !away {
                     tracing::warn!(store = %target, "lost the connection to the store");
                 }
-                health.is_down(format_args!("lost the connection to {target}"));
+                line.health.is_down(format_args!("lost the connection to {target}"));
             }
-            Err(error) => {
-                health.is_down(format_args!("cannot reach {target}: {error}"));
+            Err(NoConnection::Denied(complaint)) => line.health.is_denied(&complaint),
+            Err(NoConnection::Away(error)) => {
+                line.health.is_down(format_args!("cannot reach {target}: {error}"));
                 if !is_explained {
                     tracing::warn!(store = %target, %error, "cannot reach the store; trying on");
                 }
@@ -143,38 +97,90 @@ pub(super) async fn keep_connected(
 /// Returns when the connection is lost: a request found out, or it does not answer when it is tried.
 async fn watch(line: &Line, connection: &Connection) {
     let mut inner = connection.inner.clone();
-    let pings = async {
+    let looks = async {
         loop {
+            let refused_before = line.refused();
             sleep(PING_EVERY).await;
-            let answer = timeout(PING_TIMEOUT, cmd("PING").query_async::<()>(&mut inner)).await;
-            // A refusal is an answer.
-            if answer.is_err() || answer.is_ok_and(|answer| answer.is_err_and(|error| error.code().is_none()))
-            {
+            let is_there = if line.health.refuses() {
+                timeout(PING_TIMEOUT, look_again(line, connection, refused_before)).await.unwrap_or(false)
+            } else {
+                let answer = timeout(PING_TIMEOUT, cmd("PING").query_async::<()>(&mut inner)).await;
+                // A refusal is an answer.
+                answer.is_ok_and(|answer| answer.is_ok() || answer.is_err_and(|error| error.code().is_some()))
+            };
+            if !is_there {
                 line.give_up(connection.number);
             }
         }
     };
     tokio::select! {
-        () = line.lost.notified() => {}
-        () = pings => {}
+        () = line.lost() => {}
+        () = looks => {}
     }
 }
 
-/// A connection of our own, taken out of the pool for good, and the digest of the script that it has.
-async fn connect(target: &RedisTarget) -> Result<(MultiplexedConnection, Arc<str>), String> {
-    let login = target.login().await.map_err(|error| error::chain(&error))?;
-    let pooled = pool(login).get().await.map_err(|error| match error {
-        PoolError::Backend(error) => error.to_string(),
-        error => error.to_string(),
-    })?;
-    let mut connection = deadpool_redis::Connection::take(pooled);
-    let digest: String = cmd("SCRIPT")
-        .arg("LOAD")
-        .arg(script::text(Now::Server))
-        .query_async(&mut connection)
-        .await
-        .map_err(|error| error.to_string())?;
-    Ok((connection, digest.into()))
+/// Whether Redis grants again what it refused; false if the connection is of no use.
+///
+/// A request may be refused what the probe is not, so both must have been granted since the look before.
+async fn look_again(line: &Line, connection: &Connection, refused_before: u64) -> bool {
+    let refused = line.refused();
+    let Ok(probed) = probe::probe(&mut connection.inner.clone()).await else { return false };
+    match probed.complaint {
+        Some(complaint) => line.is_refused(connection.number, &complaint),
+        None if refused == refused_before => line.health.is_up(),
+        None => {}
+    }
+    true
+}
+
+/// A connection of our own, to a Redis that has the script and can be used.
+async fn open(target: &RedisTarget, advice: &Advice) -> Result<Opened, NoConnection> {
+    let login = target.login().await.map_err(|error| NoConnection::Away(error::chain(&error)))?;
+    let mut inner = connect(login).await?;
+    if let Some(complaint) = probe::kind(&mut inner).await? {
+        return Err(NoConnection::Denied(complaint));
+    }
+    match probe::probe(&mut inner).await? {
+        Probed { digest: Some(script), complaint }
+            if complaint.as_ref().is_none_or(|complaint| complaint.refusal.will_pass()) =>
+        {
+            advice.give(&mut inner).await;
+            Ok(Opened { inner, script, complaint })
+        }
+        Probed { complaint, .. } => {
+            Err(NoConnection::Denied(complaint.unwrap_or_else(|| Complaint::of(Refusal::Other))))
+        }
+    }
+}
+
+/// Taken out of the pool for good.
+async fn connect(login: ConnectionInfo) -> Result<MultiplexedConnection, NoConnection> {
+    match pool(login).get().await {
+        Ok(pooled) => Ok(deadpool_redis::Connection::take(pooled)),
+        Err(PoolError::Backend(error)) if error.kind() == ErrorKind::AuthenticationFailed => {
+            Err(NoConnection::Denied(Complaint::of(Refusal::WrongPass)))
+        }
+        Err(PoolError::Backend(error)) => Err(refused_login(&error)),
+        Err(error) => Err(NoConnection::Away(error.to_string())),
+    }
+}
+
+/// What Redis says to a log-in or a database that it does not take.
+fn refused_login(error: &RedisError) -> NoConnection {
+    let complaint = error.code().map(|code| Complaint::of_error(code, error.detail().unwrap_or_default()));
+    match complaint {
+        // An unexpected answer, such as one to a database that is not there, says more than its code.
+        Some(complaint) if !matches!(complaint.refusal, Refusal::Err | Refusal::Other) => {
+            NoConnection::Denied(complaint)
+        }
+        _ => NoConnection::Away(error.to_string()),
+    }
+}
+
+impl From<RedisError> for NoConnection {
+    fn from(error: RedisError) -> NoConnection {
+        NoConnection::Away(error.to_string())
+    }
 }
 
 fn pool(login: ConnectionInfo) -> Pool {

@@ -1,0 +1,131 @@
+//! Whether this Redis can be used: asked when a connection is opened, before a request has to find out, and again
+//! while it refuses what it is asked.
+
+use std::{collections::HashMap, sync::Arc};
+
+use deadpool_redis::redis::{FromRedisValue as _, RedisError, Value, aio::MultiplexedConnection, cmd};
+
+use super::script::{self, Now};
+use crate::store::refusal::{Complaint, Refusal};
+
+const SCRIPT: &str = include_str!("../../../lua/probe.lua");
+/// In different slots, so that a node of a cluster refuses them even if it does not say what it is.
+const KEYS: [&str; 2] = ["tg:probe", "tg:probe:2"];
+/// As ACL rules spell them.
+const LOAD: &str = "script|load";
+const EVAL: &str = "eval";
+const EVALSHA: &str = "evalsha";
+
+/// What was found out.
+#[derive(Debug)]
+pub(super) struct Probed {
+    /// Of the script, which this Redis has from now on; none where that was refused.
+    pub(super) digest: Option<Arc<str>>,
+    pub(super) complaint: Option<Complaint>,
+}
+
+/// What was refused so far.
+#[derive(Debug, Default)]
+struct Refused {
+    /// Commands as ACL rules spell them.
+    without_right: Vec<String>,
+    unknown: Vec<String>,
+    others: Vec<Complaint>,
+}
+
+/// Asks what kind of server this is. None: one that can be used, or one that does not tell.
+pub(super) async fn kind(connection: &mut MultiplexedConnection) -> Result<Option<Complaint>, RedisError> {
+    let hello = match cmd("HELLO").query_async::<Value>(connection).await {
+        Ok(hello) => hello,
+        Err(error) => {
+            let Some(code) = error.code() else { return Err(error) };
+            let complaint = Complaint::of_error(code, error.detail().unwrap_or_default());
+            // A server or a proxy may not know HELLO, which is no fault: what it does with the probe tells as much.
+            let is_unknown = matches!(
+                complaint.refusal,
+                Refusal::UnknownCommand | Refusal::NoPerm | Refusal::Err | Refusal::Other
+            );
+            return Ok((!is_unknown).then_some(complaint));
+        }
+    };
+    // A Sentinel has no role.
+    let fields: HashMap<String, Value> = HashMap::from_redis_value(hello).unwrap_or_default();
+    let field = |name| match fields.get(name) {
+        Some(Value::BulkString(text)) => std::str::from_utf8(text).unwrap_or_default(),
+        Some(Value::SimpleString(text)) => text,
+        _ => "",
+    };
+    let refusal = match (field("mode"), field("role")) {
+        ("sentinel", _) => Refusal::Sentinel,
+        ("cluster", _) => Refusal::Cluster,
+        (_, "replica" | "slave") => Refusal::Replica,
+        _ => return Ok(None),
+    };
+    Ok(Some(Complaint::of(refusal)))
+}
+
+/// Loads the script, and does once all that requests and the replica count will need. Fails where the connection does.
+pub(super) async fn probe(connection: &mut MultiplexedConnection) -> Result<Probed, RedisError> {
+    let mut refused = Refused::default();
+    let load =
+        cmd("SCRIPT").arg("LOAD").arg(script::text(Now::Server)).query_async::<String>(connection).await;
+    let digest: Option<Arc<str>> = refused.or_note(LOAD, load)?.map(Arc::from);
+    let tried =
+        cmd("EVAL").arg(SCRIPT).arg(KEYS.len()).arg(&KEYS).query_async::<Vec<String>>(connection).await;
+    for pair in refused.or_note(EVAL, tried)?.unwrap_or_default().chunks_exact(2) {
+        refused.note(&pair[0].to_ascii_lowercase(), Complaint::of_text(&pair[1]));
+    }
+    if let Some(digest) = &digest {
+        // Of no requests: it reads the keys and the time, and answers.
+        let mut empty = cmd("EVALSHA");
+        empty.arg(&**digest).arg(KEYS.len()).arg(&KEYS).arg("");
+        match empty.query_async::<Value>(connection).await {
+            // Within the script it met what was noted already.
+            Err(error) if error.code() == Some("ERR") && !refused.is_empty() => {}
+            answered => drop(refused.or_note(EVALSHA, answered)?),
+        }
+    }
+    Ok(Probed { digest, complaint: refused.complaint() })
+}
+
+// === impl Refused ===
+
+impl Refused {
+    /// None: it was refused. An error is one of the connection.
+    fn or_note<T>(&mut self, command: &str, reply: Result<T, RedisError>) -> Result<Option<T>, RedisError> {
+        let error = match reply {
+            Ok(reply) => return Ok(Some(reply)),
+            Err(error) => error,
+        };
+        let Some(code) = error.code() else { return Err(error) };
+        self.note(command, Complaint::of_error(code, error.detail().unwrap_or_default()));
+        Ok(None)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.without_right.is_empty() && self.unknown.is_empty() && self.others.is_empty()
+    }
+
+    fn note(&mut self, command: &str, complaint: Complaint) {
+        let commands = match complaint.refusal {
+            Refusal::NoPerm if complaint != Complaint::keys() => &mut self.without_right,
+            Refusal::UnknownCommand => &mut self.unknown,
+            _ => return self.others.push(complaint),
+        };
+        if !commands.iter().any(|noted| noted == command) {
+            commands.push(command.to_owned());
+        }
+    }
+
+    /// The worst of them: what lasts comes before what will pass.
+    fn complaint(mut self) -> Option<Complaint> {
+        self.others.sort_by_key(|complaint| complaint.refusal.will_pass());
+        let lasting = self.others.first().filter(|complaint| !complaint.refusal.will_pass());
+        match lasting {
+            Some(complaint) => Some(complaint.clone()),
+            None if !self.without_right.is_empty() => Some(Complaint::rights(&self.without_right)),
+            None if !self.unknown.is_empty() => Some(Complaint::commands(&self.unknown)),
+            None => self.others.into_iter().next(),
+        }
+    }
+}
