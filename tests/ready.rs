@@ -2,13 +2,20 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use lab::{
     http,
     tollgate::{Serve, Tollgate},
 };
-use tollgate::clock::Clock;
+use tokio::net::{TcpListener, TcpStream};
+use tollgate::{
+    clock::{self, Clock},
+    pb::{
+        RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::Entry,
+        rate_limit_service_client::RateLimitServiceClient,
+    },
+};
 use tonic::transport::Channel;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -42,6 +49,35 @@ async fn until_ready_says(tollgate: &Tollgate, wanted: impl Fn(u16, &str) -> boo
     }
 }
 
+/// Waits until the replicas have counted themselves, and that is how long it took.
+async fn until_counted(tollgate: &Tollgate) -> Duration {
+    let started = clock::monotonic();
+    while !get(tollgate, "/metrics").await.1.contains("\ntollgate_replicas 1\n") {
+        assert!(started.elapsed() < WITHIN, "the replicas are never counted");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    started.elapsed()
+}
+
+/// Between Tollgate and Redis: hands on what each connection says, on every third one only after a while.
+async fn slow_for_some(redis: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let addr = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        for number in 0.. {
+            let (mut client, _) = listener.accept().await.expect("a connection");
+            tokio::spawn(async move {
+                if number % 3 == 2 {
+                    tokio::time::sleep(Duration::from_millis(400)).await;
+                }
+                let mut redis = TcpStream::connect(redis).await.expect("Redis is there");
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut redis).await;
+            });
+        }
+    });
+    addr
+}
+
 async fn assert_healthy(tollgate: &Tollgate) {
     assert_eq!(get(tollgate, "/healthcheck").await, (200, "OK".to_owned()));
     let channel = Channel::from_shared(format!("http://{}", tollgate.grpc())).expect("an address");
@@ -71,4 +107,51 @@ async fn a_replica_is_ready_once_it_has_reached_redis_and_stays_so_through_an_ou
     redis.restart().await.expect("Redis starts again");
     let healed = until_ready_says(&tollgate, |status, body| (status, body) == (200, "OK")).await;
     println!("the outage was told after {noticed:?}, its end after {healed:?}");
+}
+
+#[tokio::test]
+async fn once_it_is_ready_no_request_on_a_new_connection_is_without_the_store() {
+    let Some(redis) = support::redis().await else { return };
+    let limits = support::file("ready-all.yaml", LIMITS);
+    let store = format!("redis://{}", slow_for_some(redis.addr()).await);
+    let serve = Serve::new(limits).store(store).args(&["--runtimes", "6", "--store-deadline", "5s"]);
+    for _ in 0..5 {
+        let tollgate = Tollgate::start(&serve).await.expect("Tollgate starts");
+        until_ready_says(&tollgate, |status, _| status == 200).await;
+        let mut answers = tokio::task::JoinSet::new();
+        // So many that each runtime gets some.
+        for _ in 0..24 {
+            let grpc = format!("http://{}", tollgate.grpc());
+            answers.spawn(async move {
+                let channel = Channel::from_shared(grpc).expect("an address");
+                let mut client = RateLimitServiceClient::new(channel.connect().await.expect("connects"));
+                let entry = Entry { key: "api_key".into(), value: "alice".into() };
+                let descriptor =
+                    RateLimitDescriptor { entries: vec![entry], ..RateLimitDescriptor::default() };
+                let domain = "edge".to_owned();
+                let request = RateLimitRequest { domain, descriptors: vec![descriptor], hits_addend: 1 };
+                client.should_rate_limit(request).await.map(|_| ())
+            });
+        }
+        for answer in answers.join_all().await {
+            answer.expect("a decision");
+        }
+    }
+}
+
+#[tokio::test]
+async fn replicas_are_counted_soon_after_the_first_connection() {
+    let Some(mut redis) = support::redis().await else { return };
+    let serve = Serve::new(support::file("ready-counted.yaml", LIMITS)).store(redis.url());
+    let tollgate = Tollgate::start(&serve).await.expect("Tollgate starts");
+    let counted = until_counted(&tollgate).await;
+    assert!(counted < Duration::from_millis(1_500), "only after {counted:?}");
+    // Also where Redis comes later.
+    redis.kill();
+    let tollgate = Tollgate::start(&serve).await.expect("Tollgate starts");
+    until_ready_says(&tollgate, |_, body| body.contains("cannot reach")).await;
+    redis.restart().await.expect("Redis starts");
+    until_ready_says(&tollgate, |status, body| (status, body) == (200, "OK")).await;
+    let counted = until_counted(&tollgate).await;
+    assert!(counted < Duration::from_millis(1_500), "only after {counted:?}");
 }

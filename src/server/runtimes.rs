@@ -4,6 +4,7 @@
 //! how even the load is: it is dealt to the runtime with the fewest open ones, not hashed.
 
 use std::{
+    convert::Infallible,
     error::Error,
     io,
     net::SocketAddr,
@@ -72,7 +73,8 @@ struct House {
 // === impl Runtimes ===
 
 impl Runtimes {
-    /// Starts the threads. `make_routes` is called on each, inside the context of its runtime.
+    /// Starts the threads. `make_routes` is called on each, inside the context of its runtime; returns when it has
+    /// been called on all.
     pub(super) fn start<S: RateLimitService>(
         options: &Options,
         make_routes: Arc<impl Fn() -> Routes<S> + Send + Sync + 'static>,
@@ -83,6 +85,8 @@ impl Runtimes {
         let house = House { lifecycle, limits, strangers };
         let running = watch::Sender::new(0);
         let mut runtimes = Runtimes { handles: Vec::new(), running: running.subscribe() };
+        // Nothing is sent: that the last sender is gone says that all routes are made.
+        let (making, all_made) = std::sync::mpsc::channel::<Infallible>();
         for index in 0..options.runtimes.get() {
             let running = Running::start(&running);
             let runtime = current_thread_runtime()?;
@@ -98,6 +102,9 @@ impl Runtimes {
                 .map_err(|error| ServerError::Start(error.into()))?;
             runtimes.handles.push(Handle { sender: Some(sender), open: Arc::default(), thread });
         }
+        drop(making);
+        // Whoever asks from now on, such as `/ready`, knows of all of them. A thread that panicked has let go as well.
+        let _ = all_made.recv();
         Ok(runtimes)
     }
 

@@ -1,5 +1,5 @@
-//! How many replicas share this Redis: each says every two seconds that it lives, in one sorted set, and counts
-//! the others.
+//! How many replicas share this Redis: each says when it connects, and every two seconds, that it lives, in one
+//! sorted set, and counts the others.
 //!
 //! The count is for local answers, so it must not be too low: a higher one counts at once, a lower one only when
 //! three looks in a row have shown it, so that a set which was emptied never makes a replica think that it is
@@ -15,13 +15,15 @@ use std::{
 };
 
 use deadpool_redis::redis::cmd;
-use tokio::time::{interval, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::line::Line;
 
 const SCRIPT: &str = include_str!("../../../lua/census.lua");
 const KEY: &str = "tg:replicas";
 const EVERY: Duration = Duration::from_secs(2);
+/// Until something is known: those that start together have spoken by then.
+const SOON: Duration = Duration::from_millis(250);
 /// A replica that has said nothing for so long is gone: three times in a row it could not.
 const HOLDS: Duration = Duration::from_secs(7);
 /// Longer than any deadline of a request: nobody waits for this.
@@ -69,14 +71,14 @@ impl Census {
             return;
         }
         let mut looks = Looks::default();
-        let mut ticks = interval(EVERY);
+        line.up().await;
         loop {
-            ticks.tick().await;
             // A look that failed says nothing, neither that there are fewer.
             if let Some(count) = self.look(&line).await {
                 looks.see(count);
                 self.replicas.store(looks.known, Ordering::Relaxed);
             }
+            sleep(if looks.known == 0 { SOON } else { EVERY }).await;
         }
     }
 

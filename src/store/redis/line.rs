@@ -23,6 +23,7 @@ pub(super) struct Line {
     opened: AtomicU64,
     /// Refusals so far of what was sent over them.
     refused: AtomicU64,
+    taken_up: Notify,
     lost: Notify,
     pub(super) health: LineHealth,
 }
@@ -49,6 +50,7 @@ impl Line {
             connection: Mutex::default(),
             opened: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            taken_up: Notify::new(),
             lost: Notify::new(),
             health: LineHealth::of(health),
         }
@@ -67,7 +69,19 @@ impl Line {
         let number = self.opened.fetch_add(1, Ordering::Relaxed);
         let connection = Connection { inner, script, number };
         *self.locked() = Some(connection.clone());
+        self.taken_up.notify_waiters();
         connection
+    }
+
+    /// Returns when there is a connection.
+    pub(super) async fn up(&self) {
+        loop {
+            let taken_up = self.taken_up.notified();
+            if self.is_up() {
+                return;
+            }
+            taken_up.await;
+        }
     }
 
     /// Learns from a failure whether connection `number` is of any more use, and tells what was refused.
