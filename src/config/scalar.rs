@@ -39,13 +39,15 @@ pub(super) fn resolve(scalar: &Scalar) -> Value {
 
 /// The number that a [`Value::Float`] spells.
 pub(super) fn float(text: &str) -> f64 {
-    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let size = match unsigned {
-        _ if NOT_A_NUMBER.contains(&text) => return f64::NAN,
-        _ if INFINITY.contains(&unsigned) => f64::INFINITY,
-        digits => digits.replace('_', "").parse().unwrap_or(f64::NAN),
+    let plain = text.replace('_', "");
+    let (unsigned, is_negative) = unsigned(&plain);
+    let size = match whole(unsigned) {
+        #[allow(clippy::cast_precision_loss, reason = "the nearest is what is wanted")]
+        Some(size) => size as f64,
+        None if INFINITY.contains(&unsigned) => f64::INFINITY,
+        None => unsigned.parse().unwrap_or(f64::NAN),
     };
-    if text.starts_with('-') { -size } else { size }
+    if is_negative { -size } else { size }
 }
 
 /// What a message calls the numbers of [`to_u32`].
@@ -67,23 +69,55 @@ pub(super) fn cut_to_u32(scalar: &Scalar) -> Option<u32> {
     }
 }
 
+/// Underscores count for nothing; where a dot comes first, they must stand between digits.
 fn number(text: &str) -> Option<Value> {
-    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-    if INFINITY.contains(&unsigned) {
+    if INFINITY.contains(&unsigned(text).0) {
         return Some(Value::Float);
     }
-    if !unsigned.starts_with(|first: char| first.is_ascii_digit() || first == '.') {
+    if !text.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first)) {
         return None;
     }
-    let digits = unsigned.replace('_', "");
-    match whole(&digits) {
-        Some(size) => {
-            let signed = if text.starts_with('-') { -i128::from(size) } else { i128::from(size) };
-            // The sign is applied first: -2^63 is an i64, 2^63 is not.
-            Some(i64::try_from(signed).map_or(Value::Float, Value::Int))
-        }
-        None => digits.parse::<f64>().is_ok().then_some(Value::Float),
+    let plain = text.replace('_', "");
+    if text.starts_with('.') {
+        return are_between_digits(text).then(|| fraction(&plain)).flatten();
     }
+    let (digits, is_negative) = unsigned(&plain);
+    match whole(digits) {
+        // The sign is applied first: -2^63 is an i64, 2^63 is not.
+        Some(size) => {
+            let signed = if is_negative { -i128::from(size) } else { i128::from(size) };
+            match i64::try_from(signed) {
+                Ok(int) => Some(Value::Int(int)),
+                Err(_) if digits.len() < plain.len() => fraction(digits),
+                Err(_) => Some(Value::Float),
+            }
+        }
+        None => fraction(digits).or_else(|| {
+            let behind = plain.strip_prefix("0b")?;
+            i64::from_str_radix(behind, 2).ok().map(Value::Int)
+        }),
+    }
+}
+
+/// Decimal, with a point or an exponent. What no double can hold is a text.
+fn fraction(digits: &str) -> Option<Value> {
+    let is_decimal = digits.starts_with(|first: char| first.is_ascii_digit() || first == '.');
+    let is_finite = is_decimal && digits.parse::<f64>().is_ok_and(f64::is_finite);
+    is_finite.then_some(Value::Float)
+}
+
+/// All underscores of a text, that is.
+fn are_between_digits(text: &str) -> bool {
+    let pieces: Vec<&str> = text.split('_').collect();
+    pieces.windows(2).all(|pair| {
+        pair[0].ends_with(|last: char| last.is_ascii_digit())
+            && pair[1].starts_with(|first: char| first.is_ascii_digit())
+    })
+}
+
+/// Without one sign, and whether that is a minus.
+fn unsigned(text: &str) -> (&str, bool) {
+    (text.strip_prefix(['+', '-']).unwrap_or(text), text.starts_with('-'))
 }
 
 /// `0x`, `0b`, `0o`, or a leading zero for octal, or decimal.

@@ -92,6 +92,13 @@ fn a_quoted_null_is_text_and_a_bare_one_is_none() {
 }
 
 #[test]
+fn a_text_that_no_double_can_hold_is_a_value() {
+    for scalar in ["12e45678", "9e999", "-9e999", "._5", ".5_"] {
+        assert_eq!(value(scalar).as_deref(), Some(scalar));
+    }
+}
+
+#[test]
 fn a_fraction_is_no_value() {
     for scalar in ["1.5", ".5", "1e3", "-1.5", "18446744073709551615"] {
         let expected =
@@ -103,7 +110,7 @@ fn a_fraction_is_no_value() {
 
 mod resolved {
     use crate::config::{
-        scalar::{Value, resolve},
+        scalar::{self, Value, resolve},
         yaml::Scalar,
     };
 
@@ -135,5 +142,23 @@ mod resolved {
         for text in ["+", "-", ".", "_1", "--1", "-+1", "0x", "inf", "nan", "infinity", "1e", "1-2", "٣"] {
             assert_eq!(plain(text), Value::Text, "{text}");
         }
+    }
+
+    /// As Go's `yaml.v2` was seen to read them, 120,000 random ones of such letters beside these.
+    #[test]
+    fn no_number_beyond_a_double_and_no_stray_underscore_makes_a_text_a_number() {
+        for text in ["12e45678", "9e999", "-1e400", ".9e999", "._5", ".5_", ".1__0", ".1_e3"] {
+            assert_eq!(plain(text), Value::Text, "{text}");
+        }
+        for text in ["-0xffffffffffffffff", "+0xffffffffffffffff", "0x1p4", "0b1e3", "-0b+1"] {
+            assert_eq!(plain(text), Value::Text, "{text}");
+        }
+        for text in [".1_0", "1e-400", "+_8.7", "5_.5", "0xffffffffffffffff", "+18446744073709551615"] {
+            assert_eq!(plain(text), Value::Float, "{text}");
+        }
+        for (text, int) in [("+_28_", 28), ("-_10", -10), ("0b-1", -1), ("0b+1", 1), ("1__0", 10)] {
+            assert_eq!(plain(text), Value::Int(int), "{text}");
+        }
+        assert!(scalar::float("-0x_f").total_cmp(&-15.0).is_eq());
     }
 }
