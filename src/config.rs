@@ -19,23 +19,21 @@ mod report;
 mod rules;
 mod scalar;
 mod seen;
+mod text;
 mod yaml;
 
 #[cfg(test)]
 mod tests;
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 pub use error::{ConfigError, ConfigErrors, Position, Problem};
 use raw::RawDomain;
 use report::{Place, Report, Reported};
 pub use seen::{Holds, Look, Seen};
+pub use text::Encoding;
 
-use crate::rules::Domain;
+use crate::{file, rules::Domain};
 
 const MAX_FILE_BYTES: u64 = 16 << 20;
 const START: Position = Position { line: 1, column: 1 };
@@ -65,6 +63,8 @@ pub struct Checked {
     pub domains: Result<Vec<Domain>, ConfigErrors>,
     pub warnings: Vec<ConfigError>,
     pub files: Vec<Seen>,
+    /// What was read, of the limits files that may be shown.
+    pub texts: Vec<(PathBuf, String)>,
 }
 
 /// The files that were looked at, and a report on each.
@@ -76,7 +76,7 @@ struct Files {
 
 /// Reads and checks the files, and those of folders. No files are no rules, which is no error.
 pub fn load(paths: &[PathBuf]) -> Result<Config, Refused> {
-    let Checked { domains, warnings, files } = check(paths);
+    let Checked { domains, warnings, files, .. } = check(paths);
     match domains {
         Ok(domains) => Ok(Config { domains, warnings, files }),
         Err(errors) => Err(Refused { errors, files }),
@@ -99,10 +99,11 @@ pub fn check(paths: &[PathBuf]) -> Checked {
 fn finish(found: Vec<RawDomain>, mut files: Files) -> Checked {
     let domains = domain::merge(found, &mut files);
     let Files { mut reports, seen } = files;
+    let texts = reports.iter_mut().filter_map(Report::take_text).collect();
     let warnings = reports.iter_mut().flat_map(Report::take_warnings).collect();
     let errors: Vec<ConfigError> = reports.into_iter().flat_map(Report::into_errors).collect();
     let domains = if errors.is_empty() { Ok(domains) } else { Err(ConfigErrors(errors)) };
-    Checked { domains, warnings, files: seen }
+    Checked { domains, warnings, files: seen, texts }
 }
 
 // === impl Files ===
@@ -155,14 +156,17 @@ impl Files {
 }
 
 fn check_file(path: &Path, number: usize, report: &mut Report) -> Result<RawDomain, Reported> {
-    let root = root(path, report)?;
-    rules::check(&root, number, report)
+    let text = read(path, report)?;
+    let root = root(&text, report);
+    report.keep(text);
+    rules::check(&root?, number, report)
 }
 
-/// The first document of a file.
-fn root(path: &Path, report: &mut Report) -> Result<yaml::Node, Reported> {
-    let bytes = read_bytes(path).map_err(|error| report.note(None, Problem::Unreadable(error.into())))?;
-    root_of(bytes, report)
+/// The text of a file, which is read once.
+fn read(path: &Path, report: &mut Report) -> Result<String, Reported> {
+    let bytes =
+        file::read(path, MAX_FILE_BYTES).map_err(|error| report.note(None, Problem::Unreadable(error)))?;
+    text(bytes, report)
 }
 
 /// As [`check`], of one file that is in memory. The members file that it names is not looked for.
@@ -170,16 +174,26 @@ pub(crate) fn check_bytes(bytes: &[u8]) -> Checked {
     let mut files = Files::default();
     let number = files.add(Path::new("limits.yaml"), Holds::Limits);
     let report = &mut files.reports[number];
-    let root = root_of(bytes.to_vec(), report);
-    let found = root.and_then(|root| rules::check(&root, number, report)).ok();
+    let found = text(bytes.to_vec(), report).and_then(|text| {
+        let root = root(&text, report)?;
+        rules::check(&root, number, report)
+    });
+    let found = found.ok();
     let found = found.map(|domain| RawDomain { members: None, ..domain });
     finish(found.into_iter().collect(), files)
 }
 
-fn root_of(bytes: Vec<u8>, report: &mut Report) -> Result<yaml::Node, Reported> {
-    let text = text(bytes, report)?;
+fn text(bytes: Vec<u8>, report: &mut Report) -> Result<String, Reported> {
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(report.note(None, Problem::TooLarge));
+    }
+    text::decode(bytes).map_err(|error| report.note(Some(error.at), Problem::NotText(error.encoding)))
+}
+
+/// The first document of a file.
+fn root(text: &str, report: &mut Report) -> Result<yaml::Node, Reported> {
     let document =
-        yaml::parse(&text).map_err(|error| report.note(Some(error.at), Problem::Syntax(error.message)))?;
+        yaml::parse(text).map_err(|error| report.note(Some(error.at), Problem::Syntax(error.message)))?;
     if let Some(at) = document.second {
         report.warn(
             at,
@@ -191,26 +205,4 @@ fn root_of(bytes: Vec<u8>, report: &mut Report) -> Result<yaml::Node, Reported> 
         Some(root) if !fields::is_null(&root) => Ok(root),
         _ => Err(report.refuse(START, &Place::Root, format_args!("the file is empty"))),
     }
-}
-
-fn text(bytes: Vec<u8>, report: &mut Report) -> Result<String, Reported> {
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(report.note(None, Problem::TooLarge));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
-        let line_start = valid.rfind('\n').map_or(0, |line_break| line_break + 1);
-        let at = Position {
-            line: valid.matches('\n').count() + 1,
-            column: valid[line_start..].chars().count() + 1,
-        };
-        report.note(Some(at), Problem::NotUtf8(error.utf8_error()))
-    })
-}
-
-/// One byte more than allowed at most, so that even an endless file ends.
-fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

@@ -23,7 +23,7 @@
 //!
 //! [`config`] reads YAML into [`rules`], and [`reload`] follows its files; [`admin`] answers operators; [`metrics`] counts; [`clock`] is the only
 //! place that reads clocks; [`logging`] and [`cli`] turn what was typed into all of this, and [`error`] what went
-//! wrong into one line. [`prove`] is a tool of its own: it hammers any limiter from outside and audits what was
+//! wrong into one line; [`file`] reads what operators name. [`prove`] is a tool of its own: it hammers any limiter from outside and audits what was
 //! admitted. `simulation`, in tests only, drives the way to the store in virtual time.
 //!
 //! # Arrows
@@ -39,6 +39,7 @@ pub mod decision;
 pub mod descriptor;
 pub mod duration;
 pub mod error;
+pub mod file;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod limit;

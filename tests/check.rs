@@ -2,7 +2,11 @@
 
 mod support;
 
-use std::{path::Path, process::Command};
+use std::{
+    io::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use lab::binaries;
 
@@ -102,4 +106,51 @@ fn a_folder_stands_for_its_limits_files() {
     assert_eq!(status, Some(1));
     assert!(text.contains("bad.yml:3:13: f.descriptors[0]: unknown key `valeu`"), "{text}");
     assert!(text.contains("\n  3 | - { key: a, valeu: b }\n"), "its line is shown: {text}");
+}
+
+#[test]
+fn what_a_message_shows_is_what_was_read_so_a_pipe_is_enough() {
+    let mut check = Command::new(binaries::tollgate().expect("built"))
+        .args(["check", "/dev/stdin"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("runs");
+    check.stdin.take().expect("piped").write_all(BAD.as_bytes()).expect("it reads");
+    let output = check.wait_with_output().expect("runs");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(text.contains("\n  3 | - { key: a, valeu: b }\n    |             ^\n"), "{text}");
+}
+
+#[test]
+fn no_file_is_read_beyond_its_bound_whatever_is_shown_of_it() {
+    let comments = file("comments", &"#\n".repeat(25_000_000));
+    let at_the_bound = format!("{BAD}{}", "#\n".repeat((16 << 19) - 100));
+    let at_the_bound = file("at-the-bound", &at_the_bound);
+    let tollgate = binaries::tollgate().expect("built").display().to_string();
+    for (path, told) in [
+        (comments.as_str(), "larger than 16 MiB"),
+        ("/dev/zero", "larger than 16 MiB"),
+        (at_the_bound.as_str(), "  3 | - { key: a, valeu: b }"),
+    ] {
+        let command = format!("ulimit -v 800000; exec {tollgate} check {path}");
+        let output = Command::new("sh").args(["-c", &command]).output().expect("runs");
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        assert!(output.status.code() == Some(1) && text.contains(told), "{path}: {text} {:?}", output.stderr);
+    }
+    for path in [comments, at_the_bound] {
+        std::fs::remove_file(path).expect("it is ours");
+    }
+}
+
+#[test]
+fn lines_of_a_members_file_are_not_shown_where_a_broken_limits_file_does_not_name_it() {
+    let folder = std::env::temp_dir().join(format!("tollgate-check-folder-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join("limits.yaml"), "domain: e\nmembers: {\n").expect("ours");
+    std::fs::write(folder.join("members.yaml"), "free: [canary-1]\n").expect("ours");
+    let (status, text) = tollgate(&["check", &folder.display().to_string()]);
+    std::fs::remove_dir_all(folder).expect("ours");
+    assert_eq!(status, Some(1));
+    assert!(text.contains("members.yaml:1:1") && !text.contains("canary"), "{text}");
 }

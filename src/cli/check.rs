@@ -3,7 +3,6 @@
 mod format;
 
 use std::{
-    fs,
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
@@ -12,7 +11,7 @@ use std::{
 use clap::{Args, ValueEnum};
 
 use crate::{
-    config::{self, Checked, ConfigError, Holds, Problem},
+    config::{self, Checked, ConfigError, Problem},
     error::SystemError,
 };
 
@@ -57,14 +56,14 @@ struct Findings {
     errors: usize,
     warnings: usize,
     domains: usize,
-    members: Vec<PathBuf>,
+    texts: Vec<(PathBuf, String)>,
 }
 
 impl Check {
     pub(super) fn run(&self) -> Result<ExitCode, SystemError> {
         let findings = Findings::of(config::check(&self.files));
         let text = match self.format {
-            Format::Text => format::text(&findings, |file| findings.line_source(file)),
+            Format::Text => format::text(&findings),
             Format::Json => format::json(&findings),
             Format::Github => format::github(&findings),
         };
@@ -77,7 +76,7 @@ impl Check {
 
 impl Findings {
     fn of(checked: Checked) -> Findings {
-        let Checked { domains, warnings, files } = checked;
+        let Checked { domains, warnings, files, texts } = checked;
         let (domains, errors) = match domains {
             Ok(domains) => (domains.len(), Vec::new()),
             Err(errors) => (0, errors.into_iter().collect()),
@@ -85,14 +84,7 @@ impl Findings {
         let (errors_count, warnings_count) = (errors.len(), warnings.len());
         let mut problems: Vec<ConfigError> = errors.into_iter().chain(warnings).collect();
         problems.sort_by_key(|problem| (files.iter().position(|seen| seen.path == problem.file), problem.at));
-        let members = files.into_iter().filter(|seen| seen.holds == Holds::Members);
-        let members = members.map(|seen| seen.path).collect();
-        Findings { problems, errors: errors_count, warnings: warnings_count, domains, members }
-    }
-
-    /// The text of a limits file. A members file may hold secrets, so its lines are not shown.
-    fn line_source(&self, file: &PathBuf) -> Option<String> {
-        (!self.members.contains(file)).then(|| fs::read_to_string(file).ok()).flatten()
+        Findings { problems, errors: errors_count, warnings: warnings_count, domains, texts }
     }
 
     fn status(&self, strict: bool) -> u8 {

@@ -1,13 +1,11 @@
 //! What is wrong with the configuration: every error, each with its place in its file.
 
-use std::{error::Error, fmt, path::PathBuf, str::Utf8Error};
+use std::{error::Error, fmt, path::PathBuf};
 
 use thiserror::Error;
 
-use crate::{
-    error::{self, SystemError},
-    limit::LimitError,
-};
+use super::text::Encoding;
+use crate::{error, file::ReadError, limit::LimitError};
 
 /// Where something stands in a file; both count from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,13 +31,13 @@ pub struct ConfigError {
 #[derive(Debug, Error)]
 pub enum Problem {
     #[error("cannot be read")]
-    Unreadable(#[source] SystemError),
+    Unreadable(#[source] ReadError),
     #[error("larger than {} MiB", super::MAX_FILE_BYTES >> 20)]
     TooLarge,
     #[error("there is no *.yaml or *.yml in this folder (folders in it are not looked into)")]
     EmptyFolder,
-    #[error("not UTF-8")]
-    NotUtf8(#[source] Utf8Error),
+    #[error("this is no text in {0}; save the file as UTF-8")]
+    NotText(Encoding),
     #[error("not valid YAML: {0}")]
     Syntax(String),
     #[error("{place}")]

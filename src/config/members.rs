@@ -7,6 +7,7 @@ use super::{
     domain::names,
     fields::{found, key_name},
     raw::RawMembers,
+    read,
     report::{Place, Report, shorten},
     root,
     scalar::{self, Value},
@@ -45,7 +46,9 @@ pub(super) fn load(
         return None;
     }
     let report = &mut files.reports[number];
-    let root = root(&path, report).ok()?;
+    // It may hold secrets, so the text is not kept.
+    let text = read(&path, report).ok()?;
+    let root = root(&text, report).ok()?;
     let table = table(&root, tiers, report)?;
     let tiers = tiers.iter().map(|(name, (.., limits))| (name.clone(), limits.clone())).collect();
     Some(Members { key: raw.key, default: raw.default, tiers, table: Arc::new(table) })

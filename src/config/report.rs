@@ -16,6 +16,7 @@ pub(super) struct Reported;
 
 pub(super) struct Report {
     file: PathBuf,
+    text: Option<String>,
     errors: Vec<ConfigError>,
     warnings: Vec<ConfigError>,
     more: usize,
@@ -36,7 +37,7 @@ pub(super) enum Place<'a> {
 
 impl Report {
     pub(super) fn new(file: PathBuf) -> Report {
-        Report { file, errors: Vec::new(), warnings: Vec::new(), more: 0 }
+        Report { file, text: None, errors: Vec::new(), warnings: Vec::new(), more: 0 }
     }
 
     /// Notes what is wrong with the file, or with one point of it.
@@ -72,6 +73,19 @@ impl Report {
 
     pub(super) fn refuse_limit(&mut self, at: Position, place: &Place<'_>, source: LimitError) -> Reported {
         self.note(Some(at), Problem::Limit { place: cut(&place.to_string()).into_owned(), source })
+    }
+
+    /// Keeps what a message may show of the file. Not where it names no domain: that may be a members file that lies
+    /// in a folder of limits files, and its keys are secrets.
+    pub(super) fn keep(&mut self, text: String) {
+        let names_domain = |line: &str| line.trim_start_matches([' ', '{', '"', '\'']).starts_with("domain");
+        if text.lines().any(names_domain) {
+            self.text = Some(text);
+        }
+    }
+
+    pub(super) fn take_text(&mut self) -> Option<(PathBuf, String)> {
+        Some((self.file.clone(), self.text.take()?))
     }
 
     /// By position.

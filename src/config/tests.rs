@@ -157,6 +157,24 @@ fn a_byte_order_mark_and_a_document_start_are_not_content() {
 }
 
 #[test]
+fn a_file_in_utf_16_with_a_byte_order_mark_is_read_as_one_in_utf_8() {
+    let text = "domain: d\r\ndescriptors:\r\n- key: \u{e9}\u{1f600}\r\n  valeu: 1\r\n";
+    let little = text.encode_utf16().flat_map(u16::to_le_bytes);
+    let big = text.encode_utf16().flat_map(u16::to_be_bytes);
+    let told = "a.yaml:4:3: d.descriptors[0]: unknown key `valeu`; did you mean `value`?";
+    for bytes in [
+        [0xff, 0xfe].into_iter().chain(little).collect::<Vec<u8>>(),
+        [0xfe, 0xff].into_iter().chain(big).collect(),
+    ] {
+        assert_eq!(Folder::new().load(&[("a.yaml", &bytes)]).unwrap_err(), told);
+    }
+    let right = text.replace("valeu", "value");
+    let bytes = [0xff, 0xfe].into_iter().chain(right.encode_utf16().flat_map(u16::to_le_bytes));
+    let config = Folder::new().load(&[("a.yaml", &bytes.collect::<Vec<u8>>())]).unwrap();
+    assert_eq!(config.domains[0].descriptors[0].key, "\u{e9}\u{1f600}");
+}
+
+#[test]
 fn what_was_loaded_can_be_looked_up() {
     let text = "domain: shop
 descriptors:

@@ -1,6 +1,10 @@
 //! How findings are written.
 
-use std::{collections::HashMap, fmt::Write as _, path::PathBuf};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write as _,
+    path::Path,
+};
 
 use serde_json::{Value, json};
 
@@ -16,15 +20,15 @@ const WIDTH: usize = 100;
 const LONGEST: usize = 10_000;
 
 /// Each as `file:line:column: message`, with its line below; then a summary.
-pub(super) fn text(findings: &Findings, source: impl Fn(&PathBuf) -> Option<String>) -> String {
+pub(super) fn text(findings: &Findings) -> String {
     let mut out = String::new();
-    let mut sources: HashMap<&PathBuf, Option<Vec<String>>> = HashMap::new();
+    let lines = lines(findings);
     for problem in &findings.problems {
         out.push_str(&format!("{problem}\n"));
-        let lines = || source(&problem.file).map(|text| text.lines().map(cut).collect());
-        let source = sources.entry(&problem.file).or_insert_with(lines);
-        if let (Some(at), Some(source)) = (problem.at, source) {
-            out.push_str(&excerpt(source, at));
+        if let Some(at) = problem.at
+            && let Some(line) = lines.get(&(problem.file.as_path(), at.line))
+        {
+            out.push_str(&excerpt(line, at));
         }
     }
     let Findings { errors, warnings, domains, .. } = *findings;
@@ -36,19 +40,26 @@ pub(super) fn text(findings: &Findings, source: impl Fn(&PathBuf) -> Option<Stri
     out
 }
 
-/// Of a very long line the beginning: each problem in it is looked up in it.
-fn cut(line: &str) -> String {
-    line.chars().take(LONGEST + WIDTH).collect()
+/// The lines that problems are about: of a long file only these.
+fn lines(findings: &Findings) -> HashMap<(&Path, usize), &str> {
+    let places =
+        findings.problems.iter().filter_map(|problem| Some((problem.file.as_path(), problem.at?.line)));
+    let wanted: HashSet<(&Path, usize)> = places.collect();
+    let mut lines = HashMap::new();
+    for (file, text) in &findings.texts {
+        let numbered = text.lines().enumerate().map(|(index, line)| ((file.as_path(), index + 1), line));
+        lines.extend(numbered.filter(|(place, _)| wanted.contains(place)));
+    }
+    lines
 }
 
 /// The line, and a mark below the place; nothing for a place far out on a very long line.
-fn excerpt(lines: &[String], at: Position) -> String {
-    let Some(line) = lines.get(at.line - 1) else { return String::new() };
+fn excerpt(line: &str, at: Position) -> String {
     let column = at.column - 1;
     if column > LONGEST {
         return String::new();
     }
-    let from = if line.chars().count() <= WIDTH { 0 } else { column.saturating_sub(WIDTH / 2) };
+    let from = if line.chars().nth(WIDTH).is_none() { 0 } else { column.saturating_sub(WIDTH / 2) };
     let shown: String = line.chars().skip(from).take(WIDTH).map(printable).collect();
     let number = at.line.to_string();
     let (margin, blank) = (" ".repeat(number.len()), " ".repeat(column - from));

@@ -5,8 +5,9 @@
 //! it read.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
+    str::Utf8Error,
     sync::Arc,
     thread,
 };
@@ -14,7 +15,12 @@ use std::{
 use thiserror::Error;
 use tokio::sync::{Mutex, oneshot};
 
-use crate::error::SystemError;
+use crate::{
+    error::SystemError,
+    file::{self, ReadError},
+};
+
+const MAX_BYTES: u64 = 64 << 10;
 
 #[derive(Debug, Clone)]
 pub struct PasswordFile(Arc<Inner>);
@@ -31,7 +37,11 @@ type Reading = oneshot::Receiver<Result<String, PasswordError>>;
 #[derive(Debug, Error)]
 pub enum PasswordError {
     #[error("cannot read the password of the store in {}", path.display())]
-    Unreadable { path: PathBuf, source: SystemError },
+    Unreadable { path: PathBuf, source: ReadError },
+    #[error("cannot read the password of the store in {}: the file is larger than {} KiB", path.display(), MAX_BYTES >> 10)]
+    TooLong { path: PathBuf },
+    #[error("cannot read the password of the store in {}: the file is no text in UTF-8", path.display())]
+    NotText { path: PathBuf, source: Utf8Error },
     /// Redis would take an empty password for a wrong one; a file that is being written is empty for a moment.
     #[error("cannot read the password of the store in {}: the file is empty", path.display())]
     Empty { path: PathBuf },
@@ -73,19 +83,26 @@ impl PasswordFile {
 }
 
 fn read(path: &Path) -> Result<String, PasswordError> {
-    let mut text = fs::read_to_string(path).map_err(|source| unreadable(path, source))?;
+    let bytes = file::read(path, MAX_BYTES)
+        .map_err(|source| PasswordError::Unreadable { path: path.to_path_buf(), source })?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(PasswordError::TooLong { path: path.to_path_buf() });
+    }
+    // Only the place of what is wrong is kept.
+    let mut text = String::from_utf8(bytes)
+        .map_err(|error| PasswordError::NotText { path: path.to_path_buf(), source: error.utf8_error() })?;
     let end = text.strip_suffix('\n').map_or(text.len(), |rest| rest.trim_end_matches('\r').len());
     text.truncate(end);
     if text.is_empty() { Err(PasswordError::Empty { path: path.to_path_buf() }) } else { Ok(text) }
 }
 
 fn unreadable(path: &Path, source: io::Error) -> PasswordError {
-    PasswordError::Unreadable { path: path.to_path_buf(), source: source.into() }
+    PasswordError::Unreadable { path: path.to_path_buf(), source: SystemError::from(source).into() }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{process::Command, time::Duration};
+    use std::{fs, process::Command, time::Duration};
 
     use tokio::time::timeout;
 
@@ -114,7 +131,12 @@ mod tests {
         let of = |what| format!("cannot read the password of the store in FILE: {what}");
         assert_eq!(read("empty", b"").unwrap_err(), of("the file is empty"));
         assert_eq!(read("newline-only", b"\n").unwrap_err(), of("the file is empty"));
-        assert_eq!(read("bytes", b"s3cret\xff").unwrap_err(), of("stream did not contain valid UTF-8"));
+        assert_eq!(
+            read("bytes", b"s3cret\xff").unwrap_err(),
+            of("the file is no text in UTF-8: invalid utf-8 sequence of 1 bytes from index 6")
+        );
+        let long = read("long", &vec![b'x'; (64 << 10) + 1]).unwrap_err();
+        assert_eq!(long, of("the file is larger than 64 KiB"));
     }
 
     #[test]

@@ -1,0 +1,107 @@
+//! Files that an operator names: read once, within bounds, and not waited for without end.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    os::unix::fs::FileTypeExt as _,
+    path::{Path, PathBuf},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
+
+use thiserror::Error;
+
+use crate::error::SystemError;
+
+/// How long whoever writes to a named pipe may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Error)]
+pub enum ReadError {
+    #[error(transparent)]
+    System(#[from] SystemError),
+    #[error(
+        "it is a pipe, and whoever writes to it did not end within {} s; write to a file and name that",
+        .0.as_secs()
+    )]
+    SilentPipe(Duration),
+}
+
+/// The bytes of a file; of one that is longer than `most`, one byte more than that, so that even an endless file
+/// ends.
+pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, ReadError> {
+    read_within(path, most, PATIENCE)
+}
+
+fn read_within(path: &Path, most: u64, patience: Duration) -> Result<Vec<u8>, ReadError> {
+    let is_pipe = fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
+    if is_pipe { read_pipe(path.to_owned(), most, patience) } else { Ok(bytes(path, most)?) }
+}
+
+/// Even opening a pipe waits for whoever writes, so a thread does it. If nobody ever does, it ends with the process.
+fn read_pipe(path: PathBuf, most: u64, patience: Duration) -> Result<Vec<u8>, ReadError> {
+    let (tell, told) = mpsc::channel();
+    let read = move || drop(tell.send(bytes(&path, most)));
+    thread::Builder::new().name("pipe".to_owned()).spawn(read).map_err(SystemError::from)?;
+    match told.recv_timeout(patience) {
+        Ok(read) => Ok(read?),
+        Err(RecvTimeoutError::Timeout) => Err(ReadError::SilentPipe(patience)),
+        Err(ended @ RecvTimeoutError::Disconnected) => Err(SystemError::from(io::Error::other(ended)).into()),
+    }
+}
+
+fn bytes(path: &Path, most: u64) -> Result<Vec<u8>, SystemError> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+    use crate::error;
+
+    fn pipe(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("tollgate-file-{}-{name}", std::process::id()));
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        path
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_writes_to_is_called_by_its_name() {
+        let path = pipe("silent");
+        let told = read_within(&path, 10, Duration::from_millis(20)).unwrap_err();
+        fs::remove_file(&path).unwrap();
+        assert!(
+            error::chain(&told).starts_with("it is a pipe, and whoever writes to it did not end"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_pipe_is_read_to_its_end() {
+        let path = pipe("written");
+        let writer = thread::spawn({
+            let path = path.clone();
+            move || fs::write(path, "domain: e").unwrap()
+        });
+        let read = read(&path, 10).unwrap();
+        writer.join().unwrap();
+        fs::remove_file(&path).unwrap();
+        assert_eq!(read, b"domain: e");
+    }
+
+    #[test]
+    fn an_endless_file_ends_one_byte_after_the_most() {
+        assert_eq!(read(Path::new("/dev/zero"), 1_000).unwrap(), [0; 1_001]);
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_told_in_the_words_of_the_system() {
+        let told = read(Path::new("/nowhere"), 10).unwrap_err();
+        assert_eq!(error::chain(&told), "no such file or directory");
+    }
+}
