@@ -19,7 +19,7 @@ use crate::{
     limit::{Limit, LimitError},
     matcher::{Matcher, RuleLimit},
     resilience::Fallback,
-    store::{Store, StoreError},
+    store::{Backend, Store, StoreError},
 };
 use members::Member;
 pub use members::{Matched, OVERRIDE, WithoutLimit};
@@ -190,6 +190,13 @@ pub struct Limiter {
 }
 
 impl Limiter {
+    /// This runtime's limiter, on the store and the local buckets that all runtimes share. Must be called within
+    /// the runtime whose requests it will decide.
+    pub fn open(backend: &Backend, deadline: Duration, fallback: &Fallback) -> Limiter {
+        fallback.local.keep_swept();
+        Limiter::new(backend.open(deadline), fallback.clone())
+    }
+
     pub fn new(store: Store, fallback: Fallback) -> Limiter {
         Limiter { store, fallback, quota_mode: QuotaMode::default() }
     }

@@ -151,7 +151,7 @@ impl Backend {
     pub fn open(&self, deadline: Duration) -> Store {
         match self {
             Backend::Memory(store) => {
-                tokio::spawn(memory::keep_swept(Arc::downgrade(store)));
+                memory::keep_swept(store);
                 Store::Memory(Arc::clone(store))
             }
             Backend::Redis(backend) => Store::Redis(RedisStore::open(backend, deadline)),

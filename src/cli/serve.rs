@@ -165,7 +165,7 @@ impl Serve {
         let addresses = server.addresses();
         let counting = Arc::clone(&metrics);
         let started = server.start(&counting, move || {
-            let limiter = Limiter::new(backend.open(deadline), fallback.clone()).quota_mode(quota_mode);
+            let limiter = Limiter::open(&backend, deadline, &fallback).quota_mode(quota_mode);
             Rls::new(limiter, rollout.enlist(), Arc::clone(&metrics)).modes(modes)
         })?;
         self.announce(addresses, loaded);

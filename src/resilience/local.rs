@@ -4,16 +4,16 @@
 //! and refill / N, N being the replicas that share the store. While N is not known nothing is decided here. A
 //! bucket keeps its level between outages until it would be full.
 
-use std::{fmt, num::NonZeroU32};
+use std::{fmt, num::NonZeroU32, sync::Arc};
 
 use crate::{
     decision::{Answer, Take},
-    store::memory::{Full, MemoryStore},
+    store::memory::{self, Full, MemoryStore},
 };
 
 /// The local buckets of a process, shared by its runtimes.
 pub struct Local {
-    buckets: MemoryStore,
+    buckets: Arc<MemoryStore>,
     replicas: Replicas,
 }
 
@@ -31,7 +31,13 @@ pub struct LocalTake {
 impl Local {
     /// At most `most_buckets` that are not full.
     pub fn new(most_buckets: usize, replicas: Replicas) -> Local {
-        Local { buckets: MemoryStore::bounded(most_buckets), replicas }
+        Local { buckets: Arc::new(MemoryStore::bounded(most_buckets)), replicas }
+    }
+
+    /// Buckets that are full leave, also when nobody asks for local answers any more. Must be called within a
+    /// runtime; the first one that does keeps to it.
+    pub fn keep_swept(&self) {
+        memory::keep_swept(&self.buckets);
     }
 
     pub fn replicas(&self) -> Option<NonZeroU32> {

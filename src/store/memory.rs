@@ -9,8 +9,8 @@
 use std::{
     collections::HashMap,
     sync::{
-        Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -50,6 +50,8 @@ pub struct MemoryStore {
     epoch_us: u64,
     /// The shard that is swept next.
     next_sweep: AtomicUsize,
+    /// Some runtime of the process does the sweeping.
+    is_kept_swept: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -91,6 +93,7 @@ impl MemoryStore {
             shards: (0..SHARDS).map(|_| shard()).collect(),
             most_in_shard: most_buckets.div_ceil(SHARDS),
             next_sweep: AtomicUsize::new(0),
+            is_kept_swept: AtomicBool::new(false),
         }
     }
 
@@ -129,6 +132,12 @@ impl MemoryStore {
         shard.sweep(now_us);
     }
 
+    /// Shards swept so far without being asked to by an insertion.
+    #[cfg(test)]
+    pub(crate) fn sweeps(&self) -> usize {
+        self.next_sweep.load(Ordering::Relaxed)
+    }
+
     /// Buckets kept at the moment.
     pub fn len(&self) -> usize {
         self.shards.iter().map(|shard| unpoisoned(shard).buckets.len()).sum()
@@ -149,16 +158,23 @@ impl MemoryStore {
     }
 }
 
-/// Sweeps a shard every second, as long as the store lives.
-pub(super) async fn keep_swept(store: Weak<MemoryStore>) {
-    let mut ticks = tokio::time::interval(SWEEP_EVERY);
-    loop {
-        ticks.tick().await;
-        match store.upgrade() {
-            Some(store) => store.sweep_one(),
-            None => return,
-        }
+/// From now on one shard is swept every second, as long as the store lives, by the first runtime that calls this.
+/// Must be called within a runtime.
+pub fn keep_swept(store: &Arc<MemoryStore>) {
+    if store.is_kept_swept.swap(true, Ordering::Relaxed) {
+        return;
     }
+    let store = Arc::downgrade(store);
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(SWEEP_EVERY);
+        loop {
+            ticks.tick().await;
+            match store.upgrade() {
+                Some(store) => store.sweep_one(),
+                None => return,
+            }
+        }
+    });
 }
 
 fn decide(takes: &[Take], now_us: u64, mut locked: Locked<'_>) -> Result<Answer, Full> {
