@@ -139,12 +139,15 @@ impl Memo {
         if self.current.is_empty() && self.previous.is_empty() {
             return None;
         }
-        let (mut latest_us, mut earliest_us) = (0, 0);
+        let (mut latest_us, mut earliest_us, mut ends_us) = (0, 0, u64::MAX);
         for take in takes {
             let known = self.known(&take.key).filter(|known| known.is_served_at(local_us))?;
-            known.room_for(&take.ask)?;
+            ends_us = known.room_for(&take.ask)?.ends_us().min(ends_us);
             latest_us = known.latest_us(local_us).max(latest_us);
             earliest_us = known.earliest_us(local_us).max(earliest_us);
+        }
+        if latest_us >= ends_us {
+            return None;
         }
         let mut view = View { memo: self, changed: Vec::new() };
         let answer = decision::decide(takes, latest_us, &mut view);
@@ -250,6 +253,15 @@ fn room_after(ask: &Ask, found: &Found, is_charged: bool, now_us: u64) -> Option
 // === impl Room ===
 
 impl Room {
+    /// From this instant on nothing is known: of the next window, or of a log that has changed by itself. A take that
+    /// would never fit is denied then too, but with figures that only the store has.
+    fn ends_us(&self) -> u64 {
+        match &self.state {
+            State::TokenBucket(_) => u64::MAX,
+            State::FixedWindow(_) | State::SlidingLog(_) => self.state.spent_us(),
+        }
+    }
+
     fn lasts_longer_than(&self, other: &Room) -> bool {
         match (&self.state, &other.state) {
             (State::FixedWindow(new), State::FixedWindow(old)) => {

@@ -1,3 +1,5 @@
+use std::collections::VecDeque;
+
 use super::{Flight, Flights, Formed, MOST_TAKES, PATIENCE_US, Request};
 use crate::{
     decision::{self, Ask, Buckets, Kind, State, Take, Verdict},
@@ -154,19 +156,22 @@ fn a_request_for_two_buckets_without_room_leaves_when_what_is_in_the_air_has_lan
     let queued = |ticket, takes| Request { queued_us: now_us, ..request(ticket, takes) };
     for both in [vec![take(1), take(2)], vec![take(2), give_back(1)]] {
         let mut flights = Flights::new(DEADLINE_US);
-        flights.push(queued(1, vec![take(1)]));
-        let mut in_air = flights.form(&memo, now_us, |_| false).flight.unwrap();
-        flights.push(queued(2, both));
-        let left_with = (3..200).find(|ticket| {
-            flights.push(queued(*ticket, vec![take(if ticket % 2 == 0 { 1 } else { 2 })]));
+        let mut in_air = VecDeque::new();
+        for number in [1, 2] {
+            flights.push(queued(number, vec![take(u8::try_from(number).unwrap())]));
+            in_air.extend(flights.form(&memo, now_us, |_| false).flight);
+        }
+        flights.push(queued(3, both));
+        let left = (0..100).find(|round| {
+            flights.land(&in_air.pop_front().unwrap().take_asks_for(), quick());
+            flights.push(queued(10, vec![take(1)]));
+            flights.push(queued(20, vec![take(2)]));
             // Of no concern to anybody, and so never held.
-            flights.push(queued(1_000 + ticket, vec![take(9)]));
-            let next = flights.form(&memo, now_us, |_| false).flight.unwrap();
-            flights.land(&in_air.take_asks_for(), quick());
-            in_air = next;
-            tickets(&in_air).contains(&2)
+            flights.push(queued(1_000 + round, vec![take(9)]));
+            in_air.extend(flights.form(&memo, now_us, |_| false).flight);
+            tickets(&in_air[1]).contains(&3)
         });
-        assert_eq!(left_with, Some(4), "it waits for one flight and no other");
+        assert_eq!(left, Some(1), "it waits for the two that were in the air, and no others");
     }
 }
 

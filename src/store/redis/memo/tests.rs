@@ -2,13 +2,11 @@ mod alike;
 
 use std::collections::HashMap;
 
-use proptest::{prelude::any, prop_assert, prop_assert_eq, proptest};
-
 use super::{MOST, Memo, SERVES_US, Trip};
 use crate::{
     decision::{self, Answer, Ask, Source, State, Take, Verdict},
     descriptor::{BucketKey, Hits},
-    limit::{Limit, Unit},
+    limit::{Algorithm, Limit, LimitSpec, Unit},
 };
 
 const STORE_US: u64 = 1_800_000_000_000_000;
@@ -200,6 +198,17 @@ fn what_is_known_of_a_bucket_ends_when_room_is_seen_or_after_a_second() {
 }
 
 #[test]
+fn of_a_window_that_may_have_ended_memory_tells_nothing() {
+    let spec = LimitSpec { algorithm: Algorithm::FixedWindow, ..LimitSpec::new(3, Unit::Second) };
+    // Four never fit, in no window.
+    let takes = [Take { key: one(1)[0].key, ask: Ask::new(Hits::Take(4), &spec.check().unwrap()) }];
+    let mut memo = Memo::default();
+    memo.learn(&takes, &decision::decide(&takes, STORE_US + 500_000, &mut Table::default()), trip(0));
+    assert!(memo.denial(&takes, LOCAL_US + 499_000).is_some());
+    assert!(memo.denial(&takes, LOCAL_US + 500_000).is_none());
+}
+
+#[test]
 fn of_one_flight_the_last_answer_about_a_bucket_counts() {
     let takes = |hits| [Take { key: one(1)[0].key, ask: Ask::new(Hits::Take(hits), &week_of(2)) }];
     let (mut memo, mut table) = (Memo::default(), Table::default());
@@ -263,36 +272,4 @@ fn however_many_buckets_are_denied_memory_stays_bounded() {
         memo.learn(&takes, &decision::decide(&takes, STORE_US, &mut Table::default()), trip(number / 1_000));
     }
     assert!(memo.current.len() + memo.previous.len() <= 2 * MOST);
-}
-
-proptest! {
-    /// The store goes on being asked by others; whatever they do, what memory denies the store would deny.
-    #[test]
-    fn memory_never_denies_what_the_store_would_admit(
-        burst in 1..4_u32,
-        steps in proptest::collection::vec((0..120_000_u64, 1..4_u64, any::<bool>(), 0..3_000_u64), 1..60),
-        drift in 0..1_000_u64,
-    ) {
-        let limit = Limit::new(10, Unit::Second, Some(burst)).unwrap();
-        let (mut memo, mut table) = (Memo::default(), Table::default());
-        let (mut local_us, mut store_us) = (LOCAL_US, STORE_US);
-        for (step, hits, mine, travels) in steps {
-            local_us += step;
-            // The store's clock runs faster than ours, by up to one in a thousand.
-            store_us += step + step * drift / 1_000_000;
-            let takes = [Take { key: BucketKey::from_bytes([1; 16]), ask: Ask::new(Hits::Take(hits), &limit) }];
-            if memo.denial(&takes, local_us).is_some() {
-                let mut copy = table.clone();
-                prop_assert_eq!(decision::decide(&takes, store_us, &mut copy).verdict, Verdict::Deny);
-            }
-            let answer = decision::decide(&takes, store_us, &mut table);
-            if mine {
-                let sent_us = local_us - travels;
-                memo.learn(&takes, &answer, Trip { sent_us, arrived_us: local_us + travels });
-                local_us += travels;
-                store_us += travels;
-            }
-            prop_assert!(memo.current.len() <= 1);
-        }
-    }
 }

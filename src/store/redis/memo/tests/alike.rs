@@ -10,6 +10,36 @@ use crate::{
 };
 
 proptest! {
+    /// The store goes on being asked by others; whatever they do, what memory denies the store would deny.
+    #[test]
+    fn memory_never_denies_what_the_store_would_admit(
+        burst in 1..4_u32,
+        steps in proptest::collection::vec((0..120_000_u64, 1..4_u64, any::<bool>(), 0..3_000_u64), 1..60),
+        drift in 0..1_000_u64,
+    ) {
+        let limit = Limit::new(10, Unit::Second, Some(burst)).unwrap();
+        let (mut memo, mut table) = (Memo::default(), Table::default());
+        let (mut local_us, mut store_us) = (LOCAL_US, STORE_US);
+        for (step, hits, mine, travels) in steps {
+            local_us += step;
+            // The store's clock runs faster than ours, by up to one in a thousand.
+            store_us += step + step * drift / 1_000_000;
+            let takes = [Take { key: BucketKey::from_bytes([1; 16]), ask: Ask::new(Hits::Take(hits), &limit) }];
+            if memo.denial(&takes, local_us).is_some() {
+                let mut copy = table.clone();
+                prop_assert_eq!(decision::decide(&takes, store_us, &mut copy).verdict, Verdict::Deny);
+            }
+            let answer = decision::decide(&takes, store_us, &mut table);
+            if mine {
+                let sent_us = local_us - travels;
+                memo.learn(&takes, &answer, Trip { sent_us, arrived_us: local_us + travels });
+                local_us += travels;
+                store_us += travels;
+            }
+            prop_assert!(memo.current.len() <= 1);
+        }
+    }
+
     /// Whatever is asked of several buckets, and whoever else asks: what memory answers is what the store would, for
     /// each of the takes, as far as others left what was learnt.
     #[test]
