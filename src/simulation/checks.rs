@@ -2,7 +2,7 @@
 
 use super::{
     Broken,
-    plan::number_of,
+    plan::{MemoMode, number_of},
     world::{Fate, Heard, Journey, World},
 };
 use crate::{
@@ -201,17 +201,18 @@ impl World<'_> {
     /// answer makes them forget it.
     pub(super) fn is_learnt(&mut self, journey: usize) -> Result<(), Broken> {
         let Journey { runtime, sent_us, sent_ns, .. } = self.journeys[journey];
+        self.hears(journey);
         let is_stale = self.suffered_ns.is_some_and(|suffered_ns| sent_ns <= suffered_ns);
         let replica = self.plan.runtimes[runtime].replica;
         for request in self.journeys[journey].requests.clone() {
             for wish in self.requests[request].wishes.clone() {
-                let shows_room = self.requests[request].shows_room(wish.bucket);
+                let shows = self.requests[request].shows(wish.bucket);
                 let of = &mut self.runtimes[runtime];
                 of.told.remove(&wish.bucket);
                 let heard = of.heard.entry(wish.bucket).or_default();
                 heard.sent_us = heard.sent_us.max(sent_us);
                 heard.stale_us = if is_stale { heard.stale_us.max(Some(sent_us)) } else { heard.stale_us };
-                heard.note(self.requests[request].order, shows_room);
+                heard.note(self.requests[request].order, shows);
                 if matches!(wish.hits, Hits::GiveBack(_)) {
                     self.store.learnt(wish.bucket, request, replica);
                     self.note(request, |_| format!("is known to replica {replica}"));
@@ -224,18 +225,40 @@ impl World<'_> {
         self.room_is_seen(journey)
     }
 
-    /// What was known of a bucket ends when an answer shows room, unless an older answer comes after that.
+    /// Answers have come to a runtime.
+    fn hears(&mut self, journey: usize) {
+        let Journey { runtime, sent_us, ref requests, .. } = self.journeys[journey];
+        let now_us = self.local_us(runtime);
+        let wishes = requests.iter().flat_map(|request| &self.requests[*request].wishes);
+        for wish in wishes {
+            let heard = self.runtimes[runtime].heard.entry(wish.bucket).or_default();
+            if heard.latest != Some(journey) {
+                heard.is_apart = sent_us > heard.arrived_us;
+                (heard.latest, heard.arrived_us) = (Some(journey), now_us);
+            }
+        }
+    }
+
+    /// What was known of a bucket ends when an answer shows room, and begins when one shows none, unless an older
+    /// answer comes after that. Also after a step back of the store's clock, where answers do not overlap.
     fn room_is_seen(&self, journey: usize) -> Result<(), Broken> {
         let Journey { runtime, requests, .. } = &self.journeys[journey];
         for wish in requests.iter().flat_map(|request| &self.requests[*request].wishes) {
             let heard = &self.runtimes[*runtime].heard[&wish.bucket];
-            let is_expected = heard.shows_room && !heard.is_overtaken;
-            if is_expected
-                && self.knows_empty(*runtime, wish.bucket)
-                && !self.store.was_set_back_lately(self.now_ns)
-            {
+            let is_in_order = heard.is_apart || !self.store.was_set_back_lately(self.now_ns);
+            if heard.is_overtaken || !is_in_order {
+                continue;
+            }
+            let is_known = self.knows_empty(*runtime, wish.bucket);
+            if heard.shows_room && is_known {
                 let detail = format!("{heard:?}");
                 return Err(Broken::new("room that was seen replaces what was known", wish.bucket, detail));
+            }
+            let is_served =
+                self.plan.memo == MemoMode::On && self.local_us(*runtime) - heard.sent_us < SERVES_US;
+            if heard.shows_none && !is_known && is_served && !self.plan.buckets[wish.bucket].refunds {
+                let detail = format!("{heard:?}");
+                return Err(Broken::new("what has no room is known", wish.bucket, detail));
             }
         }
         Ok(())

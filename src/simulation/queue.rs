@@ -101,17 +101,18 @@ impl World<'_> {
 
 impl Heard {
     /// Another answer has come.
-    pub(super) fn note(&mut self, order: u64, shows_room: bool) {
+    pub(super) fn note(&mut self, order: u64, (shows_room, shows_none): (bool, bool)) {
         self.is_overtaken = order < self.newest;
         if !self.is_overtaken {
-            (self.newest, self.shows_room) = (order, shows_room);
+            (self.newest, self.shows_room, self.shows_none) = (order, shows_room, shows_none);
         }
     }
 }
 
 impl Request {
-    /// Its answer shows that whatever it asked of this bucket would fit once more.
-    pub(super) fn shows_room(&self, bucket: usize) -> bool {
-        self.wishes.iter().zip(&self.fits_again).all(|(wish, fits)| wish.bucket != bucket || *fits)
+    /// Whether its answer shows that all that it asked of this bucket would fit once more, and whether nothing would.
+    pub(super) fn shows(&self, bucket: usize) -> (bool, bool) {
+        let of = || self.wishes.iter().zip(&self.fits_again).filter(|(wish, _)| wish.bucket == bucket);
+        (of().all(|(_, fits)| *fits), of().all(|(_, fits)| !fits))
     }
 }

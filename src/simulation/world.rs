@@ -113,8 +113,13 @@ pub(super) struct Heard {
     /// Which execution the newest one tells of, and whether an older one came after it.
     pub(super) newest: u64,
     pub(super) is_overtaken: bool,
-    /// The newest one shows that the same would fit again.
+    /// The newest one shows that whatever it asked for would fit again, or that nothing would.
     pub(super) shows_room: bool,
+    pub(super) shows_none: bool,
+    /// Which journey brought the latest one, when, and whether that left after all others had come.
+    pub(super) latest: Option<usize>,
+    pub(super) arrived_us: u64,
+    pub(super) is_apart: bool,
 }
 
 #[derive(Debug)]
