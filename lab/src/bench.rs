@@ -114,7 +114,7 @@ pub async fn run(args: &BenchArgs) -> Result<ExitCode, BenchError> {
 }
 
 fn chosen(args: &BenchArgs) -> Result<Vec<Case>, BenchError> {
-    let all = if args.all || !args.cases.is_empty() { cases::all() } else { cases::twelve() };
+    let all = if args.all || !args.cases.is_empty() { cases::all() } else { cases::thirteen() };
     if args.cases.is_empty() {
         return Ok(all);
     }

@@ -13,6 +13,9 @@ What runs, each as a process of its own, pinned where there are cores to spare:
                  front: its Redis CPU and its latency count
   EVALSHA        Tollgate's script, asked without a service
 
+The case pairs-512 asks for two different keys of 30 in each request, of which ten are at their
+limit. Such a key waits while another call asks for it, and what else a request asks for waits too.
+
 In each round all contenders of a case take their turn, so that drift hits all alike; ratios are
 worked out within a round. A decision is a request that was answered OK or OVER_LIMIT, however
 many descriptors it has. CPU time is user + system of the whole process, in nanoseconds from
@@ -27,7 +30,7 @@ every run), on the core that is printed as the service's, then
   lab bench --rls ratelimit=127.0.0.1:8081,pid=4711,redis=127.0.0.1:6379
 
 Examples:
-  lab bench                                    # twelve cases, five rounds, under 15 minutes
+  lab bench                                    # thirteen cases, five rounds, under 15 minutes
   lab bench --cases uniform-64,one-denied-64 --runs 3
   lab bench --all --list";
 
@@ -38,7 +41,7 @@ pub struct BenchArgs {
     /// Only these
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub cases: Vec<String>,
-    /// The full matrix behind the twelve: takes hours
+    /// The full matrix behind the thirteen: takes hours
     #[arg(long)]
     pub all: bool,
     /// Print the names and loads of all cases, and measure nothing

@@ -134,6 +134,7 @@ impl fmt::Display for Load {
             Mix::Half => ", half denied",
             Mix::Denied => ", denied but for 10 a second",
             Mix::Once => ", each allowed once and denied from then on",
+            Mix::Pairs => " of two different keys, ten keys at their limit",
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The twelve cases that the targets are read from, and the full matrix.
+//! The thirteen cases that are run by default, and the full matrix.
 
 use super::{
     case::{Case, Contender, Load, Pace},
@@ -9,8 +9,9 @@ use super::{
 const THOUSAND: Keys = Keys::Uniform(1_000);
 const MILLION: u32 = 1_000_000;
 
-/// Each row of the targets comes from one or two of these; the rest is what users will ask about.
-pub fn twelve() -> Vec<Case> {
+/// Each row of the targets comes from one or two of these; the rest is what users will ask about, and one that once
+/// went wrong: requests for two keys, of which one waits for its answer.
+pub fn thirteen() -> Vec<Case> {
     let allowed = |keys, concurrency| Load::closed(keys, Mix::Allowed, concurrency);
     let (floor, memory, redis) = (Contender::floor, Contender::memory, Contender::redis);
     let (incrby, one_connection) = (Contender::incrby, Contender::incrby_one_connection);
@@ -48,6 +49,11 @@ pub fn twelve() -> Vec<Case> {
         )
         .stretched(2),
         Case::new(
+            "pairs-512",
+            Load { descriptors: 2, ..Load::closed(Keys::Uniform(30), Mix::Pairs, 512) },
+            vec![memory(), redis(), Contender::memo_off()],
+        ),
+        Case::new(
             "half-peak-64",
             Load { pace: Pace::HalfPeak, ..allowed(THOUSAND, 64) },
             vec![floor(), memory(), redis()],
@@ -62,11 +68,11 @@ pub fn twelve() -> Vec<Case> {
     ]
 }
 
-/// The twelve, and each concurrency with each set of keys, number of descriptors, mix and number of runtimes.
+/// The thirteen, and each concurrency with each set of keys, number of descriptors, mix and number of runtimes.
 ///
 /// Half denied goes with at most 1,000 keys: all that deny have to be used up first.
 pub fn all() -> Vec<Case> {
-    let mut cases = twelve();
+    let mut cases = thirteen();
     for runtimes in [1, 2] {
         for concurrency in [1, 64, 512] {
             for (name, keys) in [("hot", Keys::One), ("uniform", THOUSAND), ("zipf", Keys::Zipf(MILLION))] {
@@ -108,22 +114,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_are_twelve_cases_and_all_names_differ() {
-        assert_eq!(twelve().len(), 12);
+    fn there_are_thirteen_cases_and_all_names_differ() {
+        assert_eq!(thirteen().len(), 13);
         let all = all();
         let names: HashSet<&str> = all.iter().map(|case| case.name.as_str()).collect();
         assert_eq!(names.len(), all.len());
     }
 
     #[test]
-    fn the_twelve_take_under_fifteen_minutes() {
+    fn the_thirteen_take_under_fifteen_minutes() {
         // 2 s and what is around it, five times; and at most 90 s for each contender that sees a million keys.
         let seconds = |case: &Case| {
             let runs = 5 * case.contenders.len() as u32;
             let fill = if case.fill == Some(MILLION) { 90 * case.contenders.len() as u32 } else { 0 };
             f64::from(runs) * (2.0 * f64::from(case.stretch) + 0.5) + f64::from(fill)
         };
-        let sum: f64 = twelve().iter().map(seconds).sum();
+        let sum: f64 = thirteen().iter().map(seconds).sum();
         assert!(sum < 880.0, "{sum} s");
     }
 

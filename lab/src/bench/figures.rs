@@ -1,6 +1,11 @@
 //! All that was measured, and what two contenders say beside each other.
 
-use super::{keys::Mix, limits::Rule, sample::Sample, stats::Spread};
+use super::{
+    keys::{KEYS_AT_LIMIT, Mix},
+    limits::Rule,
+    sample::Sample,
+    stats::Spread,
+};
 
 /// By which contenders are found again.
 pub mod labels {
@@ -86,8 +91,11 @@ impl CaseFigures {
     /// How many of these decisions the limits allow: all under limits that never deny, and of the others what
     /// comes back in the time, since the rest was used up before.
     pub fn allowed(&self, run: &Sample) -> f64 {
+        let of_one_key = f64::from(Rule::Ten.requests_per_unit()) * run.seconds + 1.0;
         let refilled = match self.mix {
-            Mix::Denied => f64::from(Rule::Ten.requests_per_unit()) * run.seconds + 1.0,
+            Mix::Denied => of_one_key,
+            // At most, since some requests are for two of these keys.
+            Mix::Pairs => f64::from(KEYS_AT_LIMIT) * of_one_key,
             Mix::Allowed | Mix::Half | Mix::Once => 0.0,
         };
         (run.decisions() - run.limited) as f64 + refilled

@@ -31,14 +31,21 @@ pub enum Mix {
     Denied,
     /// Buckets that allow the first and deny the rest.
     Once,
+    /// Two descriptors with different keys; the first [`KEYS_AT_LIMIT`] keys are of ten a second.
+    Pairs,
 }
+
+/// How many keys are asked for more often than their limit allows, where requests are for pairs of keys.
+pub const KEYS_AT_LIMIT: u32 = 10;
 
 /// One request to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ask {
     pub key: u32,
-    /// Of the first descriptor; further ones are under `Rule::Open`.
+    /// Of the first descriptor; further ones are under `Rule::Open` and have the same key.
     pub rule: Rule,
+    /// Unless the second has a key and a rule of its own.
+    pub second: Option<(u32, Rule)>,
 }
 
 /// Requests in the order in which they are made.
@@ -74,15 +81,32 @@ impl Iterator for Asks {
         }
         let number = self.made;
         self.made += 1;
-        Some(Ask { key: self.draws.at(number, self.mix), rule: self.mix.rule(number) })
+        if self.mix == Mix::Pairs {
+            return Some(self.draws.pair(number));
+        }
+        Some(Ask { key: self.draws.at(number, self.mix), rule: self.mix.rule(number), second: None })
+    }
+}
+
+// === impl Ask ===
+
+impl Ask {
+    /// Whether it is for a bucket that ever denies.
+    pub fn is_limited(&self) -> bool {
+        self.rule.denies() || self.second.is_some_and(|(_, rule)| rule.denies())
     }
 }
 
 // === impl Mix ===
 
 impl Mix {
-    const ALL: [(Mix, &str); 4] =
-        [(Mix::Allowed, "allowed"), (Mix::Half, "half"), (Mix::Denied, "denied"), (Mix::Once, "once")];
+    const ALL: [(Mix, &str); 5] = [
+        (Mix::Allowed, "allowed"),
+        (Mix::Half, "half"),
+        (Mix::Denied, "denied"),
+        (Mix::Once, "once"),
+        (Mix::Pairs, "pairs"),
+    ];
 
     /// How many requests it takes to ask for each key under each rule.
     pub fn asks_for_each(self, keys: u32) -> u64 {
@@ -92,7 +116,7 @@ impl Mix {
     pub fn rule(self, number: u64) -> Rule {
         match self {
             Mix::Half if !number.is_multiple_of(2) => Rule::Once,
-            Mix::Allowed | Mix::Half => Rule::Open(0),
+            Mix::Allowed | Mix::Half | Mix::Pairs => Rule::Open(0),
             Mix::Denied => Rule::Ten,
             Mix::Once => Rule::Once,
         }
@@ -117,9 +141,21 @@ impl Draws {
         })
     }
 
+    /// Two keys that differ, if there are two.
+    fn pair(&self, number: u64) -> Ask {
+        let first = self.drawn(2 * number);
+        let others = (1..100).map(|next| self.drawn(2 * number + next));
+        let second = others.into_iter().find(|key| *key != first).unwrap_or(first);
+        let rule = |key| if key < KEYS_AT_LIMIT { Rule::Ten } else { Rule::Open(0) };
+        Ask { key: first, rule: rule(first), second: Some((second, rule(second))) }
+    }
+
     fn at(&self, number: u64, mix: Mix) -> u32 {
         // Each rule of a mix walks all draws, not those of its own parity.
-        let number = if mix == Mix::Half { number / 2 } else { number };
+        self.drawn(if mix == Mix::Half { number / 2 } else { number })
+    }
+
+    fn drawn(&self, number: u64) -> u32 {
         match self {
             Draws::Drawn(keys) => keys[(number % keys.len() as u64) as usize],
             Draws::Counted(count) => (number % u64::from(*count)) as u32,
@@ -184,7 +220,7 @@ impl FromStr for Mix {
 
     fn from_str(text: &str) -> Result<Mix, String> {
         let named = Mix::ALL.iter().find(|(_, name)| *name == text);
-        named.map(|(mix, _)| *mix).ok_or_else(|| "allowed, half, denied or once".to_owned())
+        named.map(|(mix, _)| *mix).ok_or_else(|| "allowed, half, denied, once or pairs".to_owned())
     }
 }
 

@@ -5,6 +5,7 @@
 //! decoded: about a microsecond a request. Ends by itself.
 
 mod args;
+mod body;
 mod drive;
 mod evalsha;
 mod incrby;

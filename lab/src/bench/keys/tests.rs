@@ -33,9 +33,22 @@ fn each_key_comes_once_before_any_comes_twice() {
 #[test]
 fn half_denied_is_every_other_request_over_the_same_keys() {
     let asks: Vec<Ask> = Asks::new(Keys::Each(2), Mix::Half, 0, Some(4)).collect();
-    let of = |key, rule| Ask { key, rule };
+    let of = |key, rule| Ask { key, rule, second: None };
     let (open, once) = (Rule::Open(0), Rule::Once);
     assert_eq!(asks, [of(0, open), of(0, once), of(1, open), of(1, once)]);
+}
+
+#[test]
+fn a_pair_is_of_two_different_keys_and_those_at_their_limit_have_a_rule_of_their_own() {
+    let asks: Vec<Ask> = Asks::new(Keys::Uniform(30), Mix::Pairs, 1, Some(10_000)).collect();
+    let limited = asks.iter().filter(|ask| ask.is_limited()).count();
+    // All but those with both keys among the other twenty: 1 - 20·19 / (30·29).
+    assert!((5_300..5_960).contains(&limited), "{limited}");
+    for ask in asks {
+        let (key, rule) = ask.second.unwrap();
+        assert_ne!(ask.key, key);
+        assert_eq!((ask.rule == Rule::Ten, rule == Rule::Ten), (ask.key < 10, key < 10));
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub struct LoadArgs {
     /// one, uniform:N, zipf:N or each:N
     #[arg(long, default_value = "one")]
     pub keys: Keys,
-    /// allowed, half, denied or once
+    /// allowed, half, denied, once or pairs
     #[arg(long, default_value = "allowed")]
     pub mix: Mix,
     #[arg(long, default_value_t = 1)]

@@ -163,7 +163,7 @@ impl<W: Wire> Connection<W> {
             };
             self.due.pop_front();
             self.wire.ask(ask, &mut self.out);
-            self.under_way.begin(Request { due, limited: ask.rule.denies() });
+            self.under_way.begin(Request { due, limited: ask.is_limited() });
         }
         let asked = (self.under_way.count - before) as u64;
         self.shared.in_flight.fetch_add(asked, Ordering::Relaxed);

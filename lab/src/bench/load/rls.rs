@@ -7,14 +7,11 @@
 
 use std::net::SocketAddr;
 
-use prost::Message as _;
-use tollgate::pb::{RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::Entry};
-
-use super::wire::{Answer, Kind, Wire, WireError};
-use crate::bench::{
-    keys::Ask,
-    limits::{DOMAIN, KEY_DIGITS, Rule, api_key, digits},
+use super::{
+    body::{Body, bodies},
+    wire::{Answer, Kind, Wire, WireError},
 };
+use crate::bench::keys::Ask;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PATH: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
@@ -51,14 +48,6 @@ pub(super) struct Rls {
     received: u32,
 }
 
-/// The message for one rule, and where in it the digits of keys are.
-#[derive(Debug, Clone)]
-struct Body {
-    rule: Rule,
-    bytes: Vec<u8>,
-    digits_at: Vec<usize>,
-}
-
 struct Frame<'a> {
     kind: u8,
     flags: u8,
@@ -72,7 +61,7 @@ impl Rls {
     pub(super) fn new(addr: SocketAddr, descriptors: usize) -> Rls {
         Rls {
             authority: addr.to_string(),
-            bodies: Rule::ALL.map(|rule| Body::new(rule, descriptors)).into(),
+            bodies: bodies(descriptors),
             settled: false,
             asked: 0,
             most_streams: u32::MAX,
@@ -160,9 +149,11 @@ impl Wire for Rls {
         };
         head(out, fields.len(), HEADERS, END_HEADERS, stream);
         out.extend_from_slice(fields);
-        let body = self.bodies.iter().find(|body| body.rule == ask.rule).expect("each rule has one");
+        let second = ask.second.map(|(_, rule)| rule);
+        let is_for = |body: &&Body| body.rule == ask.rule && body.second == second;
+        let body = self.bodies.iter().find(is_for).expect("each rule has one, and each pair");
         head(out, body.bytes.len(), DATA, END_STREAM, stream);
-        body.write(ask.key, out);
+        body.write(&ask, out);
         self.send_window -= body.bytes.len() as i64;
         self.asked += 1;
     }
@@ -183,41 +174,6 @@ impl Wire for Rls {
             self.received = 0;
         }
         Ok(at)
-    }
-}
-
-// === impl Body ===
-
-impl Body {
-    fn new(rule: Rule, descriptors: usize) -> Body {
-        let others = (1..descriptors).map(|number| Rule::Open(number as u8));
-        let entry = |key: &str, value: String| Entry { key: key.to_owned().into(), value: value.into() };
-        let descriptor = |rule: Rule| RateLimitDescriptor {
-            entries: vec![entry("route", rule.route()), entry("api_key", api_key(0))],
-            ..RateLimitDescriptor::default()
-        };
-        let request = RateLimitRequest {
-            domain: DOMAIN.to_owned(),
-            descriptors: std::iter::once(rule).chain(others).map(descriptor).collect(),
-            hits_addend: 0,
-        };
-        let message = request.encode_to_vec();
-        let mut bytes = vec![0];
-        bytes.extend_from_slice(&(message.len() as u32).to_be_bytes());
-        bytes.extend_from_slice(&message);
-        let key = api_key(0).into_bytes();
-        let found = bytes.windows(key.len()).enumerate().filter(|(_, window)| *window == key);
-        let digits_at = found.map(|(at, _)| at + key.len() - KEY_DIGITS).collect();
-        Body { rule, bytes, digits_at }
-    }
-
-    fn write(&self, key: u32, out: &mut Vec<u8>) {
-        let start = out.len();
-        out.extend_from_slice(&self.bytes);
-        let digits = digits(key);
-        for at in &self.digits_at {
-            out[start + at..][..KEY_DIGITS].copy_from_slice(&digits);
-        }
     }
 }
 

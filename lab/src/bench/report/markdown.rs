@@ -18,6 +18,8 @@ Figures of one machine say little about another; ratios carry further.
 - *EVALSHA, no service*: Tollgate's script, asked one at a time.
 - CPU is user + system time of the whole process, per decision. A decision is a request that was answered OK or
   OVER_LIMIT, however many descriptors it has. *load* is the load generator's own CPU.
+- *pairs-512* asks for two different keys of 30 in each request, of which ten are at their limit. Such a key waits while
+  another call asks for it; whatever else its request asks for waits with it.
 - *Redis calls*: EVALSHA, or INCRBY and EXPIRE, per decision. *MiB*: resident memory of the service at the end of a
   run. *admitted / allowed*: requests answered OK over all rounds, and how many the limits allow.
 ";

@@ -1,0 +1,68 @@
+//! The messages of a load: all bytes are made beforehand but for the digits of the keys.
+
+use prost::Message as _;
+use tollgate::pb::{RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::Entry};
+
+use crate::bench::{
+    keys::Ask,
+    limits::{DOMAIN, KEY_DIGITS, Rule, api_key, digits},
+};
+
+/// The message for one rule, or for two with a key each, and where in it the digits of keys are.
+#[derive(Debug, Clone)]
+pub(super) struct Body {
+    pub(super) rule: Rule,
+    pub(super) second: Option<Rule>,
+    pub(super) bytes: Vec<u8>,
+    digits_at: Vec<usize>,
+}
+
+/// One for each rule, and one for each pair of rules that a request for two keys may fall under.
+pub(super) fn bodies(descriptors: usize) -> Vec<Body> {
+    let one = Rule::ALL.map(|rule| {
+        let others = (1..descriptors).map(|number| Rule::Open(number as u8));
+        Body::of(std::iter::once(rule).chain(others))
+    });
+    let of_pairs = [Rule::Ten, Rule::Open(0)];
+    let pairs = of_pairs.into_iter().flat_map(|rule| of_pairs.map(|second| (rule, second)));
+    let pairs = pairs.map(|(rule, second)| Body { second: Some(second), ..Body::of([rule, second]) });
+    one.into_iter().chain(pairs).collect()
+}
+
+// === impl Body ===
+
+impl Body {
+    /// Of so many descriptors, each under one of these rules.
+    fn of(rules: impl IntoIterator<Item = Rule>) -> Body {
+        let rules: Vec<Rule> = rules.into_iter().collect();
+        let entry = |key: &str, value: String| Entry { key: key.to_owned().into(), value: value.into() };
+        let descriptor = |rule: Rule| RateLimitDescriptor {
+            entries: vec![entry("route", rule.route()), entry("api_key", api_key(0))],
+            ..RateLimitDescriptor::default()
+        };
+        let request = RateLimitRequest {
+            domain: DOMAIN.to_owned(),
+            descriptors: rules.iter().copied().map(descriptor).collect(),
+            hits_addend: 0,
+        };
+        let message = request.encode_to_vec();
+        let mut bytes = vec![0];
+        bytes.extend_from_slice(&(message.len() as u32).to_be_bytes());
+        bytes.extend_from_slice(&message);
+        let key = api_key(0).into_bytes();
+        let found = bytes.windows(key.len()).enumerate().filter(|(_, window)| *window == key);
+        let digits_at = found.map(|(at, _)| at + key.len() - KEY_DIGITS).collect();
+        Body { rule: rules[0], second: None, bytes, digits_at }
+    }
+
+    pub(super) fn write(&self, ask: &Ask, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&self.bytes);
+        let second = ask.second.map(|(key, _)| digits(key));
+        let first = digits(ask.key);
+        for (index, at) in self.digits_at.iter().enumerate() {
+            let digits = second.as_ref().filter(|_| index > 0).unwrap_or(&first);
+            out[start + at..][..KEY_DIGITS].copy_from_slice(digits);
+        }
+    }
+}
