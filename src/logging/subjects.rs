@@ -83,13 +83,16 @@ impl Place {
         if before != 0 && !self.hourly.is_idle(now_us.saturating_sub(EVERY_US)) {
             return false;
         }
-        // Of two that come at once one gets it; the other looks on.
-        let taken =
-            self.subject.compare_exchange(before, subject, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if taken {
-            self.hourly.forget();
+        match self.subject.compare_exchange(before, subject, Ordering::Relaxed, Ordering::Relaxed) {
+            // A free place has nothing to forget, and whoever comes with this subject may count there already.
+            Ok(0) => true,
+            Ok(_) => {
+                self.hourly.forget();
+                true
+            }
+            // Another thread got it. Unless it came with the same subject, this one looks on.
+            Err(taken_by) => taken_by == subject,
         }
-        taken
     }
 }
 
@@ -115,6 +118,23 @@ mod tests {
             assert_eq!(subjects.occurs(subject, 8), None, "{subject}");
         }
         assert_eq!(subjects.occurs("one", 7 + EVERY_US), Some(Due::Subject { times: 2 }));
+    }
+
+    #[test]
+    fn of_threads_that_come_at_once_with_one_subject_one_tells() {
+        for _ in 0..200 {
+            let subjects = Subjects::default();
+            let together = std::sync::Barrier::new(4);
+            let tells = || {
+                together.wait();
+                subjects.occurs("one", 7).is_some()
+            };
+            let told = std::thread::scope(|scope| {
+                let threads = [(); 4].map(|()| scope.spawn(tells));
+                threads.map(|thread| thread.join().unwrap()).into_iter().filter(|told| *told).count()
+            });
+            assert_eq!(told, 1);
+        }
     }
 
     #[test]
