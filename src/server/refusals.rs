@@ -3,22 +3,17 @@
 //!
 //! All of them come by here, also those that no service has seen, because their bytes could not be read.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 use tonic::{Code, Status};
 use tracing::warn;
 
 use crate::{
     clock::Clock,
-    logging::hourly::Hourly,
+    logging::subjects::{Due, Subjects},
     metrics::{Metrics, RequestOutcome},
 };
 
-/// Reasons that are told each by itself; some hold a number that the client chose.
-const MOST_REASONS: usize = 32;
 /// Of a reason, which may hold a word of the client's.
 const MOST_LETTERS: usize = 200;
 
@@ -33,14 +28,13 @@ pub(super) struct Refusals {
 #[derive(Debug)]
 struct Told {
     clock: Clock,
-    reasons: Mutex<HashMap<String, Hourly>>,
-    /// For reasons beyond the most.
-    others: Hourly,
+    /// Some hold a number that the client chose.
+    reasons: Subjects,
 }
 
 impl Refusals {
     pub(super) fn new(metrics: Arc<Metrics>) -> Refusals {
-        let told = Told { clock: Clock::start(), reasons: Mutex::default(), others: Hourly::new() };
+        let told = Told { clock: Clock::start(), reasons: Subjects::default() };
         Refusals { metrics, told: Arc::new(told) }
     }
 
@@ -50,32 +44,26 @@ impl Refusals {
             return;
         }
         self.metrics.count_request(RequestOutcome::Invalid);
+        let Some(due) = self.told.occurs(status.message()) else { return };
         let reason: String = status.message().chars().take(MOST_LETTERS).collect();
-        if let Some(times) = self.told.occurs(&reason) {
-            warn!(
-                code = ?status.code(),
-                reason,
-                times,
-                "a request was refused; Envoy lets it pass unlimited unless failure_mode_deny is set"
-            );
+        let code = status.code();
+        match due {
+            Due::Subject { times } => warn!(?code, reason, times, "{REFUSED}"),
+            Due::Others { times } => warn!(?code, reason, times, "{OTHERS}"),
         }
     }
 }
 
 impl Told {
-    /// How often, if it is to be told now.
-    fn occurs(&self, reason: &str) -> Option<u64> {
-        let now_us = self.clock.now_us();
-        let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(hourly) = reasons.get(reason) {
-            return hourly.occurs(now_us);
-        }
-        if reasons.len() >= MOST_REASONS {
-            return self.others.occurs(now_us);
-        }
-        reasons.entry(reason.to_owned()).or_default().occurs(now_us)
+    /// What is to be told now.
+    fn occurs(&self, reason: &str) -> Option<Due> {
+        self.reasons.occurs(reason, self.clock.now_us())
     }
 }
+
+const REFUSED: &str = "a request was refused; Envoy lets it pass unlimited unless failure_mode_deny is set";
+const OTHERS: &str = "requests were refused for further reasons, of which this is one; Envoy lets them pass unlimited \
+    unless failure_mode_deny is set";
 
 /// The fault is the caller's. Others are the store's, or say that the caller has gone.
 fn is_refusal(code: Code) -> bool {
@@ -87,14 +75,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_reason_is_told_once_and_a_flood_of_them_is_told_as_one() {
+    fn each_reason_is_told_once_whichever_runtime_sees_it() {
         let refusals = Refusals::new(Arc::new(Metrics::new()));
-        let told = |reason: &str| refusals.told.occurs(reason).is_some();
-        assert!(told("too many") && told("too long"));
-        assert!(!told("too many") && !told("too long"));
-        let flood = (0..1_000).filter(|number| told(&format!("the unit {number}"))).count();
-        assert_eq!(flood, MOST_REASONS - 2 + 1);
-        assert!(!told("too many"));
+        let of_another_runtime = refusals.clone();
+        for reason in ["too many", "too long"] {
+            assert_eq!(refusals.told.occurs(reason), Some(Due::Subject { times: 1 }), "{reason}");
+            assert_eq!(of_another_runtime.told.occurs(reason), None, "{reason}");
+        }
     }
 
     #[test]
