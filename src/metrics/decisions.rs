@@ -141,6 +141,8 @@ impl Decisions {
     /// that domain and label was there before.
     pub(super) fn of_rules(&self, matcher: &Matcher) -> Arc<LimitCounters> {
         let mut shown = self.shown();
+        // Or where nobody asks for the page, what is gone would pile up with each reload.
+        shown.settle();
         let (next, gone) = self.successor(&shown.current, matcher);
         shown.leaving.extend(gone);
         shown.leaving.retain(|of| next.domains.values().any(|domain| Arc::ptr_eq(domain, &of.domain)));
@@ -278,3 +280,6 @@ fn words(place: usize) -> (&'static str, &'static str) {
         None => (UNDECIDED_WORD, Source::Error.word()),
     }
 }
+
+#[cfg(test)]
+mod tests;
