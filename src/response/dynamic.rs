@@ -1,9 +1,9 @@
 //! Dynamic metadata: what Envoy keeps beside the request, for its access log and for filters further on.
 //!
 //! The shape is that of envoyproxy/ratelimit: the domain, the descriptors as they were sent, and the metadata of
-//! the rules whose descriptors passed, so that a route can go by it. It repeats what the client sent, so it is off unless asked for. Beside it stands
-//! where the answer comes from: `source`, `rule`, `remaining` and `wait_seconds`, which hold nothing of the
-//! client's; of a guess `source` is told even where the rest is off.
+//! the rules whose descriptors passed, so that a route can go by it. It repeats what the client sent, so it is off
+//! unless asked for. Beside it stands where the answer comes from: `source`, `rule`, `remaining` and `wait_seconds`,
+//! which hold nothing of the client's; of a guess `source` is told even where the rest is off.
 
 use std::collections::BTreeMap;
 
