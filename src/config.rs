@@ -8,6 +8,7 @@
 //!
 //! A syntax error hides the rest of its own file only. Hostile files cost bounded time and memory.
 
+mod algorithm;
 mod domain;
 mod error;
 mod fields;
@@ -33,7 +34,7 @@ use report::{Place, Report, Reported};
 pub use seen::{Holds, Look, Seen};
 pub use text::Encoding;
 
-use crate::{file, rules::Domain};
+use crate::{file, limit::DefaultAlgorithm, rules::Domain};
 
 const MAX_FILE_BYTES: u64 = 16 << 20;
 const START: Position = Position { line: 1, column: 1 };
@@ -75,8 +76,10 @@ struct Files {
 }
 
 /// Reads and checks the files, and those of folders. No files are no rules, which is no error.
-pub fn load(paths: &[PathBuf]) -> Result<Config, Refused> {
-    let Checked { domains, warnings, files, .. } = check(paths);
+///
+/// In domains that do not say, limits that do not say count by `algorithm`.
+pub fn load(paths: &[PathBuf], algorithm: DefaultAlgorithm) -> Result<Config, Refused> {
+    let Checked { domains, warnings, files, .. } = check(paths, algorithm);
     match domains {
         Ok(domains) => Ok(Config { domains, warnings, files }),
         Err(errors) => Err(Refused { errors, files }),
@@ -84,16 +87,29 @@ pub fn load(paths: &[PathBuf]) -> Result<Config, Refused> {
 }
 
 /// As [`load`], with the warnings also where there are errors.
-pub fn check(paths: &[PathBuf]) -> Checked {
+pub fn check(paths: &[PathBuf], algorithm: DefaultAlgorithm) -> Checked {
     let mut files = Files::default();
-    let mut found: Vec<RawDomain> = Vec::new();
+    let mut roots = Vec::new();
     for (number, path) in files.add_limits(paths) {
-        if let Ok(domain) = check_file(&path, number, &mut files.reports[number]) {
-            found.push(domain);
-        }
+        let root = limits_root(&path, &mut files.reports[number]);
+        roots.extend(root.ok().map(|root| (number, root)));
     }
+    let found = check_roots(roots, algorithm, &mut files);
     files.forget_members(&found);
     finish(found, files)
+}
+
+/// Each file by itself, once it is known how the files of its domain count.
+fn check_roots(
+    roots: Vec<(usize, yaml::Node)>,
+    algorithm: DefaultAlgorithm,
+    files: &mut Files,
+) -> Vec<RawDomain> {
+    let algorithms = algorithm::of_files(roots.iter().map(|(_, root)| root), algorithm);
+    let found = roots.into_iter().zip(algorithms).filter_map(|((number, root), algorithm)| {
+        rules::check(&root, number, algorithm, &mut files.reports[number]).ok()
+    });
+    found.collect()
 }
 
 fn finish(found: Vec<RawDomain>, mut files: Files) -> Checked {
@@ -155,11 +171,12 @@ impl Files {
     }
 }
 
-fn check_file(path: &Path, number: usize, report: &mut Report) -> Result<RawDomain, Reported> {
+/// The first document of a limits file. The text stays, for the lines that messages show.
+fn limits_root(path: &Path, report: &mut Report) -> Result<yaml::Node, Reported> {
     let text = read(path, report)?;
     let root = root(&text, report);
     report.keep(text);
-    rules::check(&root?, number, report)
+    root
 }
 
 /// The text of a file, which is read once.
@@ -174,13 +191,11 @@ pub(crate) fn check_bytes(bytes: &[u8]) -> Checked {
     let mut files = Files::default();
     let number = files.add(Path::new("limits.yaml"), Holds::Limits);
     let report = &mut files.reports[number];
-    let found = text(bytes.to_vec(), report).and_then(|text| {
-        let root = root(&text, report)?;
-        rules::check(&root, number, report)
-    });
-    let found = found.ok();
-    let found = found.map(|domain| RawDomain { members: None, ..domain });
-    finish(found.into_iter().collect(), files)
+    let root = text(bytes.to_vec(), report).and_then(|text| root(&text, report));
+    let roots = root.map(|root| vec![(number, root)]).unwrap_or_default();
+    let found = check_roots(roots, DefaultAlgorithm::default(), &mut files);
+    let found = found.into_iter().map(|domain| RawDomain { members: None, ..domain });
+    finish(found.collect(), files)
 }
 
 fn text(bytes: Vec<u8>, report: &mut Report) -> Result<String, Reported> {

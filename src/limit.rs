@@ -12,7 +12,7 @@ mod share;
 
 use thiserror::Error;
 
-pub use default_algorithm::DefaultAlgorithm;
+pub use default_algorithm::{DefaultAlgorithm, UnknownDefault};
 pub use exact::{Exact, Kept};
 pub use period::{Period, Unit};
 
@@ -36,13 +36,19 @@ pub enum LimitError {
     FillsTooSlowly { burst: u32, requests_per_unit: u32, period: Period, years: u32 },
     #[error("a period of {period} is over 71 years")]
     PeriodTooLong { period: Period },
-    #[error("{} takes no burst: it admits requests_per_unit at once", .0.name())]
+    #[error(
+        "{} takes no burst: it admits requests_per_unit at once; leave out `burst`, or `algorithm`",
+        .0.name()
+    )]
     BurstNotTaken(Algorithm),
     #[error("overdraft: charge needs a bucket or a window to owe to; a sliding_window_log has none")]
     LogCannotOwe,
     #[error("a sliding_window_log keeps each request: at most {MOST_LOGGED} per period, found {0}")]
     LogTooLong(u32),
-    #[error("overdraft: charge in a fixed_window: at most {MOST_IN_WINDOW_WITH_DEBT} per period, found {0}")]
+    #[error(
+        "overdraft: charge in a fixed_window: at most {MOST_IN_WINDOW_WITH_DEBT} per period, found {0}; \
+         algorithm: token_bucket takes more"
+    )]
     WindowTooLarge(u32),
 }
 
@@ -195,7 +201,8 @@ impl LimitSpec {
         match burst {
             Some(1..) if requests_per_unit == 0 => Err(LimitError::BurstWithoutRefill),
             Some(0) if requests_per_unit > 0 => Err(LimitError::BurstZero),
-            _ if limit.worth_of_burst.whole_us > longest => {
+            // Nothing has to fill up in a window or a log.
+            _ if algorithm == Algorithm::TokenBucket && limit.worth_of_burst.whole_us > longest => {
                 let burst = limit.burst;
                 Err(LimitError::FillsTooSlowly { burst, requests_per_unit, period, years })
             }

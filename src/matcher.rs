@@ -27,7 +27,7 @@ pub use self::replaced::Replaced;
 pub use self::rule::{Applies, Rule, RuleLimit, Unlimited};
 use self::shapes::Shapes;
 use self::tree::{Level, Node, Table};
-use crate::{descriptor::Entry, rules::Domain};
+use crate::{descriptor::Entry, limit::DefaultAlgorithm, rules::Domain};
 
 mod build;
 mod ending;
@@ -50,6 +50,8 @@ pub struct Matcher {
 #[derive(Debug)]
 pub struct DomainRules {
     name: Arc<str>,
+    /// How a limit counts that a request brings along.
+    pub default_algorithm: DefaultAlgorithm,
     top: Level,
     shapes: Shapes,
     /// Some limit `replaces` another.

@@ -22,6 +22,7 @@ use tracing::{error, info, warn};
 use crate::{
     config::{self, Config, Refused},
     error::SystemError,
+    limit::DefaultAlgorithm,
     matcher::Matcher,
     metrics::{Metrics, Reload},
     response::Contract,
@@ -43,6 +44,13 @@ pub struct Rollout {
 struct State {
     rules: Ruleset,
     live: Vec<Arc<Live>>,
+}
+
+/// What is loaded at each change.
+#[derive(Debug)]
+pub struct Sources {
+    pub paths: Vec<PathBuf>,
+    pub default_algorithm: DefaultAlgorithm,
 }
 
 /// The thread that looks; it ends when this is dropped.
@@ -83,17 +91,13 @@ impl Rollout {
 
 impl Reloader {
     /// Follows these files, and those that `loaded` was read from.
-    pub fn start(
-        paths: Vec<PathBuf>,
-        loaded: &Config,
-        rollout: Arc<Rollout>,
-    ) -> Result<Reloader, SystemError> {
+    pub fn start(sources: Sources, loaded: &Config, rollout: Arc<Rollout>) -> Result<Reloader, SystemError> {
         let (stop, stopped) = mpsc::channel();
         let mut watch = Watch::new(loaded.files.clone());
         let look = move || {
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(LOOK_EVERY) {
                 if watch.has_settled_anew() {
-                    load(&paths, &rollout, &mut watch);
+                    load(&sources, &rollout, &mut watch);
                 }
             }
         };
@@ -112,8 +116,8 @@ impl Drop for Reloader {
     }
 }
 
-fn load(paths: &[PathBuf], rollout: &Rollout, watch: &mut Watch) {
-    match config::load(paths) {
+fn load(sources: &Sources, rollout: &Rollout, watch: &mut Watch) {
+    match config::load(&sources.paths, sources.default_algorithm) {
         Ok(config) => {
             let Config { domains, warnings, files } = config;
             for warning in &warnings {

@@ -21,7 +21,7 @@ use crate::{
     decision::Verdict,
     descriptor::{Entry, Hits},
     error,
-    limit::{Limit, LimitSpec, Period, Unit},
+    limit::{DefaultAlgorithm, Limit, LimitSpec, Period, Unit},
     limiter::{BadRequest, Descriptor, Limiter, Outcome},
     matcher::Matcher,
     metrics::{LimitCounters, Metrics},
@@ -122,10 +122,17 @@ impl Rls {
         rules: &'m Ruleset,
         request: &RateLimitRequest,
     ) -> Result<Outcome<'m>, BadRequest> {
-        for wire in request.descriptors.iter().filter_map(|wire| wire.limit.as_ref()) {
-            limit(wire)?;
+        let mut algorithm = DefaultAlgorithm::default();
+        for (index, wire) in request.descriptors.iter().filter_map(|wire| wire.limit.as_ref()).enumerate() {
+            if index == 0
+                && let Some(domain) = rules.matcher.domain(request.domain.as_bytes())
+            {
+                algorithm = domain.default_algorithm;
+            }
+            limit(wire, algorithm)?;
         }
-        let descriptors = request.descriptors.iter().map(|wire| descriptor(wire, request.hits_addend));
+        let descriptors =
+            request.descriptors.iter().map(|wire| descriptor(wire, request.hits_addend, algorithm));
         self.limiter.decide(&rules.matcher, request.domain.as_bytes(), descriptors).await
     }
 }
@@ -161,8 +168,8 @@ impl RateLimitService for Rls {
     }
 }
 
-/// The limit that a descriptor brings along. The protocol names seven units; the reference reads 7 as a week.
-fn limit(wire: &RateLimitOverride) -> Result<Limit, BadRequest> {
+/// The limit that a descriptor brings along, counted as its domain counts limits that do not say. The protocol names seven units; the reference reads 7 as a week.
+fn limit(wire: &RateLimitOverride, default: DefaultAlgorithm) -> Result<Limit, BadRequest> {
     let unit = match wire.unit {
         1 => Unit::Second,
         2 => Unit::Minute,
@@ -174,18 +181,21 @@ fn limit(wire: &RateLimitOverride) -> Result<Limit, BadRequest> {
         unknown => return Err(BadRequest::UnknownUnit(unknown)),
     };
     let period = Period { unit, multiplier: wire.unit_multiplier.unwrap_or(1) };
-    LimitSpec::new(wire.requests_per_unit, period).check().map_err(BadRequest::Limit)
+    let spec =
+        LimitSpec { algorithm: default.of(period, None), ..LimitSpec::new(wire.requests_per_unit, period) };
+    spec.check().map_err(BadRequest::Limit)
 }
 
 fn descriptor(
     wire: &RateLimitDescriptor,
     hits_of_request: u32,
+    default: DefaultAlgorithm,
 ) -> Descriptor<impl Iterator<Item = Entry<'_>> + Clone> {
     Descriptor {
         entries: entries(wire),
         hits: Hits::new(wire.hits_addend, hits_of_request, wire.is_negative_hits),
         // One that is wrong was refused before.
-        limit: wire.limit.as_ref().and_then(|wire| limit(wire).ok()),
+        limit: wire.limit.as_ref().and_then(|wire| limit(wire, default).ok()),
     }
 }
 

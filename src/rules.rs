@@ -8,12 +8,14 @@ use std::{
     sync::Arc,
 };
 
-use crate::limit::Limit;
+use crate::limit::{DefaultAlgorithm, Limit};
 
 /// The rules of one domain, in the order in which they were configured.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Domain {
     pub name: String,
+    /// How a limit counts that a request brings along. Those that are configured have theirs already.
+    pub default_algorithm: DefaultAlgorithm,
     pub descriptors: Vec<Pattern>,
     /// Which tier a key belongs to, for patterns with [`Limits::OfMember`].
     pub members: Option<Members>,

@@ -31,7 +31,7 @@ fn service() -> Rls {
         Pattern::with_limit(key, None, Limit::new(requests, Unit::Day, None).expect("sound"))
     };
     let descriptors = vec![rule("user", 1_000_000), rule("once", 1)];
-    let matcher = Matcher::new(vec![Domain { name: "edge".to_owned(), descriptors, members: None }]);
+    let matcher = Matcher::new(vec![Domain { name: "edge".to_owned(), descriptors, ..Domain::default() }]);
     let store = Backend::memory(1_000).open(Duration::from_secs(1));
     let limiter = Limiter::new(
         store,

@@ -39,6 +39,22 @@ fn the_exit_status_tells_right_from_wrong_from_not_there() {
     std::fs::remove_file(large).expect("it is ours");
 }
 
+/// As the process will be told that serves these files: by the flag, or by its variable.
+#[test]
+fn limits_are_checked_by_the_algorithm_that_they_will_count_by() {
+    let limit = "{ unit: minute, requests_per_unit: 3000000000, overdraft: charge }";
+    let file = file("algorithm", &format!("domain: e\ndescriptors: [{{ key: a, rate_limit: {limit} }}]\n"));
+    assert_eq!(tollgate(&["check", "--strict", &file]).0, Some(0), "a bucket by its period");
+    let (status, told) = tollgate(&["check", "--default-algorithm", "fixed_window", &file]);
+    assert_eq!(status, Some(1), "{told}");
+    assert!(told.contains("overdraft: charge in a fixed_window: at most 2147483647 per period"), "{told}");
+    let mut by_variable = Command::new(binaries::tollgate().expect("built"));
+    let by_variable = by_variable.args(["check", &file]).env("TOLLGATE_DEFAULT_ALGORITHM", "fixed_window");
+    assert_eq!(by_variable.output().expect("runs").status.code(), Some(1));
+    let log = tollgate(&["check", "--default-algorithm", "sliding_window_log", &file]);
+    assert_eq!(log.0, Some(2), "each limit says that by itself: {}", log.1);
+}
+
 #[test]
 fn text_shows_each_line_with_a_mark_below_the_place() {
     let bad = file("text", BAD);

@@ -2,13 +2,18 @@
 
 mod support;
 
+use std::time::Duration;
+
 use lab::{
     binaries,
     tollgate::{Serve, Tollgate},
 };
-use tollgate::pb::{
-    RateLimitDescriptor, RateLimitRequest, RateLimitResponse, rate_limit_descriptor::Entry,
-    rate_limit_response::Code, rate_limit_service_client::RateLimitServiceClient,
+use tollgate::{
+    clock,
+    pb::{
+        RateLimitDescriptor, RateLimitRequest, RateLimitResponse, rate_limit_descriptor::Entry,
+        rate_limit_response::Code, rate_limit_service_client::RateLimitServiceClient,
+    },
 };
 use tonic::transport::Channel;
 
@@ -124,6 +129,8 @@ async fn wildcards_share_one_bucket_and_the_bare_key_has_one_for_each_value() {
 
 #[tokio::test]
 async fn shadow_denies_nothing_and_quotas_deny_together() {
+    // Its quotas count in windows of days and months.
+    lab::midnight::not_within(Duration::from_secs(60)).await;
     let mut shadow = example("shadow").await;
     assert_eq!(shadow.passing(&["user=u"], 20).await, 20);
     let both: [Asked<'_>; 2] = [(&["prepaid=p"], None), (&["monthly=m"], None)];
@@ -176,6 +183,7 @@ async fn outage_answers_as_each_limit_says() {
 
 #[tokio::test]
 async fn drop_in_matches_as_the_reference_does() {
+    lab::midnight::not_within(Duration::from_secs(60)).await;
     let mut drop_in = example("drop-in").await;
     let limit = |response: &RateLimitResponse| {
         response.statuses[0].current_limit.as_ref().map(|limit| limit.requests_per_unit)
@@ -184,6 +192,10 @@ async fn drop_in_matches_as_the_reference_does() {
     assert_eq!(limit(&drop_in.ask(&["tenant=acme", "op=import"]).await), Some(40));
     assert_eq!(limit(&drop_in.ask(&["tenant=acme", "op=delete"]).await), None, "the parent is no fallback");
     assert_eq!(limit(&drop_in.ask(&["tenant=other"]).await), Some(30));
+    let midnight = 86_400 - i64::try_from(clock::unix_us() / 1_000_000 % 86_400).expect("within a day");
+    let used = drop_in.ask_all(&[(&["tenant=acme"], Some(299))]).await;
+    let reset = used.statuses[0].duration_until_reset.expect("a wait").seconds;
+    assert!((midnight - 60..=midnight).contains(&reset), "a day ends at midnight in UTC, as there: {reset}");
     let staff = drop_in.ask(&["staff=s"]).await;
     assert_eq!((limit(&staff), staff.statuses[0].limit_remaining), (None, u32::MAX));
     let replaced = drop_in.ask_all(&[(&["tenant=acme"], None), (&["campaign=c"], None)]).await;

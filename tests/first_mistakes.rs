@@ -17,7 +17,7 @@ domain: edge
 descriptors:
 - key: route
   descriptors:
-  - { key: api_key, rate_limit: { unit: day, requests_per_unit: 1 } }
+  - { key: api_key, rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 1 } }
 ";
 /// So that a busy machine makes no guesses.
 const GENEROUS: Duration = Duration::from_secs(5);

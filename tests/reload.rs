@@ -138,6 +138,27 @@ async fn a_bad_file_is_refused_whole_and_the_last_good_one_stays() {
     assert_eq!(metric(&tollgate, "tollgate_config_stale").await, Some(0));
 }
 
+/// 2 a year, one taken: a bucket has the next token in half a year, whatever day of the window's year it is.
+#[tokio::test]
+async fn after_a_reload_limits_still_count_as_the_process_was_told() {
+    const HALF_A_YEAR_S: i64 = 31_536_000 / 2;
+    let file = File(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("reload-default-algorithm.yaml"));
+    let yearly = |requests| {
+        let limit = format!("{{ unit: year, requests_per_unit: {requests} }}");
+        format!("domain: edge\ndescriptors:\n- key: user\n  rate_limit: {limit}\n")
+    };
+    file.text(&yearly(1));
+    let serve = Serve::new(&file.0).args(&["--default-algorithm", "token_bucket"]);
+    let tollgate = Tollgate::start(&serve).await.expect("starts");
+    let channel = Channel::from_shared(format!("http://{}", tollgate.grpc())).expect("an address");
+    let mut client = RateLimitServiceClient::new(channel.connect().await.expect("connects"));
+    file.text(&yearly(2));
+    until_limit(&mut client, 2).await;
+    let first = ask(&mut client, "fresh", 1).await;
+    let reset = first.statuses[0].duration_until_reset.as_ref().expect("a wait").seconds;
+    assert!((HALF_A_YEAR_S - 60..=HALF_A_YEAR_S).contains(&reset), "{reset}");
+}
+
 #[tokio::test]
 async fn a_member_that_moves_to_another_tier_is_there_within_two_seconds() {
     let (file, _tollgate, mut client) = start("members").await;

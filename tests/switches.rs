@@ -2,13 +2,18 @@
 
 mod support;
 
+use std::time::Duration;
+
 use lab::tollgate::{Serve, Tollgate};
 use prost_types::{Struct, Value, value::Kind};
-use tollgate::pb::{
-    RateLimitDescriptor, RateLimitRequest, RateLimitResponse,
-    rate_limit_descriptor::{Entry, RateLimitOverride},
-    rate_limit_response::{Code as Overall, rate_limit::Unit},
-    rate_limit_service_client::RateLimitServiceClient,
+use tollgate::{
+    clock,
+    pb::{
+        RateLimitDescriptor, RateLimitRequest, RateLimitResponse,
+        rate_limit_descriptor::{Entry, RateLimitOverride},
+        rate_limit_response::{Code as Overall, rate_limit::Unit},
+        rate_limit_service_client::RateLimitServiceClient,
+    },
 };
 use tonic::{Code, Status, transport::Channel};
 
@@ -114,6 +119,45 @@ async fn a_limit_of_the_request_takes_the_place_of_the_rule() {
     assert_eq!(limit.unit(), Unit::Week, "7 is a week");
 }
 
+/// 1 a year, used up: a bucket has a token a year later; a window ends, and years of 365 days after 1970 do.
+#[tokio::test]
+async fn limits_of_files_and_of_requests_count_as_the_limit_says_else_the_domain_else_the_flag() {
+    const YEAR_S: u64 = 31_536_000;
+    lab::midnight::not_within(Duration::from_secs(60)).await;
+    let until_window_ends = YEAR_S - clock::unix_us() / 1_000_000 % YEAR_S;
+    let one = "unit: year, requests_per_unit: 1";
+    for (number, (top, flag, expected)) in [
+        ("", "by_period", until_window_ends),
+        ("", "token_bucket", YEAR_S),
+        ("algorithm: by_period\n", "token_bucket", until_window_ends),
+        ("algorithm: token_bucket\n", "fixed_window", YEAR_S),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let limits = format!(
+            "domain: edge\n{top}descriptors:\n- {{ key: silent, rate_limit: {{ {one} }} }}\n\
+             - {{ key: bucket, rate_limit: {{ {one}, algorithm: token_bucket }} }}\n\
+             - {{ key: window, rate_limit: {{ {one}, algorithm: fixed_window }} }}\n"
+        );
+        let (test, flag) = (format!("algorithm-{number}"), ["--default-algorithm", flag]);
+        let mut service = service_with(&test, &limits, &flag).await;
+        for (asked, expected) in [
+            (descriptor("silent", "s"), expected),
+            (with_limit("own", 1, 6, None), expected),
+            (descriptor("bucket", "b"), YEAR_S),
+            (descriptor("window", "w"), until_window_ends),
+        ] {
+            service.ask(vec![asked.clone()]).await;
+            let denied = service.ask(vec![asked.clone()]).await;
+            assert_eq!(denied.overall_code(), Overall::OverLimit);
+            let told = denied.statuses[0].duration_until_reset.as_ref().expect("a wait").seconds;
+            let told = u64::try_from(told).expect("a wait");
+            assert!(told.abs_diff(expected) <= 60, "{told} of {expected} with {flag:?}, {top:?}: {asked:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_limit_of_the_request_that_makes_no_sense_is_the_callers_fault() {
     let mut service = service("bad-override", &[]).await;
@@ -175,6 +219,7 @@ async fn dynamic_metadata_tells_the_descriptors_and_is_off_by_default() {
 
 const ROUTES: &str = "
 domain: edge
+algorithm: token_bucket
 descriptors:
 - { key: first, quota_mode: true, metadata: { route: first, tags: { a: 1 } }, rate_limit: { unit: year, requests_per_unit: 1 } }
 - { key: second, quota_mode: true, metadata: { route: second, tags: { b: 2 } }, rate_limit: { unit: year, requests_per_unit: 2 } }

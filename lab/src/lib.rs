@@ -16,6 +16,7 @@ pub mod demo;
 pub mod envoy;
 pub mod faults;
 pub mod http;
+pub mod midnight;
 mod ports;
 pub mod process;
 pub mod real;

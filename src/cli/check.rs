@@ -13,6 +13,7 @@ use clap::{Args, ValueEnum};
 use crate::{
     config::{self, Checked, ConfigError, Problem},
     error::SystemError,
+    limit::DefaultAlgorithm,
 };
 
 const EXAMPLES: &str = "\
@@ -31,6 +32,10 @@ pub struct Check {
     /// Limits files, or folders with all their *.yaml and *.yml; the members files that they name are checked too.
     #[arg(required = true, value_name = "PATH")]
     files: Vec<PathBuf>,
+
+    /// As `tollgate serve` will be told: how limits count that do not say, in domains that do not say.
+    #[arg(long, env = "TOLLGATE_DEFAULT_ALGORITHM", value_name = "ALGORITHM", default_value = "by_period")]
+    default_algorithm: DefaultAlgorithm,
 
     /// Fail on warnings too.
     #[arg(long)]
@@ -61,7 +66,7 @@ struct Findings {
 
 impl Check {
     pub(super) fn run(&self) -> Result<ExitCode, SystemError> {
-        let findings = Findings::of(config::check(&self.files));
+        let findings = Findings::of(config::check(&self.files, self.default_algorithm));
         let text = match self.format {
             Format::Text => format::text(&findings),
             Format::Json => format::json(&findings),

@@ -18,11 +18,12 @@ use crate::{
     admin::Admin,
     config::{self, ConfigErrors},
     error::SystemError,
+    limit::DefaultAlgorithm,
     limiter::{Limiter, QuotaMode},
     logging::{self, LoggingError},
     matcher::Matcher,
     metrics::Metrics,
-    reload::{Reloader, Rollout},
+    reload::{Reloader, Rollout, Sources},
     resilience::{Fallback, local::Local},
     rls::{Modes, Rls},
     server::{self, Server, ServerError},
@@ -52,6 +53,13 @@ pub struct Serve {
     #[arg(long, env = "TOLLGATE_CONFIG", value_name = "PATH", value_delimiter = ',', required = true,
         value_parser = Item(PathBufValueParser::new()))]
     config: Vec<PathBuf>,
+
+    /// How limits count that do not say, in domains that do not say: by_period, token_bucket or fixed_window.
+    ///
+    /// by_period is a token bucket, which refills, for periods shorter than a day, and a fixed window, which resets in
+    /// UTC, for a day and longer. A limit with a burst is a token bucket.
+    #[arg(long, env = "TOLLGATE_DEFAULT_ALGORITHM", value_name = "ALGORITHM", default_value = "by_period")]
+    default_algorithm: DefaultAlgorithm,
 
     /// Where buckets live: memory, or redis://[user:password@]host[:port][/database] [default: memory]
     ///
@@ -145,7 +153,7 @@ impl Serve {
         let backend = self.backend()?;
         let modes = Modes { show_values: self.logs.show_values, ..self.switches.modes()? };
         let quota_mode = self.switches.quota_mode()?;
-        let config = config::load(&self.config).map_err(|refused| refused.errors)?;
+        let config = config::load(&self.config, self.default_algorithm).map_err(|refused| refused.errors)?;
         for warning in &config.warnings {
             warn!("{warning}");
         }
@@ -153,8 +161,9 @@ impl Serve {
         let loaded = Loaded { rules: matcher.limits().len(), domains: config.domains.len() };
         let metrics = Arc::new(Metrics::new());
         let rollout = Arc::new(Rollout::new(matcher, contract, Arc::clone(&metrics)));
-        let _reloader = Reloader::start(self.config.clone(), &config, Arc::clone(&rollout))
-            .map_err(ServeError::Reloader)?;
+        let sources = Sources { paths: self.config.clone(), default_algorithm: self.default_algorithm };
+        let _reloader =
+            Reloader::start(sources, &config, Arc::clone(&rollout)).map_err(ServeError::Reloader)?;
 
         let server = Server::bind(self.process.options())?;
         server.stop_on_signals()?;

@@ -22,7 +22,7 @@ pub(super) fn said(root: &Node) -> Said {
         domain: fields.required_text("domain").ok(),
         algorithm: of_domain(fields).ok().flatten(),
     };
-    Fields::peek(root, look).unwrap_or(Said { domain: None, algorithm: None })
+    Fields::peek(root, look)
 }
 
 /// What limits count by that name nothing, for each file in turn: what its domain says, else `otherwise`.
@@ -68,7 +68,7 @@ pub(super) fn of_limit(fields: &mut Fields<'_>) -> Result<Option<Algorithm>, Rep
     Algorithm::from_name(&name).map(Some).ok_or_else(|| {
         let all = Algorithm::ALL.map(Algorithm::name).join(", ");
         let hint = match DefaultAlgorithm::from_name(&name) {
-            Some(_) => "; it stands at the top of a file, for limits that name none",
+            Some(_) => "; it is for the top of a file, where it counts for limits that name none",
             None => "",
         };
         let name = shorten(&name);

@@ -58,6 +58,9 @@ pub(super) fn merge(mut found: Vec<RawDomain>, files: &mut Files) -> Vec<Domain>
 
 fn one(name: String, mut parts: Vec<RawDomain>, files: &mut Files) -> Domain {
     refuse_duplicates(&name, &parts, files);
+    refuse_two_algorithms(&name, &parts, files);
+    // Where they differ there is an error.
+    let default_algorithm = parts.first().map(|part| part.default_algorithm).unwrap_or_default();
     let members = take_members(&name, &mut parts, files);
     let tiers = take_tiers(&name, &mut parts, files);
     lint::look(&name, &parts, files);
@@ -70,7 +73,7 @@ fn one(name: String, mut parts: Vec<RawDomain>, files: &mut Files) -> Domain {
         limits = context.limits;
     }
     let members = members.and_then(|(file, raw)| members::load(&name, file, raw, &tiers, files));
-    Domain { name, descriptors, members }
+    Domain { name, default_algorithm, descriptors, members }
 }
 
 // === duplicates ===
@@ -111,6 +114,24 @@ fn level<'a>(
             }
         }
         level(file, &raw.below, &place, &mut Lines::new(), files);
+    }
+}
+
+// === algorithm ===
+
+fn refuse_two_algorithms(domain: &str, parts: &[RawDomain], files: &mut Files) {
+    let mut said = parts.iter().filter_map(|part| Some((part, part.algorithm_at?)));
+    let Some((first, first_at)) = said.next() else { return };
+    for (part, at) in said.filter(|(part, _)| part.default_algorithm != first.default_algorithm) {
+        let (own, other) = (part.default_algorithm.name(), first.default_algorithm.name());
+        let (path, line) = (files.path(first.file).display().to_string(), first_at.line);
+        files.reports[part.file].refuse(
+            at,
+            &Place::Domain(domain),
+            format_args!(
+                "`algorithm: {own}` here, and `algorithm: {other}` of the same domain in {path}:{line}; a domain has one"
+            ),
+        );
     }
 }
 

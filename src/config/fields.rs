@@ -12,7 +12,7 @@ mod metadata;
 mod stray;
 mod typed;
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, path::PathBuf};
 
 use hidden::Shape;
 use smallvec::SmallVec;
@@ -92,6 +92,16 @@ impl<'a> Fields<'a> {
         let checked = check(&mut fields);
         fields.close();
         checked
+    }
+
+    /// A look at some keys of `root` ahead of its check, which reports what is wrong with them: this reports
+    /// nothing.
+    pub(super) fn peek<T>(root: &Node, look: impl FnOnce(&mut Fields<'_>) -> T) -> T {
+        let mut unheard = Report::new(PathBuf::new());
+        let (fields, known) = (Vec::new(), Vec::new());
+        let mut fields = Fields { at: root.at, place: &Place::Root, report: &mut unheard, fields, known };
+        fields.collect(&[Part::whole(root)]);
+        look(&mut fields)
     }
 
     fn collect(&mut self, parts: &[Part<'a>]) {

@@ -9,6 +9,8 @@ pub(super) enum Home {
     Members,
     /// At the root and in descriptors.
     RootAndDescriptor,
+    /// At the root and in limits.
+    RootAndLimit,
     /// In limits and in the entries of `replaces`.
     LimitAndReplaces,
     /// In descriptors, and beside `file` in `members`.
@@ -44,7 +46,7 @@ const KEYS: [(&str, Home, Origin); 28] = [
     ("tier", Home::Descriptor, Origin::Tollgate),
     ("burst", Home::Limit, Origin::Tollgate),
     ("unit_multiplier", Home::Limit, Origin::Tollgate),
-    ("algorithm", Home::Limit, Origin::Tollgate),
+    ("algorithm", Home::RootAndLimit, Origin::Tollgate),
     ("overdraft", Home::Limit, Origin::Tollgate),
     ("on_store_failure", Home::Limit, Origin::Tollgate),
     ("after_store_loss", Home::Limit, Origin::Tollgate),
@@ -68,6 +70,7 @@ impl Home {
             Home::Limit => "in a limit, such as `rate_limit`",
             Home::Members => "in `members`",
             Home::RootAndDescriptor => "at the top of the file, or in a descriptor",
+            Home::RootAndLimit => "at the top of the file, or in a limit, such as `rate_limit`",
             Home::LimitAndReplaces => "in a limit, such as `rate_limit`, or in an entry of `replaces`",
             Home::DescriptorAndMembers => "in a descriptor, or in `members`",
         }

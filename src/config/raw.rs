@@ -3,13 +3,20 @@
 use std::path::{Path, PathBuf};
 
 use super::error::Position;
-use crate::rules::{NamedLimit, Pattern};
+use crate::{
+    limit::DefaultAlgorithm,
+    rules::{NamedLimit, Pattern},
+};
 
 pub(super) struct RawDomain {
     /// Position in the list of files.
     pub(super) file: usize,
     /// Empty where it is missing, which is in the report.
     pub(super) name: String,
+    /// How its limits count that do not say.
+    pub(super) default_algorithm: DefaultAlgorithm,
+    /// Where this file says so; none where another file of the domain does, or the process.
+    pub(super) algorithm_at: Option<Position>,
     pub(super) descriptors: Vec<RawPattern>,
     pub(super) tiers: Vec<RawTier>,
     pub(super) members: Option<RawMembers>,

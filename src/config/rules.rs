@@ -1,6 +1,7 @@
 //! The grammar: what may stand in a file, and what it means. A new key is a line here and one in `keys`.
 
 use super::{
+    algorithm::{of_domain, of_limit},
     error::Position,
     fields::{Fields, Part, peek_text},
     raw::{RawDomain, RawLimit, RawLimits, RawMembers, RawPattern, RawTier},
@@ -8,7 +9,7 @@ use super::{
     yaml::Node,
 };
 use crate::{
-    limit::{AfterStoreLoss, Algorithm, LimitError, LimitSpec, Overdraft, Period, Unit},
+    limit::{AfterStoreLoss, DefaultAlgorithm, LimitError, LimitSpec, Overdraft, Period, Unit},
     rules::{NamedLimit, OnStoreFailure, Options, Pattern},
 };
 
@@ -17,18 +18,29 @@ const FROM_MEMBERS: &str = "from_members";
 /// Limits that apply to one descriptor at once.
 const MAX_LIMITS_IN_LIST: usize = 64;
 
-/// What a file says, which is number `file` of all.
-pub(super) fn check(root: &Node, file: usize, report: &mut Report) -> Result<RawDomain, Reported> {
+/// What a file says, which is number `file` of all. Its limits count by `algorithm` where they do not say.
+pub(super) fn check(
+    root: &Node,
+    file: usize,
+    algorithm: DefaultAlgorithm,
+    report: &mut Report,
+) -> Result<RawDomain, Reported> {
     let place = peek_text(root, "domain").map_or(Place::Root, Place::Domain);
     Fields::read(&[Part::whole(root)], format_args!("the file"), &place, report, |fields| {
-        domain(fields, file)
+        domain(fields, file, algorithm)
     })
 }
 
-fn domain(fields: &mut Fields<'_>, file: usize) -> Result<RawDomain, Reported> {
+fn domain(
+    fields: &mut Fields<'_>,
+    file: usize,
+    default_algorithm: DefaultAlgorithm,
+) -> Result<RawDomain, Reported> {
     let name = fields.required_text("domain");
-    let descriptors = descriptors(fields);
-    let tiers = fields.lists("tiers", limit);
+    let said = of_domain(fields);
+    let algorithm_at = said.is_ok_and(|said| said.is_some()).then(|| fields.at_value("algorithm"));
+    let descriptors = descriptors(fields, default_algorithm);
+    let tiers = fields.lists("tiers", |fields| limit(fields, default_algorithm));
     let members = fields.map("members", members);
     let tiers: Vec<RawTier> =
         tiers?.into_iter().map(|(name, at, limits)| RawTier { name, at, limits }).collect();
@@ -41,7 +53,8 @@ fn domain(fields: &mut Fields<'_>, file: usize) -> Result<RawDomain, Reported> {
     }
     // Without a name the rest is still worth a look.
     let name = name.unwrap_or_default();
-    Ok(RawDomain { file, name, descriptors: descriptors?, tiers, members: members? })
+    let (descriptors, members) = (descriptors?, members?);
+    Ok(RawDomain { file, name, default_algorithm, algorithm_at, descriptors, tiers, members })
 }
 
 fn members(fields: &mut Fields<'_>) -> Result<RawMembers, Reported> {
@@ -51,23 +64,30 @@ fn members(fields: &mut Fields<'_>) -> Result<RawMembers, Reported> {
     Ok(RawMembers { at, file: file?, file_at, key: key?, default: default?, default_at })
 }
 
-fn descriptors(fields: &mut Fields<'_>) -> Result<Vec<RawPattern>, Reported> {
+fn descriptors(
+    fields: &mut Fields<'_>,
+    default_algorithm: DefaultAlgorithm,
+) -> Result<Vec<RawPattern>, Reported> {
     let mut index = 0;
     fields.list("descriptors", |fields| {
         index += 1;
-        descriptor(fields, index - 1)
+        descriptor(fields, index - 1, default_algorithm)
     })
 }
 
-fn descriptor(fields: &mut Fields<'_>, index: usize) -> Result<RawPattern, Reported> {
+fn descriptor(
+    fields: &mut Fields<'_>,
+    index: usize,
+    default_algorithm: DefaultAlgorithm,
+) -> Result<RawPattern, Reported> {
     let at = fields.at();
     let key = fields.required_text("key");
     // An empty value means any, as in the reference.
     let value = fields.text("value").map(|value| value.filter(|text| !text.is_empty()));
-    let limits = limits(fields);
+    let limits = limits(fields, default_algorithm);
     let options = options(fields);
     let metadata = fields.metadata("metadata");
-    let below = descriptors(fields);
+    let below = descriptors(fields, default_algorithm);
     let (key, value, options) = (key?, value?, options?);
     if options.share_threshold && !key.contains('*') && !value.as_deref().unwrap_or_default().contains('*') {
         let at = fields.at_value("share_threshold");
@@ -95,13 +115,14 @@ fn options(fields: &mut Fields<'_>) -> Result<Options, Reported> {
 // === limits ===
 
 /// One of `rate_limit`, `rate_limits` and `tier`, or none.
-fn limits(fields: &mut Fields<'_>) -> Result<RawLimits, Reported> {
+fn limits(fields: &mut Fields<'_>, default_algorithm: DefaultAlgorithm) -> Result<RawLimits, Reported> {
     let present = ["rate_limit", "rate_limits", "tier"].map(|name| fields.has(name).then_some(name));
     let mut present = present.into_iter().flatten();
     if let (Some(first), Some(second)) = (present.next(), present.next()) {
         let at = fields.at_key(second);
         fields.refuse(at, format_args!("`{second}` cannot stand beside `{first}`"));
     }
+    let limit = |fields: &mut Fields<'_>| limit(fields, default_algorithm);
     let one = fields.map("rate_limit", limit);
     let has_list = fields.has("rate_limits");
     let list = fields.list("rate_limits", limit);
@@ -160,13 +181,13 @@ fn all_apart(fields: &mut Fields<'_>, at: Position, limits: &[RawLimit]) {
     }
 }
 
-fn limit(fields: &mut Fields<'_>) -> Result<RawLimit, Reported> {
+fn limit(fields: &mut Fields<'_>, default_algorithm: DefaultAlgorithm) -> Result<RawLimit, Reported> {
     let at = fields.at();
     let unlimited = fields.flag("unlimited");
     let (name, replaces) = (fields.text("name"), replaces(fields));
     let on_store_failure = fields.word("on_store_failure", &OnStoreFailure::ALL, |mode| mode.name());
     let is_unlimited = matches!(unlimited, Ok(true));
-    let spec = if is_unlimited { no_limit(fields) } else { spec(fields).map(Some) };
+    let spec = if is_unlimited { no_limit(fields) } else { spec(fields, default_algorithm).map(Some) };
     let (name, replaces) = (name?.unwrap_or_default(), replaces?);
     if let Some((_, at)) = replaces.iter().find(|(replaced, _)| !name.is_empty() && *replaced == name) {
         fields.refuse(
@@ -207,24 +228,25 @@ fn no_limit(fields: &mut Fields<'_>) -> Result<Option<LimitSpec>, Reported> {
     Ok(None)
 }
 
-fn spec(fields: &mut Fields<'_>) -> Result<LimitSpec, Reported> {
+fn spec(fields: &mut Fields<'_>, default_algorithm: DefaultAlgorithm) -> Result<LimitSpec, Reported> {
     let unit = unit(fields);
     let requests_per_unit = fields.number("requests_per_unit");
     let multiplier = fields.positive_number("unit_multiplier");
     let burst = fields.number("burst");
-    let algorithm = fields.word("algorithm", &Algorithm::ALL, |algorithm| algorithm.name());
+    let algorithm = of_limit(fields);
     let overdraft = fields.word("overdraft", &Overdraft::ALL, |overdraft| overdraft.name());
     let after_store_loss = fields.word("after_store_loss", &AfterStoreLoss::ALL, |after| after.name());
     if matches!((&requests_per_unit, &unit), (Ok(None), Ok(_))) {
         let at = fields.at();
         fields.warn(at, format_args!("requests_per_unit is missing, so every request is denied"));
     }
+    let (period, burst) = (Period { unit: unit?, multiplier: multiplier?.unwrap_or(1) }, burst?);
     Ok(LimitSpec {
         // Without it a rule denies everything, as in the reference.
         requests_per_unit: requests_per_unit?.unwrap_or(0),
-        period: Period { unit: unit?, multiplier: multiplier?.unwrap_or(1) },
-        algorithm: algorithm?.unwrap_or_default(),
-        burst: burst?,
+        period,
+        algorithm: algorithm?.unwrap_or_else(|| default_algorithm.of(period, burst)),
+        burst,
         overdraft: overdraft?.unwrap_or_default(),
         after_store_loss: after_store_loss?.unwrap_or_default(),
     })

@@ -1,3 +1,4 @@
+mod algorithms;
 mod bounds;
 mod fixtures;
 mod folders;
@@ -16,7 +17,7 @@ use std::{
 
 use super::*;
 use crate::{
-    limit::{Limit, Unit},
+    limit::{Limit, LimitSpec, Unit},
     matcher::Matcher,
     rules::{Limits, Pattern},
 };
@@ -34,17 +35,25 @@ impl Folder {
     }
 
     fn load(&self, files: &[(&str, &[u8])]) -> Result<Config, String> {
+        self.load_with(files, DefaultAlgorithm::default())
+    }
+
+    fn load_with(&self, files: &[(&str, &[u8])], algorithm: DefaultAlgorithm) -> Result<Config, String> {
         let paths: Vec<PathBuf> = files.iter().map(|(name, _)| self.0.join(name)).collect();
         for (path, (_, bytes)) in paths.iter().zip(files) {
             fs::write(path, bytes).unwrap();
         }
-        self.load_paths(&paths)
+        self.load_paths_with(&paths, algorithm)
     }
 
     /// The errors without the folder's own name.
     fn load_paths(&self, paths: &[PathBuf]) -> Result<Config, String> {
+        self.load_paths_with(paths, DefaultAlgorithm::default())
+    }
+
+    fn load_paths_with(&self, paths: &[PathBuf], algorithm: DefaultAlgorithm) -> Result<Config, String> {
         let folder = format!("{}/", self.0.display());
-        load(paths).map_err(|refused| refused.errors.to_string().replace(&folder, ""))
+        load(paths, algorithm).map_err(|refused| refused.errors.to_string().replace(&folder, ""))
     }
 }
 
@@ -72,6 +81,12 @@ fn errors(text: &str) -> String {
 
 fn limit(requests_per_unit: u32, unit: Unit, burst: Option<u32>) -> Limit {
     Limit::new(requests_per_unit, unit, burst).unwrap()
+}
+
+/// As it counts in a file that says no more of it.
+fn by_period(requests_per_unit: u32, unit: Unit) -> Limit {
+    let algorithm = DefaultAlgorithm::ByPeriod.of(unit.into(), None);
+    LimitSpec { algorithm, ..LimitSpec::new(requests_per_unit, unit) }.check().unwrap()
 }
 
 /// The one limit of a pattern.
@@ -102,7 +117,8 @@ descriptors:
     let mut plan = Pattern::with_limit("plan", Some("gold"), limit(100, Unit::Minute, Some(20)));
     plan.descriptors = vec![op];
     let seat = Pattern { key: "seat".to_owned(), ..Pattern::default() };
-    let domains = vec![Domain { name: "edge".to_owned(), descriptors: vec![plan, seat], members: None }];
+    let domains =
+        vec![Domain { name: "edge".to_owned(), descriptors: vec![plan, seat], ..Domain::default() }];
     assert_eq!(config.unwrap().domains, domains);
 }
 
@@ -133,7 +149,7 @@ fn files_become_domains_in_their_order_and_no_files_no_domains() {
     let config = Folder::new().load(&files).unwrap();
     let names: Vec<&str> = config.domains.iter().map(|domain| domain.name.as_str()).collect();
     assert_eq!(names, ["two", "one"]);
-    assert_eq!(load(&[]).unwrap().domains, []);
+    assert_eq!(load(&[], DefaultAlgorithm::default()).unwrap().domains, []);
 }
 
 #[test]

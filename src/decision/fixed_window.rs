@@ -1,7 +1,7 @@
 //! The fixed window: at most so many hits in each period that is aligned to the Unix epoch, in UTC.
 //!
-//! Across an edge it admits twice the limit at once, which is why it is not the default; it is for quotas
-//! that people know as "a day". A window is kept by its end, so a clock that steps back stays in the later
+//! Across an edge it admits twice the limit at once, which is why rates are counted otherwise; it is for
+//! quotas, such as people know as "a day". A window is kept by its end, so a clock that steps back stays in the later
 //! window, with what it has counted.
 
 use super::{

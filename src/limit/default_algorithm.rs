@@ -1,5 +1,9 @@
 //! The algorithm of a limit that names none.
 
+use std::str::FromStr;
+
+use thiserror::Error;
+
 use super::{Algorithm, Period};
 
 /// A period of this length or a longer one is a quota, which resets; a shorter one is a rate, which refills.
@@ -17,6 +21,19 @@ pub enum DefaultAlgorithm {
     ByPeriod,
     TokenBucket,
     FixedWindow,
+}
+
+/// A name that is none of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("it must be by_period, token_bucket or fixed_window")]
+pub struct UnknownDefault;
+
+impl FromStr for DefaultAlgorithm {
+    type Err = UnknownDefault;
+
+    fn from_str(name: &str) -> Result<DefaultAlgorithm, UnknownDefault> {
+        DefaultAlgorithm::from_name(name).ok_or(UnknownDefault)
+    }
 }
 
 impl DefaultAlgorithm {

@@ -43,7 +43,7 @@ impl Limited {
 
 fn limiter_on(backend: &Backend, on_store_failure: OnStoreFailure) -> Limited {
     let descriptors = vec![pattern("user", 1, 3), pattern("team", 1, 1), pattern("blocked", 0, 0)];
-    let domain = Domain { name: "edge".to_owned(), descriptors, members: None };
+    let domain = Domain { name: "edge".to_owned(), descriptors, ..Domain::default() };
     let store = backend.open(Duration::from_secs(1));
     let fallback =
         Fallback { default: on_store_failure, local: Arc::new(Local::new(1_000, Box::new(|| None))) };
@@ -118,7 +118,7 @@ async fn descriptors_that_no_limit_holds_are_counted_by_why() {
     let domain = Domain {
         name: "edge".to_owned(),
         descriptors: vec![pattern("user", 1, 3), exempt, unlimited],
-        members: None,
+        ..Domain::default()
     };
     let limiter = Limited { matcher: Matcher::new(vec![domain]), ..limiter };
     let asked = [
@@ -200,7 +200,7 @@ async fn in_quota_mode_a_descriptor_whose_limits_are_all_replaced_is_a_quota_tha
         pattern("both", vec![named("general", &[], 5), named("", &[], 0)]),
         pattern("free", vec![NamedLimit { limit: None, ..named("", &["general"], 1) }]),
     ];
-    let domain = Domain { name: "edge".to_owned(), descriptors, members: None };
+    let domain = Domain { name: "edge".to_owned(), descriptors, ..Domain::default() };
     let verdict = async |mode, keys: &[&str]| {
         let limiter = limiter().limiter.quota_mode(mode);
         let limited = Limited { limiter, matcher: Matcher::new(vec![domain.clone()]) };
@@ -241,8 +241,11 @@ async fn a_limit_whose_local_bucket_was_not_asked_because_another_is_an_error_is
     let limit = Limit::new(1, Unit::Day, None).unwrap();
     let limit = NamedLimit { on_store_failure: Some(OnStoreFailure::Error), ..NamedLimit::from(limit) };
     let erring = Pattern { limits: Limits::All(vec![limit]), ..pattern("team", 1, 1) };
-    let domain =
-        Domain { name: "edge".to_owned(), descriptors: vec![pattern("user", 1, 3), erring], members: None };
+    let domain = Domain {
+        name: "edge".to_owned(),
+        descriptors: vec![pattern("user", 1, 3), erring],
+        ..Domain::default()
+    };
     let local = Local::new(1_000, Box::new(|| NonZeroU32::new(1)));
     let fallback = Fallback { default: OnStoreFailure::Local, local: Arc::new(local) };
     let limiter = Limiter::new(nowhere.open(Duration::from_secs(1)), fallback);

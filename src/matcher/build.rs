@@ -20,7 +20,8 @@ pub(super) fn domain(domain: &Domain, limits: &mut Vec<Arc<RuleLimit>>) -> Domai
         Builder { domain: Arc::clone(&name), members, limits, steps: Vec::new(), has_replaces: false };
     let top = builder.level(&domain.descriptors, "");
     let shapes = Shapes::of(&domain.descriptors);
-    DomainRules { name, top, shapes, has_replaces: builder.has_replaces }
+    let (default_algorithm, has_replaces) = (domain.default_algorithm, builder.has_replaces);
+    DomainRules { name, default_algorithm, top, shapes, has_replaces }
 }
 
 struct Builder<'a> {

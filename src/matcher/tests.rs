@@ -26,7 +26,7 @@ fn pattern(key: &str, value: &str, per_second: Option<u32>, descriptors: Vec<Pat
 }
 
 fn matcher(descriptors: Vec<Pattern>) -> Matcher {
-    Matcher::new(vec![Domain { name: "shop".to_owned(), descriptors, members: None }])
+    Matcher::new(vec![Domain { name: "shop".to_owned(), descriptors, ..Domain::default() }])
 }
 
 fn shop() -> Matcher {
@@ -38,11 +38,11 @@ fn shop() -> Matcher {
         pattern("tenant", "", None, vec![pattern("op", "delete", Some(2), vec![])]),
     ];
     Matcher::new(vec![
-        Domain { name: "shop".to_owned(), descriptors, members: None },
+        Domain { name: "shop".to_owned(), descriptors, ..Domain::default() },
         Domain {
             name: "edge".to_owned(),
             descriptors: vec![pattern("seat", "", Some(1), vec![])],
-            members: None,
+            ..Domain::default()
         },
     ])
 }
@@ -152,7 +152,7 @@ fn the_last_of_two_equal_patterns_or_domains_counts_and_the_first_leaves_no_rule
         pattern("a", "x", Some(1), vec![pattern("b", "", Some(2), vec![])]),
         pattern("a", "x", Some(3), vec![]),
     ];
-    let domain = |descriptors| Domain { name: "shop".to_owned(), descriptors, members: None };
+    let domain = |descriptors| Domain { name: "shop".to_owned(), descriptors, ..Domain::default() };
     let matcher = Matcher::new(vec![domain(vec![pattern("z", "", Some(9), vec![])]), domain(twice)]);
     assert_eq!(find(&matcher, "shop", &["a=x"]), Some(("a_x".to_owned(), 3)));
     assert_eq!(find(&matcher, "shop", &["a=x", "b=1"]), None);

@@ -12,7 +12,7 @@ use crate::{
 fn rules(domain: &str, keys: &[&str]) -> Matcher {
     let limit = Limit::new(10, Unit::Second, None).unwrap();
     let descriptors = keys.iter().map(|key| Pattern::with_limit(key, None, limit.clone())).collect();
-    Matcher::new(vec![Domain { name: domain.to_owned(), descriptors, members: None }])
+    Matcher::new(vec![Domain { name: domain.to_owned(), descriptors, ..Domain::default() }])
 }
 
 /// The series of all decisions with their values, by their labels.

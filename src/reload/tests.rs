@@ -8,9 +8,10 @@ use std::{
     },
 };
 
-use super::{Rollout, load, watch::Watch};
+use super::{Rollout, Sources, load, watch::Watch};
 use crate::{
     config::{self, Look, Seen},
+    limit::DefaultAlgorithm,
     matcher::Matcher,
     metrics::Metrics,
     response::{Contract, Group, Jitter},
@@ -45,7 +46,7 @@ impl Drop for Folder {
 /// As they looked before they were read.
 fn seen(paths: &[&PathBuf]) -> Vec<Seen> {
     let paths: Vec<PathBuf> = paths.iter().map(|path| (*path).clone()).collect();
-    config::check(&paths).files
+    config::check(&paths, DefaultAlgorithm::default()).files
 }
 
 /// Within the next three looks.
@@ -176,7 +177,8 @@ descriptors: [{ key: k, tier: from_members }]
 #[test]
 fn a_members_file_that_comes_after_a_refused_reload_is_noticed() {
     let folder = Folder::new();
-    let paths = [folder.write("limits.yaml", PLAIN)];
+    let paths = vec![folder.write("limits.yaml", PLAIN)];
+    let sources = Sources { paths, default_algorithm: DefaultAlgorithm::default() };
     let contract = Contract::new(Group::DEFAULT.to_vec(), Jitter::default());
     let rollout = Rollout::new(Matcher::default(), contract, Arc::new(Metrics::new()));
     let taken = || -> u32 {
@@ -184,24 +186,24 @@ fn a_members_file_that_comes_after_a_refused_reload_is_noticed() {
         let series = "tollgate_config_reloads_total{result=\"taken\"} ";
         text.lines().find_map(|line| line.strip_prefix(series)?.parse().ok()).unwrap_or(0)
     };
-    let mut watch = Watch::new(seen(&[&paths[0]]));
-    load(&paths, &rollout, &mut watch);
+    let mut watch = Watch::new(seen(&[&sources.paths[0]]));
+    load(&sources, &rollout, &mut watch);
     assert_eq!((taken(), notices(&mut watch)), (1, false));
 
     folder.write("limits.yaml", WITH_MEMBERS);
     assert!(notices(&mut watch));
-    load(&paths, &rollout, &mut watch);
+    load(&sources, &rollout, &mut watch);
     assert_eq!((taken(), notices(&mut watch)), (1, false), "refused: there is no members file");
 
     folder.write("members.yaml", "paid: [alice]\n");
     assert!(notices(&mut watch));
-    load(&paths, &rollout, &mut watch);
+    load(&sources, &rollout, &mut watch);
     assert_eq!(taken(), 2);
     // A wrong one is followed too.
     for (members, expected) in [("paid: [alice, alice]\n", 2), ("paid: [bob]\n", 3)] {
         folder.write("members.yaml", members);
         assert!(notices(&mut watch));
-        load(&paths, &rollout, &mut watch);
+        load(&sources, &rollout, &mut watch);
         assert_eq!((taken(), notices(&mut watch)), (expected, false));
     }
 }

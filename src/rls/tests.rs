@@ -7,7 +7,7 @@ use crate::{
 
 fn rules(key: &str) -> Matcher {
     let rule = Pattern::with_limit(key, None, Limit::new(1, Unit::Minute, None).unwrap());
-    Matcher::new(vec![Domain { name: "edge".to_owned(), descriptors: vec![rule], members: None }])
+    Matcher::new(vec![Domain { name: "edge".to_owned(), descriptors: vec![rule], ..Domain::default() }])
 }
 
 #[test]

@@ -86,13 +86,15 @@ pub fn digits(mut number: u32) -> [u8; KEY_DIGITS] {
 
 #[cfg(test)]
 mod tests {
+    use tollgate::limit::DefaultAlgorithm;
+
     use super::*;
 
     #[test]
     fn the_limits_file_is_one_that_tollgate_loads() {
         let path = std::env::temp_dir().join(format!("lab-bench-{}.yaml", std::process::id()));
         std::fs::write(&path, yaml()).unwrap();
-        let loaded = tollgate::config::load(std::slice::from_ref(&path));
+        let loaded = tollgate::config::load(std::slice::from_ref(&path), DefaultAlgorithm::default());
         std::fs::remove_file(&path).unwrap();
         assert_eq!(loaded.unwrap().domains.len(), 1);
     }

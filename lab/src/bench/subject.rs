@@ -101,6 +101,9 @@ impl Running {
         let runtimes = subject.runtimes.to_string();
         let mut serve =
             Serve::new(limits).args(&["--runtimes", &runtimes, "--store-deadline", STORE_DEADLINE]);
+        // The file names no algorithm, which a peer would not know, and what is measured are token buckets. By a
+        // variable, since an older Tollgate does not know the flag.
+        serve = serve.variable("TOLLGATE_DEFAULT_ALGORITHM", "token_bucket");
         if let Some(redis) = &redis {
             serve = serve.store(redis.url());
         }

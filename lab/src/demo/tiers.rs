@@ -1,17 +1,17 @@
 //! Free and paid keys under the same load, and a key that its daily quota holds while its rate would let it pass.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::{
     DemoError, Stack,
     at_once::{self, AtOnce},
     figures::{Claim, Verdict},
 };
+use crate::midnight;
 
 const REQUESTS: usize = 400;
-const DAY: u64 = 86_400;
 /// The quota's scenario takes a second or two; it must not see a new day begin.
-const BEFORE_MIDNIGHT: u64 = 30;
+const BEFORE_MIDNIGHT: Duration = Duration::from_secs(30);
 
 /// A key of `examples/demo.yaml`, and the rate of its tier.
 struct Key {
@@ -56,7 +56,7 @@ async fn tier(stack: &Stack, key: &Key) -> Result<Claim, DemoError> {
 }
 
 async fn quota(stack: &Stack) -> Result<Claim, DemoError> {
-    tokio::time::sleep(until_after_midnight()).await;
+    midnight::not_within(BEFORE_MIDNIGHT).await;
     let answers = at_once::send(stack.global.addr(), WITH_QUOTA, REQUESTS).await?;
     let holds = answers.admitted == QUOTA;
     let reason = format!(
@@ -87,14 +87,5 @@ fn of(stack: &Stack, key: &str, answers: &AtOnce, holds: bool, claim: &str, reas
         verdict,
         reason,
         command: format!("oha -n {REQUESTS} -c {REQUESTS} --no-tui -H 'x-api-key: {key}' http://{target}/"),
-    }
-}
-
-/// Nothing, unless the UTC day ends before the scenario would.
-fn until_after_midnight() -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    match DAY - now.as_secs() % DAY {
-        left @ ..BEFORE_MIDNIGHT => Duration::from_secs(left + 1),
-        _ => Duration::ZERO,
     }
 }

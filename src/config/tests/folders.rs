@@ -3,7 +3,10 @@
 use std::{fs, slice};
 
 use super::Folder;
-use crate::config::{Holds, check};
+use crate::{
+    config::{Holds, check},
+    limit::DefaultAlgorithm,
+};
 
 const ONE: &str = "domain: one\ndescriptors: [{ key: k, rate_limit: { unit: day, requests_per_unit: 1 } }]\n";
 
@@ -65,7 +68,7 @@ descriptors: [{ key: k, tier: from_members }]
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     // What is wrong with it is told once, and it counts as what it is.
     let wrong = folder(&[("limits.yaml", limits), ("members.yaml", "paid: [alice]\n")]);
-    let checked = check(slice::from_ref(&wrong.0));
+    let checked = check(slice::from_ref(&wrong.0), DefaultAlgorithm::default());
     let told = checked.domains.unwrap_err().to_string();
     assert!(told.ends_with("members.yaml:1:1: there is no tier of this name; there is `free`"), "{told}");
     assert_eq!(told.lines().count(), 1, "{told}");

@@ -9,7 +9,7 @@ use std::{env, fs, path::Path};
 
 use rand::{SeedableRng, rngs::SmallRng};
 
-use super::{descriptors, errors, limit, limit_of, load_text};
+use super::{by_period, descriptors, errors, limit, limit_of, load_text};
 use crate::{
     limit::Unit,
     rules::{Domain, Limits, Metadata, MetadataValue, NamedLimit, Options, Pattern},
@@ -20,7 +20,8 @@ use tree::{Is, Scalar};
 // === What the model loads, as the rules say it ===
 
 fn domain(root: Root) -> Domain {
-    Domain { name: root.domain, descriptors: root.descriptors.iter().map(pattern).collect(), members: None }
+    let descriptors = root.descriptors.iter().map(pattern).collect();
+    Domain { name: root.domain, descriptors, ..Domain::default() }
 }
 
 fn pattern(descriptor: &Descriptor) -> Pattern {
@@ -29,7 +30,7 @@ fn pattern(descriptor: &Descriptor) -> Pattern {
     let limits = descriptor.limit.as_ref().map(|own| NamedLimit {
         limit: Unit::from_name(&own.unit)
             .filter(|_| !own.unlimited)
-            .map(|unit| limit(own.requests_per_unit, unit, None)),
+            .map(|unit| by_period(own.requests_per_unit, unit)),
         name: own.name.clone(),
         replaces: own.replaces.clone(),
         on_store_failure: None,

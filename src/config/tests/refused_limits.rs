@@ -85,7 +85,9 @@ fn a_limit_that_its_algorithm_cannot_keep_is_refused_where_the_key_stands() {
     let place = "e.descriptors[0].rate_limit:";
     assert_limit_refused(
         "unit: day, requests_per_unit: 9, algorithm: fixed_window, burst: 3",
-        &format!("4:82: {place} fixed_window takes no burst: it admits requests_per_unit at once"),
+        &format!(
+            "4:82: {place} fixed_window takes no burst: it admits requests_per_unit at once; leave out `burst`, or `algorithm`"
+        ),
     );
     assert_limit_refused(
         "unit: day, requests_per_unit: 9, algorithm: sliding_window_log, overdraft: charge",
@@ -102,7 +104,14 @@ fn a_limit_that_its_algorithm_cannot_keep_is_refused_where_the_key_stands() {
     assert_limit_refused(
         "unit: day, requests_per_unit: 3000000000, algorithm: fixed_window, overdraft: charge",
         &format!(
-            "4:47: {place} overdraft: charge in a fixed_window: at most 2147483647 per period, found 3000000000"
+            "4:47: {place} overdraft: charge in a fixed_window: at most 2147483647 per period, found 3000000000; algorithm: token_bucket takes more"
+        ),
+    );
+    // By its period it is a window, too.
+    assert_limit_refused(
+        "unit: hour, unit_multiplier: 24, requests_per_unit: 3000000000, overdraft: charge",
+        &format!(
+            "4:69: {place} overdraft: charge in a fixed_window: at most 2147483647 per period, found 3000000000; algorithm: token_bucket takes more"
         ),
     );
     assert_limit_refused(
@@ -151,10 +160,10 @@ fn a_shared_threshold_needs_a_wildcard() {
 
 #[test]
 fn a_descriptor_says_its_limits_in_one_way() {
-    let limit = "{unit: day, requests_per_unit: 1}";
+    let limit = "{unit: second, requests_per_unit: 1}";
     assert_descriptor_refused(
         &format!("key: a, rate_limit: {limit}, rate_limits: [{limit}]"),
-        "3:59: e.descriptors[0]: `rate_limits` cannot stand beside `rate_limit`",
+        "3:62: e.descriptors[0]: `rate_limits` cannot stand beside `rate_limit`",
     );
     assert_descriptor_refused(
         "key: a, rate_limits: []",
@@ -162,10 +171,10 @@ fn a_descriptor_says_its_limits_in_one_way() {
     );
     assert_descriptor_refused(
         &format!("key: a, rate_limits: [{limit}, {{unlimited: true}}]"),
-        "3:61: e.descriptors[0]: unlimited cannot stand beside other limits",
+        "3:64: e.descriptors[0]: unlimited cannot stand beside other limits",
     );
     assert_descriptor_refused(
-        &format!("key: a, rate_limits: [{limit},\n   {{unit: DAY, requests_per_unit: 1, burst: 9}}]"),
-        "4:4: e.descriptors[0]: 1 per day stands here twice, so both would share one bucket; the first is at line 3",
+        &format!("key: a, rate_limits: [{limit},\n   {{unit: SECOND, requests_per_unit: 1, burst: 9}}]"),
+        "4:4: e.descriptors[0]: 1 per second stands here twice, so both would share one bucket; the first is at line 3",
     );
 }

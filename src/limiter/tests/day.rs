@@ -21,7 +21,7 @@ fn matcher() -> Matcher {
     let quota = NamedLimit { name: "day".to_owned(), ..quota.check().unwrap().into() };
     let limits = Limits::All(vec![rate.into(), quota]);
     let pattern = Pattern { key: "api_key".to_owned(), limits, ..Pattern::default() };
-    Matcher::new(vec![Domain { name: "edge".to_owned(), descriptors: vec![pattern], members: None }])
+    Matcher::new(vec![Domain { name: "edge".to_owned(), descriptors: vec![pattern], ..Domain::default() }])
 }
 
 fn ask<'m>(matcher: &'m Matcher, store: &MemoryStore, now_us: u64) -> Outcome<'m> {

@@ -24,7 +24,7 @@ fn limit(requests_per_unit: u32, unit: Unit, algorithm: Algorithm) -> Limit {
 /// One limit, for `user`, in memory or where there is no store; of three replicas.
 fn limited(limit: Limit, backend: &Backend, on_store_failure: OnStoreFailure) -> Limited {
     let descriptors = vec![Pattern::with_limit("user", None, limit)];
-    let domain = Domain { name: "edge".to_owned(), descriptors, members: None };
+    let domain = Domain { name: "edge".to_owned(), descriptors, ..Domain::default() };
     let local = Local::new(1_000, Box::new(|| NonZeroU32::new(3)));
     let fallback = Fallback { default: on_store_failure, local: Arc::new(local) };
     let limiter = Limiter::new(backend.open(Duration::from_secs(1)), fallback);

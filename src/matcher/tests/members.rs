@@ -38,7 +38,7 @@ pub(super) fn shop_of(descriptors: Vec<Pattern>, table: MemberTable) -> Matcher 
     let tiers: BTreeMap<_, _> = tiers.into_iter().map(|(name, limits)| (name.to_owned(), limits)).collect();
     let (key, default) = ("api_key".to_owned(), "free".to_owned());
     let members = Some(Members { key, default, tiers, table: Arc::new(table) });
-    Matcher::new(vec![Domain { name: "shop".to_owned(), descriptors, members }])
+    Matcher::new(vec![Domain { name: "shop".to_owned(), descriptors, members, ..Domain::default() }])
 }
 
 /// The numbers of the limits that apply; none if there is no rule, empty if it is unlimited.

@@ -85,7 +85,7 @@ impl Rules {
         };
         let descriptors = self.keys.iter().enumerate().map(pattern).collect();
         let name = String::from_utf8(DOMAIN.to_vec()).unwrap();
-        Matcher::new(vec![Domain { name, descriptors, members: None }])
+        Matcher::new(vec![Domain { name, descriptors, ..Domain::default() }])
     }
 
     /// Every limit of every descriptor, in order.
