@@ -7,6 +7,7 @@ mod page;
 mod refused;
 mod refused_limits;
 mod scalars;
+mod syntax;
 mod tiers;
 mod warnings;
 

@@ -5,9 +5,11 @@
 //! bounds here count aliases as if written out, so that walking the tree is bounded too. What the
 //! nodes mean is left to others.
 
+mod words;
+
 use std::{collections::HashMap, rc::Rc};
 
-use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, Tag};
+use granit_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
 use super::error::Position;
 
@@ -74,8 +76,8 @@ pub(super) fn parse(text: &str) -> Result<Document, SyntaxError> {
     let mut builder = Builder::default();
     let mut second = None;
     for event in Parser::new_from_str_with_options(text, options) {
-        let (event, span) = event
-            .map_err(|error| SyntaxError { at: position(*error.marker()), message: explain(error.kind()) })?;
+        let (event, span) =
+            event.map_err(|error| words::explain(error.kind(), position(*error.marker()), text))?;
         let at = position(span.start);
         if matches!(event, Event::DocumentStart(..)) && builder.root.is_some() {
             second = Some(at);
@@ -251,36 +253,4 @@ fn too_deep() -> String {
 
 fn position(marker: Marker) -> Position {
     Position { line: marker.line(), column: marker.col() + 1 }
-}
-
-// === Messages ===
-
-/// The mistakes that people make get words; the rest gets its name in the parser's documentation.
-fn explain(kind: &ErrorKind) -> String {
-    match kind {
-        ErrorKind::RecursionLimitExceeded => too_deep(),
-        ErrorKind::TabInBlockIndentation | ErrorKind::TabInIndentation | ErrorKind::TabNotAllowed => {
-            "a tab cannot indent; use spaces".to_owned()
-        }
-        ErrorKind::UnclosedQuotedScalar => "the quote that opens here is never closed".to_owned(),
-        ErrorKind::UnclosedFlowCollection { open } => format!("the `{open}` is never closed"),
-        ErrorKind::MismatchedFlowCollectionEnd { open, close } => {
-            format!("the `{open}` is closed by `{close}`")
-        }
-        ErrorKind::UnknownAnchor => "no anchor of that name stands before this alias".to_owned(),
-        ErrorKind::MappingValueNotAllowed => {
-            "no `key: value` can stand here; check the indentation, or quote a text that holds `: `"
-                .to_owned()
-        }
-        ErrorKind::SimpleKeyExpected => "a `key:` was expected here".to_owned(),
-        ErrorKind::UnexpectedCharacter { character } => {
-            format!("`{}` cannot start a text; quote it", character.escape_debug())
-        }
-        ErrorKind::InvalidIndentation
-        | ErrorKind::ExpectedBlockMappingKey
-        | ErrorKind::BlockSequenceEntryNotAllowed => {
-            "the indentation does not fit what stands around it".to_owned()
-        }
-        other => format!("{other:?}"),
-    }
 }

@@ -164,7 +164,10 @@ fn nothing_costs_the_square_of_a_files_size() {
 
 #[test]
 fn a_nul_byte_is_refused_where_it_stands() {
-    assert_eq!(errors("domain: a\0b\n"), "a.yaml:1:10: not valid YAML: `\\0` cannot start a text; quote it");
+    assert_eq!(
+        errors("domain: a\0b\n"),
+        "a.yaml:1:10: not valid YAML: a NUL byte cannot stand in YAML; is this UTF-16 without its byte order mark? save it as UTF-8"
+    );
 }
 
 #[test]

@@ -137,30 +137,6 @@ fn a_file_that_is_no_text_is_told_where_and_what_to_do() {
 }
 
 #[test]
-fn a_syntax_error_is_told_where_and_in_words() {
-    let told = [
-        (
-            "a: b: c",
-            "2:5: not valid YAML: no `key: value` can stand here; check the indentation, or quote a text that holds `: `",
-        ),
-        ("a:\n\t- b", "3:2: not valid YAML: a tab cannot indent; use spaces"),
-        ("a: \"x\nb: 3\n", "2:4: not valid YAML: the quote that opens here is never closed"),
-        ("a: {b: 1]", "2:4: not valid YAML: the `{` is closed by `]`"),
-        ("a: [b", "2:4: not valid YAML: the `[` is never closed"),
-        ("a: *b", "2:4: not valid YAML: no anchor of that name stands before this alias"),
-        ("a: 1\nb", "3:1: not valid YAML: a `key:` was expected here"),
-        ("a: %b", "2:4: not valid YAML: `%` cannot start a text; quote it"),
-        ("a: 'b' c", "2:8: not valid YAML: InvalidTrailingSingleQuotedScalar"),
-        ("a: !foo b", "2:9: not valid YAML: tags are not supported; quote a text that begins with `!`"),
-        ("a: !foo [b]", "2:9: not valid YAML: tags are not supported; quote a text that begins with `!`"),
-        ("a:\n  - b\n - c", "4:2: not valid YAML: the indentation does not fit what stands around it"),
-    ];
-    for (rest, expected) in told {
-        assert_refused(rest, expected);
-    }
-}
-
-#[test]
 fn all_errors_of_all_files_are_told_at_once_in_order() {
     let folder = Folder::new();
     let broken = b"descriptors:
