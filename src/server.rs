@@ -222,9 +222,11 @@ async fn serve_and_drain(
         () = lifecycle.reached(Phase::Ended) => {}
     }
     lifecycle.advance_to(Phase::Ended);
-    time::timeout(CUT_GRACE, runtimes.all_ended())
-        .await
-        .map_err(|_elapsed| ServerError::RuntimesStuck { count: runtimes.running() })?;
+    let ended = time::timeout(CUT_GRACE, runtimes.all_ended()).await;
+    if runtimes.cut() > 0 {
+        warn!(connections = runtimes.cut(), "cut what was still open");
+    }
+    ended.map_err(|_elapsed| ServerError::RuntimesStuck { count: runtimes.running() })?;
     info!("stopped");
     Ok(())
 }

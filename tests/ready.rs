@@ -110,6 +110,31 @@ async fn a_replica_is_ready_once_it_has_reached_redis_and_stays_so_through_an_ou
 }
 
 #[tokio::test]
+async fn an_outage_is_told_once_for_the_process_and_not_once_for_each_runtime() {
+    let Some(mut redis) = support::redis().await else { return };
+    let serve = Serve::new(support::file("ready-told.yaml", LIMITS)).store(redis.url());
+    let tollgate = Tollgate::start(&serve.args(&["--runtimes", "8"])).await.expect("Tollgate starts");
+    let told = |words: &str| tollgate.log_text().lines().filter(|line| line.contains(words)).count();
+    let until_told = async |words: &str, times: usize| {
+        let started = clock::monotonic();
+        while told(words) < times {
+            assert!(started.elapsed() < WITHIN, "never {times} times {words:?}: {}", tollgate.log_text());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    until_ready_says(&tollgate, |status, body| (status, body) == (200, "OK")).await;
+    for outage in 1..=2 {
+        redis.kill();
+        until_ready_says(&tollgate, |_, body| body.starts_with("degraded: 0 of 8 ")).await;
+        redis.restart().await.expect("Redis starts again");
+        until_told("connected to the store again", outage).await;
+    }
+    let all =
+        ["lost the connection", "cannot reach", "connected to the store again", "connected to the store"];
+    assert_eq!(all.map(told), [2, 2, 2, 3], "{}", tollgate.log_text());
+}
+
+#[tokio::test]
 async fn once_it_is_ready_no_request_on_a_new_connection_is_without_the_store() {
     let Some(redis) = support::redis().await else { return };
     let limits = support::file("ready-all.yaml", LIMITS);

@@ -24,7 +24,7 @@ use tokio::{
     },
     task::{JoinError, JoinSet},
 };
-use tracing::{debug, error, warn};
+use tracing::{debug, error};
 
 use super::{
     ConnectionLimits, Lifecycle, Options, ServerError,
@@ -39,6 +39,8 @@ use crate::pb::rate_limit_service_server::RateLimitService;
 pub(super) struct Runtimes {
     handles: Vec<Handle>,
     running: watch::Receiver<usize>,
+    /// Connections that were still open when the server ended, of runtimes that have ended.
+    cut: Arc<AtomicUsize>,
 }
 
 /// One runtime, seen from the thread that accepts.
@@ -68,6 +70,7 @@ struct House {
     lifecycle: Lifecycle,
     limits: ConnectionLimits,
     strangers: Arc<Strangers>,
+    cut: Arc<AtomicUsize>,
 }
 
 // === impl Runtimes ===
@@ -82,9 +85,10 @@ impl Runtimes {
         strangers: Strangers,
     ) -> Result<Runtimes, ServerError> {
         let (lifecycle, limits, strangers) = (lifecycle.clone(), options.connections, Arc::new(strangers));
-        let house = House { lifecycle, limits, strangers };
+        let cut = Arc::<AtomicUsize>::default();
+        let house = House { lifecycle, limits, strangers, cut: Arc::clone(&cut) };
         let running = watch::Sender::new(0);
-        let mut runtimes = Runtimes { handles: Vec::new(), running: running.subscribe() };
+        let mut runtimes = Runtimes { handles: Vec::new(), running: running.subscribe(), cut };
         // Nothing is sent: that the last sender is gone says that all routes are made.
         let (making, all_made) = std::sync::mpsc::channel::<Infallible>();
         for index in 0..options.runtimes.get() {
@@ -133,6 +137,11 @@ impl Runtimes {
         }
     }
 
+    /// Connections that were still open when the server ended.
+    pub(super) fn cut(&self) -> usize {
+        self.cut.load(Ordering::Relaxed)
+    }
+
     pub(super) fn running(&self) -> usize {
         *self.running.borrow()
     }
@@ -168,11 +177,10 @@ impl Runtimes {
 async fn serve_connections<S: RateLimitService>(
     mut dealt: UnboundedReceiver<Dealt>,
     routes: Routes<S>,
-    House { lifecycle, limits, strangers }: House,
+    House { lifecycle, limits, strangers, cut }: House,
 ) {
     let http2 = connection::http2(&limits);
     let mut connections = JoinSet::new();
-    let mut cut = 0;
     loop {
         select! {
             next = dealt.recv() => {
@@ -183,14 +191,13 @@ async fn serve_connections<S: RateLimitService>(
                     (peer, connection::serve(stream, routes, &http2, &lifecycle, &limits).await)
                 });
             }
-            Some(ended) = connections.join_next() => cut += usize::from(report(ended, &strangers)),
+            Some(ended) = connections.join_next() => {
+                cut.fetch_add(report(ended, &strangers).into(), Ordering::Relaxed);
+            }
         }
     }
     while let Some(ended) = connections.join_next().await {
-        cut += usize::from(report(ended, &strangers));
-    }
-    if cut > 0 {
-        warn!(connections = cut, "cut what was still open");
+        cut.fetch_add(report(ended, &strangers).into(), Ordering::Relaxed);
     }
 }
 
@@ -253,7 +260,8 @@ mod tests {
     fn one_runtime() -> (Runtimes, UnboundedReceiver<Dealt>) {
         let (sender, dealt) = mpsc::unbounded_channel();
         let handle = Handle { sender: Some(sender), open: Arc::default(), thread: thread::spawn(|| ()) };
-        (Runtimes { handles: vec![handle], running: watch::Sender::new(1).subscribe() }, dealt)
+        let running = watch::Sender::new(1).subscribe();
+        (Runtimes { handles: vec![handle], running, cut: Arc::default() }, dealt)
     }
 
     #[tokio::test]

@@ -4,6 +4,8 @@
 //! asked; the admin port and the metrics read. Nothing is decided by it, and a request that is answered does not
 //! touch it.
 
+mod outage;
+
 use std::{
     fmt,
     sync::{
@@ -14,6 +16,7 @@ use std::{
 
 use super::refusal::{Complaint, Refusal};
 use crate::{clock::Clock, logging::hourly::Hourly};
+use outage::Outage;
 
 /// Shared by all runtimes. A new one has not met the store.
 #[derive(Debug)]
@@ -33,6 +36,9 @@ struct Lines {
     met: usize,
     up: usize,
     refusing: usize,
+    /// Up for a moment already.
+    settled: usize,
+    outage: Outage,
     /// Of a connection that is down.
     trouble: Trouble,
     /// Of a connection that is up.
@@ -64,6 +70,7 @@ struct LineState {
     has_met: bool,
     is_up: bool,
     refuses: bool,
+    is_settled: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,7 +177,7 @@ impl LineHealth {
 
     /// Connected, and whatever was tried was granted.
     pub fn is_up(&self) {
-        self.change(|_| LineState { has_met: true, is_up: true, refuses: false });
+        self.change(|state| LineState { has_met: true, is_up: true, refuses: false, ..*state });
     }
 
     /// Connected, and refused what it was asked over that connection, for the time being.
@@ -183,13 +190,9 @@ impl LineHealth {
     /// Connected, and found to be of no use, so that the connection was closed again.
     pub fn is_denied(&self, complaint: &Complaint) {
         self.shared.note(complaint);
+        self.shared.lines().outage.denied();
         let denied = format!("{} cannot be used: {complaint}", self.shared.address);
         self.is_down_by(Trouble::Denied(denied));
-    }
-
-    /// `trouble` is shown to operators: it must hold no password.
-    pub fn is_down(&self, trouble: impl fmt::Display) {
-        self.is_down_by(Trouble::Away(trouble.to_string()));
     }
 
     fn is_down_by(&self, trouble: Trouble) {
@@ -217,6 +220,7 @@ impl LineHealth {
         counted(&mut lines.met, old.has_met, state.has_met);
         counted(&mut lines.up, old.is_up, state.is_up);
         counted(&mut lines.refusing, old.refuses, state.refuses);
+        counted(&mut lines.settled, old.is_settled, state.is_settled);
         if lines.up == lines.kept {
             lines.trouble = Trouble::None;
         }

@@ -13,18 +13,24 @@ fn the_store_is_met_once_all_have_met_it_and_then_there_or_degraded() {
     let health = health();
     let (one, two) = (LineHealth::of(&health), LineHealth::of(&health));
     assert_eq!(says(&health), "no contact with the store yet");
-    one.is_down("connection refused");
-    assert_eq!(says(&health), "no contact with the store yet: connection refused");
+    one.is_unreachable("connection refused");
+    assert_eq!(
+        says(&health),
+        "no contact with the store yet: cannot reach redis://cache:6379: connection refused"
+    );
     one.is_up();
     one.is_up();
     assert!(matches!(health.contact(), Contact::NotYet { met: 1, of: 2, .. }), "{}", says(&health));
     two.is_up();
     assert_eq!(health.contact(), Contact::All);
     for line in [&one, &two] {
-        line.is_down("reset");
-        line.is_down("gone");
+        line.is_unreachable("reset");
+        line.is_unreachable("gone");
     }
-    assert_eq!(says(&health), "degraded: 0 of 2 connections to the store are up: gone");
+    assert_eq!(
+        says(&health),
+        "degraded: 0 of 2 connections to the store are up: cannot reach redis://cache:6379: gone"
+    );
     two.is_up();
     drop(one);
     assert_eq!(health.contact(), Contact::All);

@@ -51,43 +51,26 @@ struct Opened {
 /// Connects, keeps the connection until it is lost, and connects again, for ever.
 pub(super) async fn keep_connected(line: Arc<Line>, target: RedisTarget, advice: Arc<Advice>) {
     let mut pause = FIRST_PAUSE;
-    // Whether an outage was logged and its end was not, and whether its reason was: one line for each, the metrics
-    // count the rest.
-    let (mut away, mut is_explained) = (false, false);
     loop {
         let opened = timeout(CONNECT_TIMEOUT, open(&target, &advice)).await;
         match opened.unwrap_or_else(|late| Err(NoConnection::Away(late.to_string()))) {
             Ok(Opened { inner, script, complaint }) => {
-                if !away {
-                    tracing::info!(store = %target, "connected to the store");
-                }
                 let connection = line.take_up(inner, script);
+                line.health.is_opened();
                 match complaint {
                     None => line.health.is_up(),
                     Some(complaint) => line.health.is_refused(&complaint),
                 }
                 if timeout(SETTLED, watch(&line, &connection)).await.is_err() {
-                    if away {
-                        tracing::info!(store = %target, "connected to the store again");
-                    }
-                    (away, is_explained, pause) = (false, false, FIRST_PAUSE);
+                    line.health.has_settled();
+                    pause = FIRST_PAUSE;
                     watch(&line, &connection).await;
                 }
-                if !away {
-                    tracing::warn!(store = %target, "lost the connection to the store");
-                }
-                line.health.is_down(format_args!("lost the connection to {target}"));
+                line.health.is_lost();
             }
             Err(NoConnection::Denied(complaint)) => line.health.is_denied(&complaint),
-            Err(NoConnection::Away(error)) => {
-                line.health.is_down(format_args!("cannot reach {target}: {error}"));
-                if !is_explained {
-                    tracing::warn!(store = %target, %error, "cannot reach the store; trying on");
-                }
-                is_explained = true;
-            }
+            Err(NoConnection::Away(error)) => line.health.is_unreachable(&error),
         }
-        away = true;
         let spread = rand::random_range(0.5..1.0);
         sleep(pause.mul_f64(spread)).await;
         pause = (pause * 2).min(LONGEST_PAUSE);

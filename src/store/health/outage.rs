@@ -1,0 +1,137 @@
+//! What is told of a store that comes and goes: each event once for the process, though each runtime has a connection
+//! of its own. The metrics count the rest.
+
+use std::{fmt, mem};
+
+use super::{LineHealth, LineState, Trouble};
+
+/// What was told so far.
+#[derive(Debug, Default)]
+pub(super) struct Outage {
+    /// The store was met once.
+    is_met: bool,
+    /// Some connection was lost, or could not be had, and not all have been up and settled since.
+    is_away: bool,
+    /// Its reason was told.
+    is_explained: bool,
+}
+
+/// What is to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Event {
+    Met,
+    MetAgain,
+    Lost,
+    Unreachable,
+}
+
+// === impl Outage ===
+
+impl Outage {
+    /// A connection was opened.
+    fn opened(&mut self) -> Option<Event> {
+        (!self.is_away && !mem::replace(&mut self.is_met, true)).then_some(Event::Met)
+    }
+
+    /// All connections have lasted for a moment.
+    fn settled(&mut self) -> Option<Event> {
+        let before = mem::replace(self, Outage { is_met: true, ..Outage::default() });
+        before.is_away.then_some(if before.is_met { Event::MetAgain } else { Event::Met })
+    }
+
+    /// A connection that was there is no longer.
+    fn lost(&mut self) -> Option<Event> {
+        (!mem::replace(&mut self.is_away, true)).then_some(Event::Lost)
+    }
+
+    fn unreachable(&mut self) -> Option<Event> {
+        self.is_away = true;
+        (!mem::replace(&mut self.is_explained, true)).then_some(Event::Unreachable)
+    }
+
+    /// What is wrong is told elsewhere.
+    pub(super) fn denied(&mut self) {
+        self.is_away = true;
+    }
+}
+
+// === impl LineHealth ===
+
+impl LineHealth {
+    /// A connection was opened.
+    pub fn is_opened(&self) {
+        let event = self.shared.lines().outage.opened();
+        self.tell(event, "");
+    }
+
+    /// It has lasted for so long that it will go on.
+    pub fn has_settled(&self) {
+        self.change(|state| LineState { is_settled: true, ..*state });
+        let mut lines = self.shared.lines();
+        let event = if lines.settled == lines.kept { lines.outage.settled() } else { None };
+        drop(lines);
+        self.tell(event, "");
+    }
+
+    /// The connection that was opened is of no more use.
+    pub fn is_lost(&self) {
+        let event = self.shared.lines().outage.lost();
+        self.tell(event, "");
+        self.is_down_by(Trouble::Away(format!("lost the connection to {}", self.shared.address)));
+    }
+
+    /// None can be had. `error` is shown to operators: it must hold no password.
+    pub fn is_unreachable(&self, error: &str) {
+        let event = self.shared.lines().outage.unreachable();
+        self.tell(event, error);
+        self.is_down_by(Trouble::Away(format!("cannot reach {}: {error}", self.shared.address)));
+    }
+
+    fn tell(&self, event: Option<Event>, error: impl fmt::Display) {
+        let store = &self.shared.address;
+        match event {
+            Some(Event::Met) => tracing::info!(%store, "connected to the store"),
+            Some(Event::MetAgain) => tracing::info!(%store, "connected to the store again"),
+            Some(Event::Lost) => tracing::warn!(%store, "lost the connection to the store"),
+            Some(Event::Unreachable) => {
+                tracing::warn!(%store, %error, "cannot reach the store; trying on");
+            }
+            None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Event, Outage};
+
+    #[test]
+    fn of_many_connections_that_come_and_go_together_each_event_is_told_once() {
+        let mut outage = Outage::default();
+        let mut told = |event: fn(&mut Outage) -> Option<Event>, times: usize| -> Vec<Event> {
+            (0..times).filter_map(|_| event(&mut outage)).collect()
+        };
+        assert_eq!(told(Outage::opened, 32), [Event::Met]);
+        assert_eq!(told(Outage::settled, 1), []);
+        for _ in 0..2 {
+            assert_eq!(told(Outage::lost, 32), [Event::Lost]);
+            assert_eq!(told(Outage::unreachable, 320), [Event::Unreachable]);
+            // Some come back sooner than others, and one is lost once more.
+            assert_eq!(told(Outage::opened, 20), []);
+            assert_eq!(told(Outage::lost, 1), []);
+            assert_eq!(told(Outage::opened, 13), []);
+            assert_eq!(told(Outage::settled, 1), [Event::MetAgain]);
+        }
+    }
+
+    #[test]
+    fn a_store_that_was_away_at_the_start_is_met_for_the_first_time() {
+        let mut outage = Outage::default();
+        assert_eq!(outage.unreachable(), Some(Event::Unreachable));
+        assert_eq!(outage.opened(), None, "it may be lost again at once");
+        assert_eq!(outage.settled(), Some(Event::Met));
+        // What is wrong is told elsewhere, and the end here.
+        outage.denied();
+        assert_eq!(outage.settled(), Some(Event::MetAgain));
+    }
+}
