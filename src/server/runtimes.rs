@@ -95,13 +95,17 @@ impl Runtimes {
             let running = Running::start(&running);
             let runtime = current_thread_runtime()?;
             let (sender, dealt) = mpsc::unbounded_channel();
-            let (make_routes, house) = (Arc::clone(&make_routes), house.clone());
+            let (make_routes, making, house) = (Arc::clone(&make_routes), making.clone(), house.clone());
             let thread = thread::Builder::new()
                 .name(format!("runtime-{index}"))
                 .spawn(move || {
                     // Dropped in reverse order, also by a panic: it runs until all its tasks are gone.
                     let (_running, runtime) = (running, runtime);
-                    runtime.block_on(async { serve_connections(dealt, make_routes(), house).await });
+                    runtime.block_on(async {
+                        let routes = make_routes();
+                        drop(making);
+                        serve_connections(dealt, routes, house).await;
+                    });
                 })
                 .map_err(|error| ServerError::Start(error.into()))?;
             runtimes.handles.push(Handle { sender: Some(sender), open: Arc::default(), thread });

@@ -128,16 +128,24 @@ fn a_runtime_that_is_stuck_does_not_hold_up_the_end() {
     let lifecycle = server.lifecycle();
     let admin = Admin::new(server.lifecycle(), Arc::new(Metrics::new()));
     let (release, stuck) = mpsc::channel::<()>();
-    let stuck = Mutex::new(stuck);
+    let stuck = Arc::new(Mutex::new(stuck));
+    let (begun, begins) = mpsc::channel();
     let (ended, end) = mpsc::channel();
     let thread = thread::spawn(move || {
         let outcome = server.run(admin, move || {
-            // One runtime waits here with the lock held, the other for the lock.
-            let _ = stuck.lock().unwrap().recv();
+            let (stuck, begun) = (Arc::clone(&stuck), begun.clone());
+            tokio::spawn(async move {
+                begun.send(()).unwrap();
+                // One runtime waits here with the lock held, the other for the lock.
+                let _ = stuck.lock().unwrap().recv();
+            });
             Gated::idle()
         });
         ended.send(outcome).unwrap();
     });
+    for _ in 0..2 {
+        begins.recv_timeout(SOON).unwrap();
+    }
     lifecycle.advance_to(Phase::Ended);
     let outcome = end.recv_timeout(SOON).unwrap();
     assert!(matches!(outcome, Err(ServerError::RuntimesStuck { count: 2 })), "{outcome:?}");

@@ -2,7 +2,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
 };
 
@@ -10,7 +14,7 @@ use tollgate::{
     admin::Admin,
     metrics::Metrics,
     pb::{RateLimitRequest, rate_limit_service_server::SERVICE_NAME},
-    server::{Options, Server, ServerError},
+    server::{Options, Phase, Server, ServerError},
 };
 use tonic::{Code, client::Grpc, codegen::tokio_stream};
 use tonic_health::pb::{
@@ -185,6 +189,20 @@ fn a_port_in_use_is_named_with_what_it_was_for() {
     assert_eq!(error.to_string(), format!("cannot listen on {address} (admin)"));
     let cause = std::error::Error::source(&error).unwrap();
     assert_eq!(cause.to_string(), "address already in use");
+}
+
+#[test]
+fn when_start_returns_each_runtime_has_its_service() {
+    let (server, made) = (harness::bind(16, LONG), Arc::new(AtomicUsize::new(0)));
+    let (lifecycle, making) = (server.lifecycle(), Arc::clone(&made));
+    let started = server.start(&Arc::new(Metrics::new()), move || {
+        thread::yield_now();
+        making.fetch_add(1, Ordering::SeqCst);
+        Gated::idle()
+    });
+    assert_eq!(made.load(Ordering::SeqCst), 16);
+    lifecycle.advance_to(Phase::Ended);
+    assert!(started.is_ok());
 }
 
 #[test]
