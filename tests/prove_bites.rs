@@ -105,11 +105,6 @@ fn what_doubles_its_burst_after_idling_is_too_much() {
     assert!(from_us >= phase(4)["from_us"].as_u64().unwrap(), "{}", proof.reason);
 }
 
-#[test]
-fn no_limit_at_all_is_too_much_though_nobody_signed_the_answers() {
-    expect(&prove(&[&limiter(Manner::Unlimited)], &[]), Verdict::TooMuch, 1, "(burst 20 + ");
-}
-
 // === too little ===
 
 #[test]
@@ -144,6 +139,34 @@ fn errors_prove_nothing() {
 #[test]
 fn answers_that_the_limiter_did_not_sign_prove_nothing() {
     expect(&prove(&[&limiter(Manner::Unsigned)], &[]), Verdict::NotProven, 3, "carried no ratelimit headers");
+}
+
+#[test]
+fn where_nothing_is_denied_nothing_is_proven_and_it_is_said_how_much_passed() {
+    // As with a misspelt header: what is asked is not what is limited.
+    let proof = prove(&[&limiter(Manner::Unlimited)], &[]);
+    expect(&proof, Verdict::NotProven, 3, "no request was denied: ");
+    assert!(proof.reason.contains("(burst 20 + "), "{}", proof.reason);
+    assert!(proof.report.contains("contract        not seen"), "{}", proof.report);
+}
+
+#[test]
+fn the_rule_that_denied_is_named() {
+    let proof = prove(&[&limiter(Manner::Exact)], &[]);
+    expect(&proof, Verdict::Holds, 0, "denials (by `key`) was justified");
+    assert!(proof.report.contains("\ndenied by       key, "), "{}", proof.report);
+}
+
+#[test]
+fn metrics_that_cannot_be_read_are_found_before_the_load() {
+    let exact = limiter(Manner::Exact);
+    let gone = format!("{}metrics", limiter(Manner::Exact).url());
+    // The root is answered as any request is.
+    for (url, said) in [(&gone, "cannot connect"), (&exact.url(), "these are not the metrics of a Tollgate")]
+    {
+        let proof = prove(&[&exact], &["--metrics", url]);
+        expect(&proof, Verdict::NotProven, 3, &format!("nothing was sent (--metrics {url}: {said}"));
+    }
 }
 
 #[test]

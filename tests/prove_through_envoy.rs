@@ -23,8 +23,12 @@ fn prove(target: SocketAddr, more: &[&str]) -> (i32, String) {
 }
 
 fn prove_url(url: &str, more: &[&str]) -> (i32, String) {
+    prove_with("x-api-key: k", url, more)
+}
+
+fn prove_with(header: &str, url: &str, more: &[&str]) -> (i32, String) {
     let output: Output = Command::new(env!("CARGO_BIN_EXE_tollgate"))
-        .args(["prove", "--target", url, "--header", "x-api-key: k", "--concurrency", "16"])
+        .args(["prove", "--target", url, "--header", header, "--concurrency", "16"])
         .args(more)
         .output()
         .expect("tollgate was built for this test");
@@ -55,6 +59,12 @@ async fn tollgate_behind_three_nodes_is_cleared() {
     let (status, said) = prove(topology.addr(), &["--metrics", &metrics]);
     assert_eq!(status, 0, "{said}");
     assert!(said.contains("holds: "), "{said}");
+    assert!(said.contains("denials (by `route.api_key`)"), "{said}");
+
+    // A misspelt header meets another limit, of the client's address: which one it was is told.
+    let url = format!("http://{}/", topology.addr());
+    let (_, said) = prove_with("x-api-kye: k", &url, &["--limit", "10/s", "--duration", "1s"]);
+    assert!(said.contains("denied by       route.remote_address, "), "{said}");
 }
 
 /// The limit has a token every ten seconds, so that a client can come two seconds before `ratelimit-reset`; and

@@ -20,7 +20,8 @@ use crate::{
 /// The bucket of the key is taken to be full at the first request, so use a key that nothing else uses.
 ///
 /// Exit status: 0 the limit holds; 1 too much or too little was admitted, or a 429 breaks its contract;
-/// 2 wrong usage; 3 nothing was proven (errors, or answers that the limiter did not make).
+/// 2 wrong usage; 3 nothing was proven (nothing was denied, errors, or answers that the limiter did not make).
+/// The report names the rules that denied, where the answers tell: see that it is the one you mean.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ProveArgs {
     /// Where to send requests; repeat it to load several nodes that should share one limit

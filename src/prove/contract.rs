@@ -6,7 +6,10 @@
 
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
-use super::{record::Class, report};
+use super::{
+    record::Class,
+    report::{self, Told as Problem},
+};
 
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
@@ -31,6 +34,8 @@ pub(super) struct Breach {
 pub(super) struct Judgement {
     pub(super) class: Class,
     pub(super) breaches: Vec<Breach>,
+    /// The rules that denied, where a denial names them.
+    pub(super) denied_by: Vec<String>,
 }
 
 /// The seconds that a denial tells its client.
@@ -42,14 +47,20 @@ pub(super) struct Told {
 
 pub(super) fn judge(answer: Answer<'_>, burst: u32) -> Judgement {
     let signed = [LIMIT, REMAINING, RESET].iter().any(|name| answer.headers.contains_key(name));
+    let mut denied_by = Vec::new();
     let (class, breaches) = match (answer.status, signed) {
-        (StatusCode::TOO_MANY_REQUESTS, true) => (Class::Denied, denial_breaches(answer, burst)),
+        (StatusCode::TOO_MANY_REQUESTS, true) => {
+            let problem = report::problem(answer.body);
+            let breaches = denial_breaches(answer, &problem, burst);
+            denied_by = problem.violated;
+            (Class::Denied, breaches)
+        }
         (StatusCode::TOO_MANY_REQUESTS, false) => (Class::DeniedUnsigned, Vec::new()),
         (status, true) if status.is_success() => (Class::Admitted, admission_breaches(answer.headers)),
         (status, false) if status.is_success() => (Class::AdmittedUnsigned, Vec::new()),
         _ => (Class::Failed, Vec::new()),
     };
-    Judgement { class, breaches }
+    Judgement { class, breaches, denied_by }
 }
 
 /// What a denial tells; none if it does not say both.
@@ -59,7 +70,7 @@ pub(super) fn told(headers: &HeaderMap) -> Option<Told> {
     Some(Told { retry_after_s, reset_s })
 }
 
-fn denial_breaches(answer: Answer<'_>, burst: u32) -> Vec<Breach> {
+fn denial_breaches(answer: Answer<'_>, body: &Problem, burst: u32) -> Vec<Breach> {
     let headers = answer.headers;
     let mut breaches = Vec::new();
     let mut expect = |holds: bool, rule: &'static str, name: &HeaderName| {
@@ -83,7 +94,7 @@ fn denial_breaches(answer: Answer<'_>, burst: u32) -> Vec<Breach> {
     expect(number(&REMAINING) == Some(0), "ratelimit-remaining is 0", &REMAINING);
     let problem = one(headers, &header::CONTENT_TYPE).is_some_and(is_problem_json);
     expect(problem, "content-type is application/problem+json", &header::CONTENT_TYPE);
-    if report::problem_status(answer.body) != Some(429) {
+    if body.status != Some(429) {
         let seen = String::from_utf8_lossy(answer.body).chars().take(80).collect();
         breaches.push(Breach { rule: "the body is JSON with status 429", seen });
     }

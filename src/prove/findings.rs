@@ -29,6 +29,7 @@ pub(super) struct Findings {
     pub(super) denials: Denials,
     pub(super) broken: BTreeMap<&'static str, Broken>,
     pub(super) silences: BTreeMap<&'static str, Broken>,
+    pub(super) denied_by: BTreeMap<String, u64>,
     pub(super) guesses: Guesses,
     pub(super) is_other_clock: bool,
     pub(super) left_out: Vec<String>,
@@ -121,6 +122,7 @@ impl Findings {
             limit,
             broken: record.broken,
             silences: record.silences,
+            denied_by: record.denied_by,
             guesses,
             is_other_clock,
             left_out: course.left_out,
@@ -134,12 +136,22 @@ impl Findings {
         (target.sent * 1000).checked_div(self.counts.sent).unwrap_or(0)
     }
 
+    /// The worst interval, if more was admitted in it than allowed.
+    pub(super) fn surplus(&self) -> Option<Worst> {
+        self.worst.filter(|worst| worst.interval.is_too_much())
+    }
+
     pub(super) fn allowed_milli(&self, refilled_milli: u64) -> u64 {
         (u64::from(self.limit.burst()) * 1000).saturating_add(refilled_milli)
     }
 }
 
 impl Counts {
+    /// What the limiter has signed, which is what its contract is about.
+    pub(super) fn signed(&self) -> u64 {
+        self.admitted + self.denied - self.unsigned
+    }
+
     fn of<'a>(entries: impl Iterator<Item = &'a Entry>) -> Counts {
         entries.fold(Counts::default(), |mut counts, entry| {
             counts.sent += 1;

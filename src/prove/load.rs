@@ -102,9 +102,7 @@ impl Load {
         for worker in self.workers.drain(..) {
             working.spawn(work(worker, Arc::clone(&round), targets));
         }
-        while let Some(worker) = progress.watch(working.join_next(), &self.sent).await {
-            self.workers.push(worker.expect("a worker neither panics nor is cancelled"));
-        }
+        self.workers = progress.watch(working.join_all(), &self.sent).await;
     }
 
     /// One request on its own, to each target in turn; none once the run is stopped.

@@ -17,6 +17,9 @@ use super::{
 
 const FAMILY: &str = "tollgate_decisions_total";
 
+/// Of every family of Tollgate, some of which are there from the start.
+const PREFIX: &str = "tollgate_";
+
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(5);
 const LONGEST_BODY: usize = 16 << 20;
 
@@ -49,6 +52,8 @@ pub(super) enum MetricsError {
     Late(#[source] Elapsed),
     #[error("the metrics answered {0}")]
     Status(StatusCode),
+    #[error("these are not the metrics of a Tollgate: none begins with {PREFIX}")]
+    Foreign,
     #[error(transparent)]
     Text(#[from] NotUnderstood),
 }
@@ -73,6 +78,9 @@ impl Decisions {
 /// Asks one replica for its counters.
 pub(super) async fn scrape(target: &Target) -> Result<Decisions, MetricsError> {
     let text = timeout(SCRAPE_TIMEOUT, fetch(target)).await.map_err(MetricsError::Late)??;
+    if !text.lines().any(|line| line.starts_with(PREFIX)) {
+        return Err(MetricsError::Foreign);
+    }
     Ok(decisions_in(&text)?)
 }
 

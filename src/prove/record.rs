@@ -1,6 +1,7 @@
 //! What was sent and what came back: one entry a request, and counts of what was wrong with answers.
 //!
-//! Memory is bounded: 32 bytes a request and at most [`MOST_ENTRIES`] of them, breaches by a fixed set of rules.
+//! Memory is bounded: 32 bytes a request and at most [`MOST_ENTRIES`] of them, breaches by a fixed set of rules,
+//! and [`MOST_RULES`] names of rules that denied.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,12 @@ use super::{
 
 /// Requests of one run; the load stops there. 160 MB, and twice that while they are audited.
 pub(super) const MOST_ENTRIES: u64 = 5_000_000;
+
+/// Names of rules come from the wire: beyond so many they are counted together.
+const MOST_RULES: usize = 100;
+/// In characters.
+const LONGEST_RULE: usize = 200;
+const OTHER_RULES: &str = "(other rules)";
 
 /// What an answer says about the decision behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +58,8 @@ pub(super) struct Record {
     pub(super) broken: BTreeMap<&'static str, Broken>,
     /// Why requests got no answer, by kind.
     pub(super) silences: BTreeMap<&'static str, Broken>,
+    /// How many denials name each rule.
+    pub(super) denied_by: BTreeMap<String, u64>,
 }
 
 impl Record {
@@ -59,6 +68,22 @@ impl Record {
         self.entries.push(entry);
         for breach in judgement.breaches {
             self.breached(breach);
+        }
+        for rule in judgement.denied_by {
+            self.denied_by_rule(rule, 1);
+        }
+    }
+
+    fn denied_by_rule(&mut self, mut rule: String, count: u64) {
+        if let Some((end, _)) = rule.char_indices().nth(LONGEST_RULE) {
+            rule.truncate(end);
+        }
+        if let Some(known) = self.denied_by.get_mut(&rule) {
+            *known += count;
+        } else {
+            let named = self.denied_by.keys().filter(|name| *name != OTHER_RULES);
+            let name = if named.count() < MOST_RULES { rule } else { OTHER_RULES.to_owned() };
+            *self.denied_by.entry(name).or_default() += count;
         }
     }
 
@@ -76,6 +101,9 @@ impl Record {
         self.entries.append(&mut other.entries);
         for (rule, broken) in other.broken {
             note(&mut self.broken, rule, broken.example, broken.count);
+        }
+        for (rule, count) in other.denied_by {
+            self.denied_by_rule(rule, count);
         }
         for (kind, broken) in other.silences {
             note(&mut self.silences, kind, broken.example, broken.count);

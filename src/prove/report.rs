@@ -14,9 +14,19 @@ use super::{
 
 pub(super) use text::text;
 
-/// The `status` of a JSON problem body; none if it is no JSON or has no such number.
-pub(super) fn problem_status(body: &[u8]) -> Option<u64> {
-    serde_json::from_slice::<Value>(body).ok()?.get("status")?.as_u64()
+/// What a JSON problem body says: its `status`, and the rules that denied (`violated-policies`).
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) status: Option<u64>,
+    pub(super) violated: Vec<String>,
+}
+
+/// Nothing where it is no JSON.
+pub(super) fn problem(body: &[u8]) -> Told {
+    let Ok(body) = serde_json::from_slice::<Value>(body) else { return Told::default() };
+    let names = body.get("violated-policies").and_then(Value::as_array);
+    let names = names.into_iter().flatten().filter_map(|name| name.as_str().map(str::to_owned));
+    Told { status: body.get("status").and_then(Value::as_u64), violated: names.collect() }
 }
 
 pub(super) fn json(findings: &Findings, verdict: Verdict, reason: &str) -> String {
@@ -42,6 +52,7 @@ pub(super) fn json(findings: &Findings, verdict: Verdict, reason: &str) -> Strin
         "timeline": { "bin_ms": BIN_US / 1000, "admitted": findings.timeline },
         "worst_interval": worst_interval(findings),
         "denials": denials(findings),
+        "denied_by": denied_by(findings),
         "contract": notes("rule", &findings.broken),
         "no_answer": notes("kind", &findings.silences),
         "statuses": findings.statuses.iter().map(|(status, count)| (status.to_string(), json!(count)))
@@ -81,6 +92,11 @@ fn denials(findings: &Findings) -> Value {
         "unjustified": findings.denials.unjustified,
         "worst": worst,
     })
+}
+
+fn denied_by(findings: &Findings) -> Vec<Value> {
+    let rule = |(rule, count): (&String, &u64)| json!({ "rule": rule, "count": count });
+    findings.denied_by.iter().map(rule).collect()
 }
 
 /// What was noted, each under its name.

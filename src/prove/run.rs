@@ -1,5 +1,7 @@
 //! One run, from addresses to findings: look up, connect, load, count.
 
+use std::error::Error;
+
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -27,11 +29,14 @@ pub(super) async fn run(args: ProveArgs, limit: Limit) -> Result<Findings, Prove
         Ok(spots) => spots,
         Err(unreachable) => return Ok(nothing_sent(limit, targets, &unreachable)),
     };
+    let before = match scrape_all(&args.metrics).await {
+        Ok(before) => before,
+        Err(unread) => return Ok(nothing_sent(limit, targets, &unread)),
+    };
     let is_other_clock = !spots.iter().all(|spot| spot.address.ip().is_loopback());
     let remoteness = if is_other_clock { Remoteness::OtherClock } else { Remoteness::SameClock };
     let allowance = Allowance::of(&limit, remoteness);
 
-    let before = scrape_all(&args.metrics).await;
     let common = Common { spots, protocol, burst: limit.burst(), timeline: Timeline::start() };
     let plan = Plan {
         limit: limit.clone(),
@@ -40,10 +45,10 @@ pub(super) async fn run(args: ProveArgs, limit: Limit) -> Result<Findings, Prove
         concurrency: args.concurrency,
     };
     let (record, course) = hammer(common, &plan).await;
-    let guesses = match (before, scrape_all(&args.metrics).await) {
-        (Ok(before), Ok(_)) if before.is_empty() => Guesses::NotAsked,
-        (Ok(before), Ok(after)) => Guesses::Counted(growth(&before, &after)),
-        (Err(error), _) | (_, Err(error)) => Guesses::Unreadable(chain(&error)),
+    let guesses = match scrape_all(&args.metrics).await {
+        Ok(after) if after.is_empty() => Guesses::NotAsked,
+        Ok(after) => Guesses::Counted(growth(&before, &after)),
+        Err(error) => Guesses::Unreadable(chain(&error)),
     };
     Ok(Findings::of(Run { limit, allowance, is_other_clock, targets, record, course, guesses }))
 }
@@ -98,9 +103,9 @@ struct Unreachable {
     source: LinkError,
 }
 
-fn nothing_sent(limit: Limit, targets: Vec<String>, unreachable: &Unreachable) -> Findings {
+fn nothing_sent(limit: Limit, targets: Vec<String>, reason: &dyn Error) -> Findings {
     let mut course = Course::default();
-    course.left_out.push(chain(unreachable));
+    course.left_out.push(chain(reason));
     let allowance = Allowance::of(&limit, Remoteness::SameClock);
     let (record, guesses) = (Record::default(), Guesses::NotAsked);
     Findings::of(Run { limit, allowance, is_other_clock: false, targets, record, course, guesses })
@@ -109,7 +114,7 @@ fn nothing_sent(limit: Limit, targets: Vec<String>, unreachable: &Unreachable) -
 // === metrics ===
 
 #[derive(Debug, Error)]
-#[error("{url}")]
+#[error("--metrics {url}")]
 struct Unread {
     url: String,
     source: MetricsError,

@@ -1,8 +1,11 @@
 //! What follows from the findings: one verdict, its exit status, and the reason in one sentence.
 //!
-//! The order is the whole policy. Too much is a proof, whatever else went wrong; next, answers that the
-//! limiter did not make prove nothing; only then is it held against a limiter that it denied too often or
-//! told its clients the wrong thing.
+//! The order is the whole policy. Where nothing was ever denied the requests may not have met the limit at all (a
+//! misspelt header), so nothing is proven, also if more were admitted than it allows. Else too much is a proof,
+//! whatever else went wrong; next, answers that the limiter did not make prove nothing; only then is it held
+//! against a limiter that it denied too often or told its clients the wrong thing.
+
+use std::cmp::Reverse;
 
 use super::{
     findings::{Counts, Findings, Guesses, Worst},
@@ -40,7 +43,9 @@ impl Verdict {
 
 pub(super) fn decide(findings: &Findings) -> (Verdict, String) {
     let denials = &findings.denials;
-    let (verdict, reason) = if let Some(worst) = findings.worst.filter(|worst| worst.interval.is_too_much()) {
+    let (verdict, reason) = if findings.counts.denied > 0
+        && let Some(worst) = findings.surplus()
+    {
         (Verdict::TooMuch, too_much(findings, &worst))
     } else if let Some(reason) = unproven(findings) {
         (Verdict::NotProven, reason)
@@ -97,8 +102,18 @@ fn unproven(findings: &Findings) -> Option<String> {
     }
     reasons.extend(not_answered(findings));
     reasons.extend(guessed(&findings.guesses));
-    if reasons.is_empty() && counts.denied == 0 {
-        reasons.push("no request was denied, so the load never reached the limit".to_owned());
+    if counts.denied == 0 {
+        match findings.surplus() {
+            Some(worst) => reasons.push(format!(
+                "no request was denied: {}, so these requests may not be under this limit at all; look at the \
+                 headers and the path, and for a limiter in shadow mode or one that lets all pass",
+                too_much(findings, &worst)
+            )),
+            None if reasons.is_empty() => {
+                reasons.push("no request was denied, so the load never reached the limit".to_owned());
+            }
+            None => {}
+        }
     }
     (!reasons.is_empty()).then(|| reasons.join("; "))
 }
@@ -138,11 +153,25 @@ fn guessed(guesses: &Guesses) -> Option<String> {
 
 fn holds(findings: &Findings) -> String {
     let (admitted, denied) = (findings.counts.admitted, findings.counts.denied);
+    let by = denied_by(findings);
     format!(
-        "in no interval were more than burst {} + refill admitted ({admitted} in all), and each of {denied} denials \
+        "in no interval were more than burst {} + refill admitted ({admitted} in all), and each of {denied} denials{by} \
          was justified and told its client when to come back",
         findings.limit.burst(),
     )
+}
+
+/// By which rules, so that it shows where it was another one than that which was to be proven.
+fn denied_by(findings: &Findings) -> String {
+    let mut rules: Vec<_> = findings.denied_by.iter().collect();
+    rules.sort_by_key(|(_, count)| Reverse(**count));
+    let named: Vec<String> =
+        rules.iter().take(3).map(|(rule, _)| format!("`{}`", rule.escape_debug())).collect();
+    match rules.len() {
+        0 => String::new(),
+        1..=3 => format!(" (by {})", named.join(", ")),
+        more => format!(" (by {}, and {} more rules)", named.join(", "), more - 3),
+    }
 }
 
 #[cfg(test)]

@@ -209,7 +209,7 @@ fn answer(bucket: &mut Bucket, request: &Request<Incoming>) -> Response<Full<Byt
     if wait_us == 0 {
         return response.body(Full::from("hello")).unwrap();
     }
-    let problem = r#"{"title":"Too Many Requests","status":429}"#;
+    let problem = r#"{"title":"Too Many Requests","status":429,"violated-policies":["key"]}"#;
     response.header("content-type", "application/problem+json").body(Full::from(problem)).unwrap()
 }
 

@@ -29,6 +29,9 @@ fn figures(lines: &mut Lines, findings: &Findings) {
     lines.add("worst interval", worst(findings));
     let denials = &findings.denials;
     lines.add("denials", format!("{} unjustified of {} checked", denials.unjustified, denials.checked));
+    for (rule, count) in &findings.denied_by {
+        lines.add("denied by", format!("{}, {count} times", rule.escape_debug()));
+    }
     contract(lines, findings);
     statuses(lines, findings);
     if let Some(latency) = findings.latency {
@@ -83,8 +86,10 @@ fn worst(findings: &Findings) -> String {
 }
 
 fn contract(lines: &mut Lines, findings: &Findings) {
-    if findings.broken.is_empty() {
-        lines.add("contract", format!("kept in {} answers", findings.counts.sent));
+    match findings.counts.signed() {
+        0 => lines.add("contract", "not seen: no answer carried ratelimit headers".to_owned()),
+        signed if findings.broken.is_empty() => lines.add("contract", format!("kept in {signed} answers")),
+        _ => {}
     }
     for (rule, broken) in &findings.broken {
         lines.add("contract", format!("broken {} times: {rule} ({})", broken.count, broken.example));

@@ -75,7 +75,8 @@ fn a_broken_contract_counts_only_where_the_limit_was_kept() {
 
 #[test]
 fn the_reason_for_too_much_shows_the_sum() {
-    let (_, reason) = decide(&findings(&[ADMITTED, ONE_TOO_MANY, (400_000, Class::AdmittedUnsigned, 200)]));
+    let (_, reason) =
+        decide(&findings(&[ADMITTED, DENIED, ONE_TOO_MANY, (400_000, Class::AdmittedUnsigned, 200)]));
     assert_eq!(
         reason,
         "too much: 3 admitted between 0.000 s and 0.400 s where 1.4 were allowed (burst 1 + 0.4 refilled)"
@@ -122,7 +123,7 @@ fn guesses_and_unreadable_metrics_leave_the_run_unproven() {
         let mut findings = findings(&[ADMITTED, DENIED]);
         findings.guesses = guesses.clone();
         assert_eq!(decide(&findings).0, expected, "{guesses:?}");
-        let mut too_much = super::tests::findings(&[ADMITTED, ONE_TOO_MANY]);
+        let mut too_much = super::tests::findings(&[ADMITTED, DENIED, ONE_TOO_MANY]);
         too_much.guesses = guesses;
         assert_eq!(decide(&too_much).0, Verdict::TooMuch);
     }
@@ -134,7 +135,7 @@ fn a_run_cut_short_proves_only_too_much() {
         let mut short = findings(&[ADMITTED, DENIED]);
         cut(&mut short);
         assert_eq!(decide(&short).0, Verdict::NotProven);
-        let mut short = findings(&[ADMITTED, ONE_TOO_MANY]);
+        let mut short = findings(&[ADMITTED, DENIED, ONE_TOO_MANY]);
         cut(&mut short);
         assert_eq!(decide(&short).0, Verdict::TooMuch);
     }
@@ -160,4 +161,44 @@ fn both_reports_carry_the_reason_and_the_figures() {
     assert_eq!(json["targets"][0]["share_percent"], 100.0);
     // The type that the CLI hands over is public, and so is all it takes to make one.
     let _: fn(ProveArgs) -> std::process::ExitCode = crate::prove::run;
+}
+
+#[test]
+fn where_nothing_was_denied_nothing_is_proven_though_more_were_admitted_than_allowed() {
+    for class in [Class::Admitted, Class::AdmittedUnsigned] {
+        let all_pass = findings(&[ADMITTED, (40, class, 200), (60, class, 200)]);
+        let (verdict, reason) = decide(&all_pass);
+        assert_eq!((verdict, verdict.exit_status()), (Verdict::NotProven, 3));
+        let said = "no request was denied: 3 admitted between 0.000 s and 0.000 s where 1 were allowed";
+        assert!(reason.contains(said), "{reason}");
+        assert!(reason.contains("look at the headers and the path"), "{reason}");
+    }
+}
+
+#[test]
+fn the_rules_that_denied_are_named_the_commonest_first() {
+    let mut holds = findings(&[ADMITTED, DENIED]);
+    holds.denied_by = BTreeMap::from([("edge.a".to_owned(), 1), ("edge.remote_address".to_owned(), 7)]);
+    let (verdict, reason) = decide(&holds);
+    assert!(reason.contains("denials (by `edge.remote_address`, `edge.a`) was justified"), "{reason}");
+    let text = crate::prove::report::text(&holds, verdict, &reason);
+    assert!(text.contains("\ndenied by       edge.remote_address, 7 times\n"), "{text}");
+    let json = crate::prove::report::json(&holds, verdict, &reason);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["denied_by"][1], serde_json::json!({ "rule": "edge.remote_address", "count": 7 }));
+}
+
+#[test]
+fn the_contract_is_said_to_be_kept_only_in_answers_that_the_limiter_signed() {
+    let contract = |requests: &[(u64, Class, u16)]| {
+        let findings = findings(requests);
+        let text = crate::prove::report::text(&findings, Verdict::NotProven, "");
+        let line = text.lines().find_map(|line| line.strip_prefix("contract        ")).map(str::to_owned);
+        line.unwrap()
+    };
+    let silent = (30, Class::Silent, 0);
+    assert_eq!(contract(&[ADMITTED, DENIED, FAILED, silent]), "kept in 2 answers");
+    let none = "not seen: no answer carried ratelimit headers";
+    assert_eq!(contract(&[silent, FAILED]), none);
+    assert_eq!(contract(&[(0, Class::AdmittedUnsigned, 200), (9, Class::DeniedUnsigned, 429)]), none);
 }
