@@ -8,8 +8,11 @@ mod short;
 pub mod subjects;
 
 use std::{
+    backtrace::{Backtrace, BacktraceStatus},
     env,
     io::{self, IsTerminal as _},
+    panic::{self, PanicHookInfo},
+    thread,
 };
 
 use thiserror::Error;
@@ -49,6 +52,8 @@ pub enum LoggingError {
 /// Sets up logging for the process. The level is `level`, which comes with who said it, else that of RUST_LOG, else
 /// info.
 ///
+/// From here on a panic is a line of the log too.
+///
 /// Fails on a level that cannot be understood, and when called twice.
 pub fn init(format: Format, level: Option<(String, &str)>) -> Result<(), LoggingError> {
     let filter = filter(level, env::var("RUST_LOG").ok())?;
@@ -63,7 +68,25 @@ pub fn init(format: Format, level: Option<(String, &str)>) -> Result<(), Logging
             registry.with(fmt::layer().json().flatten_event(true).with_writer(io::stderr)).try_init()
         }
     }
-    .map_err(LoggingError::Installed)
+    .map_err(LoggingError::Installed)?;
+    panic::set_hook(Box::new(tell_panic));
+    Ok(())
+}
+
+/// As a line of the log, which also a reader of JSON understands.
+fn tell_panic(panic: &PanicHookInfo<'_>) {
+    let payload = panic.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
+    let place = panic.location().map(ToString::to_string);
+    let backtrace = Backtrace::capture();
+    let is_captured = backtrace.status() == BacktraceStatus::Captured;
+    tracing::error!(
+        place,
+        thread = thread::current().name(),
+        backtrace = is_captured.then(|| tracing::field::display(backtrace)),
+        "a bug in Tollgate, please report it: {text}"
+    );
 }
 
 fn filter(level: Option<(String, &str)>, rust_log: Option<String>) -> Result<EnvFilter, LoggingError> {
