@@ -25,6 +25,7 @@ use crate::{
     metrics::{self, Metrics},
     server::{Lifecycle, Phase},
     store::health::{Contact, StoreHealth},
+    tasks::Task,
 };
 
 const ROUTES: &str = "\
@@ -101,6 +102,9 @@ async fn exposition(State(admin): State<Admin>) -> impl IntoResponse {
     match page.await {
         Ok(page) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], page).into_response(),
         // A panic, which was reported when it happened.
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Err(_) => {
+            Task::MetricsPage.count_panic();
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
     }
 }

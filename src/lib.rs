@@ -21,7 +21,7 @@
 //!
 //! # Around it
 //!
-//! [`config`] reads YAML into [`rules`], and [`reload`] follows its files; [`admin`] answers operators; [`metrics`] counts; [`clock`] is the only
+//! [`tasks`] keeps running what must not end; [`config`] reads YAML into [`rules`], and [`reload`] follows its files; [`admin`] answers operators; [`metrics`] counts; [`clock`] is the only
 //! place that reads clocks; [`logging`] and [`cli`] turn what was typed into all of this, and [`error`] what went
 //! wrong into one line; [`file`] reads what operators name. [`prove`] is a tool of its own: it hammers any limiter from outside and audits what was
 //! admitted. `simulation`, in tests only, drives the way to the store in virtual time.
@@ -57,6 +57,7 @@ pub mod server;
 #[cfg(test)]
 mod simulation;
 pub mod store;
+pub mod tasks;
 
 /// The protocol, generated from `proto/` at build time.
 #[allow(missing_docs, clippy::all, clippy::too_many_lines, unreachable_pub)]

@@ -9,6 +9,7 @@
 //! | `tollgate_store_duration_seconds` | | calls into the store, by time |
 //! | `tollgate_store_errors_total` | kind | calls that the store did not answer |
 //! | `tollgate_store_refusals_total` | code | calls that the store refused: of requests, of the replica count, and on connecting |
+//! | `tollgate_panics_total` | task | tasks that a bug ended and that were started anew, and client connections that it closed |
 //! | `tollgate_malformed_buckets_total` | | stored values that made no sense |
 //! | `tollgate_config_reloads_total` | result | changed configurations: `taken` or `refused` |
 //! | `tollgate_config_stale` | | 1 while the last change is refused |

@@ -27,6 +27,7 @@ use crate::{
     metrics::{Metrics, Reload},
     response::Contract,
     rls::{Live, Ruleset},
+    tasks::{self, Task},
 };
 use watch::Watch;
 
@@ -101,7 +102,9 @@ impl Reloader {
                 }
             }
         };
-        let thread = thread::Builder::new().name("reload".to_owned()).spawn(look)?;
+        let thread = thread::Builder::new()
+            .name("reload".to_owned())
+            .spawn(move || tasks::keep_here(Task::Reload, look))?;
         Ok(Reloader { stop: Some(stop), thread: Some(thread) })
     }
 }

@@ -14,7 +14,11 @@ use tokio::{net::TcpListener, runtime, select, time};
 use tracing::{error, info, warn};
 
 use crate::{
-    admin::Admin, error::SystemError, metrics::Metrics, pb::rate_limit_service_server::RateLimitService,
+    admin::Admin,
+    error::SystemError,
+    metrics::Metrics,
+    pb::rate_limit_service_server::RateLimitService,
+    tasks::{self, Task},
 };
 
 mod accept;
@@ -133,7 +137,21 @@ impl Server {
         let signals = Signals::install().map_err(|error| ServerError::Signals(error.into()))?;
         // Runs on the main runtime and ends with it.
         let Options { drain_wait, drain_timeout, .. } = self.options;
-        self.main.spawn(signals.drive(self.lifecycle.clone(), drain_wait, drain_timeout));
+        let (lifecycle, mut installed) = (self.lifecycle.clone(), Some(signals));
+        tasks::keep(Task::Signals, move || {
+            let signals = installed.take().map_or_else(Signals::install, Ok);
+            let lifecycle = lifecycle.clone();
+            async move {
+                match signals {
+                    Ok(signals) => signals.drive(lifecycle, drain_wait, drain_timeout).await,
+                    // Or nothing but SIGKILL would end the process from now on.
+                    Err(error) => {
+                        error!(error = %SystemError::from(error), "cannot listen for signals any more; stopping");
+                        lifecycle.advance_to(Phase::Leaving);
+                    }
+                }
+            }
+        });
         Ok(())
     }
 

@@ -45,6 +45,9 @@ pub enum StoreError {
     /// Redis said no: LOADING, READONLY, OOM and their like.
     #[error("Redis refused: {}", .0.code())]
     Refused(Refusal),
+    /// Whoever was to answer it ended, by a bug or with the store. Whether the take was charged is not known.
+    #[error("the request was given up by a task that ended")]
+    Abandoned,
     /// A reply that the script cannot have made.
     #[error("Redis sent a reply that is not the script's: {0}")]
     Reply(&'static str),
@@ -54,6 +57,7 @@ impl StoreError {
     pub fn kind(&self) -> &'static str {
         match self {
             StoreError::Deadline => "deadline",
+            StoreError::Abandoned => "abandoned",
             StoreError::Disconnected => "disconnected",
             StoreError::Overload => "overload",
             StoreError::Full => "full",

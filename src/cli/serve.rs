@@ -28,6 +28,7 @@ use crate::{
     rls::{Modes, Rls},
     server::{self, Server, ServerError},
     store::{Backend, TargetError},
+    tasks,
 };
 use flags::{Answers, Logs, Process, Switches, WhenStoreFails};
 
@@ -248,6 +249,12 @@ fn show_gauges(metrics: &Metrics, backend: &Backend, fallback: &Fallback) {
         "Calls that the store refused, by code; the log and /ready say what would help.",
         "code",
         move || health.refusals().collect(),
+    );
+    metrics.show_counts(
+        "tollgate_panics_total",
+        "Tasks that a bug ended and that were started anew; for clients, connections that it closed. The log says more.",
+        "task",
+        || tasks::panics().collect(),
     );
     metrics.show("tollgate_replicas", "Replicas that share the store; 0: not known.", replicas);
     let (backend, local) = (backend.clone(), Arc::clone(&fallback.local));

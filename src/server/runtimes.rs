@@ -33,7 +33,7 @@ use super::{
     routes::Routes,
     strangers::Strangers,
 };
-use crate::pb::rate_limit_service_server::RateLimitService;
+use crate::{pb::rate_limit_service_server::RateLimitService, tasks::Task};
 
 /// All runtimes. Dropped, they run on; [`Runtimes::join`] waits for them.
 pub(super) struct Runtimes {
@@ -220,7 +220,8 @@ fn report(
             matches!(error, ConnectionError::Cut)
         }
         Err(panic) => {
-            error!(error = &panic as &dyn Error, "a connection was lost to a bug");
+            Task::ClientConnection.count_panic();
+            error!(error = &panic as &dyn Error, "a client's connection was lost to a bug");
             false
         }
     }

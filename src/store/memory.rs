@@ -9,7 +9,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -22,6 +22,7 @@ use crate::{
     clock::Clock,
     decision::{self, Answer, Buckets, State, Take},
     descriptor::BucketKey,
+    tasks::{self, Task},
 };
 
 const SHARDS: usize = 64;
@@ -165,16 +166,18 @@ pub fn keep_swept(store: &Arc<MemoryStore>) {
         return;
     }
     let store = Arc::downgrade(store);
-    tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(SWEEP_EVERY);
-        loop {
-            ticks.tick().await;
-            match store.upgrade() {
-                Some(store) => store.sweep_one(),
-                None => return,
-            }
+    tasks::keep(Task::Sweep, move || sweep_every_second(store.clone()));
+}
+
+async fn sweep_every_second(store: Weak<MemoryStore>) {
+    let mut ticks = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        ticks.tick().await;
+        match store.upgrade() {
+            Some(store) => store.sweep_one(),
+            None => return,
         }
-    });
+    }
 }
 
 fn decide(takes: &[Take], now_us: u64, mut locked: Locked<'_>) -> Result<Answer, Full> {

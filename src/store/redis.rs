@@ -4,7 +4,9 @@
 //! that the [`memo`] knows to be denied is answered from memory; all others are queued, and [`flights`] carry
 //! them to Redis together; the [`desk`] drives both. A request never waits for a connection. A take is sent
 //! again only after NOSCRIPT, which proves that nothing ran, and never after silence, when it may have been
-//! charged.
+//! charged. No take waits for ever: what is queued is given up after [`flights::PATIENCE_US`], by whoever forms
+//! flights or, should that one be stuck, by a task of its own; and what is in the air lands, also if its task
+//! panics.
 
 mod address;
 mod advice;
@@ -30,7 +32,7 @@ use deadpool_redis::redis::{Cmd, RedisError, Value};
 use tokio::{
     sync::{Notify, oneshot},
     task::JoinHandle,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use crate::{
@@ -38,6 +40,7 @@ use crate::{
     decision::{Answer, Takes},
     descriptor::BucketKey,
     store::{StoreError, TargetError, health::StoreHealth, refusal::Refusal},
+    tasks::{self, Task},
 };
 pub use address::{AddressError, RedisTarget};
 use advice::Advice;
@@ -48,6 +51,8 @@ use flights::{Flight, MOST_IN_AIR};
 use line::{Connection, Line};
 pub use password::{PasswordError, PasswordFile};
 use script::{Call, Now};
+
+const LOOK_FOR_OVERDUE_EVERY: Duration = Duration::from_millis(250);
 
 /// How the store is used; the same on every runtime.
 #[derive(Debug, Clone)]
@@ -141,14 +146,22 @@ impl RedisStore {
             desk: Desk::new(backend.memos.clone(), deadline_us),
             queued: Notify::new(),
         });
-        let keeper = tokio::spawn(keep_connected(
-            Arc::clone(&shared.line),
-            backend.target.clone(),
-            Arc::clone(&backend.advice),
-        ));
-        let slots = (0..MOST_IN_AIR).map(|_| tokio::spawn(fly(Arc::clone(&shared))));
-        let census = tokio::spawn(Arc::clone(&backend.census).take(Arc::clone(&shared.line)));
-        let tasks = [keeper, census].into_iter().chain(slots).collect();
+        let mut tasks = Vec::new();
+        for _ in 0..MOST_IN_AIR {
+            let shared = Arc::clone(&shared);
+            tasks.push(tasks::keep(Task::StoreCalls, move || fly(Arc::clone(&shared))));
+        }
+        let queue = Arc::clone(&shared);
+        tasks.push(tasks::keep(Task::StoreQueue, move || give_up_overdue(Arc::clone(&queue))));
+        let (line, target, advice) =
+            (Arc::clone(&shared.line), backend.target.clone(), Arc::clone(&backend.advice));
+        tasks.push(tasks::keep(Task::StoreConnection, move || {
+            keep_connected(Arc::clone(&line), target.clone(), Arc::clone(&advice))
+        }));
+        if backend.census.is_free() {
+            let (census, line) = (Arc::clone(&backend.census), Arc::clone(&shared.line));
+            tasks.push(tasks::keep(Task::ReplicaCount, move || Arc::clone(&census).count(Arc::clone(&line))));
+        }
         RedisStore { shared, tasks }
     }
 
@@ -164,8 +177,8 @@ impl RedisStore {
         let (ticket, answer) = oneshot::channel();
         self.shared.desk.push(takes, ticket, now_us);
         self.shared.queued.notify_one();
-        // Dropped unanswered only where the store itself is dropped.
-        answer.await.unwrap_or(Err(StoreError::Disconnected))
+        // Dropped unanswered only where the store itself is dropped, or a task panics.
+        answer.await.unwrap_or(Err(StoreError::Abandoned))
     }
 }
 
@@ -194,8 +207,42 @@ async fn fly(shared: Arc<Shared>) {
             shared.queued.notified().await;
             continue;
         };
-        let answers = shared.send(&flight).await;
-        shared.desk.land(flight, answers, shared.clock.now_us());
+        let mut aloft = Aloft { shared: &shared, flight: Some(flight) };
+        let answers = aloft.send().await;
+        aloft.land(answers);
+    }
+}
+
+/// A flight, which lands however its task ends: its slot would stay taken, and what waits for it would wait for ever.
+struct Aloft<'a> {
+    shared: &'a Shared,
+    flight: Option<Flight<Ticket>>,
+}
+
+impl Aloft<'_> {
+    async fn send(&self) -> Result<Vec<Answer>, StoreError> {
+        tasks::may_panic(Task::StoreCalls);
+        self.shared.send(self.flight.as_ref().ok_or(StoreError::Abandoned)?).await
+    }
+
+    fn land(&mut self, answers: Result<Vec<Answer>, StoreError>) {
+        if let Some(flight) = self.flight.take() {
+            self.shared.desk.land(flight, answers, self.shared.clock.now_us());
+        }
+    }
+}
+
+impl Drop for Aloft<'_> {
+    fn drop(&mut self) {
+        self.land(Err(StoreError::Abandoned));
+    }
+}
+
+/// For ever: a bound for what waits in the queue that does not depend on those who empty it.
+async fn give_up_overdue(shared: Arc<Shared>) {
+    loop {
+        sleep(LOOK_FOR_OVERDUE_EVERY).await;
+        shared.desk.give_up_overdue(shared.clock.now_us());
     }
 }
 
@@ -251,3 +298,6 @@ fn store_error(error: &RedisError) -> StoreError {
         None => StoreError::Disconnected,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,7 @@ use deadpool_redis::redis::cmd;
 use tokio::time::{sleep, timeout};
 
 use super::line::Line;
+use crate::tasks::{self, Task};
 
 const SCRIPT: &str = include_str!("../../../lua/census.lua");
 const KEY: &str = "tg:replicas";
@@ -65,14 +66,17 @@ impl Census {
         NonZeroU32::new(self.replicas.load(Ordering::Relaxed))
     }
 
-    /// Counts for ever, on the first runtime that asks; returns at once on the others.
-    pub(super) async fn take(self: Arc<Self>, line: Arc<Line>) {
-        if self.is_taken.swap(true, Ordering::Relaxed) {
-            return;
-        }
+    /// Whether nobody counts so far; from now on the caller has to.
+    pub(super) fn is_free(&self) -> bool {
+        !self.is_taken.swap(true, Ordering::Relaxed)
+    }
+
+    /// Counts for ever.
+    pub(super) async fn count(self: Arc<Self>, line: Arc<Line>) {
         let mut looks = Looks::default();
         line.up().await;
         loop {
+            tasks::may_panic(Task::ReplicaCount);
             // A look that failed says nothing, neither that there are fewer.
             if let Some(count) = self.look(&line).await {
                 looks.see(count);

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     error,
     store::refusal::{Complaint, Refusal},
+    tasks::{self, Task},
 };
 
 /// Opening a connection, log-in and script included, may take this long.
@@ -52,6 +53,7 @@ struct Opened {
 pub(super) async fn keep_connected(line: Arc<Line>, target: RedisTarget, advice: Arc<Advice>) {
     let mut pause = FIRST_PAUSE;
     loop {
+        tasks::may_panic(Task::StoreConnection);
         let opened = timeout(CONNECT_TIMEOUT, open(&target, &advice)).await;
         match opened.unwrap_or_else(|late| Err(NoConnection::Away(late.to_string()))) {
             Ok(Opened { inner, script, complaint }) => {

@@ -96,14 +96,23 @@ impl<T: Ticket> Desk<T> {
         formed.flight
     }
 
+    /// Gives up what has waited in the queue for too long, as [`form`](Self::form) does it, though no slot is free.
+    pub fn give_up_overdue(&self, now_us: u64) {
+        let overdue = lock(&self.flights).overdue(now_us);
+        for ticket in overdue {
+            ticket.answer(Err(StoreError::Overload));
+        }
+    }
+
     /// The flight is over: learns what it told, frees its slot, and hands out its answers.
     pub fn land(&self, mut flight: Flight<T>, answers: Result<Vec<Answer>, StoreError>, now_us: u64) {
         let trip = Trip { sent_us: flight.sent_us, arrived_us: now_us };
+        // First of all: should anything below panic, the slot is free all the same.
+        lock(&self.breaker).land(matches!(answers, Err(StoreError::Deadline)), now_us);
+        lock(&self.flights).land(&flight.take_asks_for(), trip);
         if let Ok(answers) = &answers {
             self.learn(&flight, answers, trip);
         }
-        lock(&self.breaker).land(matches!(answers, Err(StoreError::Deadline)), now_us);
-        lock(&self.flights).land(&flight.take_asks_for(), trip);
         match answers {
             Ok(answers) => {
                 for (request, answer) in flight.requests.into_iter().zip(answers) {

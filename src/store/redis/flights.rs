@@ -152,6 +152,14 @@ impl<T> Flights<T> {
         }
     }
 
+    /// Whoever has been queued for longer than anybody should be; they leave the queue.
+    pub fn overdue(&mut self, now_us: u64) -> Vec<T> {
+        let is_overdue = |request: &Request<T>| now_us.saturating_sub(request.queued_us) > self.patience_us;
+        // The oldest are in front.
+        let overdue = self.queue.iter().take_while(|request| is_overdue(request)).count();
+        self.queue.drain(..overdue).map(|request| request.ticket).collect()
+    }
+
     /// Empties the queue.
     pub fn give_up(&mut self) -> impl Iterator<Item = T> {
         mem::take(&mut self.queue).into_iter().map(|request| request.ticket)

@@ -1,0 +1,87 @@
+//! Bugs, made to happen on a real Redis: each costs the requests that it meets and nothing more.
+
+use std::time::Duration;
+
+use lab::{binaries::Part, redis::Redis};
+
+use super::*;
+use crate::{
+    clock,
+    decision::{Ask, Take},
+    descriptor::Hits,
+    limit::{Limit, Unit},
+    tasks::seam,
+};
+
+const GENEROUS: Duration = Duration::from_secs(5);
+
+/// None, said aloud, where there is no Redis and that is allowed.
+async fn store(deadline: Duration) -> Option<(Redis, RedisBackend, RedisStore)> {
+    if !lab::real::available(&[Part::Redis]) {
+        return None;
+    }
+    let redis = Redis::start().await.unwrap();
+    let backend = RedisBackend::new(RedisTarget::parse(&redis.url()).unwrap());
+    let store = RedisStore::open(&backend, deadline);
+    until_up(&store).await;
+    Some((redis, backend, store))
+}
+
+async fn until_up(store: &RedisStore) {
+    tokio::time::timeout(GENEROUS, store.shared.line.up()).await.expect("a connection");
+}
+
+async fn take(store: &RedisStore) -> Result<Answer, StoreError> {
+    let limit = Limit::new(1, Unit::Second, Some(1_000)).unwrap();
+    let take = Take { key: BucketKey::from_bytes([7; 16]), ask: Ask::new(Hits::Take(1), &limit) };
+    let answer = store.take(Takes::from_elem(take, 1));
+    tokio::time::timeout(GENEROUS, answer).await.expect("no take waits for ever")
+}
+
+#[tokio::test]
+async fn a_call_whose_task_panics_fails_its_requests_and_no_others() {
+    let Some((_redis, _, store)) = store(GENEROUS).await else { return };
+    take(&store).await.unwrap();
+    // More often than there are slots, each of which would be lost.
+    for _ in 0..3 * MOST_IN_AIR {
+        seam::arm(Task::StoreCalls);
+        assert!(matches!(take(&store).await, Err(StoreError::Abandoned)));
+        take(&store).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_keeper_that_panics_is_followed_by_another_that_connects() {
+    let Some((mut redis, backend, store)) = store(GENEROUS).await else { return };
+    seam::arm(Task::StoreConnection);
+    redis.restart().await.unwrap();
+    let started = clock::monotonic();
+    while seam::is_armed(Task::StoreConnection) || take(&store).await.is_err() {
+        assert!(started.elapsed() < GENEROUS, "still no connection");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(backend.health.contact().to_string(), "OK");
+}
+
+#[tokio::test]
+async fn a_replica_count_that_panics_goes_on() {
+    let Some((_redis, backend, _store)) = store(GENEROUS).await else { return };
+    seam::arm(Task::ReplicaCount);
+    let started = clock::monotonic();
+    while seam::is_armed(Task::ReplicaCount) || backend.census.replicas().is_none() {
+        assert!(started.elapsed() < GENEROUS, "the replicas are not counted");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_take_that_nobody_fetches_from_the_queue_is_given_up() {
+    let Some((_redis, _, mut store)) = store(Duration::from_millis(50)).await else { return };
+    take(&store).await.unwrap();
+    // Whatever may keep those who form flights from it.
+    let calls: Vec<_> = store.tasks.drain(..MOST_IN_AIR).collect();
+    for call in &calls {
+        call.abort();
+    }
+    assert!(matches!(take(&store).await, Err(StoreError::Overload)));
+}

@@ -1,0 +1,224 @@
+//! Tasks that must not end: whoever starts one here hears of its panic, and it is started anew.
+//!
+//! A panic is a bug. It costs what it was at, such as the requests of one call to the store, and nothing else: it is
+//! logged where it happens ([`logging`](crate::logging)), counted here, and the task begins again after a pause. What
+//! the task shares with others must stay sound when it ends anywhere; that is left to the task.
+
+use std::{
+    future::Future,
+    panic::{self, AssertUnwindSafe},
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::Duration,
+};
+
+use tokio::{
+    task::{JoinHandle, JoinSet},
+    time::sleep,
+};
+use tracing::error;
+
+use crate::clock;
+
+/// Between a panic and the new start; doubled up to the longest where one follows the other.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Whoever ran for so long starts anew after the first pause again.
+const SETTLED: Duration = Duration::from_secs(10);
+
+/// Whose panics are counted; [`Task::name`] is the metric's label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Carries requests to the store.
+    StoreCalls,
+    /// Gives up requests that wait for too long.
+    StoreQueue,
+    StoreConnection,
+    ReplicaCount,
+    Sweep,
+    Reload,
+    Signals,
+    /// Of a client, which has to connect again.
+    ClientConnection,
+    MetricsPage,
+}
+
+static PANICS: [AtomicU64; Task::ALL.len()] = [const { AtomicU64::new(0) }; Task::ALL.len()];
+
+impl Task {
+    pub const ALL: [Task; 9] = [
+        Task::StoreCalls,
+        Task::StoreQueue,
+        Task::StoreConnection,
+        Task::ReplicaCount,
+        Task::Sweep,
+        Task::Reload,
+        Task::Signals,
+        Task::ClientConnection,
+        Task::MetricsPage,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Task::StoreCalls => "store_calls",
+            Task::StoreQueue => "store_queue",
+            Task::StoreConnection => "store_connection",
+            Task::ReplicaCount => "replica_count",
+            Task::Sweep => "sweep",
+            Task::Reload => "reload",
+            Task::Signals => "signals",
+            Task::ClientConnection => "client_connection",
+            Task::MetricsPage => "metrics_page",
+        }
+    }
+
+    /// It has panicked.
+    pub fn count_panic(self) {
+        PANICS[self as usize].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Panics of this process, by task.
+pub fn panics() -> impl Iterator<Item = (&'static str, u64)> {
+    let counts = PANICS.iter().map(|count| count.load(Ordering::Relaxed));
+    Task::ALL.into_iter().map(Task::name).zip(counts)
+}
+
+/// Runs what `make` makes until it returns, and again after each panic. Aborting the handle ends both. Must be called
+/// within a tokio runtime.
+pub fn keep<F>(task: Task, mut make: impl FnMut() -> F + Send + 'static) -> JoinHandle<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    tokio::spawn(async move {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let started = clock::monotonic();
+            // Dropped with this task, it takes the other along.
+            let mut running = JoinSet::new();
+            running.spawn(make());
+            match running.join_next().await {
+                Some(Err(ended)) if ended.is_panic() => {}
+                _ => return,
+            }
+            pause = next_pause(task, started.elapsed(), pause);
+            sleep(pause).await;
+        }
+    })
+}
+
+/// As [`keep`], on this thread.
+pub fn keep_here(task: Task, mut run: impl FnMut()) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let started = clock::monotonic();
+        if panic::catch_unwind(AssertUnwindSafe(&mut run)).is_ok() {
+            return;
+        }
+        pause = next_pause(task, started.elapsed(), pause);
+        thread::sleep(pause);
+    }
+}
+
+/// Counts and tells that a task which ran for so long is started anew, and when.
+fn next_pause(task: Task, ran: Duration, before: Duration) -> Duration {
+    task.count_panic();
+    let pause = if ran >= SETTLED { FIRST_PAUSE } else { (before * 2).min(LONGEST_PAUSE) };
+    error!(task = task.name(), ?pause, "a task was ended by a bug, and is started anew");
+    pause
+}
+
+/// Where a test may end a task by a panic; costs nothing in other builds.
+#[cfg(not(test))]
+pub(crate) const fn may_panic(_: Task) {}
+
+#[cfg(test)]
+pub(crate) use seam::may_panic;
+
+#[cfg(test)]
+pub(crate) mod seam {
+    use std::cell::RefCell;
+
+    use super::Task;
+
+    thread_local! {
+        static ARMED: RefCell<Vec<Task>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// The next time that this task comes by on this thread, it panics.
+    pub(crate) fn arm(task: Task) {
+        ARMED.with_borrow_mut(|armed| armed.push(task));
+    }
+
+    pub(crate) fn is_armed(task: Task) -> bool {
+        ARMED.with_borrow(|armed| armed.contains(&task))
+    }
+
+    pub(crate) fn may_panic(task: Task) {
+        let at = ARMED.with_borrow(|armed| armed.iter().position(|armed| *armed == task));
+        if let Some(at) = at {
+            ARMED.with_borrow_mut(|armed| armed.swap_remove(at));
+            panic!("as a test wishes");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, atomic::AtomicUsize};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_panics_is_counted_and_started_anew_until_it_returns() {
+        let (starts, before) = (Arc::new(AtomicUsize::new(0)), count(Task::Sweep));
+        let counted = Arc::clone(&starts);
+        let kept = keep(Task::Sweep, move || {
+            let start = counted.fetch_add(1, Ordering::Relaxed);
+            async move { assert!(start == 5, "not yet") }
+        });
+        kept.await.unwrap();
+        assert_eq!(starts.load(Ordering::Relaxed), 6);
+        assert!(count(Task::Sweep) >= before + 5);
+    }
+
+    #[tokio::test]
+    async fn aborted_it_takes_along_what_it_keeps() {
+        let alive = Arc::new(());
+        let held = Arc::downgrade(&alive);
+        let kept = keep(Task::Sweep, move || {
+            let alive = Arc::clone(&alive);
+            async move {
+                let _alive = alive;
+                std::future::pending().await
+            }
+        });
+        tokio::task::yield_now().await;
+        kept.abort();
+        while held.strong_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[test]
+    fn a_thread_goes_on_after_a_panic() {
+        let mut runs = 0;
+        keep_here(Task::Reload, || {
+            runs += 1;
+            assert!(runs == 2, "not yet");
+        });
+        assert_eq!(runs, 2);
+    }
+
+    #[test]
+    fn counters_go_by_the_place_in_all() {
+        for (at, task) in Task::ALL.into_iter().enumerate() {
+            assert_eq!(task as usize, at);
+        }
+    }
+
+    /// Other tests count as well.
+    fn count(task: Task) -> u64 {
+        PANICS[task as usize].load(Ordering::Relaxed)
+    }
+}
