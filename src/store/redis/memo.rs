@@ -5,20 +5,19 @@
 //! the latest instant that the store's clock can show by now. So memory never denies what the store would
 //! admit, and it never admits. What may fill a bucket elsewhere (a refund or reset through another replica, a
 //! store that lost its data or whose clock stepped forward) stays unseen for a second at most: no entry serves longer.
+//! What was learnt under one limit says nothing to whoever asks for the same bucket under other numbers.
+
+mod room;
 
 use std::{cmp::Ordering, collections::HashMap};
 
 use foldhash::fast::RandomState;
 
 use crate::{
-    decision::{
-        self, Answer, Ask, Buckets, Found, Kind, Measure, Seen, Source, State, Take, Verdict,
-        fixed_window::Window,
-        sliding_log::{Log, Run},
-    },
+    decision::{self, Answer, Ask, Buckets, Kind, Source, State, Take, Verdict},
     descriptor::BucketKey,
-    limit::Kept,
 };
+use room::Room;
 
 /// No entry serves longer than this after its take was sent.
 pub const SERVES_US: u64 = 1_000_000;
@@ -53,15 +52,6 @@ enum Shown {
     HasRoom,
     /// Something was given back, so whatever was learnt before `told_us` is void.
     GivenBack,
-}
-
-/// A bucket without room for a take like the one that was seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Room {
-    /// No fuller than the bucket really is, until the same take fits.
-    state: State,
-    /// A log is known only as far as a take of this many hits needs; 0 for others.
-    log_hits: u64,
 }
 
 /// When an answer was asked for and when it came, by the local clock.
@@ -120,12 +110,8 @@ impl Known {
 
     /// None: a take like this has to be asked of the store.
     fn room_for(&self, ask: &Ask) -> Option<&Room> {
-        let room = self.room()?;
-        let is_known = match ask.measure {
-            Measure::SlidingLog(asked) => asked.hits == room.log_hits,
-            Measure::TokenBucket(_) | Measure::FixedWindow(_) => true,
-        };
-        (is_known && ask.kind != Kind::GiveBack && !ask.meters()).then_some(room)
+        let room = self.room().filter(|room| room.is_known_for(ask))?;
+        (ask.kind != Kind::GiveBack && !ask.meters()).then_some(room)
     }
 }
 
@@ -172,7 +158,7 @@ impl Memo {
             let shown = match take.ask.kind {
                 Kind::GiveBack if is_charged => Shown::GivenBack,
                 Kind::GiveBack => Shown::HasRoom,
-                _ => room_after(&take.ask, found, is_charged, answer.now_us)
+                _ => Room::after(&take.ask, found, is_charged, answer.now_us)
                     .map_or(Shown::HasRoom, Shown::NoRoom),
             };
             // Room is worth remembering only where something else would be believed.
@@ -214,67 +200,6 @@ impl Memo {
     }
 }
 
-/// What a bucket is known to be if it has no room for the same take again.
-fn room_after(ask: &Ask, found: &Found, is_charged: bool, now_us: u64) -> Option<Room> {
-    match (&ask.measure, found.seen) {
-        (Measure::TokenBucket(tokens), Seen::TokenBucket { full_at }) => {
-            let after = if is_charged { ask.charged_full_at(tokens, full_at, now_us) } else { full_at };
-            let is_full = tokens.after(after, now_us).is_none();
-            let state = State::TokenBucket(Kept::new(after, tokens.per_us));
-            is_full.then_some(Room { state, log_hits: 0 })
-        }
-        (Measure::FixedWindow(asked), Seen::FixedWindow(window)) => {
-            let count = if is_charged { ask.charged_count(asked, window.count) } else { window.count };
-            let is_full = u64::from(count) + asked.hits > u64::from(asked.limit);
-            is_full.then_some(Room { state: State::FixedWindow(Window { count, ..window }), log_hits: 0 })
-        }
-        (Measure::SlidingLog(asked), Seen::SlidingLog { held, oldest_us, fits_at_us }) => {
-            let leaves_us = match found.fits {
-                false => fits_at_us,
-                // The last hit that fits: the next one has to wait for the oldest.
-                true if is_charged && asked.hits == 1 && held + 1 == asked.limit => {
-                    if held == 0 {
-                        now_us.saturating_add(asked.length_us)
-                    } else {
-                        oldest_us
-                    }
-                }
-                true => 0,
-            };
-            let hits =
-                u32::try_from((u64::from(asked.limit) + 1).saturating_sub(asked.hits)).unwrap_or(u32::MAX);
-            let state = State::SlidingLog(Box::new(Log::of(vec![Run { leaves_us, hits }])));
-            (leaves_us > 0).then_some(Room { state, log_hits: asked.hits })
-        }
-        _ => None,
-    }
-}
-
-// === impl Room ===
-
-impl Room {
-    /// From this instant on nothing is known: of the next window, or of a log that has changed by itself. A take that
-    /// would never fit is denied then too, but with figures that only the store has.
-    fn ends_us(&self) -> u64 {
-        match &self.state {
-            State::TokenBucket(_) => u64::MAX,
-            State::FixedWindow(_) | State::SlidingLog(_) => self.state.spent_us(),
-        }
-    }
-
-    fn lasts_longer_than(&self, other: &Room) -> bool {
-        match (&self.state, &other.state) {
-            (State::FixedWindow(new), State::FixedWindow(old)) => {
-                (new.ends_us, new.count) > (old.ends_us, old.count)
-            }
-            (State::TokenBucket(new), State::TokenBucket(old)) => {
-                new.under(new.per_us()) > old.under(new.per_us())
-            }
-            (new, old) => new.spent_us() > old.spent_us(),
-        }
-    }
-}
-
 // === View ===
 
 /// The buckets as the memo knows them, and what a request that is being tried changed.
@@ -286,7 +211,7 @@ struct View<'a> {
 impl Buckets for View<'_> {
     fn state(&self, key: &BucketKey) -> Option<State> {
         let changed = self.changed.iter().rev().find(|(changed, _)| changed == key);
-        let known = || Some(self.memo.known(key)?.room()?.state.clone());
+        let known = || Some(self.memo.known(key)?.room()?.state().clone());
         changed.map_or_else(known, |(_, state)| state.clone())
     }
 

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use super::{MOST, Memo, SERVES_US, Trip};
 use crate::{
-    decision::{self, Answer, Ask, Source, State, Take, Verdict},
+    decision::{self, Answer, Ask, Buckets, Source, State, Take, Verdict},
     descriptor::{BucketKey, Hits},
-    limit::{Algorithm, Limit, LimitSpec, Unit},
+    limit::{AfterStoreLoss, Algorithm, Limit, LimitSpec, Unit},
 };
 
 const STORE_US: u64 = 1_800_000_000_000_000;
@@ -138,6 +138,53 @@ fn of_two_answers_that_were_under_way_together_the_stores_clock_tells_the_older(
         !memo.knows(&slow(1, 1).key, LOCAL_US + 1_100_000),
         "given back since, though that was asked early"
     );
+}
+
+/// A store that began half a minute ago.
+struct Begun(Table);
+
+impl Buckets for Begun {
+    fn state(&self, key: &BucketKey) -> Option<State> {
+        self.0.state(key)
+    }
+
+    fn set_state(&mut self, key: &BucketKey, state: Option<State>) {
+        self.0.set_state(key, state);
+    }
+
+    fn epoch_us(&mut self, now_us: u64) -> u64 {
+        now_us - 30_000_000
+    }
+}
+
+#[test]
+fn memory_answers_only_for_the_numbers_that_taught_it() {
+    let one = |requests, burst| {
+        let after_store_loss = AfterStoreLoss::Empty;
+        let spec = LimitSpec { burst, after_store_loss, ..LimitSpec::new(requests, Unit::Minute) };
+        [Take { key: BucketKey::from_bytes([1; 16]), ask: Ask::new(Hits::Take(1), &spec.check().unwrap()) }]
+    };
+    // A missing bucket counts as used up for as long as the burst of whoever asks would take to fill.
+    let (slow, quick) = (one(1, None), one(10, Some(1)));
+    let (mut memo, mut table) = (Memo::default(), Begun(Table::default()));
+    let answer = decision::decide(&slow, STORE_US, &mut table);
+    assert_eq!(answer.verdict, Verdict::Deny);
+    memo.learn(&slow, &answer, trip(0));
+    assert!(memo.denial(&slow, LOCAL_US + 1_000).is_some());
+    assert!(memo.denial(&quick, LOCAL_US + 1_000).is_none());
+    assert_eq!(decision::decide(&quick, STORE_US + 1_000, &mut table).verdict, Verdict::Allow);
+
+    let counted = |algorithm, requests| {
+        let spec = LimitSpec { algorithm, ..LimitSpec::new(requests, Unit::Minute) };
+        [Take { key: BucketKey::from_bytes([2; 16]), ask: Ask::new(Hits::Take(1), &spec.check().unwrap()) }]
+    };
+    for algorithm in [Algorithm::FixedWindow, Algorithm::SlidingWindowLog] {
+        let (mut memo, mut table) = (Memo::default(), Table::default());
+        let taught = counted(algorithm, 1);
+        memo.learn(&taught, &decision::decide(&taught, STORE_US, &mut table), trip(0));
+        assert!(memo.denial(&taught, LOCAL_US + 1_000).is_some(), "{algorithm:?}");
+        assert!(memo.denial(&counted(algorithm, 2), LOCAL_US + 1_000).is_none(), "{algorithm:?}");
+    }
 }
 
 /// One an hour.

@@ -1,6 +1,6 @@
 //! What memory answers, held take by take against what the store would have.
 
-use proptest::{prelude::any, prop_assert, prop_assert_eq, proptest, test_runner::TestCaseError};
+use proptest::{prelude::any, prop_assert, prop_assert_eq, proptest, sample, test_runner::TestCaseError};
 
 use super::{LOCAL_US, Memo, STORE_US, Table, Trip};
 use crate::{
@@ -10,21 +10,27 @@ use crate::{
 };
 
 proptest! {
-    /// The store goes on being asked by others; whatever they do, what memory denies the store would deny.
+    /// The store goes on being asked by others; whatever they do, and under whatever numbers, what memory denies the
+    /// store would deny.
     #[test]
     fn memory_never_denies_what_the_store_would_admit(
-        burst in 1..4_u32,
-        steps in proptest::collection::vec((0..120_000_u64, 1..4_u64, any::<bool>(), 0..3_000_u64), 1..60),
+        bursts in proptest::array::uniform3(1..4_u32),
+        steps in proptest::collection::vec(
+            (0..120_000_u64, 1..4_u64, any::<bool>(), 0..3_000_u64, sample::select(vec![0, 0, 0, 1, 2])),
+            1..60,
+        ),
         drift in 0..1_000_u64,
     ) {
-        let limit = Limit::new(10, Unit::Second, Some(burst)).unwrap();
+        let limit = |index: usize| Limit::new([10, 7, 63][index], Unit::Second, Some(bursts[index])).unwrap();
+        let limits = [0, 1, 2].map(limit);
         let (mut memo, mut table) = (Memo::default(), Table::default());
         let (mut local_us, mut store_us) = (LOCAL_US, STORE_US);
-        for (step, hits, mine, travels) in steps {
+        for (step, hits, mine, travels, numbers) in steps {
             local_us += step;
             // The store's clock runs faster than ours, by up to one in a thousand.
             store_us += step + step * drift / 1_000_000;
-            let takes = [Take { key: BucketKey::from_bytes([1; 16]), ask: Ask::new(Hits::Take(hits), &limit) }];
+            let ask = Ask::new(Hits::Take(hits), &limits[numbers]);
+            let takes = [Take { key: BucketKey::from_bytes([1; 16]), ask }];
             if memo.denial(&takes, local_us).is_some() {
                 let mut copy = table.clone();
                 prop_assert_eq!(decision::decide(&takes, store_us, &mut copy).verdict, Verdict::Deny);

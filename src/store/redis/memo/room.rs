@@ -1,0 +1,119 @@
+//! What an answer shows of a bucket that has no room left, and to whom that says anything.
+
+use crate::{
+    decision::{
+        Ask, Found, Measure, Seen, State,
+        fixed_window::Window,
+        sliding_log::{Log, Run},
+    },
+    limit::{AfterStoreLoss, Exact, Kept},
+};
+
+/// A bucket without room for a take like the one that was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Room {
+    /// No fuller than the bucket really is, until the same take fits.
+    state: State,
+    numbers: Numbers,
+    /// A log is known only as far as a take of this many hits needs; 0 for others.
+    log_hits: u64,
+}
+
+/// What of a limit the store's answer depends on, besides the hits and the period, which the bucket's key holds: R and
+/// the burst of a token bucket, or the number of a window or a log; and what a missing bucket would count as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Numbers {
+    per_us: u32,
+    burst: Exact,
+    after_store_loss: AfterStoreLoss,
+}
+
+// === impl Room ===
+
+impl Room {
+    /// What a bucket is known to be if it has no room for the same take again.
+    pub(super) fn after(ask: &Ask, found: &Found, is_charged: bool, now_us: u64) -> Option<Room> {
+        let numbers = Numbers::of(ask);
+        match (&ask.measure, found.seen) {
+            (Measure::TokenBucket(tokens), Seen::TokenBucket { full_at }) => {
+                let after = if is_charged { ask.charged_full_at(tokens, full_at, now_us) } else { full_at };
+                let is_full = tokens.after(after, now_us).is_none();
+                let state = State::TokenBucket(Kept::new(after, tokens.per_us));
+                is_full.then_some(Room { state, numbers, log_hits: 0 })
+            }
+            (Measure::FixedWindow(asked), Seen::FixedWindow(window)) => {
+                let count = if is_charged { ask.charged_count(asked, window.count) } else { window.count };
+                let is_full = u64::from(count) + asked.hits > u64::from(asked.limit);
+                let state = State::FixedWindow(Window { count, ..window });
+                is_full.then_some(Room { state, numbers, log_hits: 0 })
+            }
+            (Measure::SlidingLog(asked), Seen::SlidingLog { held, oldest_us, fits_at_us }) => {
+                let leaves_us = match found.fits {
+                    false => fits_at_us,
+                    // The last hit that fits: the next one has to wait for the oldest.
+                    true if is_charged && asked.hits == 1 && held.checked_add(1) == Some(asked.limit) => {
+                        if held == 0 {
+                            now_us.saturating_add(asked.length_us)
+                        } else {
+                            oldest_us
+                        }
+                    }
+                    true => 0,
+                };
+                let hits = u32::try_from((u64::from(asked.limit) + 1).saturating_sub(asked.hits))
+                    .unwrap_or(u32::MAX);
+                let state = State::SlidingLog(Box::new(Log::of(vec![Run { leaves_us, hits }])));
+                (leaves_us > 0).then_some(Room { state, numbers, log_hits: asked.hits })
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Whether it says anything to whoever asks this.
+    pub(super) fn is_known_for(&self, ask: &Ask) -> bool {
+        let is_known = match ask.measure {
+            Measure::SlidingLog(asked) => asked.hits == self.log_hits,
+            Measure::TokenBucket(_) | Measure::FixedWindow(_) => true,
+        };
+        is_known && self.numbers == Numbers::of(ask)
+    }
+
+    /// From this instant on nothing is known: of the next window, or of a log that has changed by itself. A take that
+    /// would never fit is denied then too, but with figures that only the store has.
+    pub(super) fn ends_us(&self) -> u64 {
+        match &self.state {
+            State::TokenBucket(_) => u64::MAX,
+            State::FixedWindow(_) | State::SlidingLog(_) => self.state.spent_us(),
+        }
+    }
+
+    pub(super) fn lasts_longer_than(&self, other: &Room) -> bool {
+        match (&self.state, &other.state) {
+            (State::FixedWindow(new), State::FixedWindow(old)) => {
+                (new.ends_us, new.count) > (old.ends_us, old.count)
+            }
+            (State::TokenBucket(new), State::TokenBucket(old)) => {
+                new.under(new.per_us()) > old.under(new.per_us())
+            }
+            (new, old) => new.spent_us() > old.spent_us(),
+        }
+    }
+}
+
+// === impl Numbers ===
+
+impl Numbers {
+    fn of(ask: &Ask) -> Numbers {
+        let (per_us, burst) = match &ask.measure {
+            Measure::TokenBucket(tokens) => (tokens.per_us, tokens.burst),
+            Measure::FixedWindow(count) | Measure::SlidingLog(count) => {
+                (1, Exact::at_us(u64::from(count.limit)))
+            }
+        };
+        Numbers { per_us, burst, after_store_loss: ask.after_store_loss }
+    }
+}
