@@ -45,29 +45,32 @@ impl Hits {
 
 /// The name of a bucket: 128 bits of a digest, so of fixed length and without any client's bytes.
 ///
-/// The same entries under the same rate name the same bucket in every replica and every version, which
-/// golden vectors in the tests hold. The burst is not part of it: a changed burst acts on the level that
-/// is there, a changed rate or unit starts with a full bucket.
+/// The same entries under the same algorithm and period name the same bucket in every replica and every version, which
+/// golden vectors in the tests hold. No number is part of it: a changed number or burst acts at once on what is there,
+/// and starts nothing anew. What counts of the period is its length, so 60 minutes are an hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BucketKey([u8; 16]);
 
 impl BucketKey {
-    /// Digests an injective encoding: each part goes in behind its length.
-    pub fn new<'a>(domain: &[u8], entries: impl Iterator<Item = Entry<'a>>, limit: &Limit) -> BucketKey {
+    /// The bucket of these entries; with a `name`, one of its own beside it.
+    ///
+    /// Digests an injective encoding: each part goes in behind its length, and an odd one at the end is the name.
+    pub fn new<'a>(
+        domain: &[u8],
+        entries: impl Iterator<Item = Entry<'a>>,
+        limit: &Limit,
+        name: Option<&str>,
+    ) -> BucketKey {
         let mut text = Text::default();
         text.put(limit.algorithm().name().as_bytes());
-        let period = limit.period();
-        text.put(period.unit.name().as_bytes());
-        if period.multiplier > 1 {
-            // No number of requests is as long as this, so the encoding stays injective.
-            text.put(b"times");
-            text.put(&period.multiplier.to_le_bytes());
-        }
-        text.put(&limit.requests_per_unit().to_le_bytes());
+        text.put(&limit.period().seconds().to_le_bytes());
         text.put(domain);
         for entry in entries {
             text.put(entry.key);
             text.put(entry.value);
+        }
+        if let Some(name) = name {
+            text.put(name.as_bytes());
         }
         BucketKey(text.digest())
     }

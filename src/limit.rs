@@ -276,6 +276,11 @@ impl Limit {
         self.after_store_loss
     }
 
+    /// Both count in one way over periods of one length, whatever their numbers: for the same entries, in one bucket.
+    pub fn counts_like(&self, other: &Limit) -> bool {
+        self.algorithm == other.algorithm && self.period.seconds() == other.period.seconds()
+    }
+
     /// The most hits that fit at once; for windows and logs `requests_per_unit`.
     pub fn burst(&self) -> u32 {
         self.burst

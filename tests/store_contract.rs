@@ -21,7 +21,7 @@ fn slow(burst: u32) -> Limit {
 
 fn take(name: &str, limit: &Limit, hits: Hits) -> Take {
     let entry = Entry { key: b"test", value: name.as_bytes() };
-    Take { key: BucketKey::new(b"contract", [entry].into_iter(), limit), ask: Ask::new(hits, limit) }
+    Take { key: BucketKey::new(b"contract", [entry].into_iter(), limit, None), ask: Ask::new(hits, limit) }
 }
 
 async fn ask(store: &Store, takes: &[Take]) -> Answer {

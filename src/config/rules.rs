@@ -159,26 +159,31 @@ fn all_apart(fields: &mut Fields<'_>, at: Position, limits: &[RawLimit]) {
         return;
     }
     for (index, limit) in limits.iter().enumerate() {
-        let Some(own) = &limit.limit.limit else {
-            if limits.len() > 1 {
-                fields.refuse(limit.at, format_args!("unlimited cannot stand beside other limits"));
-            }
-            continue;
-        };
-        let bucket = |limit: &RawLimit| {
-            let limit = limit.limit.limit.as_ref()?;
-            Some((limit.algorithm(), limit.period(), limit.requests_per_unit()))
-        };
-        let same = limits[..index].iter().find(|earlier| bucket(earlier) == bucket(limit));
-        if let Some(first) = same {
-            let (requests, period) = (own.requests_per_unit(), own.period());
-            let line = first.at.line;
-            let what = format_args!(
-                "{requests} per {period} stands here twice, so both would share one bucket; the first is at line {line}"
-            );
-            fields.refuse(limit.at, what);
+        if limit.limit.limit.is_none() && limits.len() > 1 {
+            fields.refuse(limit.at, format_args!("unlimited cannot stand beside other limits"));
         }
+        has_its_own_bucket(fields, &limits[..index], limit);
     }
+}
+
+/// Of limits that count alike the first has the bucket of the entries, and the name of each other is part of its key.
+fn has_its_own_bucket(fields: &mut Fields<'_>, earlier: &[RawLimit], limit: &RawLimit) {
+    let Some(own) = &limit.limit.limit else { return };
+    let counts_like =
+        |other: &RawLimit| other.limit.limit.as_ref().is_some_and(|other| other.counts_like(own));
+    let mut alike = earlier.iter().filter(|earlier| counts_like(earlier)).peekable();
+    let Some(first) = alike.peek() else { return };
+    let (line, name) = (first.at.line, limit.limit.name.as_str());
+    let wanted = match name {
+        "" => "a `name`",
+        name if alike.any(|other| other.limit.name == name) => "a `name` that none of the others has",
+        _ => return,
+    };
+    let (algorithm, period) = (own.algorithm().name(), own.period());
+    let what = format_args!(
+        "a {algorithm} per {period} stands at line {line} too, and both would share one bucket; give this one {wanted}"
+    );
+    fields.refuse(limit.at, what);
 }
 
 fn limit(fields: &mut Fields<'_>, default_algorithm: DefaultAlgorithm) -> Result<RawLimit, Reported> {

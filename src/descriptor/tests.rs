@@ -1,9 +1,9 @@
 use super::{BucketKey, Entry, Hits};
-use crate::limit::{Limit, Unit};
+use crate::limit::{Algorithm, Limit, LimitSpec, Overdraft, Period, Unit};
 
 fn key(domain: &str, entries: &[(&str, &str)], limit: &Limit) -> BucketKey {
     let entries = entries.iter().map(|(key, value)| Entry { key: key.as_bytes(), value: value.as_bytes() });
-    BucketKey::new(domain.as_bytes(), entries, limit)
+    BucketKey::new(domain.as_bytes(), entries, limit, None)
 }
 
 fn limit(requests_per_unit: u32, unit: Unit, burst: u32) -> Limit {
@@ -18,17 +18,27 @@ fn hex(key: BucketKey) -> String {
 fn a_key_names_the_same_bucket_in_every_version() {
     let ten = limit(10, Unit::Second, 10);
     let minute = limit(60, Unit::Minute, 5);
+    let log = LimitSpec { algorithm: Algorithm::SlidingWindowLog, ..LimitSpec::new(9, Unit::Hour) };
+    let window = LimitSpec { algorithm: Algorithm::FixedWindow, ..LimitSpec::new(9, Unit::Day) };
+    let (log, window) = (log.check().unwrap(), window.check().unwrap());
+    let entry = Entry { key: b"api_key", value: b"alice" };
     let named = [
         key("edge", &[("api_key", "alice")], &ten),
         key("edge", &[("api_key", "")], &ten),
         key("shop", &[("plan", "gold"), ("op", "export")], &minute),
+        key("shop", &[("plan", "gold")], &log),
+        key("shop", &[("plan", "gold")], &window),
+        BucketKey::new(b"edge", std::iter::once(entry), &ten, Some("short")),
     ];
     assert_eq!(
         named.map(hex),
         [
-            "1dac2ba7fb9609efb666de8b3f42e55f",
-            "8b2e0d23cbba894ef10f7d418d0e36a6",
-            "56e39fa1231210c66fad2912e1e74f3f",
+            "ff90281b7cf5ba78a23ad7ec3af413da",
+            "4c9d8a2a411b2f7bf42a72be6f5739d6",
+            "b278fb47ca56cd9671c912f9610ff9db",
+            "8ae0fcf582ddbbbc4a9a5cc7615df3c9",
+            "472aee1f7bb862fc29b4bf8643ed2d95",
+            "e71d23757d0ab71c6ea220c5fd96f438",
         ]
     );
 }
@@ -50,12 +60,51 @@ fn parts_that_run_together_name_different_buckets() {
 }
 
 #[test]
-fn a_new_burst_keeps_the_bucket_and_a_new_rate_or_unit_does_not() {
+fn no_number_is_part_of_a_key_but_the_periods_length_and_the_algorithm_are() {
     let entries = [("api_key", "alice")];
     let before = key("edge", &entries, &limit(60, Unit::Minute, 60));
     assert_eq!(before, key("edge", &entries, &limit(60, Unit::Minute, 5)));
-    assert_ne!(before, key("edge", &entries, &limit(61, Unit::Minute, 60)));
-    assert_ne!(before, key("edge", &entries, &limit(1, Unit::Second, 60)), "same rate, another unit");
+    assert_eq!(before, key("edge", &entries, &limit(61, Unit::Minute, 60)));
+    assert_eq!(before, key("edge", &entries, &Limit::new(0, Unit::Minute, None).unwrap()));
+    let owing = LimitSpec { overdraft: Overdraft::Charge, ..LimitSpec::new(1, Unit::Minute) };
+    assert_eq!(before, key("edge", &entries, &owing.check().unwrap()));
+    assert_ne!(before, key("edge", &entries, &limit(1, Unit::Second, 60)), "same rate, another period");
+    let window = LimitSpec { algorithm: Algorithm::FixedWindow, ..LimitSpec::new(60, Unit::Minute) };
+    assert_ne!(before, key("edge", &entries, &window.check().unwrap()));
+}
+
+#[test]
+fn a_period_is_its_length_however_it_is_written() {
+    let of = |unit, multiplier| {
+        let period = Period { unit, multiplier };
+        key("edge", &[("api_key", "alice")], &Limit::new(7, period, None).unwrap())
+    };
+    assert_eq!(of(Unit::Minute, 60), of(Unit::Hour, 1));
+    assert_eq!(of(Unit::Hour, 24), of(Unit::Day, 0));
+    assert_eq!(of(Unit::Day, 7), of(Unit::Week, 1));
+    assert_ne!(of(Unit::Hour, 2), of(Unit::Hour, 1));
+}
+
+#[test]
+fn a_name_makes_a_bucket_of_its_own_beside_the_entries() {
+    let ten = limit(10, Unit::Second, 10);
+    let named = |entries: &[(&str, &str)], name| {
+        let entries =
+            entries.iter().map(|(key, value)| Entry { key: key.as_bytes(), value: value.as_bytes() });
+        BucketKey::new(b"edge", entries, &ten, name)
+    };
+    let keys = [
+        named(&[("a", "b")], None),
+        named(&[("a", "b")], Some("")),
+        named(&[("a", "b")], Some("c")),
+        named(&[("a", "b"), ("c", "")], None),
+        named(&[("a", "b"), ("", "c")], None),
+        named(&[], Some("a")),
+        named(&[], Some("ab")),
+    ];
+    for (i, one) in keys.iter().enumerate() {
+        assert!(keys[i + 1..].iter().all(|other| one != other), "key {i} stands twice");
+    }
 }
 
 #[test]

@@ -102,7 +102,14 @@ where
     for (index, Descriptor { entries, hits, limit }) in descriptors.enumerate() {
         if let Some(limit) = limit {
             let limit = LimitRef::Asked(Arc::new(asked(domain, limit)));
-            add(Member::new(index, limit, hits, quota_mode, domain, entries))?;
+            // It stands in for the rule's limits, so what was taken under them counts.
+            let member = match rules.find(entries.clone()) {
+                Some(rule) => {
+                    Member::new(index, limit, hits, quota_mode, domain, rule.bucket_entries(entries))
+                }
+                None => Member::new(index, limit, hits, quota_mode, domain, entries),
+            };
+            add(member)?;
             continue;
         }
         let Some(Matched { rule, applies, .. }) = matched.next_if(|matched| matched.descriptor == index)
@@ -184,7 +191,7 @@ impl<'m> Member<'m> {
         entries: impl Iterator<Item = Entry<'a>>,
     ) -> Member<'m> {
         let standing = standing(limit.options, quota_mode);
-        let key = BucketKey::new(domain, entries, &limit.limit);
+        let key = BucketKey::new(domain, entries, &limit.limit, limit.bucket_name());
         let take = Take { key, ask: Ask::new(hits, &limit.limit).standing(standing) };
         Member { descriptor, limit, standing, hits, take }
     }

@@ -2,6 +2,7 @@ mod against_model;
 mod day;
 mod model;
 mod never_fits;
+mod sharing;
 mod sweeping;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};

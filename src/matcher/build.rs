@@ -90,15 +90,28 @@ impl Builder<'_> {
             let (name, replaces) = (unlimited.name.clone(), unlimited.replaces.clone());
             return Applies::Unlimited(Unlimited { name, replaces });
         }
-        Applies::All(limits.iter().filter_map(|limit| self.limit(path, limit, options)).collect())
+        let all = limits.iter().enumerate().filter_map(|(index, limit)| {
+            let counts_like =
+                |earlier: &NamedLimit| Some(earlier.limit.as_ref()?.counts_like(limit.limit.as_ref()?));
+            let has_own_bucket = limits[..index].iter().any(|earlier| counts_like(earlier) == Some(true));
+            self.limit(path, limit, has_own_bucket, options)
+        });
+        Applies::All(all.collect())
     }
 
-    fn limit(&mut self, path: &Arc<str>, limit: &NamedLimit, options: Options) -> Option<Arc<RuleLimit>> {
+    fn limit(
+        &mut self,
+        path: &Arc<str>,
+        limit: &NamedLimit,
+        has_own_bucket: bool,
+        options: Options,
+    ) -> Option<Arc<RuleLimit>> {
         let limit = Arc::new(RuleLimit {
             index: self.limits.len(),
             domain: Arc::clone(&self.domain),
             path: Arc::clone(path),
             name: limit.name.clone(),
+            has_own_bucket,
             replaces: limit.replaces.clone(),
             options,
             on_store_failure: limit.on_store_failure,

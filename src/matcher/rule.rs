@@ -68,6 +68,8 @@ pub struct RuleLimit {
     pub path: Arc<str>,
     /// As configured; often empty.
     pub name: String,
+    /// Its bucket has its name, since an earlier limit of the rule has the bucket of its algorithm and period.
+    pub has_own_bucket: bool,
     pub replaces: Vec<String>,
     pub options: Options,
     /// None: as the process was told.
@@ -133,7 +135,13 @@ impl RuleLimit {
     pub fn new(index: usize, domain: &str, path: &str, limit: Limit) -> RuleLimit {
         let (name, replaces, options) = (String::new(), Vec::new(), Options::default());
         let (domain, path) = (domain.into(), path.into());
-        RuleLimit { index, domain, path, name, replaces, options, on_store_failure: None, limit }
+        let (has_own_bucket, on_store_failure) = (false, None);
+        RuleLimit { index, domain, path, name, has_own_bucket, replaces, options, on_store_failure, limit }
+    }
+
+    /// What its bucket is called beside its entries; mostly nothing.
+    pub fn bucket_name(&self) -> Option<&str> {
+        self.has_own_bucket.then_some(&self.name)
     }
 
     /// How people are told of it: its path, and its name if it has one.

@@ -93,7 +93,7 @@ impl Asker {
 /// How Redis names the bucket that `key` = `value` is charged to.
 pub(super) fn bucket_name(key: &str, value: &str, limit: &Limit) -> String {
     let entry = descriptor::Entry::from((key.as_bytes(), value.as_bytes()));
-    let bucket = BucketKey::new(DOMAIN.as_bytes(), std::iter::once(entry), limit);
+    let bucket = BucketKey::new(DOMAIN.as_bytes(), std::iter::once(entry), limit, None);
     String::from_utf8_lossy(&redis_key(&bucket)).into_owned()
 }
 

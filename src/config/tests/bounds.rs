@@ -129,7 +129,8 @@ fn long_text_behind_an_alias_is_counted_at_each_use() {
 
 #[test]
 fn a_large_tier_that_many_use_is_counted_at_each_use() {
-    let limits: Vec<String> = (1..=60).map(|n| format!("{{unit: day, requests_per_unit: {n}}}")).collect();
+    let limit = |n: usize| format!("{{unit: day, requests_per_unit: {n}, name: n{n}}}");
+    let limits: Vec<String> = (1..=60).map(limit).collect();
     let mut text = format!("domain: e\ntiers: {{t: [{}]}}\ndescriptors:\n", limits.join(", "));
     for number in 0..17_000 {
         text.push_str(&format!("- {{key: k{number}, tier: t}}\n"));

@@ -173,8 +173,39 @@ fn a_descriptor_says_its_limits_in_one_way() {
         &format!("key: a, rate_limits: [{limit}, {{unlimited: true}}]"),
         "3:64: e.descriptors[0]: unlimited cannot stand beside other limits",
     );
+}
+
+#[test]
+fn limits_that_differ_in_nothing_but_numbers_need_names() {
+    let hourly = |keys: &str| format!("{{unit: hour, requests_per_unit: 5{keys}}}");
+    let shared = |line: usize, period: &str, wanted: &str| {
+        format!(
+            "{line}:4: e.descriptors[0]: a token_bucket per {period} stands at line 3 too, and both would share one \
+             bucket; give this one {wanted}"
+        )
+    };
+    let list = |rest: &str| format!("key: a, rate_limits: [{},\n   {rest}]", hourly(", name: x"));
+    assert_descriptor_refused(&list(&hourly(", burst: 9")), &shared(4, "hour", "a `name`"));
+    // What counts is the length, and 60 minutes are an hour.
     assert_descriptor_refused(
-        &format!("key: a, rate_limits: [{limit},\n   {{unit: SECOND, requests_per_unit: 1, burst: 9}}]"),
-        "4:4: e.descriptors[0]: 1 per second stands here twice, so both would share one bucket; the first is at line 3",
+        &list("{unit: minute, unit_multiplier: 60, requests_per_unit: 7}"),
+        &shared(4, "60 minutes", "a `name`"),
     );
+    assert_descriptor_refused(
+        &list(&hourly(", name: x")),
+        &shared(4, "hour", "a `name` that none of the others has"),
+    );
+    assert_descriptor_refused(
+        &list(&format!("{},\n   {}", hourly(", name: y"), hourly(", name: y"))),
+        &shared(5, "hour", "a `name` that none of the others has"),
+    );
+    for sound in [
+        hourly(", name: y"),
+        format!("{}, {}", hourly(", name: y"), hourly(", name: z")),
+        hourly(", algorithm: sliding_window_log"),
+        "{unit: minute, requests_per_unit: 5}".to_owned(),
+    ] {
+        let text = format!("domain: e\ndescriptors:\n- {{{}}}\n", list(&sound));
+        assert!(super::load_text(&text).is_ok(), "{text}");
+    }
 }

@@ -22,16 +22,17 @@ const DOMAIN: &[u8] = b"edge";
 proptest! {
     #[test]
     fn what_is_told_and_what_is_charged_is_what_the_model_says(
-        rules in traffic::rules(),
+        rules in traffic::rules_twice(),
         requests in traffic::requests(),
     ) {
-        let matcher = rules.matcher();
-        let mut sides = Sides::new(&rules, &matcher);
-        for (step, request) in requests {
+        let matchers = rules.each_ref().map(Rules::matcher);
+        let mut sides = Sides::new(&rules, &matchers);
+        for (step, replica, request) in requests {
             sides.pass(step);
-            sides.ask(&request)?;
+            sides.ask(replica, &request)?;
             // Nothing else was changed either.
-            sides.ask(&everything())?;
+            sides.ask(replica, &everything())?;
+            sides.ask(1 - replica, &everything())?;
         }
     }
 }
@@ -44,8 +45,9 @@ fn everything() -> Vec<Asked> {
 
 /// The limiter and the model, at the same time.
 struct Sides<'r> {
-    rules: &'r Rules,
-    matcher: &'r Matcher,
+    /// Of each replica.
+    rules: &'r [Rules; 2],
+    matchers: &'r [Matcher; 2],
     store: MemoryStore,
     model: Model,
     now_us: u64,
@@ -54,30 +56,31 @@ struct Sides<'r> {
 }
 
 impl<'r> Sides<'r> {
-    fn new(rules: &'r Rules, matcher: &'r Matcher) -> Sides<'r> {
+    fn new(rules: &'r [Rules; 2], matchers: &'r [Matcher; 2]) -> Sides<'r> {
         let (store, model) = (MemoryStore::new(), Model::default());
-        Sides { rules, matcher, store, model, now_us: START_US, told_us: Vec::new() }
+        Sides { rules, matchers, store, model, now_us: START_US, told_us: Vec::new() }
     }
 
     fn pass(&mut self, step: Step) {
         self.now_us = step.after(self.now_us, &self.told_us);
     }
 
-    fn ask(&mut self, request: &[Asked]) -> Result<(), TestCaseError> {
-        let members = self.rules.members(request);
-        let outcome = self.outcome(request);
+    fn ask(&mut self, replica: usize, request: &[Asked]) -> Result<(), TestCaseError> {
+        let members = self.rules[replica].members(request);
+        let outcome = self.outcome(replica, request);
         let told = told(&outcome);
-        let expected = self.model.ask(&members, self.now_us, self.rules.a_stranger_fits(request));
+        let expected = self.model.ask(&members, self.now_us, self.rules[replica].a_stranger_fits(request));
         prop_assert_eq!(&told, &expected, "{:#?} at {}", members, self.now_us);
         self.told_us.extend(outcome.decisions.iter().map(|decision| decision.reset_us));
         Ok(())
     }
 
-    fn outcome(&self, request: &[Asked]) -> Outcome<'r> {
-        let rules = self.matcher.domain(DOMAIN).unwrap();
+    fn outcome(&self, replica: usize, request: &[Asked]) -> Outcome<'r> {
+        let rules = self.matchers[replica].domain(DOMAIN).unwrap();
         let descriptors = request.iter().map(Asked::descriptor);
         let matched = members::matched(rules, descriptors.clone(), &mut WithoutLimit::default());
-        let members = members::of(rules, DOMAIN, descriptors, &matched, self.rules.quota_mode).unwrap();
+        let members =
+            members::of(rules, DOMAIN, descriptors, &matched, self.rules[replica].quota_mode).unwrap();
         let takes: Vec<_> = members.iter().map(|member| member.take).collect();
         let answer = self.store.take_at(&takes, self.now_us).unwrap();
         Outcome {

@@ -9,17 +9,20 @@ use bucket::{Bucket, Terms};
 use crate::{
     decision::Verdict,
     descriptor::Hits,
-    limit::{Algorithm, LimitSpec, Unit},
+    limit::{Algorithm, LimitSpec},
 };
 
-/// What names a bucket: whose it is, and at what rate; the burst is not part of it.
-pub(super) type Name = (String, Algorithm, Unit, u32, u32);
+/// What names a bucket: whose it is, how and over how many seconds it counts; its numbers are not part of it. And which
+/// of the limits of one descriptor it is, where they differ in nothing but numbers.
+pub(super) type Name = (String, Algorithm, u64, usize);
 
 /// One limit of one descriptor, and what is asked of it.
 #[derive(Debug, Clone)]
 pub(super) struct Member {
     pub(super) descriptor: usize,
     pub(super) owner: String,
+    /// How many limits before it count alike.
+    pub(super) alike: usize,
     pub(super) spec: LimitSpec,
     pub(super) quota: bool,
     pub(super) shadow: bool,
@@ -58,8 +61,8 @@ pub(super) struct Model {
 
 impl Member {
     fn name(&self) -> Name {
-        let LimitSpec { algorithm, period, requests_per_unit, .. } = self.spec;
-        (self.owner.clone(), algorithm, period.unit, period.multiplier, requests_per_unit)
+        let LimitSpec { algorithm, period, .. } = self.spec;
+        (self.owner.clone(), algorithm, period.seconds(), self.alike)
     }
 
     fn terms(&self) -> Terms {

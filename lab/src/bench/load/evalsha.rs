@@ -47,7 +47,7 @@ fn command(digest: &str, limit: &Limit, rule: Rule, number: u32) -> Vec<u8> {
     let (route, api_key) = (rule.route(), api_key(number));
     let entries = [("route", &route), ("api_key", &api_key)];
     let entries = entries.iter().map(|(key, value)| Entry { key: key.as_bytes(), value: value.as_bytes() });
-    let key = BucketKey::new(DOMAIN.as_bytes(), entries, limit);
+    let key = BucketKey::new(DOMAIN.as_bytes(), entries, limit, None);
     let take = Take { key, ask: Asked::new(Hits::Take(1), limit) };
     Call::new([&[take][..]]).command("EVALSHA", digest).get_packed_command()
 }

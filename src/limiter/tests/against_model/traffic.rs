@@ -99,15 +99,20 @@ impl Rules {
             Some(limit) => &(vec![*limit], Options::default()),
             None => self.keys.get(asked.key).unwrap_or(&none),
         };
-        let member = |spec: &LimitSpec| Member {
+        let counts = |spec: &LimitSpec| (spec.algorithm, spec.period.seconds());
+        let alike =
+            |at: usize| specs[..at].iter().filter(|earlier| counts(earlier) == counts(&specs[at])).count();
+        let member = |(at, spec): (usize, &LimitSpec)| Member {
             descriptor,
             owner: format!("{} {}", asked.key, asked.value),
+            // Their names tell them apart, and here no limit has one.
+            alike: alike(at).min(1),
             spec: *spec,
             quota: options.quota_mode || self.quota_mode == QuotaMode::Everywhere,
             shadow: options.shadow_mode,
             hits: asked.hits,
         };
-        specs.iter().map(member).collect()
+        specs.iter().enumerate().map(member).collect()
     }
 
     /// With every descriptor a quota, one that no rule matches is a quota that fits.
@@ -127,7 +132,7 @@ impl Asked {
 
 // === Strategies ===
 
-pub(super) fn rules() -> impl Strategy<Value = Rules> {
+fn rules() -> impl Strategy<Value = Rules> {
     let limits = prop::collection::vec(limit(any::<bool>()), 1..=3);
     let options = (prop::bool::weighted(0.25), prop::bool::weighted(0.3))
         .prop_map(|(shadow, quota)| Options { shadow_mode: shadow, quota_mode: quota, ..Options::default() });
@@ -136,8 +141,25 @@ pub(super) fn rules() -> impl Strategy<Value = Rules> {
         .prop_map(|(keys, quota_mode)| Rules { keys, quota_mode })
 }
 
-pub(super) fn requests() -> impl Strategy<Value = Vec<(Step, Vec<Asked>)>> {
-    prop::collection::vec((step(), prop::collection::vec(asked(), 1..=4)), 1..=20)
+/// And the same with some of the numbers changed, as another replica may have them.
+pub(super) fn rules_twice() -> impl Strategy<Value = [Rules; 2]> {
+    let changes = prop::collection::vec(option::of((requests_per_unit(), option::of(1..=12_u32))), 3 * KEYS);
+    (rules(), changes).prop_map(|(rules, changes)| {
+        let mut changed = rules.clone();
+        let specs = changed.keys.iter_mut().flat_map(|(specs, _)| specs);
+        for (spec, change) in specs.zip(changes) {
+            let Some((requests_per_unit, burst)) = change else { continue };
+            let burst = burst.filter(|_| spec.algorithm == Algorithm::TokenBucket && requests_per_unit > 0);
+            let other = LimitSpec { requests_per_unit, burst, ..*spec };
+            *spec = if other.check().is_ok() { other } else { *spec };
+        }
+        [rules, changed]
+    })
+}
+
+/// Each of one replica or the other.
+pub(super) fn requests() -> impl Strategy<Value = Vec<(Step, usize, Vec<Asked>)>> {
+    prop::collection::vec((step(), 0..2_usize, prop::collection::vec(asked(), 1..=4)), 1..=20)
 }
 
 fn asked() -> impl Strategy<Value = Asked> {
@@ -158,15 +180,18 @@ fn hits() -> impl Strategy<Value = Hits> {
     ]
 }
 
-fn limit(meters: impl Strategy<Value = bool>) -> impl Strategy<Value = LimitSpec> {
-    let requests = prop_oneof![
+fn requests_per_unit() -> impl Strategy<Value = u32> {
+    prop_oneof![
         8 => 1..=10_u32,
         1 => Just(0),
         1 => select(vec![1_000_003, u32::MAX / 2, u32::MAX]),
-    ];
+    ]
+}
+
+fn limit(meters: impl Strategy<Value = bool>) -> impl Strategy<Value = LimitSpec> {
     let units = select(vec![Unit::Second, Unit::Minute, Unit::Minute, Unit::Day, Unit::Year]);
     let burst = option::of(1..=12_u32);
-    (requests, units, 1..=2_u32, select(Algorithm::ALL.to_vec()), burst, meters).prop_filter_map(
+    (requests_per_unit(), units, 1..=2_u32, select(Algorithm::ALL.to_vec()), burst, meters).prop_filter_map(
         "unsound",
         |(requests_per_unit, unit, multiplier, algorithm, burst, meters)| {
             let spec = LimitSpec {

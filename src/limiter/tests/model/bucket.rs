@@ -5,10 +5,12 @@ use crate::{
     limit::{Algorithm, LimitSpec, Overdraft},
 };
 
-/// A limit in whole numbers. One token is `period_us` ticks, one microsecond brings `requests` ticks.
+/// A limit in whole numbers. One token is `token` ticks, one microsecond brings `per_us` ticks, without a common
+/// divisor.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terms {
-    requests: i128,
+    token: i128,
+    per_us: i128,
     period_us: i128,
     burst: i128,
     pub(super) meters: bool,
@@ -17,8 +19,8 @@ pub(super) struct Terms {
 /// A bucket as it stands at one instant. A missing one is full.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Bucket {
-    /// Ticks that are missing from a full bucket.
-    Tokens(i128),
+    /// Ticks that are missing from a full bucket, and how many of them a microsecond brings.
+    Tokens { missing: i128, per_us: i128 },
     /// Which window since the epoch, and how many hits it counts.
     Window { number: i128, count: i128 },
     /// When hits came, and how many; the oldest first.
@@ -27,11 +29,15 @@ pub(super) enum Bucket {
 
 impl Terms {
     pub(super) fn of(spec: &LimitSpec) -> Terms {
+        let period_us = i128::from(spec.period.seconds()) * 1_000_000;
+        let requests = i128::from(spec.requests_per_unit.max(1));
+        let divisor = common_divisor(period_us, requests);
         Terms {
-            requests: i128::from(spec.requests_per_unit),
-            period_us: i128::from(spec.period.seconds()) * 1_000_000,
+            token: period_us / divisor,
+            per_us: requests / divisor,
+            period_us,
             burst: i128::from(spec.burst.unwrap_or(spec.requests_per_unit)),
-            meters: spec.overdraft == Overdraft::Charge,
+            meters: spec.overdraft == Overdraft::Charge && spec.requests_per_unit > 0,
         }
     }
 
@@ -56,7 +62,7 @@ impl Terms {
 impl Bucket {
     pub(super) fn full(algorithm: Algorithm) -> Bucket {
         match algorithm {
-            Algorithm::TokenBucket => Bucket::Tokens(0),
+            Algorithm::TokenBucket => Bucket::Tokens { missing: 0, per_us: 1 },
             Algorithm::FixedWindow => Bucket::Window { number: 0, count: 0 },
             Algorithm::SlidingWindowLog => Bucket::Log(Vec::new()),
         }
@@ -65,7 +71,9 @@ impl Bucket {
     /// Lets time pass.
     pub(super) fn advance(&mut self, terms: &Terms, from_us: i128, now_us: i128) {
         match self {
-            Bucket::Tokens(missing) => *missing = (*missing - (now_us - from_us) * terms.requests).max(0),
+            Bucket::Tokens { missing, per_us } => {
+                *missing = (*missing - (now_us - from_us) * *per_us).max(0);
+            }
             Bucket::Window { number, count } => {
                 let current = now_us / terms.period_us;
                 if *number != current {
@@ -76,10 +84,31 @@ impl Bucket {
         }
     }
 
+    /// As a limit of these terms finds it: what is missing in time stays missing, to the microsecond that has begun
+    /// where its ticks are others.
+    fn under(&self, terms: &Terms) -> Bucket {
+        match self {
+            Bucket::Tokens { missing, per_us } if *per_us != terms.per_us => {
+                Bucket::Tokens { missing: divided_up(*missing, *per_us) * terms.per_us, per_us: terms.per_us }
+            }
+            same => same.clone(),
+        }
+    }
+
+    /// Ticks of these terms that are missing.
+    fn missing(&self, terms: &Terms) -> i128 {
+        match self.under(terms) {
+            Bucket::Tokens { missing, .. } => missing,
+            Bucket::Window { .. } | Bucket::Log(_) => 0,
+        }
+    }
+
     /// Whole hits that would pass; negative for a bucket that owes.
     fn room(&self, terms: &Terms) -> i128 {
         match self {
-            Bucket::Tokens(missing) => (terms.burst * terms.period_us - missing).div_euclid(terms.period_us),
+            Bucket::Tokens { .. } => {
+                (terms.burst * terms.token - self.missing(terms)).div_euclid(terms.token)
+            }
             Bucket::Window { count, .. } => terms.burst - count,
             Bucket::Log(log) => terms.burst - log.iter().map(|(_, hits)| hits).sum::<i128>(),
         }
@@ -104,18 +133,19 @@ impl Bucket {
             Hits::Take(hits) => self.charge(terms, i128::from(hits), now_us),
             Hits::Peek => {}
             // A limit of 0 gives nothing back, since it never took anything.
-            Hits::GiveBack(_) if terms.denies_all() => {}
+            Hits::GiveBack(hits) if hits == 0 || terms.denies_all() => {}
             Hits::GiveBack(hits) => self.give_back(terms, i128::from(hits)),
         }
     }
 
     fn charge(&mut self, terms: &Terms, hits: i128, now_us: i128) {
+        *self = self.under(terms);
         // What owes more already, since its burst was lowered, is left as it is.
         let charged = |held: i128, more: i128, most: i128| (held + more).min(most.max(held));
         match self {
-            Bucket::Tokens(missing) => {
-                let most = terms.bottom() * terms.period_us;
-                *missing = charged(*missing, hits * terms.period_us, most);
+            Bucket::Tokens { missing, .. } => {
+                let most = terms.bottom() * terms.token;
+                *missing = charged(*missing, hits * terms.token, most);
             }
             Bucket::Window { count, .. } => *count = charged(*count, hits, terms.bottom()),
             Bucket::Log(log) => log.push((now_us, hits)),
@@ -123,8 +153,9 @@ impl Bucket {
     }
 
     fn give_back(&mut self, terms: &Terms, hits: i128) {
+        *self = self.under(terms);
         match self {
-            Bucket::Tokens(missing) => *missing = (*missing - hits * terms.period_us).max(0),
+            Bucket::Tokens { missing, .. } => *missing = (*missing - hits * terms.token).max(0),
             Bucket::Window { count, .. } => *count = (*count - hits).max(0),
             Bucket::Log(log) => {
                 let mut left = hits;
@@ -146,9 +177,9 @@ impl Bucket {
             Hits::GiveBack(_) => 0,
         };
         match self {
-            Bucket::Tokens(missing) => {
-                let short = missing + (hits - terms.burst) * terms.period_us;
-                divided_up(short.max(0), terms.requests)
+            Bucket::Tokens { .. } => {
+                let short = self.missing(terms) + (hits - terms.burst) * terms.token;
+                divided_up(short.max(0), terms.per_us)
             }
             Bucket::Window { number, .. } => (number + 1) * terms.period_us - now_us,
             Bucket::Log(log) => {
@@ -167,7 +198,7 @@ impl Bucket {
     /// Microseconds until it is full, if nothing else happens.
     pub(super) fn full_us(&self, terms: &Terms, now_us: i128) -> i128 {
         match self {
-            Bucket::Tokens(missing) => divided_up(*missing, terms.requests),
+            Bucket::Tokens { .. } => divided_up(self.missing(terms), terms.per_us),
             Bucket::Window { count: 0, .. } => 0,
             Bucket::Window { number, .. } => (number + 1) * terms.period_us - now_us,
             Bucket::Log(log) => log.last().map_or(0, |(at_us, _)| at_us + terms.period_us - now_us),
@@ -177,10 +208,11 @@ impl Bucket {
     /// Microseconds until the next whole token, until the oldest entry leaves, or until the window ends.
     pub(super) fn more_us(&self, terms: &Terms, now_us: i128) -> i128 {
         match self {
-            Bucket::Tokens(0) => 0,
-            Bucket::Tokens(missing) => {
-                let next = self.remaining(terms) + 1;
-                divided_up(missing - (terms.burst - next) * terms.period_us, terms.requests)
+            Bucket::Tokens { missing: 0, .. } => 0,
+            Bucket::Tokens { .. } => {
+                // Under a limit of 0 there is none, and it is told when what others took has come back.
+                let next = (self.remaining(terms) + 1).min(terms.burst);
+                divided_up(self.missing(terms) - (terms.burst - next) * terms.token, terms.per_us)
             }
             Bucket::Window { number, .. } => (number + 1) * terms.period_us - now_us,
             Bucket::Log(log) => log.first().map_or(0, |(at_us, _)| at_us + terms.period_us - now_us),
@@ -190,4 +222,8 @@ impl Bucket {
 
 fn divided_up(ticks: i128, by: i128) -> i128 {
     if ticks <= 0 { 0 } else { (ticks - 1) / by.max(1) + 1 }
+}
+
+fn common_divisor(a: i128, b: i128) -> i128 {
+    if b == 0 { a } else { common_divisor(b, a % b) }
 }
