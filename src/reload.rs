@@ -5,6 +5,7 @@
 //! stays. What counts as changed is what differs from how it looked before it was read, also at the start, and
 //! also of a configuration that was refused. A request keeps the rules with which it began.
 
+mod bursts;
 mod watch;
 
 use std::{
@@ -29,6 +30,7 @@ use crate::{
     rls::{Live, Ruleset},
     tasks::{self, Task},
 };
+use bursts::Shortened;
 use watch::Watch;
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -78,7 +80,12 @@ impl Rollout {
         live
     }
 
-    /// From here on every request is decided by these rules. A bucket whose limit is the same keeps its level.
+    fn matcher(&self) -> Arc<Matcher> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(state.rules.matcher())
+    }
+
+    /// From here on every request is decided by these rules. A bucket keeps what was taken from it.
     pub fn replace(&self, matcher: Matcher) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.rules = Ruleset::new(matcher, &self.contract, &self.metrics).after(&state.rules);
@@ -129,6 +136,9 @@ fn load(sources: &Sources, rollout: &Rollout, watch: &mut Watch) {
             let domain_count = domains.len();
             let matcher = Matcher::new(domains);
             let rules = matcher.limits().len();
+            if let Some(shortened) = bursts::shortened(&rollout.matcher(), &matcher) {
+                tell(&shortened);
+            }
             rollout.replace(matcher);
             rollout.metrics.count_reload(Reload::Taken);
             info!(rules, domains = domain_count, "the configuration has changed and is in force");
@@ -144,6 +154,16 @@ fn load(sources: &Sources, rollout: &Rollout, watch: &mut Watch) {
             *watch = Watch::new(files);
         }
     }
+}
+
+fn tell(shortened: &Shortened) {
+    let Shortened { domain, rule, denied_us, limits } = shortened;
+    let denied_for = bursts::words(*denied_us);
+    warn!(
+        %domain, %rule, limits,
+        "a burst takes less time to fill than before: a key that has used up the old one may be denied for {denied_for}, \
+         since what it took stays taken; a larger burst lets it in sooner"
+    );
 }
 
 #[cfg(test)]

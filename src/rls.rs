@@ -98,6 +98,10 @@ impl Ruleset {
         Ruleset { matcher: Arc::new(matcher), contract, counters, strays: Arc::default() }
     }
 
+    pub fn matcher(&self) -> &Arc<Matcher> {
+        &self.matcher
+    }
+
     /// What was told under those rules is not told anew.
     #[must_use]
     pub fn after(self, before: &Ruleset) -> Ruleset {

@@ -85,7 +85,7 @@ async fn a_new_limit_is_in_force_within_two_seconds_and_no_request_is_dropped() 
 }
 
 #[tokio::test]
-async fn a_bucket_whose_rate_stays_keeps_its_level_and_a_new_burst_acts_at_once() {
+async fn a_bucket_keeps_its_level_and_a_new_burst_acts_at_once() {
     let (file, _tollgate, mut client) = start("new-burst").await;
     assert_eq!(remaining(&ask(&mut client, "alice", 7).await), 3);
     file.text(
@@ -109,6 +109,36 @@ descriptors:
         sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(ask(&mut client, "alice", 2).await.overall_code(), Code::OverLimit);
+}
+
+#[tokio::test]
+async fn a_new_rate_hands_out_no_fresh_bucket_and_the_wait_that_it_means_is_told() {
+    let (file, tollgate, mut client) = start("new-rate").await;
+    assert_eq!(remaining(&ask(&mut client, "alice", 10).await), 0);
+    file.write(100, 10);
+    until_limit(&mut client, 100).await;
+    let denied = ask(&mut client, "alice", 1).await;
+    assert_eq!((denied.overall_code(), limit_of(&denied)), (Code::OverLimit, 100));
+    // A day is owed, and ten of 100 a day come back in 2.4 hours.
+    let wait = denied.statuses[0].duration_until_reset.expect("a wait");
+    assert!((77_760..=78_630).contains(&wait.seconds), "{wait:?}");
+    let log = tollgate.log_text();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("takes less time to fill")).collect();
+    assert_eq!(told.len(), 1, "{log}");
+    assert!(told[0].contains("WARN") && told[0].contains("denied for 22 hours"), "{}", told[0]);
+    // Twice as many with the same rate owe nothing that was not owed before.
+    file.write(100, 20);
+    until_in_force(&tollgate, 2).await;
+    assert_eq!(tollgate.log_text().matches("takes less time to fill").count(), 1);
+}
+
+/// Until so many changes were taken.
+async fn until_in_force(tollgate: &Tollgate, changes: u64) {
+    let changed = clock::monotonic();
+    while metric(tollgate, "tollgate_config_reloads_total{result=\"taken\"}").await != Some(changes) {
+        assert!(changed.elapsed() < IN_FORCE_WITHIN, "the change is not in force");
+        sleep(Duration::from_millis(5)).await;
+    }
 }
 
 async fn ask_for_nothing(client: &mut Client, user: &str) -> RateLimitResponse {
