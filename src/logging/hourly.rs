@@ -46,15 +46,15 @@ impl Hourly {
 
 // For whoever keeps many of them.
 impl Hourly {
-    /// The next line was due at that instant already, or nothing was told yet.
+    /// The next line was due at that instant already. Not where nothing was told yet: whoever got it is about to.
     pub(super) fn is_idle(&self, at_us: u64) -> bool {
-        self.next_us.load(Ordering::Relaxed) <= at_us
+        let next_us = self.next_us.load(Ordering::Relaxed);
+        next_us > 0 && next_us <= at_us
     }
 
-    /// As if it had never happened.
-    pub(super) fn forget(&self) {
+    /// When the next line is due stays, so that of threads that come at once one tells.
+    pub(super) fn forget_count(&self) {
         self.untold.store(0, Ordering::Relaxed);
-        self.next_us.store(0, Ordering::Relaxed);
     }
 }
 

@@ -80,14 +80,18 @@ impl Place {
     /// Takes it if it is free, or if its subject was not seen for long.
     fn is_taken_by(&self, subject: u64, now_us: u64) -> bool {
         let before = self.subject.load(Ordering::Relaxed);
+        if before == subject {
+            return true;
+        }
         if before != 0 && !self.hourly.is_idle(now_us.saturating_sub(EVERY_US)) {
             return false;
         }
         match self.subject.compare_exchange(before, subject, Ordering::Relaxed, Ordering::Relaxed) {
-            // A free place has nothing to forget, and whoever comes with this subject may count there already.
-            Ok(0) => true,
-            Ok(_) => {
-                self.hourly.forget();
+            Ok(before) => {
+                // A free place has nothing to forget, and whoever comes with this subject may count there already.
+                if before != 0 {
+                    self.hourly.forget_count();
+                }
                 true
             }
             // Another thread got it. Unless it came with the same subject, this one looks on.
@@ -122,7 +126,7 @@ mod tests {
 
     #[test]
     fn of_threads_that_come_at_once_with_one_subject_one_tells() {
-        for _ in 0..200 {
+        for _ in 0..2_000 {
             let subjects = Subjects::default();
             let together = std::sync::Barrier::new(4);
             let tells = || {
