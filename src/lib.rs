@@ -21,9 +21,11 @@
 //!
 //! # Around it
 //!
-//! [`tasks`] keeps running what must not end; [`config`] reads YAML into [`rules`], and [`reload`] follows its files; [`admin`] answers operators; [`metrics`] counts; [`clock`] is the only
-//! place that reads clocks; [`logging`] and [`cli`] turn what was typed into all of this, and [`error`] what went
-//! wrong into one line; [`file`] reads what operators name. [`prove`] is a tool of its own: it hammers any limiter from outside and audits what was
+//! [`tasks`] keeps running what must not end; [`store::health`] says whether the store can be used, and
+//! [`store::refusal`] what would help; [`config`] reads YAML into [`rules`], and [`reload`] follows its files;
+//! [`admin`] answers operators; [`metrics`] counts; [`clock`] is the only place that reads clocks; [`logging`] and
+//! [`cli`] turn what was typed into all of this, and [`error`] what went wrong into one line; [`file`] reads what
+//! operators name. [`prove`] is a tool of its own: it hammers any limiter from outside and audits what was
 //! admitted. `simulation`, in tests only, drives the way to the store in virtual time.
 //!
 //! # Arrows
