@@ -12,6 +12,7 @@ mod algorithm;
 mod domain;
 mod error;
 mod fields;
+mod foreign;
 mod keys;
 mod lint;
 mod members;
@@ -176,7 +177,11 @@ fn limits_root(path: &Path, report: &mut Report) -> Result<yaml::Node, Reported>
     let text = read(path, report)?;
     let root = root(&text, report);
     report.keep(text);
-    root
+    let root = root?;
+    match foreign::what_it_is(&root) {
+        Some(what) => Err(report.note(None, Problem::Refused(what.to_owned()))),
+        None => Ok(root),
+    }
 }
 
 /// The text of a file, which is read once.

@@ -168,5 +168,25 @@ fn lines_of_a_members_file_are_not_shown_where_a_broken_limits_file_does_not_nam
     let (status, text) = tollgate(&["check", &folder.display().to_string()]);
     std::fs::remove_dir_all(folder).expect("ours");
     assert_eq!(status, Some(1));
-    assert!(text.contains("members.yaml:1:1") && !text.contains("canary"), "{text}");
+    assert!(text.contains("members.yaml: this is a members file") && !text.contains("canary"), "{text}");
+}
+
+#[test]
+fn of_many_errors_the_first_come_first_the_rest_last_and_the_sum_agrees() {
+    let mut text = String::from("domain: e\ndescriptors:\n");
+    for rule in 0..2_500 {
+        text.push_str(&format!("- {{ key: k{rule}, valeu: b }}\n"));
+    }
+    let many = file("many", &text);
+    let (status, text) = tollgate(&["check", &many]);
+    assert_eq!(status, Some(1));
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with(&format!("{many}:3:14: e.descriptors[0]: unknown key")), "{}", lines[0]);
+    let last = [format!("{many}: 1500 more errors"), "2500 errors, 0 warnings".to_owned()];
+    assert_eq!(lines[lines.len() - 2..], last);
+    let json = tollgate(&["check", "--format", "json", &many]).1;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["errors"], 2500);
+    assert_eq!(json["problems"][1000]["message"], "1500 more errors");
+    assert_eq!(json["problems"].as_array().map(Vec::len), Some(1001));
 }

@@ -3,8 +3,9 @@
 mod format;
 
 use std::{
+    collections::HashMap,
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -86,9 +87,13 @@ impl Findings {
             Ok(domains) => (domains.len(), Vec::new()),
             Err(errors) => (0, errors.into_iter().collect()),
         };
-        let (errors_count, warnings_count) = (errors.len(), warnings.len());
+        let count = |problems: &[ConfigError]| problems.iter().map(|problem| problem.problem.count()).sum();
+        let (errors_count, warnings_count) = (count(&errors), count(&warnings));
         let mut problems: Vec<ConfigError> = errors.into_iter().chain(warnings).collect();
-        problems.sort_by_key(|problem| (files.iter().position(|seen| seen.path == problem.file), problem.at));
+        let order: HashMap<&Path, usize> = files.iter().map(|seen| seen.path.as_path()).zip(0..).collect();
+        problems.sort_by_key(|problem| {
+            (order.get(problem.file.as_path()), problem.problem.is_rest(), problem.at)
+        });
         Findings { problems, errors: errors_count, warnings: warnings_count, domains, texts }
     }
 

@@ -47,8 +47,31 @@ pub enum Problem {
     /// Legal, and surely not meant.
     #[error("warning: {0}")]
     Warning(String),
-    #[error("{0} more errors")]
+    #[error("{0} more error{s}", s = if *.0 == 1 { "" } else { "s" })]
     More(usize),
+    #[error("warning: {0} more warning{s}", s = if *.0 == 1 { "" } else { "s" })]
+    MoreWarnings(usize),
+}
+
+// === impl Problem ===
+
+impl Problem {
+    pub fn is_warning(&self) -> bool {
+        matches!(self, Problem::Warning(_) | Problem::MoreWarnings(_))
+    }
+
+    /// How many it stands for.
+    pub fn count(&self) -> usize {
+        match self {
+            Problem::More(more) | Problem::MoreWarnings(more) => *more,
+            _ => 1,
+        }
+    }
+
+    /// Whether it tells how many more there are, which comes last.
+    pub fn is_rest(&self) -> bool {
+        matches!(self, Problem::More(_) | Problem::MoreWarnings(_))
+    }
 }
 
 // === impl ConfigErrors ===

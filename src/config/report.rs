@@ -1,12 +1,14 @@
 //! The errors of one file while it is checked, and the words for a place in it.
 
+mod notes;
+
 use std::{borrow::Cow, fmt, path::PathBuf};
+
+use notes::Notes;
 
 use super::error::{ConfigError, Position, Problem};
 use crate::limit::LimitError;
 
-/// More errors than these, of one file, are only counted.
-const MAX_ERRORS: usize = 1_000;
 /// Characters of a file's own text, or of a place, that a message repeats.
 const MAX_QUOTE: usize = 60;
 
@@ -17,9 +19,8 @@ pub(super) struct Reported;
 pub(super) struct Report {
     file: PathBuf,
     text: Option<String>,
-    errors: Vec<ConfigError>,
-    warnings: Vec<ConfigError>,
-    more: usize,
+    errors: Notes,
+    warnings: Notes,
 }
 
 /// The way from the root to a map, as messages show it: `edge.descriptors[2].rate_limit`.
@@ -37,16 +38,12 @@ pub(super) enum Place<'a> {
 
 impl Report {
     pub(super) fn new(file: PathBuf) -> Report {
-        Report { file, text: None, errors: Vec::new(), warnings: Vec::new(), more: 0 }
+        Report { file, text: None, errors: Notes::default(), warnings: Notes::default() }
     }
 
     /// Notes what is wrong with the file, or with one point of it.
     pub(super) fn note(&mut self, at: Option<Position>, problem: Problem) -> Reported {
-        if self.errors.len() < MAX_ERRORS {
-            self.errors.push(ConfigError { file: self.file.clone(), at, problem });
-        } else {
-            self.more += 1;
-        }
+        self.errors.add(ConfigError { file: self.file.clone(), at, problem });
         Reported
     }
 
@@ -63,12 +60,10 @@ impl Report {
 
     /// Notes what is legal and surely not meant.
     pub(super) fn warn(&mut self, at: Position, place: &Place<'_>, message: fmt::Arguments<'_>) {
-        if self.warnings.len() < MAX_ERRORS {
-            let place = cut(&place.to_string()).into_owned();
-            let colon = if place.is_empty() { "" } else { ": " };
-            let problem = Problem::Warning(format!("{place}{colon}{message}"));
-            self.warnings.push(ConfigError { file: self.file.clone(), at: Some(at), problem });
-        }
+        let place = cut(&place.to_string()).into_owned();
+        let colon = if place.is_empty() { "" } else { ": " };
+        let problem = Problem::Warning(format!("{place}{colon}{message}"));
+        self.warnings.add(ConfigError { file: self.file.clone(), at: Some(at), problem });
     }
 
     pub(super) fn refuse_limit(&mut self, at: Position, place: &Place<'_>, source: LimitError) -> Reported {
@@ -88,20 +83,24 @@ impl Report {
         Some((self.file.clone(), self.text.take()?))
     }
 
-    /// By position.
+    /// By position, and last how many more there were.
     pub(super) fn take_warnings(&mut self) -> Vec<ConfigError> {
-        self.warnings.sort_by_key(|warning| warning.at);
-        std::mem::take(&mut self.warnings)
+        let (mut warnings, more) = self.warnings.take();
+        if more > 0 {
+            let problem = Problem::MoreWarnings(more);
+            warnings.push(ConfigError { file: self.file.clone(), at: None, problem });
+        }
+        warnings
     }
 
-    /// By position, those about the whole file first.
+    /// By position, those about the whole file first, and last how many more there were.
     pub(super) fn into_errors(mut self) -> Vec<ConfigError> {
-        self.errors.sort_by_key(|error| error.at);
-        if self.more > 0 {
-            let problem = Problem::More(self.more);
-            self.errors.push(ConfigError { file: self.file, at: None, problem });
+        let (mut errors, more) = self.errors.take();
+        if more > 0 {
+            let problem = Problem::More(more);
+            errors.push(ConfigError { file: self.file, at: None, problem });
         }
-        self.errors
+        errors
     }
 }
 

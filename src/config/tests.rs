@@ -2,6 +2,7 @@ mod algorithms;
 mod bounds;
 mod fixtures;
 mod folders;
+mod foreign;
 mod merged;
 mod page;
 mod refused;

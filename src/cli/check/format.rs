@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Findings;
 use crate::{
-    config::{ConfigError, Position, Problem},
+    config::{ConfigError, Position},
     error,
 };
 
@@ -103,14 +103,15 @@ pub(super) fn github(findings: &Findings) -> String {
 }
 
 fn severity(problem: &ConfigError) -> &'static str {
-    if matches!(problem.problem, Problem::Warning(_)) { "warning" } else { "error" }
+    if problem.problem.is_warning() { "warning" } else { "error" }
 }
 
 /// Without file and place, and without the word that the severity says already.
 fn message(problem: &ConfigError) -> String {
-    match &problem.problem {
-        Problem::Warning(message) => message.clone(),
-        other => error::chain(other),
+    let text = error::chain(&problem.problem);
+    match text.strip_prefix("warning: ") {
+        Some(message) if problem.problem.is_warning() => message.to_owned(),
+        _ => text,
     }
 }
 

@@ -101,6 +101,33 @@ fn after_a_thousand_errors_of_a_file_the_rest_is_counted() {
 }
 
 #[test]
+fn of_many_errors_the_first_ones_are_told_in_whatever_order_they_are_found() {
+    // Rules that stand twice are found when all files have been read.
+    let mut text = String::from("domain: e\ndescriptors:\n- {key: a}\n- {key: a}\n");
+    for rule in 0..5_000 {
+        text.push_str(&format!("- {{key: k{rule}, valu: v}}\n"));
+    }
+    let told = Folder::new().load(&[("a.yaml", text.as_bytes())]).unwrap_err();
+    let lines: Vec<&str> = told.lines().collect();
+    assert!(lines[0].starts_with("a.yaml:4:3: e.descriptors[1]: duplicate rule `a`"), "{}", lines[0]);
+    assert!(lines[1].starts_with("a.yaml:5:"), "{}", lines[1]);
+    assert!(lines[999].starts_with("a.yaml:1003:"), "{}", lines[999]);
+    assert_eq!((lines.len(), lines[1000]), (1_001, "a.yaml: 4001 more errors"));
+}
+
+#[test]
+fn of_many_warnings_the_rest_is_counted_too() {
+    let mut text = String::from("domain: e\ndescriptors:\n");
+    for rule in 0..1_001 {
+        text.push_str(&format!("- {{key: k, value: v{rule}}}\n"));
+    }
+    let config = Folder::new().load(&[("a.yaml", text.as_bytes())]).unwrap();
+    let last = config.warnings.last().unwrap().to_string();
+    assert!(last.ends_with("a.yaml: warning: 1 more warning"), "{last}");
+    assert_eq!(config.warnings.iter().map(|warning| warning.problem.count()).sum::<usize>(), 1_001);
+}
+
+#[test]
 fn what_a_message_repeats_of_a_file_is_one_short_line() {
     let domain = "d".repeat(100_000);
     let key = format!("{}\\n\\u202e", "k".repeat(100_000));

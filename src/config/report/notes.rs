@@ -1,0 +1,38 @@
+//! The errors or the warnings of one file: the first ones by position, and how many more there were.
+
+use std::mem;
+
+use crate::config::error::ConfigError;
+
+/// More notes than these, of one file, are only counted.
+const MOST: usize = 1_000;
+
+#[derive(Default)]
+pub(super) struct Notes {
+    kept: Vec<ConfigError>,
+    more: usize,
+}
+
+impl Notes {
+    /// In any order: a file is looked over several times.
+    pub(super) fn add(&mut self, note: ConfigError) {
+        self.kept.push(note);
+        // Rarely, so that it costs little for each.
+        if self.kept.len() >= 2 * MOST {
+            self.keep_first();
+        }
+    }
+
+    /// By position, those about the whole file first, and how many were left out.
+    pub(super) fn take(&mut self) -> (Vec<ConfigError>, usize) {
+        self.keep_first();
+        let Notes { kept, more } = mem::take(self);
+        (kept, more)
+    }
+
+    fn keep_first(&mut self) {
+        self.kept.sort_by_key(|note| note.at);
+        self.more += self.kept.len().saturating_sub(MOST);
+        self.kept.truncate(MOST);
+    }
+}
