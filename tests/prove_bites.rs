@@ -34,6 +34,17 @@ fn prove_limit(limit: &str, targets: &[&Limiter], more: &[&str]) -> Proof {
     proof
 }
 
+/// Proves twenty in each second of the clock.
+fn prove_window(targets: &[&Limiter], more: &[&str]) -> Proof {
+    let mut line = ["prove", "--limit", "20/s", "--algorithm", "fixed_window", "--duration", "2s"].to_vec();
+    line.extend(["--concurrency", "8"]);
+    let targets: Vec<String> = targets.iter().map(|target| format!("--target={}", target.url())).collect();
+    line.extend(targets.iter().map(String::as_str).chain(more.iter().copied()));
+    let proof = examine(Typed::try_parse_from(line).unwrap().args).unwrap();
+    println!("{}", proof.report);
+    proof
+}
+
 fn limiter(manner: Manner) -> Limiter {
     Limiter::start(manner, 20, 100, Http::One)
 }
@@ -66,7 +77,34 @@ fn an_exact_bucket_with_metrics_of_its_store_holds() {
     expect(&prove(&[&exact], &["--metrics", &metrics]), Verdict::Holds, 0, "in no interval");
 }
 
+#[test]
+fn a_fixed_window_holds_where_it_is_one_that_was_promised() {
+    let window = Limiter::start(Manner::FixedWindow, 20, 20, Http::One);
+    let proof = prove_window(&[&window], &["--format", "json"]);
+    expect(&proof, Verdict::Holds, 0, "in no window were more than 20 admitted");
+    let report: serde_json::Value = serde_json::from_str(&proof.report).unwrap();
+    assert_eq!(report["limit"]["algorithm"], "fixed_window");
+    // It crossed edges, or nothing was shown.
+    assert!(report["all"]["admitted"].as_u64().unwrap() > 40, "{report}");
+    assert!(report["denials"]["checked"].as_u64().unwrap() > 20, "{report}");
+}
+
 // === too much ===
+
+#[test]
+fn a_window_for_each_node_is_too_much() {
+    let nodes = [(); 3].map(|()| Limiter::start(Manner::FixedWindow, 20, 20, Http::One));
+    let proof = prove_window(&[&nodes[0], &nodes[1], &nodes[2]], &[]);
+    expect(&proof, Verdict::TooMuch, 1, "were allowed (");
+    assert!(proof.reason.contains("window"), "{}", proof.reason);
+}
+
+/// It holds the limit over every second, but not in each: what it refills comes on top.
+#[test]
+fn a_bucket_is_too_much_where_windows_were_promised() {
+    let bucket = Limiter::start(Manner::Exact, 20, 20, Http::One);
+    expect(&prove_window(&[&bucket], &[]), Verdict::TooMuch, 1, "window");
+}
 
 #[test]
 fn one_bucket_per_node_is_too_much() {
@@ -106,6 +144,19 @@ fn what_doubles_its_burst_after_idling_is_too_much() {
 }
 
 // === too little ===
+
+#[test]
+fn denying_in_a_window_that_has_room_is_too_little() {
+    let denies = Limiter::start(Manner::DeniesAll, 20, 20, Http::One);
+    expect(&prove_window(&[&denies], &[]), Verdict::TooLittle, 1, "its window had room for at least 20 more");
+}
+
+#[test]
+fn a_window_that_resets_later_than_it_should_is_too_little() {
+    let late = Limiter::start(Manner::FixedWindowLate, 20, 20, Http::One);
+    let proof = prove_window(&[&late], &[]);
+    expect(&proof, Verdict::TooLittle, 1, "its window had room");
+}
 
 #[test]
 fn denying_everything_is_too_little() {

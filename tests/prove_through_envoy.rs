@@ -99,6 +99,29 @@ descriptors:
     assert_eq!(alone["counts"]["admitted"], 1, "only who was on time: {alone}");
 }
 
+/// A limit for the day counts in windows on both sides, without a word on either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daily_quota_behind_envoy_holds_in_its_window() {
+    if !lab::real::available(&[Part::Envoy]) {
+        return;
+    }
+    let Some(redis) = support::redis().await else { return };
+    let limits = "\
+domain: edge
+descriptors:
+- key: route
+  value: login
+  descriptors:
+  - { key: api_key, rate_limit: { unit: day, requests_per_unit: 50 } }
+";
+    let (_tollgate, topology) = stack(&redis, &support::file("prove_quota.yaml", limits)).await;
+    let url = format!("http://{}/login", topology.addr());
+    lab::midnight::not_within(Duration::from_secs(60)).await;
+    let (status, said) = prove_url(&url, &["--limit", "50/d", "--duration", "1s"]);
+    assert_eq!(status, 0, "{said}");
+    assert!(said.contains("in no window were more than 50 admitted (50 in all)"), "{said}");
+}
+
 async fn stack(redis: &Redis, limits: &Path) -> (Tollgate, Topology) {
     let serve = Serve::new(limits).store(redis.url());
     let tollgate = Tollgate::start(&serve.args(&["--store-deadline", "5s"])).await.expect("Tollgate starts");

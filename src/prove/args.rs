@@ -8,16 +8,18 @@ use thiserror::Error;
 
 use crate::{
     duration,
-    limit::{Limit, LimitError, Unit},
+    limit::{DefaultAlgorithm, Limit, LimitError, LimitSpec, Unit},
 };
 
 /// Hammer an endpoint behind a rate limiter and say whether its limit holds, over every interval
 ///
 /// Sends HTTP GET requests to all targets at once, then looks at every interval of the run: were ever more
 /// requests admitted than the burst plus what was refilled (too much), or was one denied that fitted (too
-/// little)? Each 429 is checked for what a client needs to come back in time.
+/// little)? A limit per day or longer is taken for a quota that resets at midnight UTC (see --algorithm), and is
+/// looked at in every window instead. Each 429 is checked for what a client needs to come back in time.
 ///
-/// The bucket of the key is taken to be full at the first request, so use a key that nothing else uses.
+/// The bucket of the key is taken to be full at the first request, and a window to be unused, so use a key that
+/// nothing else uses.
 ///
 /// Exit status: 0 the limit holds; 1 too much or too little was admitted, or a 429 breaks its contract;
 /// 2 wrong usage; 3 nothing was proven (nothing was denied, errors, or answers that the limiter did not make).
@@ -41,6 +43,13 @@ pub struct ProveArgs {
     /// How many requests the limit allows at once [default: the number in --limit]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) burst: Option<u32>,
+
+    /// How the limiter counts: token_bucket, fixed_window (aligned to the epoch, in UTC), or by_period
+    ///
+    /// by_period is a token bucket where the limit has a --burst or is per second, minute or hour, and else a fixed
+    /// window.
+    #[arg(long, value_name = "ALGORITHM", default_value = "by_period")]
+    pub(super) algorithm: DefaultAlgorithm,
 
     /// How long to send as fast as possible (or at --rate), apart from the bursts and pauses around it
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
@@ -83,6 +92,8 @@ pub enum Format {
 pub enum Misuse {
     #[error("--limit with --burst: invalid limit")]
     Limit(#[source] LimitError),
+    #[error("--burst goes with a token_bucket: a fixed_window admits the number in --limit")]
+    BurstInWindow,
     #[error("--duration must be between 1ms and 24h")]
     Duration,
     #[error("at most 1000 targets")]
@@ -98,7 +109,14 @@ impl ProveArgs {
         if self.targets.len() > 1000 {
             return Err(Misuse::TooManyTargets);
         }
-        Limit::new(self.limit.requests, self.limit.unit, self.burst).map_err(Misuse::Limit)
+        let (period, burst) = (self.limit.unit.into(), self.burst);
+        if self.algorithm == DefaultAlgorithm::FixedWindow && burst.is_some() {
+            return Err(Misuse::BurstInWindow);
+        }
+        let algorithm = self.algorithm.of(period, burst);
+        LimitSpec { algorithm, burst, ..LimitSpec::new(self.limit.requests, period) }
+            .check()
+            .map_err(Misuse::Limit)
     }
 }
 

@@ -4,10 +4,16 @@
 //! exceeds the limit wherever in their spans the requests were decided; a denial is unjustified only if
 //! the bucket held a token whenever the denial was decided. So both findings are proofs, and what hides
 //! in wide spans is not reported. Pure: spans in, findings out, integers only.
+//!
+//! Below stands this for a token bucket, in `windows` for a limit that resets, and `bound` is either.
 
+mod bound;
 mod tree;
+mod windows;
 
+pub(crate) use bound::{Bound, Worst};
 use tree::Tree;
+use windows::{Windows, WorstWindows};
 
 use crate::limit::Limit;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    audit::{self, Allowance, Denials, WorstInterval},
+    audit::{Bound, Denials, Worst},
     metrics::Decisions,
     phases::{Course, UNDER_LOAD},
     record::{Broken, Class, Entry, Record, count},
@@ -71,13 +71,6 @@ pub(super) struct Amounts {
     pub(super) allowed_milli: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Worst {
-    pub(super) interval: WorstInterval,
-    pub(super) refilled_milli: u64,
-    pub(super) surplus_milli: u64,
-}
-
 /// What Tollgate's own counters say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Guesses {
@@ -89,7 +82,7 @@ pub(super) enum Guesses {
 /// What a run leaves behind.
 pub(super) struct Run {
     pub(super) limit: Limit,
-    pub(super) allowance: Allowance,
+    pub(super) bound: Bound,
     pub(super) is_other_clock: bool,
     pub(super) targets: Vec<String>,
     pub(super) record: Record,
@@ -99,12 +92,8 @@ pub(super) struct Run {
 
 impl Findings {
     pub(super) fn of(run: Run) -> Findings {
-        let Run { limit, allowance, is_other_clock, targets, record, course, guesses } = run;
-        let worst = audit::too_much(&record.admitted(), &allowance).map(|interval| Worst {
-            interval,
-            refilled_milli: allowance.refilled_milli(interval.length_us()),
-            surplus_milli: interval.surplus_milli(&allowance),
-        });
+        let Run { limit, bound, is_other_clock, targets, record, course, guesses } = run;
+        let worst = bound.too_much(&record.admitted());
         let entries = &record.entries;
         let count_target = |(name, target): (String, u16)| {
             (name, Counts::of(entries.iter().filter(|entry| entry.target == target)))
@@ -115,10 +104,10 @@ impl Findings {
             phases: phase_counts(&course, entries),
             statuses: statuses(entries),
             latency: Latency::of(entries),
-            under_load: under_load(&course, &record, &limit, &allowance),
+            under_load: under_load(&course, &record, &limit, &bound),
             timeline: timeline(&course, &record),
             worst,
-            denials: audit::too_little(&record.charged(), &record.denied(), &allowance),
+            denials: bound.too_little(&record.charged(), &record.denied()),
             limit,
             broken: record.broken,
             silences: record.silences,
@@ -200,12 +189,12 @@ fn statuses(entries: &[Entry]) -> BTreeMap<u16, u64> {
     statuses
 }
 
-fn under_load(course: &Course, record: &Record, limit: &Limit, allowance: &Allowance) -> Amounts {
+fn under_load(course: &Course, record: &Record, limit: &Limit, bound: &Bound) -> Amounts {
     let phases = &course.phases[..course.phases.len().min(UNDER_LOAD)];
     let (Some(first), Some(last)) = (phases.first(), phases.last()) else { return Amounts::default() };
     let began = |entry: &&Entry| (first.from_us..=last.to_us).contains(&entry.span.start_us);
     let admitted = record.entries.iter().filter(began).filter(|entry| entry.class.is_admitted());
-    let refilled_milli = allowance.refilled_milli(last.to_us - first.from_us);
+    let refilled_milli = bound.refilled_milli(first.from_us, last.to_us);
     Amounts {
         admitted: count(admitted),
         allowed_milli: (u64::from(limit.burst()) * 1000).saturating_add(refilled_milli),

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     clock,
-    limit::{Limit, Unit},
+    limit::{Algorithm, Limit, Unit},
 };
 
 /// A longer wait is left out, and the report says so.
@@ -72,9 +72,13 @@ pub(super) async fn run(load: &mut Load, plan: &Plan, progress: &Progress) -> Co
     load.round(plan.saturation(), progress).await;
     course.end(load, "saturation".to_owned(), from_us);
 
+    let unit = match plan.limit.algorithm() {
+        Algorithm::FixedWindow => "the window",
+        _ => "time to full",
+    };
     for (quarters, times) in [(2, "0.5"), (4, "1"), (6, "1.5"), (8, "2")] {
         let pause = plan.time_to_full().saturating_mul(quarters) / 4;
-        let name = format!("burst after {times} x time to full ({pause:.1?})");
+        let name = format!("burst after {times} x {unit} ({pause:.1?})");
         if pause > LONGEST_PAUSE {
             course.left_out.push(format!("{name}: the pause is over {LONGEST_PAUSE:?}"));
             continue;

@@ -41,6 +41,7 @@ pub(super) fn json(findings: &Findings, verdict: Verdict, reason: &str) -> Strin
             "requests_per_unit": limit.requests_per_unit(),
             "unit": limit.unit().name(),
             "burst": limit.burst(),
+            "algorithm": limit.algorithm().name(),
         },
         "other_clock": findings.is_other_clock,
         "all": counts(&findings.counts),

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::{
     ProveError,
     args::{ProveArgs, Target},
-    audit::{Allowance, Remoteness},
+    audit::{Bound, Remoteness},
     findings::{Findings, Guesses, Run},
     link::{self, Link, LinkError, Protocol},
     load::Load,
@@ -35,9 +35,8 @@ pub(super) async fn run(args: ProveArgs, limit: Limit) -> Result<Findings, Prove
     };
     let is_other_clock = !spots.iter().all(|spot| spot.address.ip().is_loopback());
     let remoteness = if is_other_clock { Remoteness::OtherClock } else { Remoteness::SameClock };
-    let allowance = Allowance::of(&limit, remoteness);
-
-    let common = Common { spots, protocol, burst: limit.burst(), timeline: Timeline::start() };
+    let timeline = Timeline::start();
+    let common = Common { spots, protocol, burst: limit.burst(), timeline };
     let plan = Plan {
         limit: limit.clone(),
         duration: args.duration,
@@ -45,12 +44,13 @@ pub(super) async fn run(args: ProveArgs, limit: Limit) -> Result<Findings, Prove
         concurrency: args.concurrency,
     };
     let (record, course) = hammer(common, &plan).await;
+    let bound = Bound::of(&limit, remoteness, timeline.clocks());
     let guesses = match scrape_all(&args.metrics).await {
         Ok(after) if after.is_empty() => Guesses::NotAsked,
         Ok(after) => Guesses::Counted(growth(&before, &after)),
         Err(error) => Guesses::Unreadable(chain(&error)),
     };
-    Ok(Findings::of(Run { limit, allowance, is_other_clock, targets, record, course, guesses }))
+    Ok(Findings::of(Run { limit, bound, is_other_clock, targets, record, course, guesses }))
 }
 
 async fn hammer(common: Common, plan: &Plan) -> (Record, Course) {
@@ -106,9 +106,9 @@ struct Unreachable {
 fn nothing_sent(limit: Limit, targets: Vec<String>, reason: &dyn Error) -> Findings {
     let mut course = Course::default();
     course.left_out.push(chain(reason));
-    let allowance = Allowance::of(&limit, Remoteness::SameClock);
+    let bound = Bound::of(&limit, Remoteness::SameClock, Timeline::start().clocks());
     let (record, guesses) = (Record::default(), Guesses::NotAsked);
-    Findings::of(Run { limit, allowance, is_other_clock: false, targets, record, course, guesses })
+    Findings::of(Run { limit, bound, is_other_clock: false, targets, record, course, guesses })
 }
 
 // === metrics ===

@@ -7,11 +7,27 @@ use crate::clock;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timeline {
     zero: Instant,
+    /// By the system's clock, since the Unix epoch.
+    zero_unix_us: u64,
+}
+
+/// How the run's time and the system's clock hang together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Clocks {
+    /// What the system's clock said when the run began, in microseconds since the Unix epoch.
+    pub(crate) began_us: u64,
+    /// By how much it was set since.
+    pub(crate) stepped_us: u64,
 }
 
 impl Timeline {
     pub(super) fn start() -> Timeline {
-        Timeline { zero: clock::monotonic() }
+        Timeline { zero: clock::monotonic(), zero_unix_us: clock::unix_us() }
+    }
+
+    pub(super) fn clocks(&self) -> Clocks {
+        let expected_us = self.zero_unix_us.saturating_add(self.before_us());
+        Clocks { began_us: self.zero_unix_us, stepped_us: clock::unix_us().abs_diff(expected_us) }
     }
 
     /// Now, rounded down: for what has not happened yet.

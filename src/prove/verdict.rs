@@ -8,9 +8,11 @@
 use std::cmp::Reverse;
 
 use super::{
-    findings::{Counts, Findings, Guesses, Worst},
+    audit::{Unjustified, Worst},
+    findings::{Counts, Findings, Guesses},
     report::{milli, seconds},
 };
+use crate::limit::Algorithm;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -50,15 +52,7 @@ pub(super) fn decide(findings: &Findings) -> (Verdict, String) {
     } else if let Some(reason) = unproven(findings) {
         (Verdict::NotProven, reason)
     } else if let Some(worst) = denials.worst {
-        let reason = format!(
-            "{} of {} denials were unjustified; one between {} and {}, when the bucket held at least {} tokens",
-            denials.unjustified,
-            denials.checked,
-            seconds(worst.denial.start_us),
-            seconds(worst.denial.end_us),
-            milli(worst.level_milli),
-        );
-        (Verdict::TooLittle, reason)
+        (Verdict::TooLittle, too_little(findings, &worst))
     } else if let Some((rule, broken)) = findings.broken.iter().max_by_key(|(_, broken)| broken.count) {
         let more = match findings.broken.len() - 1 {
             0 => String::new(),
@@ -76,14 +70,33 @@ pub(super) fn decide(findings: &Findings) -> (Verdict, String) {
 }
 
 fn too_much(findings: &Findings, worst: &Worst) -> String {
+    let most = findings.limit.burst();
+    let sum = match worst.windows {
+        None => format!("burst {most} + {} refilled", milli(worst.refilled_milli)),
+        Some(1) => "in one window".to_owned(),
+        Some(windows) => format!("{most} in each of {windows} windows"),
+    };
     format!(
-        "{} admitted between {} and {} where {} were allowed (burst {} + {} refilled)",
+        "{} admitted between {} and {} where {} were allowed ({sum})",
         worst.interval.admitted,
         seconds(worst.interval.from_us),
         seconds(worst.interval.to_us),
         milli(findings.allowed_milli(worst.refilled_milli)),
-        findings.limit.burst(),
-        milli(worst.refilled_milli),
+    )
+}
+
+fn too_little(findings: &Findings, worst: &Unjustified) -> String {
+    let level = milli(worst.level_milli);
+    let room = match findings.limit.algorithm() {
+        Algorithm::FixedWindow => format!("its window had room for at least {level} more"),
+        _ => format!("the bucket held at least {level} tokens"),
+    };
+    format!(
+        "{} of {} denials were unjustified; one between {} and {}, when {room}",
+        findings.denials.unjustified,
+        findings.denials.checked,
+        seconds(worst.denial.start_us),
+        seconds(worst.denial.end_us),
     )
 }
 
@@ -153,11 +166,13 @@ fn guessed(guesses: &Guesses) -> Option<String> {
 
 fn holds(findings: &Findings) -> String {
     let (admitted, denied) = (findings.counts.admitted, findings.counts.denied);
-    let by = denied_by(findings);
+    let (by, most) = (denied_by(findings), findings.limit.burst());
+    let bound = match findings.limit.algorithm() {
+        Algorithm::FixedWindow => format!("in no window were more than {most} admitted"),
+        _ => format!("in no interval were more than burst {most} + refill admitted"),
+    };
     format!(
-        "in no interval were more than burst {} + refill admitted ({admitted} in all), and each of {denied} denials{by} \
-         was justified and told its client when to come back",
-        findings.limit.burst(),
+        "{bound} ({admitted} in all), and each of {denied} denials{by} was justified and told its client when to come back"
     )
 }
 

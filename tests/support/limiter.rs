@@ -22,6 +22,8 @@ pub(crate) enum Manner {
     Exact,
     /// As many as the burst in each second of the wall clock.
     FixedWindow,
+    /// The same, but each begins a third of a second late.
+    FixedWindowLate,
     /// Saves up while idle, up to twice the burst.
     DoublesAfterIdling,
     DeniesAll,
@@ -148,6 +150,7 @@ impl Bucket {
             Manner::Unlimited => 0,
             Manner::DeniesAll => 1_000_000,
             Manner::FixedWindow => self.take_from_window(now_us),
+            Manner::FixedWindowLate => self.take_from_window(now_us - 333_333),
             _ => self.take_from_bucket(now_us),
         }
     }

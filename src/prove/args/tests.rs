@@ -1,6 +1,7 @@
 use clap::Parser;
 
 use super::ProveArgs;
+use crate::limit::Algorithm;
 
 #[derive(Debug, Parser)]
 struct Typed {
@@ -34,6 +35,29 @@ fn names_addresses_and_default_ports_are_taken_apart() {
 }
 
 #[test]
+fn a_day_is_a_window_and_a_burst_a_bucket_unless_it_is_said() {
+    let algorithm = |line: &str| {
+        let typed = typed(&format!("p|--target|http://h/|--limit|{line}"));
+        typed.unwrap().checked_limit().map(|limit| limit.algorithm())
+    };
+    for (line, expected) in [
+        ("10/s", Algorithm::TokenBucket),
+        ("10/h", Algorithm::TokenBucket),
+        ("10/d", Algorithm::FixedWindow),
+        ("10/week", Algorithm::FixedWindow),
+        ("10/d|--burst|3", Algorithm::TokenBucket),
+        ("10/d|--algorithm|by_period", Algorithm::FixedWindow),
+        ("10/d|--algorithm|token_bucket", Algorithm::TokenBucket),
+        ("10/s|--algorithm|fixed_window", Algorithm::FixedWindow),
+        ("10/s|--algorithm|token_bucket|--burst|3", Algorithm::TokenBucket),
+    ] {
+        assert_eq!(algorithm(line).unwrap(), expected, "{line}");
+    }
+    let both = algorithm("10/s|--algorithm|fixed_window|--burst|3").unwrap_err();
+    assert!(both.to_string().starts_with("--burst goes with a token_bucket"), "{both}");
+}
+
+#[test]
 fn misuse_exits_with_two_and_says_what_to_do() {
     for (more, said) in [
         ("|--target|https://127.0.0.1/", "https is not spoken"),
@@ -45,6 +69,7 @@ fn misuse_exits_with_two_and_says_what_to_do() {
         ("|--duration|10", "unit"),
         ("|--header|x-api-key", "name: value"),
         ("|--format|yaml", "--format"),
+        ("|--algorithm|sliding_window_log", "it must be by_period, token_bucket or fixed_window"),
     ] {
         let error = typed(&format!("{LEAST}{more}")).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{more}");

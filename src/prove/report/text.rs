@@ -3,9 +3,12 @@
 use std::fmt::Write;
 
 use super::{milli, milli_text, seconds};
-use crate::prove::{
-    findings::{Amounts, Counts, Findings, Guesses},
-    verdict::Verdict,
+use crate::{
+    limit::Algorithm,
+    prove::{
+        findings::{Amounts, Counts, Findings, Guesses},
+        verdict::Verdict,
+    },
 };
 
 pub(in crate::prove) fn text(findings: &Findings, verdict: Verdict, reason: &str) -> String {
@@ -13,8 +16,11 @@ pub(in crate::prove) fn text(findings: &Findings, verdict: Verdict, reason: &str
     let mut lines = Lines::default();
     lines.out.push_str(reason);
     lines.out.push_str("\n\n");
-    lines
-        .add("limit", format!("{} per {}, burst {}", limit.requests_per_unit(), limit.unit(), limit.burst()));
+    let counted = match limit.algorithm() {
+        Algorithm::FixedWindow => "in fixed windows".to_owned(),
+        _ => format!("burst {}", limit.burst()),
+    };
+    lines.add("limit", format!("{} per {}, {counted}", limit.requests_per_unit(), limit.unit()));
     // The verdict has said why, and there are no figures.
     if findings.counts.sent > 0 {
         figures(&mut lines, findings);
@@ -50,7 +56,11 @@ fn figures(lines: &mut Lines, findings: &Findings) {
         lines.add("left out", left_out.clone());
     }
     if findings.is_other_clock {
-        lines.add("clock", "not this machine's, so 0.1 % of the refill is tolerated".to_owned());
+        let tolerated = match findings.limit.algorithm() {
+            Algorithm::FixedWindow => "a window may end a second earlier or later",
+            _ => "0.1 % of the refill is tolerated",
+        };
+        lines.add("clock", format!("not this machine's, so {tolerated}"));
     }
 }
 

@@ -2,20 +2,25 @@ use std::collections::BTreeMap;
 
 use super::{Verdict, decide};
 use crate::{
-    limit::{Limit, Unit},
+    limit::{Algorithm, Limit, LimitSpec, Unit},
     prove::{
         args::ProveArgs,
-        audit::{Allowance, Remoteness, Span},
+        audit::{Bound, Remoteness, Span},
         findings::{Findings, Guesses, Run},
         metrics::Decisions,
         phases::Course,
         record::{Broken, Class, Entry, Record},
+        timeline::Clocks,
     },
 };
 
 /// A limit of one a second, and requests 10 µs long: (start, class, status).
 fn findings(requests: &[(u64, Class, u16)]) -> Findings {
     let limit = Limit::new(1, Unit::Second, None).unwrap();
+    findings_of(limit, Clocks { began_us: 0, stepped_us: 0 }, requests)
+}
+
+fn findings_of(limit: Limit, clocks: Clocks, requests: &[(u64, Class, u16)]) -> Findings {
     let entry = |&(start_us, class, status): &(u64, Class, u16)| Entry {
         span: Span { start_us, end_us: start_us + 10 },
         latency_us: 10,
@@ -25,7 +30,7 @@ fn findings(requests: &[(u64, Class, u16)]) -> Findings {
     };
     let entries = requests.iter().map(entry).collect();
     Findings::of(Run {
-        allowance: Allowance::of(&limit, Remoteness::SameClock),
+        bound: Bound::of(&limit, Remoteness::SameClock, clocks),
         limit,
         is_other_clock: false,
         targets: vec!["http://h/".to_owned()],
@@ -90,6 +95,44 @@ fn the_reason_for_too_little_shows_a_denial() {
         reason,
         "too little: 1 of 1 denials were unjustified; one between 5.000 s and 5.000 s, \
          when the bucket held at least 1 tokens"
+    );
+}
+
+/// One a day, where the run begins a second before midnight.
+fn of_windows(requests: &[(u64, Class, u16)]) -> Findings {
+    let window = LimitSpec { algorithm: Algorithm::FixedWindow, ..LimitSpec::new(1, Unit::Day) };
+    let clocks = Clocks { began_us: 20_785 * 86_400_000_000 - 1_000_000, stepped_us: 0 };
+    findings_of(window.check().unwrap(), clocks, requests)
+}
+
+#[test]
+fn the_reasons_name_windows_where_the_limit_counts_in_them() {
+    let next_day: (u64, Class, u16) = (2_000_000, Class::Admitted, 200);
+    assert_eq!(
+        decide(&of_windows(&[ADMITTED, DENIED, next_day])).1,
+        "holds: in no window were more than 1 admitted (2 in all), and each of 1 denials was justified and told its \
+         client when to come back"
+    );
+    let late = (3_000_000, Class::Admitted, 200);
+    let (verdict, reason) = decide(&of_windows(&[ADMITTED, DENIED, next_day, late]));
+    assert_eq!(verdict, Verdict::TooMuch);
+    assert_eq!(
+        reason,
+        "too much: 2 admitted between 2.000 s and 3.000 s where 1 were allowed (in one window)"
+    );
+    let around: (u64, Class, u16) = (999_995, Class::Admitted, 200);
+    let reason = decide(&of_windows(&[DENIED, around, around, around])).1;
+    assert!(reason.ends_with("where 2 were allowed (1 in each of 2 windows)"), "{reason}");
+    let (verdict, reason) = decide(&of_windows(&[ADMITTED, WRONGLY_DENIED]));
+    assert_eq!(verdict, Verdict::TooLittle);
+    assert!(reason.ends_with("when its window had room for at least 1 more"), "{reason}");
+
+    let findings = of_windows(&[ADMITTED, DENIED, next_day, late]);
+    let text = crate::prove::report::text(&findings, Verdict::TooMuch, "");
+    assert!(text.contains("\nlimit           1 per day, in fixed windows\n"), "{text}");
+    assert!(
+        text.contains("\nworst interval  2.000 s to 3.000 s: 2 admitted, 1 allowed, 1 too many\n"),
+        "{text}"
     );
 }
 
