@@ -9,6 +9,7 @@
 //! A syntax error hides the rest of its own file only. Hostile files cost bounded time and memory.
 
 mod algorithm;
+mod beside;
 mod domain;
 mod error;
 mod fields;
@@ -29,6 +30,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+use beside::Content;
 pub use error::{ConfigError, ConfigErrors, Position, Problem};
 use raw::RawDomain;
 use report::{Place, Report, Reported};
@@ -90,13 +92,12 @@ pub fn load(paths: &[PathBuf], algorithm: DefaultAlgorithm) -> Result<Config, Re
 /// As [`load`], with the warnings also where there are errors.
 pub fn check(paths: &[PathBuf], algorithm: DefaultAlgorithm) -> Checked {
     let mut files = Files::default();
-    let mut roots = Vec::new();
-    for (number, path) in files.add_limits(paths) {
-        let root = limits_root(&path, &mut files.reports[number]);
-        roots.extend(root.ok().map(|root| (number, root)));
-    }
+    let limits = files.add_limits(paths);
+    let contents =
+        limits.into_iter().map(|(number, path)| content(number, &path, &mut files.reports[number]));
+    let contents = contents.collect();
+    let roots = files.without_members(contents);
     let found = check_roots(roots, algorithm, &mut files);
-    files.forget_members(&found);
     finish(found, files)
 }
 
@@ -152,36 +153,25 @@ impl Files {
         limits
     }
 
-    /// A members file may lie beside the limits files that name it, also in a folder that is read whole.
-    fn forget_members(&mut self, found: &[RawDomain]) {
-        let named = found.iter().filter_map(|domain| {
-            let members = domain.members.as_ref()?;
-            Some(members.path(&self.seen[domain.file].path))
-        });
-        for path in named.collect::<Vec<_>>() {
-            for (seen, report) in
-                self.seen.iter().zip(&mut self.reports).filter(|(seen, _)| seen.path == path)
-            {
-                *report = Report::new(seen.path.clone());
-            }
-        }
-    }
-
     fn path(&self, number: usize) -> &Path {
         &self.seen[number].path
     }
 }
 
-/// The first document of a limits file. The text stays, for the lines that messages show.
-fn limits_root(path: &Path, report: &mut Report) -> Result<yaml::Node, Reported> {
-    let text = read(path, report)?;
-    let root = root(&text, report);
-    report.keep(text);
-    let root = root?;
-    match foreign::what_it_is(&root) {
-        Some(what) => Err(report.note(None, Problem::Refused(what.to_owned()))),
-        None => Ok(root),
+/// What stands in a file of those that were given. Its text stays if it is surely a limits file, for the lines that
+/// messages show.
+fn content(number: usize, path: &Path, report: &mut Report) -> Content {
+    let Ok(text) = read(path, report) else { return Content { number, root: None, is_limits: false } };
+    let mut root = root(&text, report).ok();
+    let is_limits = root.as_ref().map_or_else(|| beside::seems_limits(&text), beside::is_limits);
+    if is_limits {
+        report.keep(text);
     }
+    if let Some(what) = root.as_ref().and_then(foreign::what_it_is) {
+        report.note(None, Problem::Refused(what.to_owned()));
+        root = None;
+    }
+    Content { number, root, is_limits }
 }
 
 /// The text of a file, which is read once.

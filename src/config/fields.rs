@@ -190,6 +190,11 @@ impl<'a> Fields<'a> {
         self.last(name).is_some_and(|(_, value)| !is_null(value))
     }
 
+    /// Whether a key stands here, also with nothing behind it.
+    pub(super) fn has_key(&self, name: &str) -> bool {
+        self.last(name).is_some()
+    }
+
     /// Where a key stands, and its value.
     fn last(&self, name: &str) -> Option<(Position, &'a Node)> {
         let field = self.fields.iter().find(|field| field.name == name)?;

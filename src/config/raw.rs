@@ -72,8 +72,13 @@ pub(super) struct RawMembers {
 impl RawMembers {
     /// Where the file is, given the limits file that names it.
     pub(super) fn path(&self, limits: &Path) -> PathBuf {
-        limits.parent().unwrap_or(Path::new("")).join(&self.file)
+        members_path(&self.file, limits)
     }
+}
+
+/// Where a members file is that a limits file names.
+pub(super) fn members_path(file: &str, limits: &Path) -> PathBuf {
+    limits.parent().unwrap_or(Path::new("")).join(file)
 }
 
 impl RawPattern {

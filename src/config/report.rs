@@ -70,13 +70,14 @@ impl Report {
         self.note(Some(at), Problem::Limit { place: cut(&place.to_string()).into_owned(), source })
     }
 
-    /// Keeps what a message may show of the file. Not where it names no domain: that may be a members file that lies
-    /// in a folder of limits files, and its keys are secrets.
+    /// Keeps what messages may show of the file.
     pub(super) fn keep(&mut self, text: String) {
-        let names_domain = |line: &str| line.trim_start_matches([' ', '{', '"', '\'']).starts_with("domain");
-        if text.lines().any(names_domain) {
-            self.text = Some(text);
-        }
+        self.text = Some(text);
+    }
+
+    /// Where the file stops being valid YAML.
+    pub(super) fn syntax_error_at(&self) -> Option<Position> {
+        self.errors.find(|error| matches!(error.problem, Problem::Syntax(_)))?.at
     }
 
     pub(super) fn take_text(&mut self) -> Option<(PathBuf, String)> {

@@ -79,6 +79,17 @@ impl Look {
         }
     }
 
+    /// By whatever paths they were looked at.
+    pub fn is_same_file(&self, other: &Look) -> bool {
+        match (self, other) {
+            (
+                Look::File { device, inode, .. },
+                Look::File { device: other_device, inode: other_inode, .. },
+            ) => (device, inode) == (other_device, other_inode),
+            _ => false,
+        }
+    }
+
     pub fn is_unsure(&self) -> bool {
         matches!(self, Look::File { is_unsure: true, .. })
     }

@@ -23,6 +23,10 @@ impl Notes {
         }
     }
 
+    pub(super) fn find(&self, is_wanted: impl Fn(&&ConfigError) -> bool) -> Option<&ConfigError> {
+        self.kept.iter().find(is_wanted)
+    }
+
     /// By position, those about the whole file first, and how many were left out.
     pub(super) fn take(&mut self) -> (Vec<ConfigError>, usize) {
         self.keep_first();

@@ -1,10 +1,10 @@
 //! A folder in the place of a file.
 
-use std::{fs, slice};
+use std::{fs, os::unix::fs::symlink, path::PathBuf, slice};
 
 use super::Folder;
 use crate::{
-    config::{Holds, check},
+    config::{Checked, Holds, check},
     limit::DefaultAlgorithm,
 };
 
@@ -65,6 +65,7 @@ descriptors: [{ key: k, tier: from_members }]
     let good = folder(&[("limits.yaml", limits), ("members.yaml", "free: [alice]\n")]);
     let config = good.load_paths(slice::from_ref(&good.0)).unwrap();
     assert!(config.domains[0].members.is_some());
+    assert_eq!(config.domains.len(), 1, "the members file is none");
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     // What is wrong with it is told once, and it counts as what it is.
     let wrong = folder(&[("limits.yaml", limits), ("members.yaml", "paid: [alice]\n")]);
@@ -73,4 +74,93 @@ descriptors: [{ key: k, tier: from_members }]
     assert!(told.ends_with("members.yaml:1:1: there is no tier of this name; there is `free`"), "{told}");
     assert_eq!(told.lines().count(), 1, "{told}");
     assert!(checked.files.iter().any(|seen| seen.holds == Holds::Members));
+}
+
+const CANARY: &str = "sk-secret-canary";
+const MEMBERS_OF: &str = "domain: e
+tiers: { paid: [{ unit: day, requests_per_unit: 1 }] }
+members: { file: FILE, key: k, default: paid }
+descriptors: [{ key: k, tier: from_members }]
+";
+
+/// All that is told of these files, with every text that may be shown.
+#[track_caller]
+fn told_without_canary(paths: &[PathBuf]) -> Checked {
+    let checked = check(paths, DefaultAlgorithm::default());
+    let told = format!("{:?} {:?} {:?}", checked.domains, checked.warnings, checked.texts);
+    assert!(checked.domains.is_ok() || !told.contains(CANARY), "{told}");
+    assert!(!format!("{:?} {:?}", checked.warnings, checked.texts).contains(CANARY), "{told}");
+    checked
+}
+
+#[test]
+fn nothing_is_shown_of_a_members_file_beside_limits_that_are_wrong() {
+    let named = MEMBERS_OF.replace("FILE", "members.yaml");
+    let limits = [
+        (named.replace("descriptors: [", "descriptors: [ ["), true),
+        (named.replace("default:", "defaul:"), false),
+        (named.replace("members:", "membres:"), true),
+        (named.replace("domain:", "domian:"), false),
+        (ONE.to_owned(), true),
+    ];
+    let members = [
+        format!("paid: [{CANARY}]\n"),
+        format!("{CANARY}: paid\n"),
+        format!("- {CANARY}\n"),
+        format!("paid: [{CANARY}\n"),
+        format!("paid: [\n  domain-{CANARY},\n"),
+        format!("paid: [*{CANARY}]\n"),
+        format!("{CANARY}: 1\n{CANARY}: 2\n"),
+    ];
+    for (limits, is_told) in &limits {
+        for members in &members {
+            let folder = folder(&[("limits.yaml", limits), ("members.yaml", members)]);
+            let apart = ["limits.yaml", "members.yaml"].map(|name| folder.0.join(name));
+            for paths in [slice::from_ref(&folder.0), &apart] {
+                let checked = told_without_canary(paths);
+                let told = checked.domains.unwrap_err().to_string();
+                let unnamed = told.lines().filter(|line| line.contains("/members.yaml:"));
+                let unnamed = unnamed
+                    .filter(|line| line.contains("no `domain`") || line.contains("this is a members file"));
+                assert_eq!(unnamed.count(), usize::from(*is_told), "{told}");
+                let last = checked.files.last().unwrap();
+                assert_eq!((last.path.ends_with("members.yaml"), last.holds), (true, Holds::Members));
+            }
+        }
+    }
+}
+
+/// By another spelling of its path, and by links to it and to the folder.
+#[test]
+fn a_members_file_is_known_by_whatever_path_it_is_named() {
+    for members in [format!("paid: [{CANARY}]\n"), format!("paid: [{CANARY}, {CANARY}]\n")] {
+        let folder = folder(&[("set/members.yaml", &members), ("keys/none", "")]);
+        let (set, real) = (folder.0.join("set"), folder.0.join("set/members.yaml"));
+        symlink(&real, folder.0.join("keys/link.yaml")).unwrap();
+        symlink(&set, folder.0.join("other")).unwrap();
+        let absolute = real.display().to_string();
+        let spelled =
+            [absolute.as_str(), "../set/members.yaml", "../other/./members.yaml", "../keys/link.yaml"];
+        for file in spelled {
+            fs::write(set.join("limits.yaml"), MEMBERS_OF.replace("FILE", file)).unwrap();
+            for given in [&set, &folder.0.join("other")] {
+                let checked = told_without_canary(slice::from_ref(given));
+                match checked.domains {
+                    Ok(domains) => assert_eq!(domains.len(), 1, "{file}"),
+                    Err(errors) => {
+                        let told = errors.to_string();
+                        assert!(told.ends_with("this key is already in tier `paid`"), "{file}: {told}");
+                        assert_eq!(told.lines().count(), 1, "{file}: {told}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn limits_that_are_named_as_members_still_count_as_limits() {
+    let folder = folder(&[("limits.yaml", &MEMBERS_OF.replace("FILE", "limits.yaml")), ("one.yaml", ONE)]);
+    let told = folder.load_paths(slice::from_ref(&folder.0)).unwrap_err();
+    assert!(told.starts_with("limits.yaml:1:1: there is no tier of this name"), "{told}");
 }
