@@ -53,11 +53,6 @@ impl Limit {
         self.ticks_to_us(owed + short % self.period_us + 1)
     }
 
-    /// Microseconds, rounded up, until the bucket is full.
-    pub fn full_us(&self, full_at: Exact, now_us: u64) -> u64 {
-        self.ticks_to_us(self.missing_ticks(full_at, now_us))
-    }
-
     /// Microseconds, rounded up, until a take of `cost` fits a bucket that is full at `full_at`.
     pub fn wait_us(&self, full_at: Exact, cost: Exact, now_us: u64) -> u64 {
         let missing = self.missing_ticks(full_at, now_us) + cost.ticks(self.tokens);

@@ -42,7 +42,7 @@ pub(super) fn of<A: Asked>(asked: &[A], answer: &Answer, index: usize) -> Figure
     let hits = hits_in_all(asked, one);
     let never_fits = is_too_much(hits, one.whole());
     let reset_us = if never_fits {
-        never_us(one.whole()).max(full_us(one, found, answer.now_us))
+        never_us(one.whole())
     } else if is_too_much(hits, one.limit()) {
         // It fits when the store is back, and nobody knows when that is.
         GUESSED_US
@@ -125,12 +125,6 @@ fn wait_us<A: Asked>(one: &A, found: &Found, now_us: u64) -> u64 {
         // A store answers in the terms of the take.
         _ => GUESSED_US,
     }
-}
-
-/// The time until its bucket is full. Only a token bucket takes longer than its period: where the burst is large,
-/// or it owes.
-fn full_us<A: Asked>(one: &A, found: &Found, now_us: u64) -> u64 {
-    one.limit().full_us(full_at(one, found, now_us), now_us)
 }
 
 /// When a token bucket would be full again. What was charged though it does not fit has to come back first.

@@ -119,7 +119,7 @@ impl Model {
         let reset_us = if *fits {
             bucket.more_us(&terms, now_us)
         } else if never_fits {
-            judged.full_us(&terms, now_us).max(terms.period_us()).max(60_000_000)
+            terms.period_us().max(60_000_000)
         } else {
             judged.wait_us(&terms, member.hits, now_us)
         };

@@ -6,7 +6,7 @@ use super::{Limited, ONE, decide};
 use crate::{
     decision::{Source, Verdict},
     descriptor::Hits,
-    limit::{Algorithm, Limit, LimitSpec, Unit},
+    limit::{Algorithm, Limit, LimitSpec, Overdraft, Unit},
     limiter::{Decision, Limiter},
     matcher::Matcher,
     resilience::{Fallback, local::Local},
@@ -69,13 +69,17 @@ async fn what_never_fits_is_told_the_longer_of_its_period_and_a_minute_however_i
     }
 }
 
+/// How long its bucket takes to fill is nothing to it: also then it does not fit.
 #[tokio::test]
-async fn what_takes_longer_than_its_period_to_fill_is_waited_for() {
-    let slow = Limit::new(1, Unit::Second, Some(1_000)).unwrap();
-    let limited = limited(slow, &Backend::memory(1_000), OnStoreFailure::Error);
-    decide(&limited, &[("user", "u", Hits::Take(1_000))]).await;
-    let decision = asked(&limited, Hits::Take(1_001)).await;
-    assert!((990 * SECOND_US..=1_000 * SECOND_US).contains(&decision.reset_us), "{}", decision.reset_us);
+async fn what_never_fits_is_told_no_more_where_the_bucket_takes_longer_to_fill() {
+    for overdraft in Overdraft::ALL {
+        let burst = Some(1_000);
+        let slow = LimitSpec { burst, overdraft, ..LimitSpec::new(1, Unit::Second) }.check().unwrap();
+        let limited = limited(slow, &Backend::memory(1_000), OnStoreFailure::Error);
+        decide(&limited, &[("user", "u", Hits::Take(1_000))]).await;
+        let decision = asked(&limited, Hits::Take(1_001)).await;
+        assert_eq!((decision.never_fits, decision.reset_us), (true, MINUTE_US), "{overdraft:?}");
+    }
 }
 
 #[tokio::test]

@@ -195,16 +195,6 @@ impl Bucket {
         }
     }
 
-    /// Microseconds until it is full, if nothing else happens.
-    pub(super) fn full_us(&self, terms: &Terms, now_us: i128) -> i128 {
-        match self {
-            Bucket::Tokens { .. } => divided_up(self.missing(terms), terms.per_us),
-            Bucket::Window { count: 0, .. } => 0,
-            Bucket::Window { number, .. } => (number + 1) * terms.period_us - now_us,
-            Bucket::Log(log) => log.last().map_or(0, |(at_us, _)| at_us + terms.period_us - now_us),
-        }
-    }
-
     /// Microseconds until the next whole token, until the oldest entry leaves, or until the window ends.
     pub(super) fn more_us(&self, terms: &Terms, now_us: i128) -> i128 {
         match self {
