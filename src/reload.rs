@@ -104,7 +104,7 @@ impl Reloader {
         let mut watch = Watch::new(loaded.files.clone());
         let look = move || {
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(LOOK_EVERY) {
-                if watch.has_settled_anew() {
+                if watch.is_due() {
                     load(&sources, &rollout, &mut watch);
                 }
             }
@@ -148,10 +148,14 @@ fn load(sources: &Sources, rollout: &Rollout, watch: &mut Watch) {
             *watch = Watch::new(files);
         }
         Err(Refused { errors, files }) => {
-            rollout.metrics.count_reload(Reload::Refused);
-            error!(%errors, "the changed configuration is refused; the last good one stays in force");
-            // What mends it may be a file that was not read before, such as one of members.
-            *watch = Watch::new(files);
+            let told = errors.to_string();
+            if !watch.has_told(&told) {
+                rollout.metrics.count_reload(Reload::Refused);
+                error!(errors = %told, "the changed configuration is refused; the last good one stays in force");
+            }
+            // What mends it may be a file that was not read before, such as one of members; or nothing that shows.
+            *watch =
+                if errors.may_pass() { Watch::reading_again(files, told, watch) } else { Watch::new(files) };
         }
     }
 }

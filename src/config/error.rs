@@ -89,6 +89,11 @@ impl ConfigErrors {
     pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
         self.0.iter()
     }
+
+    /// The system did not give a file, which it may do the next time though the file stays the same.
+    pub fn may_pass(&self) -> bool {
+        self.0.iter().any(|error| matches!(error.problem, Problem::Unreadable(ReadError::System(_))))
+    }
 }
 
 impl fmt::Display for ConfigErrors {

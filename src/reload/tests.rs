@@ -1,11 +1,13 @@
 use std::{
     fs::{self, File},
-    os::unix::fs::symlink,
+    os::unix::{fs::symlink, net::UnixListener},
     path::{Path, PathBuf},
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    thread,
 };
 
 use super::{Rollout, Sources, load, watch::Watch};
@@ -174,18 +176,24 @@ members: { file: members.yaml, key: k, default: free }
 descriptors: [{ key: k, tier: from_members }]
 ";
 
+fn rollout() -> Rollout {
+    let contract = Contract::new(Group::DEFAULT.to_vec(), Jitter::default());
+    Rollout::new(Matcher::default(), contract, Arc::new(Metrics::new()))
+}
+
+fn reloads(rollout: &Rollout, result: &str) -> u32 {
+    let text = rollout.metrics.render();
+    let series = format!("tollgate_config_reloads_total{{result=\"{result}\"}} ");
+    text.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok()).unwrap_or(0)
+}
+
 #[test]
 fn a_members_file_that_comes_after_a_refused_reload_is_noticed() {
     let folder = Folder::new();
     let paths = vec![folder.write("limits.yaml", PLAIN)];
     let sources = Sources { paths, default_algorithm: DefaultAlgorithm::default() };
-    let contract = Contract::new(Group::DEFAULT.to_vec(), Jitter::default());
-    let rollout = Rollout::new(Matcher::default(), contract, Arc::new(Metrics::new()));
-    let taken = || -> u32 {
-        let text = rollout.metrics.render();
-        let series = "tollgate_config_reloads_total{result=\"taken\"} ";
-        text.lines().find_map(|line| line.strip_prefix(series)?.parse().ok()).unwrap_or(0)
-    };
+    let rollout = rollout();
+    let taken = || reloads(&rollout, "taken");
     let mut watch = Watch::new(seen(&[&sources.paths[0]]));
     load(&sources, &rollout, &mut watch);
     assert_eq!((taken(), notices(&mut watch)), (1, false));
@@ -206,4 +214,49 @@ fn a_members_file_that_comes_after_a_refused_reload_is_noticed() {
         load(&sources, &rollout, &mut watch);
         assert_eq!((taken(), notices(&mut watch)), (expected, false));
     }
+}
+
+/// What cannot be opened and what can look alike here, as a file looks alike when descriptors are used up and when
+/// they are not.
+#[test]
+fn a_file_that_could_not_be_read_is_read_again_though_it_looks_the_same() {
+    let folder = Folder::new();
+    let path = folder.0.join("limits.yaml");
+    let socket = UnixListener::bind(&path).unwrap();
+    let sources = Sources { paths: vec![path.clone()], default_algorithm: DefaultAlgorithm::default() };
+    let rollout = rollout();
+    let mut watch = Watch::new(seen(&[&path]));
+    load(&sources, &rollout, &mut watch);
+    let looks_until_due = |watch: &mut Watch| (1..1_000).find(|_| watch.is_due());
+    let mut pauses = Vec::new();
+    for _ in 0..9 {
+        pauses.extend(looks_until_due(&mut watch));
+        load(&sources, &rollout, &mut watch);
+    }
+    assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 120, 120, 120]);
+    assert_eq!(reloads(&rollout, "refused"), 1, "it is told once");
+
+    drop(socket);
+    fs::remove_file(&path).unwrap();
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    assert!(!notices(&mut watch), "nothing has changed");
+    let writer = thread::spawn(move || fs::write(path, PLAIN).unwrap());
+    assert!(looks_until_due(&mut watch).is_some());
+    load(&sources, &rollout, &mut watch);
+    writer.join().unwrap();
+    assert_eq!((reloads(&rollout, "taken"), looks_until_due(&mut watch)), (1, None));
+}
+
+/// A change is told anew, also where it cannot be read either.
+#[test]
+fn a_change_of_what_could_not_be_read_is_told_again() {
+    let folder = Folder::new();
+    let file = folder.write("limits.yaml", "one");
+    let told = "limits.yaml: cannot be read";
+    let mut watch = Watch::reading_again(seen(&[&file]), told.to_owned(), &Watch::new(Vec::new()));
+    assert!(watch.has_told(told) && !watch.has_told("another"));
+    folder.write("limits.yaml", "two and more");
+    assert!(!watch.is_due(), "it may still be written");
+    assert!(watch.is_due());
+    assert!(!watch.has_told(told));
 }
