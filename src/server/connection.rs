@@ -40,7 +40,7 @@ const PREFACE: &[u8; PREFACE_BYTES] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 const PREFACE_BYTES: usize = 24;
 
-/// Pause before looking again for the rest of a preface that came in pieces, which no known client sends.
+/// Pause before looking again for the rest of first bytes that came in pieces, which no known client sends.
 const PREFACE_PAUSE: Duration = Duration::from_millis(10);
 
 /// Why a connection ended otherwise than by its client closing it.
@@ -89,7 +89,7 @@ pub(super) async fn serve<S: RateLimitService>(
             Ok(Ok(true)) => {}
             Ok(Ok(false)) => return Ok(()),
             Ok(Err(error)) => return Err(error),
-            Err(_elapsed) => return Err(ConnectionError::Silent),
+            Err(_elapsed) => return Err(stalled(&stream).await),
         },
         () = draining_for(PREFACE_GRACE, lifecycle) => return Ok(()),
     }
@@ -115,22 +115,110 @@ async fn draining_for(grace: Duration, lifecycle: &Lifecycle) {
 }
 
 /// Whether the client has begun to speak HTTP/2; not if it has closed the connection without a word.
-/// Leaves its bytes to be read.
+/// Leaves its bytes to be read. Where they may still become another protocol that is told apart, it waits for more.
 async fn greeting(stream: &TcpStream) -> Result<bool, ConnectionError> {
     let broken = |error: io::Error| ConnectionError::Broken(error.into());
     let mut start = [0; PREFACE_BYTES];
     loop {
         let there = stream.peek(&mut start).await.map_err(broken)?;
-        if start[..there] != PREFACE[..there] {
-            return Err(ConnectionError::NotHttp2(Opening::of(&start[..there])));
-        }
+        let start = &start[..there];
+        let not_http2 = || Err(ConnectionError::NotHttp2(Opening::of(start)));
         match there {
             0 => return Ok(false),
-            PREFACE_BYTES => return Ok(true),
+            PREFACE_BYTES if start == PREFACE => return Ok(true),
+            _ if !PREFACE.starts_with(start) && !Opening::is_unfinished(start) => return not_http2(),
             _ if stream.ready(Interest::READABLE).await.map_err(broken)?.is_read_closed() => {
-                return Err(ConnectionError::NotHttp2(Opening::Other));
+                return not_http2();
             }
             _ => time::sleep(PREFACE_PAUSE).await,
+        }
+    }
+}
+
+/// Of a client that has stopped in the middle of its first bytes, or before them.
+async fn stalled(stream: &TcpStream) -> ConnectionError {
+    let mut start = [0; PREFACE_BYTES];
+    match time::timeout(Duration::ZERO, stream.peek(&mut start)).await {
+        Ok(Ok(there)) if !PREFACE.starts_with(&start[..there]) => {
+            ConnectionError::NotHttp2(Opening::of(&start[..there]))
+        }
+        _ => ConnectionError::Silent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+
+    use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+
+    use super::*;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (client.unwrap(), server.unwrap().0)
+    }
+
+    /// Polled once, when there is something to read.
+    async fn is_decided<F: Future>(server: &TcpStream, greeting: Pin<&mut F>) -> Option<F::Output> {
+        server.readable().await.unwrap();
+        time::timeout(Duration::ZERO, greeting).await.ok()
+    }
+
+    #[tokio::test]
+    async fn first_bytes_that_come_in_pieces_are_told_apart_when_enough_have_come() {
+        let expected: [(&[&[u8]], Option<Opening>); 6] = [
+            (&[b"P", b"O", b"ST /envoy.service.rate"], Some(Opening::Decision)),
+            (&[b"POST /", b"json HTTP/1.1"], Some(Opening::Http1)),
+            (&[b"G", b"ET /"], Some(Opening::Http1)),
+            (&[&[0x16], &[0x03]], Some(Opening::Tls)),
+            (&[b"P", b"ING"], Some(Opening::Other)),
+            (&[b"P", &PREFACE[1..]], None),
+        ];
+        for (pieces, opening) in expected {
+            let (mut client, server) = pair().await;
+            let mut greeting = pin!(greeting(&server));
+            let (last, first) = pieces.split_last().unwrap();
+            for piece in first {
+                client.write_all(piece).await.unwrap();
+                let decided = is_decided(&server, greeting.as_mut()).await;
+                assert!(decided.is_none(), "{pieces:?} after {piece:?}: {decided:?}");
+            }
+            client.write_all(last).await.unwrap();
+            match greeting.await {
+                Ok(is_http2) => assert!(is_http2 && opening.is_none(), "{pieces:?}"),
+                Err(ConnectionError::NotHttp2(found)) => assert_eq!(Some(found), opening, "{pieces:?}"),
+                Err(error) => panic!("{pieces:?}: {error}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_stops_in_between_is_told_by_what_it_has_sent() {
+        let expected: [(&[u8], Option<Opening>); 4] =
+            [(b"POST /", Some(Opening::Http1)), (b"PO", Some(Opening::Other)), (b"PRI", None), (b"", None)];
+        for (start, opening) in expected {
+            let (mut client, server) = pair().await;
+            client.write_all(start).await.unwrap();
+            if !start.is_empty() {
+                server.readable().await.unwrap();
+            }
+            let found = match stalled(&server).await {
+                ConnectionError::NotHttp2(opening) => Some(opening),
+                _ => None,
+            };
+            assert_eq!(found, opening, "{start:?}");
+            drop(client);
+            if !start.is_empty() {
+                let ended = greeting(&server).await;
+                let opening = opening.unwrap_or(Opening::Other);
+                assert!(
+                    matches!(ended, Err(ConnectionError::NotHttp2(found)) if found == opening),
+                    "{start:?}"
+                );
+            }
         }
     }
 }

@@ -64,6 +64,12 @@ impl Opening {
         }
     }
 
+    /// What follows these first bytes may still make them something else that is told apart.
+    pub(super) fn is_unfinished(start: &[u8]) -> bool {
+        let mut all = REQUESTS.into_iter().chain([DECISION, HANDSHAKE]);
+        all.any(|whole| whole.len() > start.len() && whole.starts_with(start))
+    }
+
     /// The word in metrics.
     const fn kind(self) -> &'static str {
         match self {
