@@ -215,7 +215,7 @@ impl Serve {
         let server::Addresses { grpc, admin } = addresses;
         info!(target: logging::START, %grpc, %admin, %store, rules, domains, "listening");
         if rules == 0 {
-            warn!("no rule was loaded: every request passes");
+            warn!("no limit was loaded: every request passes");
         }
         let replicas = self.when_store_fails.replicas.map_or(1, NonZeroU32::get);
         if store == "memory" && replicas > 1 {

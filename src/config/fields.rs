@@ -147,7 +147,7 @@ impl<'a> Fields<'a> {
         }
         let line = at.line;
         let counts = match name {
-            "rate_limit" | "metadata" | "members" => "both count, and of a key in both the last",
+            "rate_limit" | "metadata" | "members" => "both count; where both set a key, the last one wins",
             _ => "the last counts",
         };
         self.warn(

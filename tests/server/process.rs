@@ -57,7 +57,7 @@ fn a_configuration_without_a_rule_is_served_with_a_warning() {
     assert!(tollgate.line_with(" listening grpc=").ends_with(" rules=0 domains=1"));
     tollgate.signal("TERM");
     let (code, rest) = tollgate.end();
-    assert!(code == Some(0) && rest.contains(" WARN ") && rest.contains("no rule was loaded"), "{rest}");
+    assert!(code == Some(0) && rest.contains(" WARN ") && rest.contains("no limit was loaded"), "{rest}");
 }
 
 /// What listens is ready, or scripts would wait for a process that ends.

@@ -167,7 +167,8 @@ pub(super) struct Logs {
     /// Show the values of descriptors in the lines of tollgate::requests=debug, which say of each descriptor what
     /// limits it, or why nothing does.
     ///
-    /// Values come from clients and may be secrets; off, only the keys are shown.
+    /// What clients send may be a secret. Off, these lines show the keys that were sent and never the values; values
+    /// that stand in the limits file are part of a rule's name and are shown all the same, since they are configured.
     #[arg(long, env = "TOLLGATE_SHOW_VALUES", value_name = "SWITCH", num_args = 0..=1, require_equals = true,
         default_missing_value = "on", default_value = "off", action = ArgAction::Set, value_parser = values::switch)]
     pub(super) show_values: bool,
