@@ -87,7 +87,8 @@ async fn watch(line: &Line, connection: &Connection) {
             let refused_before = line.refused();
             sleep(PING_EVERY).await;
             let is_there = if line.health.refuses() {
-                timeout(PING_TIMEOUT, look_again(line, connection, refused_before)).await.unwrap_or(false)
+                // More than one call, and no slower than opening another connection would be.
+                timeout(CONNECT_TIMEOUT, look_again(line, connection, refused_before)).await.unwrap_or(false)
             } else {
                 let answer = timeout(PING_TIMEOUT, cmd("PING").query_async::<()>(&mut inner)).await;
                 // A refusal is an answer.
