@@ -1,6 +1,6 @@
 //! Tollgate: a rate-limit service for Envoy whose limit holds.
 //!
-//! Many Envoy nodes ask one service, which decides on token buckets. Where the buckets live in Redis, each
+//! Many Envoy nodes ask one service, which decides on rates and quotas. Where their buckets live in Redis, each
 //! request is decided within one atomic call, so any number of nodes and replicas share one limit.
 //!
 //! # One request, top to bottom
