@@ -7,6 +7,7 @@
 
 mod audits;
 mod breaker;
+mod bucket;
 mod checks;
 mod clients;
 mod clock;

@@ -31,7 +31,7 @@ impl World<'_> {
         let toll = Toll::of(&self.plan.upheavals);
         for bucket in (0..self.plan.hot).filter(|bucket| !self.plan.buckets[*bucket].refunds) {
             let of = &self.plan.buckets[bucket];
-            let [small, of_store, of_shares] = self.bounds(bucket, &toll);
+            let (small, [of_store, of_shares]) = self.bounds(bucket, &toll);
             let spans = self.spans(bucket);
             let found = |promise, detail| Err(Broken::new(promise, bucket, detail));
             if let Some(worst) = too_much(&spans.store_admitted, &of_store).filter(WorstInterval::is_too_much)
@@ -45,32 +45,36 @@ impl World<'_> {
             // What befell the store makes denials that are right, and that only the store's own account can judge.
             let may_be_missing = of.is_guarded() && (toll.losses > 0 || self.plan.epoch_us.is_none());
             let is_judged = !toll.is_set_back && !may_be_missing;
-            let denials = too_little(&spans.charged, &spans.denied, &small);
-            if let Some(worst) = denials.worst.filter(|_| is_judged) {
+            let denials = small.map(|small| too_little(&spans.charged, &spans.denied, &small));
+            if let Some(worst) = denials.and_then(|denials| denials.worst).filter(|_| is_judged) {
                 return found("clients never see too little", format!("{worst:?}"));
             }
         }
         Ok(())
     }
 
-    /// What the limit allows at least; what it allows the store at most, given what befell that; and what it allows
-    /// all local buckets together.
-    fn bounds(&self, bucket: usize, toll: &Toll) -> [Allowance; 3] {
+    /// What the limits in force allow at least, if they allow anything; what they allow the store at most, given what
+    /// befell that; and what they allow all local buckets together.
+    fn bounds(&self, bucket: usize, toll: &Toll) -> (Option<Allowance>, [Allowance; 2]) {
         let of = &self.plan.buckets[bucket];
-        let allowance = |limit: &Limit| Allowance::of(limit, Remoteness::OtherClock);
-        let is_reloaded = self.replicas.iter().any(|replica| replica.is_reloaded);
-        let (first, second) = (&of.limits[0], &of.limits[usize::from(is_reloaded)]);
-        let (small, large) = if first.burst() < second.burst() { (first, second) } else { (second, first) };
+        let limits = Extremes::of(self.plan.limits_in_force(of));
+        let allowance = |(requests, burst)| {
+            let limit = Limit::new(requests, of.limits[0].period(), Some(burst)).ok()?;
+            Some(Allowance::of(&limit, Remoteness::OtherClock))
+        };
+        let Some(large) = allowance((limits.quickest, limits.largest)) else {
+            let none = Limit::new(0, of.limits[0].period(), None).expect("sound");
+            return (None, [Allowance::of(&none, Remoteness::OtherClock); 2]);
+        };
         // One that is lost counts as full, or as used up by the smaller burst when the larger one is asked for.
-        let raised = if of.is_guarded() && is_reloaded { of.raised() } else { 0 };
-        let each_loss = if of.is_guarded() { raised } else { large.burst() };
+        let each_loss = if of.is_guarded() { limits.raised } else { limits.largest };
         let lost = toll.losses * i128::from(each_loss);
-        let of_store = allowance(large).and_hits(lost).and_refill_of_us(toll.forward_us);
+        let of_store = large.and_hits(lost).and_refill_of_us(toll.forward_us);
         // A replica that begins anew has a share of the burst again.
         let restarts: i128 = self.replicas.iter().map(|replica| replica.restarts).sum();
-        let share = i128::from(large.burst()) / i128::try_from(self.replicas.len()).expect("a few");
-        let of_shares = allowance(large).and_hits(restarts * share);
-        [allowance(small), of_store, of_shares]
+        let replicas = u32::try_from(self.replicas.len()).expect("a few");
+        let of_shares = large.and_hits(restarts * i128::from(limits.largest.div_ceil(replicas)));
+        (limits.least.and_then(allowance), [of_store, of_shares])
     }
 
     fn spans(&self, bucket: usize) -> Spans {
@@ -116,6 +120,42 @@ impl World<'_> {
     /// Who gave the answers.
     pub(super) fn sources(&self) -> impl Iterator<Item = Source> {
         self.requests.iter().filter_map(|request| request.answered).map(|(_, (_, source))| source)
+    }
+}
+
+/// Limits of one period, in the hits of the quickest and of the slowest of them.
+#[derive(Debug)]
+struct Extremes {
+    quickest: u32,
+    /// The largest burst, and by how much the smallest is less, in as many hits as the quickest admits in that time.
+    largest: u32,
+    raised: u32,
+    /// The slowest, and as many hits as it takes from the smallest burst; none if a limit denies all.
+    least: Option<(u32, u32)>,
+}
+
+impl Extremes {
+    fn of<'l>(limits: impl Iterator<Item = &'l Limit> + Clone) -> Extremes {
+        let numbers: Vec<(u64, u64)> =
+            limits.map(|limit| (limit.requests_per_unit().into(), limit.burst().into())).collect();
+        let admitting = || numbers.iter().copied().filter(|(requests, _)| *requests > 0);
+        let quickest = admitting().map(|(requests, _)| requests).max().unwrap_or(0);
+        let slowest = numbers.iter().map(|(requests, _)| *requests).min().unwrap_or(0);
+        let largest = admitting().map(|(requests, burst)| (burst * quickest).div_ceil(requests)).max();
+        let smallest = numbers.iter().map(|(requests, burst)| burst * quickest / requests.max(&1)).min();
+        let least = admitting().map(|(requests, burst)| burst * slowest / requests).min();
+        // Fractions of a microsecond that round up at each change come to less than a hit.
+        let rounded = u64::from(quickest != slowest);
+        let least = least.and_then(|least| Some((slowest, least.checked_sub(rounded)?)));
+        let hits = |hits: u64| u32::try_from(hits).expect("few");
+        Extremes {
+            quickest: hits(quickest),
+            largest: hits(largest.unwrap_or(0)),
+            raised: hits(largest.unwrap_or(0) - smallest.unwrap_or(0)),
+            least: least
+                .filter(|(slowest, _)| *slowest > 0)
+                .map(|(slowest, least)| (hits(slowest), hits(least))),
+        }
     }
 }
 

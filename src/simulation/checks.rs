@@ -2,7 +2,8 @@
 
 use super::{
     Broken,
-    plan::{MemoMode, number_of},
+    bucket::number_of,
+    plan::MemoMode,
     world::{Fate, Heard, Journey, World},
 };
 use crate::{
@@ -79,7 +80,7 @@ impl World<'_> {
         let is_set_back = self.store.was_set_back_lately(self.now_ns);
         let is_known = !is_set_back || !of.wishes.iter().any(|wish| self.is_stale(runtime, wish.bucket));
         for ((wish, take), found) in of.wishes.iter().zip(&of.takes).zip(&answer.found) {
-            let limit = self.plan.buckets[wish.bucket].limit(wish.is_reloaded);
+            let limit = &self.plan.buckets[wish.bucket].limits[wish.edition];
             let cost = take.ask.tokens().map(|tokens| tokens.cost).unwrap_or_default();
             let wait_us = |now_us| limit.wait_us(found.full_at(), cost, now_us);
             if is_known && !found.fits && wait_us(answer.now_us) < wait_us(store_us) {
@@ -109,7 +110,7 @@ impl World<'_> {
                 return Err(Broken::new("memory answers only where nothing fits", wish.bucket, detail));
             }
             let heard = self.runtimes[runtime].heard.get(&wish.bucket).filter(|heard| !heard.is_overtaken);
-            let per_us = self.plan.buckets[wish.bucket].limit(wish.is_reloaded).per_us();
+            let per_us = self.plan.buckets[wish.bucket].limits[wish.edition].per_us();
             let full_at =
                 heard.and_then(|heard| self.store.is_still_full_at(wish.bucket, per_us, heard.newest));
             if full_at.is_some_and(|full_at| full_at != found.full_at())
@@ -142,8 +143,7 @@ impl World<'_> {
             let of = &self.plan.buckets[bucket];
             of.is_guarded()
                 && self.store.counted_missing_as_used_up(of, self.now_ns)
-                && self.replicas.iter().any(|replica| replica.is_reloaded)
-                && of.limits[0] != of.limits[1]
+                && self.plan.limits_in_force(of).any(|limit| *limit != of.limits[self.plan.editions[0]])
                 && self.store.was_missing_lately(bucket, self.now_ns)
         };
         let is_surprised = |bucket: usize| {
@@ -267,7 +267,7 @@ impl World<'_> {
     /// What memory would say if somebody asked for a single hit at this moment, on each runtime of a replica.
     fn denies_rightly(&self, replica: usize, bucket: usize) -> Result<(), Broken> {
         let of = &self.plan.buckets[bucket];
-        let limit = of.limit(self.replicas[replica].is_reloaded);
+        let limit = &of.limits[self.replicas[replica].edition];
         let one = [Take { key: of.key, ask: Ask::new(Hits::Take(1), limit) }];
         for (runtime, of) in self.plan.runtimes.iter().enumerate().filter(|(_, of)| of.replica == replica) {
             let now_us = of.clock.now_us(self.now_ns);

@@ -33,10 +33,10 @@ impl World<'_> {
         if of.pace == Pace::Open {
             self.ask_later(client);
         }
-        let is_reloaded = self.replica(client).is_reloaded;
+        let edition = self.replica(client).edition;
         let wishes = match self.returns_for[client].take() {
-            Some(bucket) => vec![Wish { bucket, hits: Hits::Take(1), is_reloaded }],
-            None => traffic::wishes(&mut self.traffic, self.plan, is_reloaded),
+            Some(bucket) => vec![Wish { bucket, hits: Hits::Take(1), edition }],
+            None => traffic::wishes(&mut self.traffic, self.plan, edition),
         };
         let request = self.requests.len();
         let takes = traffic::takes(&wishes, &self.plan.buckets);
@@ -79,7 +79,7 @@ impl World<'_> {
             Pace::Closed => self.ask_later(client),
             Pace::Prompt => {
                 let bucket = self.requests[request].wishes[0].bucket;
-                let limit = self.plan.buckets[bucket].limit(self.replica(client).is_reloaded);
+                let limit = &self.plan.buckets[bucket].limits[self.replica(client).edition];
                 let Some(after_ns) = self.token_after_ns(bucket, limit) else {
                     return self.ask_later(client);
                 };
@@ -115,7 +115,7 @@ impl World<'_> {
         let replicas = u32::try_from(self.replicas.len()).expect("a few");
         let take = |wish: &Wish| {
             let bucket = &self.plan.buckets[wish.bucket];
-            let share = bucket.limit(wish.is_reloaded).share(replicas)?;
+            let share = bucket.limits[wish.edition].share(replicas)?;
             let take = Take { key: bucket.key, ask: Ask::new(wish.hits, &share) };
             let is_known_empty = self.runtimes[runtime].desk.is_known_empty(&bucket.key, local_us);
             Some(LocalTake { take, is_known_empty })

@@ -5,19 +5,16 @@ use std::ops::RangeInclusive;
 use rand::{RngExt, rngs::SmallRng, seq::IndexedRandom};
 
 use super::{
+    bucket::{Bucket, EDITIONS, buckets},
     clock::SkewedClock,
     upheaval::{self, Upheaval},
 };
-use crate::{
-    descriptor::BucketKey,
-    limit::{AfterStoreLoss, Limit, LimitSpec, Unit},
-};
+use crate::limit::Limit;
 
 pub(super) const MS: u64 = 1_000_000;
 /// The store's and a runtime's clock together run apart by at most one in a thousand, which is what the memo
 /// allows for: 1.000499 / 0.999501 < 1.001.
 const MOST_DRIFT_PPM: i64 = 499;
-const COLD: usize = 500;
 
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -29,6 +26,8 @@ pub(super) struct Plan {
     /// The hot ones first.
     pub(super) buckets: Vec<Bucket>,
     pub(super) hot: usize,
+    /// Which of its buckets' limits each replica has at first.
+    pub(super) editions: Vec<usize>,
     pub(super) runtimes: Vec<RuntimePlan>,
     pub(super) clients: Vec<Client>,
     pub(super) network: Network,
@@ -41,15 +40,6 @@ pub(super) struct Plan {
 pub(super) enum MemoMode {
     On,
     Off,
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Bucket {
-    pub(super) key: BucketKey,
-    /// As configured, and as a reload makes it: with another burst.
-    pub(super) limits: [Limit; 2],
-    /// Clients give back, too.
-    pub(super) refunds: bool,
 }
 
 #[derive(Debug)]
@@ -99,25 +89,6 @@ pub(super) struct Network {
     pub(super) cancelled: f64,
 }
 
-impl Bucket {
-    pub(super) fn limit(&self, is_reloaded: bool) -> &Limit {
-        &self.limits[usize::from(is_reloaded)]
-    }
-
-    pub(super) fn is_guarded(&self) -> bool {
-        self.limits[0].after_store_loss() == AfterStoreLoss::Empty
-    }
-
-    pub(super) fn largest_burst(&self) -> u32 {
-        self.limits[0].burst().max(self.limits[1].burst())
-    }
-
-    /// How far its bursts are apart.
-    pub(super) fn raised(&self) -> u32 {
-        self.limits[0].burst().abs_diff(self.limits[1].burst())
-    }
-}
-
 // === impl Plan ===
 
 impl Plan {
@@ -140,6 +111,7 @@ impl Plan {
             store_clock: clock(rng, 1_800_000_000_000_000_000),
             buckets: buckets(rng, hot, 0.4),
             hot,
+            editions: editions(rng, replicas),
             runtimes,
             clients,
             network: Network::rough(rng, deadline_us),
@@ -163,12 +135,26 @@ impl Plan {
             store_clock: clock(rng, 1_800_000_000_000_000_000),
             buckets: buckets(rng, hot, 0.0),
             hot,
+            editions: editions(rng, runtimes.last().map_or(0, |runtime| runtime.replica) + 1),
             runtimes,
             clients,
             network: Network::steady(delay_ns),
             upheavals: Vec::new(),
             epoch_us: Some(0),
         }
+    }
+
+    /// The limits of a bucket that some replica has at some time.
+    pub(super) fn limits_in_force<'p>(
+        &'p self,
+        bucket: &'p Bucket,
+    ) -> impl Iterator<Item = &'p Limit> + Clone {
+        let is_reloaded = |edition: usize| {
+            let to = |upheaval: &Upheaval| matches!(upheaval, Upheaval::Reload { edition: to, .. } if *to == edition);
+            self.upheavals.iter().any(|(_, upheaval)| to(upheaval))
+        };
+        let in_force = move |edition: &usize| self.editions.contains(edition) || is_reloaded(*edition);
+        (0..EDITIONS).filter(in_force).map(|edition| &bucket.limits[edition])
     }
 }
 
@@ -226,6 +212,12 @@ fn runtimes(
     (0..replicas * each).map(|number| of(number / each)).collect()
 }
 
+/// Mostly the same.
+fn editions(rng: &mut SmallRng, replicas: usize) -> Vec<usize> {
+    let disagree = rng.random_bool(0.3);
+    (0..replicas).map(|_| if disagree { rng.random_range(0..EDITIONS) } else { 0 }).collect()
+}
+
 fn clock(rng: &mut SmallRng, around_ns: u64) -> SkewedClock {
     let any_ppm = rng.random_range(-MOST_DRIFT_PPM..=MOST_DRIFT_PPM);
     SkewedClock {
@@ -238,54 +230,4 @@ fn client(rng: &mut SmallRng, runtimes: usize) -> Client {
     let pace = *[Pace::Closed, Pace::Open, Pace::Prompt].choose(rng).expect("one");
     let most_ns = *[2 * MS, 10 * MS, 50 * MS].choose(rng).expect("one");
     Client { runtime: rng.random_range(0..runtimes), pace, gap_ns: 0..=most_ns }
-}
-
-/// The hot ones have bursts that an audit can hold hit by hit; the cold ones have any limit there is.
-fn buckets(rng: &mut SmallRng, hot: usize, refunds: f64) -> Vec<Bucket> {
-    let hot_limits = [
-        (10, Unit::Second, 1),
-        (7, Unit::Second, 7),
-        (3, Unit::Second, 1),
-        (100, Unit::Second, 20),
-        (999, Unit::Second, 1),
-        (1_000_003, Unit::Day, 5),
-        (60, Unit::Minute, 10),
-        (1, Unit::Hour, 2),
-        (49_999, Unit::Minute, 3),
-    ];
-    let cold_limits = [
-        (7, Unit::Second, 1),
-        (u32::MAX, Unit::Minute, 2),
-        (u32::MAX, Unit::Second, u32::MAX),
-        (1, Unit::Year, 71),
-        (0, Unit::Hour, 0),
-        (11, Unit::Minute, 3),
-    ];
-    (0..hot + COLD)
-        .map(|number| {
-            let limits = if number < hot { &hot_limits[..] } else { &cold_limits[..] };
-            let &(requests_per_unit, unit, burst) = limits.choose(rng).expect("one");
-            let after_store_loss = *AfterStoreLoss::ALL.choose(rng).expect("one");
-            let spec = LimitSpec { after_store_loss, ..LimitSpec::new(requests_per_unit, unit) };
-            let other = upheaval::other_burst(rng, burst);
-            let limit = |burst| LimitSpec { burst: Some(burst), ..spec }.check();
-            let first = limit(burst).expect("sound");
-            let refunds = rng.random_bool(refunds);
-            // A guarded bucket that a refund filled is kept for as long as its own burst could be used up, not as
-            // long as a larger one that is configured meanwhile.
-            let is_one = refunds && after_store_loss == AfterStoreLoss::Empty;
-            let other = if is_one { burst } else { other };
-            let limits = [first.clone(), limit(other).unwrap_or(first)];
-            Bucket { key: key(number), limits, refunds }
-        })
-        .collect()
-}
-
-/// The bucket's number is all there is to its key.
-fn key(bucket: usize) -> BucketKey {
-    BucketKey::from_bytes(u128::try_from(bucket).expect("a count").to_le_bytes())
-}
-
-pub(super) fn number_of(key: &BucketKey) -> usize {
-    usize::try_from(u128::from_le_bytes(*key.as_bytes())).expect("made from a count")
 }

@@ -1,12 +1,7 @@
 //! The store: `decide` on a table, by a clock of its own, and a second account of every bucket beside it.
 
 use super::{
-    Broken,
-    checks::SERVES_US,
-    clock::SkewedClock,
-    meter::Meter,
-    plan::{Bucket, Plan},
-    table::Table,
+    Broken, bucket::Bucket, checks::SERVES_US, clock::SkewedClock, meter::Meter, plan::Plan, table::Table,
     traffic::Wish,
 };
 use crate::{
@@ -51,8 +46,8 @@ struct Refund {
 
 impl Store {
     pub(super) fn new(plan: &Plan) -> Store {
-        let mut meters: Vec<Meter> =
-            plan.buckets.iter().map(|bucket| Meter::new(&bucket.limits[0])).collect();
+        let meter = |bucket: &Bucket| Meter::new(plan.limits_in_force(bucket));
+        let mut meters: Vec<Meter> = plan.buckets.iter().map(meter).collect();
         if let Some(epoch_us) = plan.epoch_us {
             begin(&mut meters, &plan.buckets, epoch_us);
         }
@@ -99,9 +94,8 @@ impl Store {
         self.table.lose();
         self.lost_ns = Some(at_ns);
         self.was_set_back_before_loss = self.back_ns.is_some();
-        for (meter, bucket) in self.meters.iter_mut().zip(buckets).filter(|(_, bucket)| !bucket.is_guarded())
-        {
-            meter.lose(now_us, bucket.largest_burst());
+        for (meter, _) in self.meters.iter_mut().zip(buckets).filter(|(_, bucket)| !bucket.is_guarded()) {
+            meter.lose(now_us);
         }
     }
 
@@ -188,20 +182,20 @@ impl Store {
     ) -> Result<(), Broken> {
         let mut trials: Vec<(usize, Meter)> = Vec::new();
         for (wish, found) in wishes.iter().zip(&answer.found) {
-            let Wish { bucket, hits, is_reloaded } = *wish;
-            let burst = buckets[bucket].limit(is_reloaded).burst();
+            let Wish { bucket, hits, edition } = *wish;
+            let limit = &buckets[bucket].limits[edition];
             let at = trials.iter().position(|(of, _)| *of == bucket).unwrap_or_else(|| {
                 trials.push((bucket, self.meters[bucket].clone()));
                 trials.len() - 1
             });
             let trial = &mut trials[at].1;
-            let (may_fit, must_fit) = trial.fits(hits, burst, now_us);
+            let (may_fit, must_fit) = trial.fits(hits, limit, now_us);
             if found.fits && !may_fit || !found.fits && must_fit {
                 let detail = format!("{hits:?} of request {request} fits: {}; {trial:?}", found.fits);
                 return Err(Broken::new("the store's answer is exact", bucket, detail));
             }
             if found.fits {
-                trial.charge(hits, burst, now_us);
+                trial.charge(hits, limit, now_us);
             }
         }
         Ok(())
@@ -216,14 +210,20 @@ impl Store {
     ) -> Result<(), Broken> {
         let now_us = self.now_us(at_ns);
         for wish in wishes {
-            let Wish { bucket, hits, is_reloaded } = *wish;
+            let Wish { bucket, hits, edition } = *wish;
             let meter = &mut self.meters[bucket];
-            meter.charge(hits, buckets[bucket].limit(is_reloaded).burst(), now_us);
-            if !meter.holds(buckets[bucket].largest_burst()) {
+            let limit = &buckets[bucket].limits[edition];
+            meter.charge(hits, limit, now_us);
+            if !meter.holds() {
                 let detail = format!("with {hits:?} of request {request}");
-                return Err(Broken::new("never more than burst and refill", bucket, detail));
+                return Err(Broken::new(
+                    "never more than its length and the largest burst, in time",
+                    bucket,
+                    detail,
+                ));
             }
-            if matches!(hits, Hits::GiveBack(_)) {
+            // Under a limit of 0 nothing is given back.
+            if matches!(hits, Hits::GiveBack(_)) && limit.burst() > 0 {
                 self.refunds[bucket].push(Refund { at_ns, request, learnt_by: None });
                 if self.table.states[bucket].is_none() {
                     self.is_missing_rightly(bucket, &buckets[bucket], now_us)?;
@@ -292,5 +292,5 @@ fn is_lately(since_ns: Option<u64>, at_ns: u64) -> bool {
 
 fn begin(meters: &mut [Meter], buckets: &[Bucket], epoch_us: u64) {
     let guarded = meters.iter_mut().zip(buckets).filter(|(_, bucket)| bucket.is_guarded());
-    guarded.for_each(|(meter, bucket)| meter.begin(epoch_us, bucket.raised()));
+    guarded.for_each(|(meter, _)| meter.begin(epoch_us));
 }

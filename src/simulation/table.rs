@@ -1,6 +1,6 @@
 //! What the store holds; and a trial of it, in which nothing changes.
 
-use super::plan::number_of;
+use super::bucket::number_of;
 use crate::{
     decision::{Buckets, State},
     descriptor::BucketKey,

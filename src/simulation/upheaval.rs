@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rand::{RngExt, rngs::SmallRng, seq::IndexedRandom};
 
 use super::{
+    bucket::EDITIONS,
     plan::{MS, MemoMode},
     world::{Fate, Runtime, World},
 };
@@ -21,8 +22,8 @@ pub(super) enum Upheaval {
     ClockStep(i64),
     /// A replica dies with all it knows, and another takes its place.
     Restart { replica: usize },
-    /// From now on a replica has the buckets' other bursts.
-    Reload { replica: usize },
+    /// From now on a replica has these of its buckets' limits.
+    Reload { replica: usize, edition: usize },
     /// For so long nothing reaches the store.
     Silence { ns: u64 },
 }
@@ -30,17 +31,24 @@ pub(super) enum Upheaval {
 /// When, and what; in no order.
 pub(super) fn plan(rng: &mut SmallRng, until_ns: u64, replicas: usize) -> Vec<(u64, Upheaval)> {
     let count = if rng.random_bool(0.5) { 0 } else { rng.random_range(1..=4) };
-    (0..count).map(|_| (rng.random_range(0..until_ns), any(rng, replicas))).collect()
+    let mut all: Vec<_> = (0..count).map(|_| (rng.random_range(0..until_ns), any(rng, replicas))).collect();
+    // Numbers go up and down, and replicas follow one another.
+    let reloads = if rng.random_bool(0.6) { 0 } else { rng.random_range(1..=8) };
+    all.extend((0..reloads).map(|_| (rng.random_range(0..until_ns), reload(rng, replicas))));
+    all
+}
+
+fn reload(rng: &mut SmallRng, replicas: usize) -> Upheaval {
+    Upheaval::Reload { replica: rng.random_range(0..replicas), edition: rng.random_range(0..EDITIONS) }
 }
 
 fn any(rng: &mut SmallRng, replicas: usize) -> Upheaval {
     let replica = rng.random_range(0..replicas);
-    match rng.random_range(0..6) {
+    match rng.random_range(0..5) {
         0 => Upheaval::StoreLoss,
         1 => Upheaval::ClockStep(*[1, 1_000, 300_000, 5_000_000].choose(rng).expect("one")),
         2 => Upheaval::ClockStep(-*[1, 1_000, 300_000, 5_000_000].choose(rng).expect("one")),
         3 => Upheaval::Restart { replica },
-        4 => Upheaval::Reload { replica },
         _ => Upheaval::Silence { ns: rng.random_range(1..=800) * MS },
     }
 }
@@ -50,14 +58,15 @@ fn any(rng: &mut SmallRng, replicas: usize) -> Upheaval {
 pub(super) struct Replica {
     memos: Arc<Memos>,
     pub(super) local: Local,
-    pub(super) is_reloaded: bool,
+    /// Which of its buckets' limits it has.
+    pub(super) edition: usize,
     pub(super) restarts: i128,
 }
 
 impl Replica {
-    pub(super) fn new() -> Replica {
+    pub(super) fn new(edition: usize) -> Replica {
         let local = Local::new(1_000_000, Box::new(|| None));
-        Replica { memos: Arc::default(), local, is_reloaded: false, restarts: 0 }
+        Replica { memos: Arc::default(), local, edition, restarts: 0 }
     }
 
     pub(super) fn runtime(&self, memo: MemoMode, deadline_us: u64) -> Runtime {
@@ -79,7 +88,7 @@ impl World<'_> {
             }
             Upheaval::Silence { ns } => self.silent_until_ns = self.silent_until_ns.max(self.now_ns + ns),
             Upheaval::Restart { replica } => self.restart(replica),
-            Upheaval::Reload { replica } => self.replicas[replica].is_reloaded = true,
+            Upheaval::Reload { replica, edition } => self.replicas[replica].edition = edition,
         }
         self.journal.note_all(self.now_ns, || format!("{upheaval:?}"));
     }
@@ -93,8 +102,8 @@ impl World<'_> {
 
     fn restart(&mut self, replica: usize) {
         let of = &self.replicas[replica];
-        let (is_reloaded, restarts) = (of.is_reloaded, of.restarts + 1);
-        self.replicas[replica] = Replica { is_reloaded, restarts, ..Replica::new() };
+        let restarts = of.restarts + 1;
+        self.replicas[replica] = Replica { restarts, ..Replica::new(of.edition) };
         for runtime in 0..self.runtimes.len() {
             if self.plan.runtimes[runtime].replica != replica {
                 continue;
@@ -141,9 +150,4 @@ impl Toll {
         }
         toll
     }
-}
-
-/// Between the two bursts of a bucket that is reloaded.
-pub(super) fn other_burst(rng: &mut SmallRng, burst: u32) -> u32 {
-    if burst == 0 || rng.random_bool(0.5) { burst } else { rng.random_range(1..=burst.saturating_mul(2)) }
 }

@@ -226,7 +226,8 @@ impl Request {
 impl<'a> World<'a> {
     pub(super) fn new(plan: &'a Plan, seed: u64, journal: Journal) -> World<'a> {
         let replicas = plan.runtimes.iter().map(|runtime| runtime.replica + 1).max().unwrap_or(0);
-        let replicas: Vec<Replica> = (0..replicas).map(|_| Replica::new()).collect();
+        let replicas: Vec<Replica> =
+            (0..replicas).map(|replica| Replica::new(plan.editions[replica])).collect();
         let runtime = |replica: usize| replicas[replica].runtime(plan.memo, plan.deadline_us);
         World {
             plan,
