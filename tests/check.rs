@@ -11,7 +11,7 @@ use std::{
 use lab::binaries;
 
 const GOOD: &str = "domain: e\ndescriptors:\n- { key: a, rate_limit: { unit: day, requests_per_unit: 1 } }\n";
-const WARNED: &str = "domain: e\ndescriptors:\n- { key: a, value: b }\n";
+const WARNED: &str = "domain: e\ndescriptors:\n- { key: a, value: b }\n- { key: a, rate_limit: { unit: day, requests_per_unit: 1 } }\n";
 const BAD: &str = "domain: e\ndescriptors:\n- { key: a, valeu: b }\n";
 
 /// Exit status and stdout.
@@ -53,6 +53,14 @@ fn limits_are_checked_by_the_algorithm_that_they_will_count_by() {
     assert_eq!(by_variable.output().expect("runs").status.code(), Some(1));
     let log = tollgate(&["check", "--default-algorithm", "sliding_window_log", &file]);
     assert_eq!(log.0, Some(2), "each limit says that by itself: {}", log.1);
+}
+
+#[test]
+fn a_file_that_limits_nothing_fails_where_warnings_do() {
+    let nothing = file("nothing", "domain: d\n");
+    let (status, told) = tollgate(&["check", "--strict", &nothing]);
+    assert_eq!(status, Some(1));
+    assert!(told.contains(":1:1: warning: d: this domain has no limit"), "{told}");
 }
 
 #[test]

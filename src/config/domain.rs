@@ -202,7 +202,7 @@ fn bounded(raw: &RawLimits, place: &Place<'_>, context: &mut Context<'_>, files:
         RawLimits::Own(own) => own.len(),
         RawLimits::Tier { name, .. } => context.tiers.get(name).map_or(0, |(.., limits)| limits.len()),
         RawLimits::OfMember { .. } => context.tiers.values().map(|(.., limits)| limits.len()).sum(),
-        RawLimits::None | RawLimits::Wrong => 0,
+        RawLimits::None | RawLimits::LeftEmpty { .. } | RawLimits::Wrong => 0,
     };
     if context.limits > MAX_LIMITS {
         let at = match raw {
@@ -219,7 +219,7 @@ fn bounded(raw: &RawLimits, place: &Place<'_>, context: &mut Context<'_>, files:
 fn limits(raw: &RawLimits, place: &Place<'_>, context: &Context<'_>, files: &mut Files) -> Limits {
     let report = &mut files.reports[context.file];
     match raw {
-        RawLimits::None | RawLimits::Wrong => Limits::None,
+        RawLimits::None | RawLimits::LeftEmpty { .. } | RawLimits::Wrong => Limits::None,
         RawLimits::Own(limits) => Limits::All(limits.iter().map(named).collect()),
         RawLimits::Tier { name, at } => match context.tiers.get(name) {
             Some((.., limits)) => Limits::All(limits.clone()),

@@ -195,6 +195,12 @@ impl<'a> Fields<'a> {
         self.last(name).is_some()
     }
 
+    /// Whether a key stands here with nothing behind it, not even a null that is written.
+    pub(super) fn is_left_empty(&self, name: &str) -> bool {
+        let is_empty = |node: &Node| matches!(node.kind(), Kind::Scalar(scalar) if scalar.plain && scalar.text.is_empty());
+        self.last(name).is_some_and(|(_, value)| is_empty(value))
+    }
+
     /// Where a key stands, and its value.
     fn last(&self, name: &str) -> Option<(Position, &'a Node)> {
         let field = self.fields.iter().find(|field| field.name == name)?;

@@ -1,10 +1,12 @@
 //! What is legal and surely not meant.
 
+mod never;
+
 use std::collections::HashSet;
 
 use super::{
-    Files,
-    raw::{RawDomain, RawLimit, RawPattern},
+    Files, START,
+    raw::{RawDomain, RawLimit, RawLimits, RawPattern},
     report::{Place, Report, shorten},
 };
 
@@ -18,6 +20,7 @@ pub(super) fn look(domain: &str, parts: &[RawDomain], files: &mut Files) {
         collect_names(&part.descriptors, &mut names);
         names.extend(part.tiers.iter().flat_map(|tier| &tier.limits).map(|limit| limit.limit.name.as_str()));
     }
+    of_domain(domain, parts, files);
     for part in parts {
         let (place, report) = (Place::Domain(domain), &mut files.reports[part.file]);
         level(&part.descriptors, &place, &names, report);
@@ -27,6 +30,23 @@ pub(super) fn look(domain: &str, parts: &[RawDomain], files: &mut Files) {
             of_limits(limits, &place, &names, report);
         }
     }
+}
+
+fn of_domain(domain: &str, parts: &[RawDomain], files: &mut Files) {
+    let Some(first) = parts.first() else { return };
+    // Where something is wrong, what would limit may be missing from here.
+    let is_wrong = domain.is_empty() || parts.iter().any(|part| files.reports[part.file].has_errors());
+    if is_wrong || parts.iter().any(|part| part.descriptors.iter().any(RawPattern::bounds_anything)) {
+        return;
+    }
+    files.reports[first.file].warn(
+        START,
+        &Place::Domain(domain),
+        format_args!(
+            "this domain has no limit, so each of its requests passes that does not bring its own; `rate_limit` of a \
+             descriptor is where a limit stands"
+        ),
+    );
 }
 
 fn collect_names<'a>(patterns: &'a [RawPattern], names: &mut HashSet<&'a str>) {
@@ -49,12 +69,15 @@ fn level(patterns: &[RawPattern], place: &Place<'_>, names: &HashSet<&str>, repo
 fn of_pattern(raw: &RawPattern, place: &Place<'_>, report: &mut Report) {
     let options = raw.pattern.options;
     let value = raw.pattern.value.as_deref();
-    if raw.pattern.key == ":path" && value.is_some_and(|value| value.contains('?')) {
+    if let Some(doubt) = value.and_then(|value| never::doubt(&raw.pattern.key, value)) {
+        report.warn(raw.at, place, format_args!("{doubt}"));
+    }
+    if let RawLimits::LeftEmpty { key, at } = raw.limits {
         report.warn(
-            raw.at,
+            at,
             place,
             format_args!(
-                "a `?` in the value of `:path`: clients choose the order of a query, so this is easily evaded"
+                "`{key}` is left empty, so nothing is limited here; write a limit, or leave the key out"
             ),
         );
     }
@@ -69,7 +92,7 @@ fn of_pattern(raw: &RawPattern, place: &Place<'_>, report: &mut Report) {
     for (flag, _) in flags.into_iter().filter(|(_, is_set)| *is_set) {
         report.warn(raw.at, place, format_args!("{flag} has no effect: there is no limit here or below"));
     }
-    if value.is_some() && raw.below.is_empty() {
+    if value.is_some() && raw.below.is_empty() && matches!(raw.limits, RawLimits::None) {
         report.warn(
             raw.at,
             place,

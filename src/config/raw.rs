@@ -34,6 +34,11 @@ pub(super) struct RawPattern {
 
 pub(super) enum RawLimits {
     None,
+    /// A key of limits with nothing behind it.
+    LeftEmpty {
+        key: &'static str,
+        at: Position,
+    },
     /// Something was wrong with them.
     Wrong,
     Own(Vec<RawLimit>),
@@ -92,6 +97,18 @@ impl RawPattern {
 
     /// It limits something, or something below it does.
     pub(super) fn limits_anything(&self) -> bool {
-        !matches!(self.limits, RawLimits::None) || self.below.iter().any(RawPattern::limits_anything)
+        let is_own = !matches!(self.limits, RawLimits::None | RawLimits::LeftEmpty { .. });
+        is_own || self.below.iter().any(RawPattern::limits_anything)
+    }
+
+    /// As [`limits_anything`](Self::limits_anything), and not only by an unlimited one.
+    pub(super) fn bounds_anything(&self) -> bool {
+        let is_own = match &self.limits {
+            RawLimits::None | RawLimits::LeftEmpty { .. } => false,
+            RawLimits::Own(limits) => limits.iter().any(|limit| limit.limit.limit.is_some()),
+            // What is wrong is told as an error.
+            RawLimits::Wrong | RawLimits::Tier { .. } | RawLimits::OfMember { .. } => true,
+        };
+        is_own || self.below.iter().any(RawPattern::bounds_anything)
     }
 }

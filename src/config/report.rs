@@ -70,6 +70,10 @@ impl Report {
         self.note(Some(at), Problem::Limit { place: cut(&place.to_string()).into_owned(), source })
     }
 
+    pub(super) fn has_errors(&self) -> bool {
+        self.errors.is_any()
+    }
+
     /// Keeps what messages may show of the file.
     pub(super) fn keep(&mut self, text: String) {
         self.text = Some(text);

@@ -129,6 +129,8 @@ fn limits(fields: &mut Fields<'_>, default_algorithm: DefaultAlgorithm) -> Resul
     let list_at = fields.at_value("rate_limits");
     let tier_at = fields.at_value("tier");
     let tier = fields.text("tier");
+    let left_empty =
+        ["rate_limit", "rate_limits", "tier"].into_iter().find(|name| fields.is_left_empty(name));
     if let Some(limit) = one? {
         return Ok(RawLimits::Own(vec![limit]));
     }
@@ -141,7 +143,9 @@ fn limits(fields: &mut Fields<'_>, default_algorithm: DefaultAlgorithm) -> Resul
         return Ok(RawLimits::Own(list));
     }
     Ok(match tier? {
-        None => RawLimits::None,
+        None => {
+            left_empty.map_or(RawLimits::None, |key| RawLimits::LeftEmpty { key, at: fields.at_key(key) })
+        }
         Some(name) if name == FROM_MEMBERS => RawLimits::OfMember { at: tier_at },
         Some(name) => RawLimits::Tier { name, at: tier_at },
     })

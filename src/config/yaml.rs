@@ -83,6 +83,13 @@ pub(super) fn parse(text: &str) -> Result<Document, SyntaxError> {
             second = Some(at);
             break;
         }
+        let event = match event {
+            // What is missing the parser tells as `~`.
+            Event::Scalar(_, ScalarStyle::Plain, anchor, tag) if position(span.end) == at => {
+                Event::Scalar("".into(), ScalarStyle::Plain, anchor, tag)
+            }
+            event => event,
+        };
         builder.add(event, at).map_err(|message| SyntaxError { at, message })?;
     }
     Ok(Document { root: builder.root, second })

@@ -27,6 +27,10 @@ impl Notes {
         self.kept.iter().find(is_wanted)
     }
 
+    pub(super) fn is_any(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
     /// By position, those about the whole file first, and how many were left out.
     pub(super) fn take(&mut self) -> (Vec<ConfigError>, usize) {
         self.keep_first();

@@ -117,7 +117,8 @@ fn of_many_errors_the_first_ones_are_told_in_whatever_order_they_are_found() {
 
 #[test]
 fn of_many_warnings_the_rest_is_counted_too() {
-    let mut text = String::from("domain: e\ndescriptors:\n");
+    let mut text =
+        String::from("domain: e\ndescriptors:\n- {key: l, rate_limit: {unit: day, requests_per_unit: 1}}\n");
     for rule in 0..1_001 {
         text.push_str(&format!("- {{key: k, value: v{rule}}}\n"));
     }

@@ -1,13 +1,15 @@
 //! What is legal and surely not meant, and all that envoyproxy/ratelimit loads in silence.
 
 use super::{Folder, descriptors, load_text};
-use crate::rules::Limits;
+use crate::rules::{Limits, MetadataValue};
 
-/// The warnings of a file that loads.
+/// The warnings of a file that loads, but for the one that it limits nothing.
 fn warnings(text: &str) -> String {
     let folder = Folder::new();
     let config = folder.load(&[("a.yaml", text.as_bytes())]).unwrap();
-    let told: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+    let told = config.warnings.iter().map(ToString::to_string);
+    // What is warned of needs no limit.
+    let told: Vec<String> = told.filter(|told| !told.contains("this domain has no limit")).collect();
     told.join("\n").replace(&format!("{}/", folder.0.display()), "")
 }
 
@@ -123,12 +125,82 @@ fn a_value_without_a_limit_exempts() {
 }
 
 #[test]
-fn a_query_in_a_path_is_easily_evaded() {
+fn a_value_that_is_surely_not_meant_is_told_beside_its_descriptor() {
     assert_warned(
         &format!("descriptors: [{{key: ':path', value: '/a?b', {LIMIT}}}]"),
-        "2:15: warning: e.descriptors[0]: a `?` in the value of `:path`: clients choose the order of a query, \
-         so this is easily evaded",
+        "2:15: warning: e.descriptors[0]: a `?` in the value of a path: clients choose the order of a query, so this \
+         is easily evaded, and it never matches where the path comes without its query",
     );
+    assert_warned(
+        &format!(
+            "descriptors:\n- {{key: a, descriptors: [{{key: remote_address, value: 10.0.0.0/8, {LIMIT}}}]}}"
+        ),
+        "3:26: warning: e.descriptors[0].descriptors[0]: never matches: `remote_address` carries an address, which no \
+         range of them equals; write `10.*`, or use masked_remote_address in Envoy's actions",
+    );
+}
+
+#[test]
+fn a_domain_without_any_limit_is_told_once_in_its_first_file() {
+    let told = |texts: &[&str]| {
+        let folder = Folder::new();
+        let names = ["a.yaml", "b.yaml"];
+        let files: Vec<(&str, &[u8])> =
+            names.into_iter().zip(texts.iter().map(|text| text.as_bytes())).collect();
+        let config = folder.load(&files).unwrap();
+        let told: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+        told.join("\n").replace(&format!("{}/", folder.0.display()), "")
+    };
+    let none = "a.yaml:1:1: warning: d: this domain has no limit, so each of its requests passes that does not bring \
+                its own; `rate_limit` of a descriptor is where a limit stands";
+    assert_eq!(told(&["domain: d\n"]), none);
+    assert_eq!(told(&["domain: d\ndescriptors: []\n"]), none);
+    assert_eq!(told(&["domain: d\n", "domain: d\ndescriptors: [{key: a}]\n"]), none);
+    assert_eq!(told(&["domain: d\ndescriptors: [{key: a, rate_limit: {unlimited: true}}]\n"]), none);
+    let limited = format!("domain: d\ndescriptors: [{{key: a, descriptors: [{{key: b, {LIMIT}}}]}}]\n");
+    assert_eq!(told(&["domain: d\n", &limited]), "");
+    let tier = "domain: d\ntiers: {t: [{unit: second, requests_per_unit: 1}]}\n";
+    assert_eq!(told(&[tier]), none);
+    assert_eq!(told(&[&format!("{tier}descriptors: [{{key: a, tier: t}}]\n")]), "");
+}
+
+#[test]
+fn a_key_of_limits_that_is_left_empty_is_told_but_not_a_null_that_is_written() {
+    for key in ["rate_limit", "rate_limits", "tier"] {
+        assert_warned(
+            &format!("descriptors:\n- key: a\n  value: b\n  {key}:\n"),
+            &format!(
+                "5:3: warning: e.descriptors[0]: `{key}` is left empty, so nothing is limited here; write a limit, or \
+                 leave the key out"
+            ),
+        );
+    }
+    assert_eq!(
+        warnings(&format!("domain: e\ndescriptors:\n- {{key: a, rate_limit: ~}}\n- {{key: b, {LIMIT}}}\n")),
+        ""
+    );
+}
+
+#[test]
+fn metadata_out_of_place_has_no_effect_and_holds_what_it_likes() {
+    assert_warned(
+        "descriptors: [{key: a, rate_limit: {unit: day, requests_per_unit: 1, metadata: {foo: [1.5], 1: 2}}}]",
+        "2:70: warning: e.descriptors[0].rate_limit: `metadata` has no effect here; it belongs in a descriptor",
+    );
+    assert_warned(
+        "metadata: 1.5",
+        "2:1: warning: e: `metadata` has no effect here; it belongs in a descriptor",
+    );
+}
+
+#[test]
+fn keys_of_metadata_are_text_however_they_are_written() {
+    let text = "domain: e\ndescriptors: [{key: a, metadata: {1: 1, yes: 2, n: 3, on: [x], 1.5: 4, ~: 5, b: {y: 6}}}]";
+    let metadata = &descriptors(text)[0].metadata;
+    let keys: Vec<&str> = metadata.keys().map(String::as_str).collect();
+    assert_eq!(keys, ["", "1", "1.5", "b", "n", "on", "yes"]);
+    let MetadataValue::Map(below) = &metadata["b"] else { panic!("a map") };
+    assert_eq!(below.keys().collect::<Vec<_>>(), ["y"]);
 }
 
 #[test]
