@@ -2,7 +2,7 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use proptest::{prop_assert, prop_assert_eq, proptest, sample};
 
-use super::{Asking, Fallback, Guess, LimitGuess, Local};
+use super::{Asking, Fallback, Guess, LimitGuess, Local, local::LocalTake};
 use crate::{
     decision::{Ask, Source, Standing, Take, Verdict},
     descriptor::{BucketKey, Hits},
@@ -112,6 +112,24 @@ fn local_members_are_charged_only_if_the_request_is_allowed() {
     let limits = [(OnStoreFailure::Local, Standing::Enforced), (OnStoreFailure::Deny, Standing::Enforced)];
     assert_eq!(guess(&fallback, &limits).verdict, Some(Verdict::Deny));
     assert!(fallback.local.is_empty());
+}
+
+#[test]
+fn a_local_bucket_hands_out_no_burst_when_numbers_or_the_replicas_change() {
+    // Shares whose rates have other fractions of a microsecond, and one that takes as long to fill.
+    let limit = |requests, burst| Limit::new(requests, Unit::Hour, Some(burst)).unwrap();
+    let local = Local::new(100, Box::new(|| None));
+    let now_us = 1_800_000_000_000_000;
+    let passes = |limit: &Limit, replicas| {
+        let take = take(1, &limit.share(replicas).unwrap(), Standing::Enforced);
+        let take = LocalTake { take, is_known_empty: false };
+        (0..1_000).filter(|_| local.take_at(&[take], now_us).unwrap().verdict == Verdict::Allow).count()
+    };
+    assert_eq!(passes(&limit(70, 70), 2), 35);
+    let after = [(70, 70, 1), (70, 70, 3), (110, 110, 2), (7, 7, 7), (500, 500, 1)];
+    let after = after.map(|(requests, burst, replicas)| passes(&limit(requests, burst), replicas));
+    assert_eq!(after, [0; 5]);
+    assert_eq!(passes(&limit(70, 105), 2), 17, "half an hour more: 35 hits of 70 an hour, by half");
 }
 
 #[test]
