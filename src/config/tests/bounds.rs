@@ -179,8 +179,17 @@ fn nothing_costs_the_square_of_a_files_size() {
     let limits: String = (1..8_000).map(|n| format!("{{unit: day, requests_per_unit: {n}}}, ")).collect();
     let stars = "*".repeat(50_000);
     let bare: String = (0..5_000).map(|n| format!("- {{key: k{n}}}\n")).collect();
+    let again = "rate_limit: {unit: day, unit: day, <<: *b}, metadata: {a: 1}, ".repeat(20_000);
+    let merges = "*b, ".repeat(50_000);
     for text in [
         repeated,
+        format!(
+            "domain: e\ndescriptors: [{{key: a, rate_limit: &b {{requests_per_unit: 1}}}}, {{{again} key: b}}]"
+        ),
+        format!(
+            "domain: e\ndescriptors: [{{key: a, rate_limit: &b {{unit: day}}}}, {{key: b, rate_limit: {{<<: [{merges}]}}}}]"
+        ),
+        format!("domain: e\n{}", "descriptors: [{key: a, descriptors: [{key: b}]}]\n".repeat(10_000)),
         format!("domain: e\ntiers:\n{tiers}"),
         format!("domain: e\ndescriptors: [{{key: a, rate_limits: [{limits}]}}]"),
         format!("domain: e\ndescriptors:\n- {{key: '{stars}'}}\n{bare}"),
