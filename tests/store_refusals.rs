@@ -32,10 +32,10 @@ descriptors:
 ";
 const WITHIN: Duration = Duration::from_secs(20);
 
-/// What README.md says that Tollgate's user needs: the keys and the rights.
+/// What docs/operate.md says that Tollgate's user needs: the keys and the rights.
 fn documented() -> Vec<&'static str> {
-    let readme = include_str!("../README.md");
-    let line = readme.lines().find(|line| line.starts_with("ACL SETUSER tollgate ")).expect("the rule");
+    let page = include_str!("../docs/operate.md");
+    let line = page.lines().find(|line| line.starts_with("ACL SETUSER tollgate ")).expect("the rule");
     line.split(' ').filter(|word| word.starts_with(['~', '+'])).collect()
 }
 

@@ -120,7 +120,7 @@ impl Refusal {
 
     const fn help(self) -> &'static str {
         match self {
-            Refusal::NoPerm => "its user lacks a right; README.md has the ACL rule that Tollgate needs",
+            Refusal::NoPerm => "its user lacks a right; docs/operate.md has the ACL rule that Tollgate needs",
             Refusal::NoAuth => {
                 "it wants a password: write it into the URL, or name its file by --store-password-file"
             }
