@@ -242,7 +242,10 @@ impl World<'_> {
     /// What was known of a bucket ends when an answer shows room, and begins when one shows none, unless an older
     /// answer comes after that. Also after a step back of the store's clock, where answers do not overlap.
     fn room_is_seen(&self, journey: usize) -> Result<(), Broken> {
-        let Journey { runtime, requests, .. } = &self.journeys[journey];
+        let Journey { runtime, sent_us, requests, .. } = &self.journeys[journey];
+        // What left over a second ago is learnt, and no longer served.
+        let is_served = self.local_us(*runtime) - sent_us < SERVES_US;
+        let is_learnt = self.plan.memo == MemoMode::On && is_served;
         for wish in requests.iter().flat_map(|request| &self.requests[*request].wishes) {
             let heard = &self.runtimes[*runtime].heard[&wish.bucket];
             let is_in_order = heard.is_apart || !self.store.was_set_back_lately(self.now_ns);
@@ -254,9 +257,7 @@ impl World<'_> {
                 let detail = format!("{heard:?}");
                 return Err(Broken::new("room that was seen replaces what was known", wish.bucket, detail));
             }
-            let is_served =
-                self.plan.memo == MemoMode::On && self.local_us(*runtime) - heard.sent_us < SERVES_US;
-            if heard.shows_none && !is_known && is_served && !self.plan.buckets[wish.bucket].refunds {
+            if heard.shows_none && !is_known && is_learnt && !self.plan.buckets[wish.bucket].refunds {
                 let detail = format!("{heard:?}");
                 return Err(Broken::new("what has no room is known", wish.bucket, detail));
             }
