@@ -5,19 +5,21 @@
 FROM rust:1-slim-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock build.rs ./
-# The workspace wants its other member's manifest, and that one a source; what is in it does not get built.
+# The workspace wants the manifest of lab as well, and a source beside it; lab itself is not built.
 COPY lab/Cargo.toml lab/
 RUN mkdir lab/src && touch lab/src/lib.rs
 COPY proto proto
 COPY lua lua
 COPY schema schema
+COPY core core
+COPY prove prove
 COPY src src
 # The cache outlives a checkout, and cargo goes by times: without the touch, sources older than the last build would
 # not be built, and the image would hold another checkout's program. A cache is no layer, so the program leaves it here;
 # with its symbols, for the names in a backtrace.
 RUN --mount=type=cache,id=tollgate-registry,target=/usr/local/cargo/registry \
     --mount=type=cache,id=tollgate-target,target=/src/target,sharing=locked \
-    find build.rs proto lua schema src -exec touch {} + \
+    find build.rs proto lua schema core prove src -exec touch {} + \
  && cargo build --release --locked -p tollgate \
  && strip --strip-debug -o /tollgate target/release/tollgate
 

@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .build_client(true)
         .build_server(false)
-        .codec_path("crate::rls::codec::RlsCodec")
+        .codec_path("crate::protocol::rls::codec::RlsCodec")
         .bytes(".envoy")
         .include_file("protocol.rs")
         .compile_fds(descriptors)?;
@@ -39,8 +39,8 @@ fn server() {
         .name("should_rate_limit")
         .route_name("ShouldRateLimit")
         .input_type("crate::pb::RateLimitRequest")
-        .output_type("crate::rls::Reply")
-        .codec_path("crate::rls::codec::ReplyCodec")
+        .output_type("crate::protocol::rls::Reply")
+        .codec_path("crate::protocol::rls::codec::ReplyCodec")
         .build();
     let service = manual::Service::builder()
         .name("RateLimitService")

@@ -1,6 +1,6 @@
 -- Decides a flight of requests, each request all or none, in one atomic call.
 --
--- src/decision.rs does the same in the same words; a test holds that both answer alike. A missing bucket is a
+-- core/src/decision.rs does the same in the same words; a test holds that both answer alike. A missing bucket is a
 -- full one, or as the epoch left it. Stored are: a token bucket as full_at (whole, fraction) and the R under which the
 -- fraction was written, '<I8I4I4'; a window as its end and its count, '<I8I4'; a log as the hits held, '<I4', and its
 -- runs. The length tells what a token bucket's value holds, so that there can be more in it one day.

@@ -1,6 +1,6 @@
 -- The token bucket: one instant, full_at, in whole microseconds (w) and a fraction in 1/R us (f), R being that of
 -- the take at hand.
--- What a take costs and what a full bucket is worth come as time too; src/decision/token_bucket.rs says why.
+-- What a take costs and what a full bucket is worth come as time too; core/src/decision/token_bucket.rs says why.
 -- Returns whether the take fits, and full_at afterwards; no full_at if the take leaves the bucket as it is.
 local function token_bucket(w, f, kind, meters, R, cost_w, cost_f, burst_w, burst_f)
   local found_w, found_f = w, f

@@ -22,8 +22,8 @@ use axum::{
 use tokio::{net::TcpListener, task};
 
 use crate::{
+    lifecycle::{Lifecycle, Phase},
     metrics::{self, Metrics},
-    server::{Lifecycle, Phase},
     store::health::{Contact, StoreHealth},
     tasks::Task,
 };

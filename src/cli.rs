@@ -18,14 +18,12 @@ mod variables;
 
 pub use store_url::StoreUrl;
 
-use crate::{
-    error::SystemError,
-    prove::{self, ProveArgs},
-};
+use crate::error::SystemError;
 use check::Check;
 use healthcheck::{Healthcheck, HealthcheckError};
 use schema::Schema;
 use serve::{Serve, ServeError};
+use tollgate_prove::ProveArgs;
 use variables::Origins;
 
 const EXAMPLE: &str = "\
@@ -90,7 +88,7 @@ impl Cli {
             Command::Serve(serve) => serve.run()?,
             Command::Check(check) => return check.run().map_err(CliError::Stdout),
             Command::Schema(schema) => schema.run().map_err(CliError::Stdout)?,
-            Command::Prove(args) => return Ok(prove::run(*args)),
+            Command::Prove(args) => return Ok(tollgate_prove::run(*args)),
             Command::Healthcheck(healthcheck) => healthcheck.run()?,
         }
         Ok(ExitCode::SUCCESS)

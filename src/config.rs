@@ -37,7 +37,8 @@ use report::{Place, Report, Reported};
 pub use seen::{Holds, Look, Seen};
 pub use text::Encoding;
 
-use crate::{file, limit::DefaultAlgorithm, rules::Domain};
+use crate::file;
+use tollgate_core::{limit::DefaultAlgorithm, rules::Domain};
 
 const MAX_FILE_BYTES: u64 = 16 << 20;
 const START: Position = Position { line: 1, column: 1 };

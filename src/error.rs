@@ -1,16 +1,12 @@
 //! How errors read: one line, outermost first, in the words of this crate also where the system speaks.
 
-use std::{error::Error, fmt, io, iter};
+use std::{error::Error, fmt, io};
 
 /// What the operating system said, in a form that reads on after a colon: `address already in use`.
 #[derive(Debug)]
 pub struct SystemError(io::Error);
 
-/// The error and its causes, outermost first, with colons between.
-pub fn chain(error: &dyn Error) -> String {
-    let causes = iter::successors(error.source(), |&cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
+pub use tollgate_core::error::chain;
 
 // === impl SystemError ===
 

@@ -6,18 +6,20 @@ use std::{sync::Arc, sync::OnceLock, time::Duration};
 
 use crate::{
     config,
+    fallback::{Fallback, local::Local},
+    limiter::Limiter,
+    metrics::Metrics,
+    pb::rate_limit_service_server::RateLimitService as _,
+    protocol::rls::{Live, MAX_DESCRIPTORS, Modes, Rls, Ruleset, codec},
+    response::Contract,
+    store::{Backend, redis::script},
+};
+use tollgate_core::{
     decision::{Ask, Standing, Take, Takes},
     descriptor::{BucketKey, Entry, Hits},
     limit::{Algorithm, Limit, LimitSpec, Overdraft, Unit},
-    limiter::Limiter,
     matcher::{Applies, Matcher},
-    metrics::Metrics,
-    pb::rate_limit_service_server::RateLimitService as _,
-    resilience::{Fallback, local::Local},
-    response::Contract,
-    rls::{Live, MAX_DESCRIPTORS, Modes, Rls, Ruleset, codec},
     rules::OnStoreFailure,
-    store::{Backend, redis::script},
 };
 
 /// A limits file; what loads is looked up with entries of its own words.

@@ -8,56 +8,48 @@
 //! | step | module |
 //! |---|---|
 //! | a connection is dealt to a runtime, which serves it | [`server`] |
-//! | the message is decoded; the answer is counted and encoded | [`rls`] |
+//! | the message is decoded; the answer is counted and encoded | [`protocol::rls`] |
 //! | descriptors are matched, buckets taken, figures combined into an outcome | [`limiter`] |
-//! | which rule does a descriptor fall under? | [`matcher`] |
-//! | what is asked, and the key of a bucket | [`descriptor`] |
-//! | burst and refill; exact time | [`limit`] |
+//! | which rule does a descriptor fall under? | [`tollgate_core::matcher`] |
+//! | what is asked, and the key of a bucket | [`tollgate_core::descriptor`] |
+//! | burst and refill; exact time | [`tollgate_core::limit`] |
 //! | one request's takes in, one answer out | [`store`], [`store::memory`], [`store::redis`] |
 //! | what need not be asked, and which requests travel together | [`store::redis::memo`], [`store::redis::flights`], both driven by [`store::redis::desk`] |
-//! | what is answered when the store has none | [`resilience`], [`resilience::local`], [`resilience::breaker`] |
-//! | does a take fit, and what does it leave? | [`decision`], [`decision::token_bucket`], [`decision::sliding_log`], [`decision::fixed_window`]; in Redis `lua/flight.lua` and its siblings |
+//! | what is answered when the store has none | [`fallback`], [`fallback::local`], [`store::redis::breaker`] |
+//! | does a take fit, and what does it leave? | [`tollgate_core::decision`], [`tollgate_core::decision::token_bucket`], [`tollgate_core::decision::sliding_log`], [`tollgate_core::decision::fixed_window`]; in Redis `lua/flight.lua` and its siblings |
 //! | verdict, statuses, headers, body | [`response`] |
 //!
 //! # Around it
 //!
 //! [`tasks`] keeps running what must not end; [`store::health`] says whether the store can be used, and
-//! [`store::refusal`] what would help; [`config`] reads YAML into [`rules`], and [`reload`] follows its files;
+//! [`store::refusal`] what would help; [`config`] reads YAML into [`tollgate_core::rules`], and [`reload`] follows its files;
 //! [`admin`] answers operators; [`metrics`] counts; [`clock`] is the only place that reads clocks; [`logging`] and
 //! [`cli`] turn what was typed into all of this, and [`error`] what went wrong into one line; [`file`] reads what
-//! operators name. [`prove`] is a tool of its own: it hammers any limiter from outside and audits what was
+//! operators name. `tollgate-prove` is a tool of its own: it hammers any limiter from outside and audits what was
 //! admitted. `simulation`, in tests only, drives the way to the store in virtual time.
 //!
 //! # Arrows
 //!
-//! They point to the core: [`descriptor`], [`limit`], [`rules`], [`matcher`] and [`decision`] name no async runtime, no
+//! They point to the core: [`tollgate_core::descriptor`], [`tollgate_core::limit`], [`tollgate_core::rules`], [`tollgate_core::matcher`] and [`tollgate_core::decision`] name no async runtime, no
 //! wire, no Redis, no metrics and no clock; `now` is a parameter. `tests/layering.rs` holds this.
 
 pub mod admin;
 pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod decision;
-pub mod descriptor;
-pub mod duration;
 pub mod error;
+pub mod fallback;
 pub mod file;
 #[doc(hidden)]
 pub mod fuzz;
-pub mod limit;
+pub mod lifecycle;
 pub mod limiter;
 pub mod logging;
-pub mod matcher;
 pub mod metrics;
-pub mod prove;
+pub mod protocol;
 pub mod reload;
-pub mod resilience;
 pub mod response;
-pub mod rls;
-pub mod rules;
 pub mod server;
-#[cfg(test)]
-mod simulation;
 pub mod store;
 pub mod tasks;
 

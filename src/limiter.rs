@@ -14,15 +14,17 @@ use thiserror::Error;
 
 use crate::{
     clock,
-    decision::{Answer, Source, Standing, Verdict},
-    descriptor::{Entry, Hits},
-    limit::{Limit, LimitError},
-    matcher::{Matcher, RuleLimit},
-    resilience::Fallback,
+    fallback::Fallback,
     store::{Backend, Store, StoreError},
 };
 use members::Member;
 pub use members::{Matched, OVERRIDE, WithoutLimit};
+use tollgate_core::{
+    decision::{Answer, Source, Standing, Verdict},
+    descriptor::{Entry, Hits},
+    limit::{Limit, LimitError},
+    matcher::{Matcher, RuleLimit},
+};
 
 /// The most buckets that one request may ask for.
 pub const MAX_BUCKETS: usize = 512;

@@ -38,12 +38,13 @@ use prometheus::{
     core::Collector,
 };
 
-use crate::{limiter::WithoutLimit, matcher::Matcher};
+use crate::limiter::WithoutLimit;
 use decisions::Decisions;
 pub use decisions::{Counted, LimitCounters, MOST_PATHS};
 use process::Process;
 pub use requests::RequestOutcome;
 use requests::Requests;
+use tollgate_core::matcher::Matcher;
 
 /// Value of the content-type header under which [`Metrics::render`] is served.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;

@@ -23,14 +23,13 @@ use tracing::{error, info, warn};
 use crate::{
     config::{self, Config, Refused},
     error::SystemError,
-    limit::DefaultAlgorithm,
-    matcher::Matcher,
     metrics::{Metrics, Reload},
+    protocol::rls::{Live, Ruleset},
     response::Contract,
-    rls::{Live, Ruleset},
     tasks::{self, Task},
 };
 use bursts::Shortened;
+use tollgate_core::{limit::DefaultAlgorithm, matcher::Matcher};
 use watch::Watch;
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);

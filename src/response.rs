@@ -16,13 +16,15 @@ use prost::Message as _;
 use prost_types::Struct;
 
 use crate::{
-    decision::{Source, Verdict},
-    limit::Unit,
     limiter::{Decision, Outcome},
-    matcher::{Applies, RuleLimit},
     pb::rate_limit_response::{Code, rate_limit},
 };
 pub use headers::{Group, Jitter, UnknownGroup};
+use tollgate_core::{
+    decision::{Source, Verdict},
+    limit::Unit,
+    matcher::{Applies, RuleLimit},
+};
 use writer::{Field, Writer};
 
 // Numbers of fields in `proto/`, by message.

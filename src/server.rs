@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 use crate::{
     admin::Admin,
     error::SystemError,
+    lifecycle::{Lifecycle, Phase, Signals},
     metrics::Metrics,
     pb::rate_limit_service_server::RateLimitService,
     tasks::{self, Task},
@@ -24,7 +25,6 @@ use crate::{
 mod accept;
 mod connection;
 mod intake;
-mod lifecycle;
 mod limits;
 mod refusals;
 mod routes;
@@ -32,11 +32,9 @@ mod runtimes;
 mod strangers;
 mod whole;
 
-pub use lifecycle::{Lifecycle, Phase};
 pub use limits::ConnectionLimits;
 
 use accept::{Gate, bind};
-use lifecycle::Signals;
 use refusals::Refusals;
 use routes::{Health, Routes};
 use runtimes::Runtimes;

@@ -13,16 +13,16 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
-use crate::{
-    decision::{Answer, Takes},
-    descriptor::BucketKey,
-};
 use health::StoreHealth;
 use memory::{Full, MemoryStore};
 use redis::{
     AddressError, PasswordError, PasswordFile, RedisBackend, RedisStore, RedisTarget, census::Census,
 };
 use refusal::Refusal;
+use tollgate_core::{
+    decision::{Answer, Takes},
+    descriptor::BucketKey,
+};
 
 /// Why a store has no answer. One variant for each reaction; [`StoreError::kind`] is the metric's label.
 #[derive(Debug, Clone, Error)]

@@ -4,19 +4,21 @@ use std::{alloc::System, hint::black_box, sync::Arc, time::Duration};
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tollgate::{
-    limit::{Limit, Unit},
+    fallback::{Fallback, local::Local},
     limiter::Limiter,
-    matcher::Matcher,
     metrics::Metrics,
     pb::{
         RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::Entry, rate_limit_response::Code,
         rate_limit_service_server::RateLimitService,
     },
-    resilience::{Fallback, local::Local},
+    protocol::rls::{Live, Rls, Ruleset},
     response::Contract,
-    rls::{Live, Rls, Ruleset},
-    rules::{Domain, OnStoreFailure, Pattern},
     store::Backend,
+};
+use tollgate_core::{
+    limit::{Limit, Unit},
+    matcher::Matcher,
+    rules::{Domain, OnStoreFailure, Pattern},
 };
 
 #[global_allocator]

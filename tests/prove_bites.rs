@@ -7,7 +7,7 @@ mod limiter;
 
 use clap::Parser;
 use limiter::{Http, Limiter, Manner};
-use tollgate::prove::{Proof, ProveArgs, Verdict, examine};
+use tollgate_prove::{Proof, ProveArgs, Verdict, examine};
 
 #[derive(Parser)]
 struct Typed {

@@ -15,7 +15,7 @@ use lab::{
     tollgate::{Serve, Tollgate},
     topology::{Global, Topology, Variant},
 };
-use tollgate::limit::{Limit, Unit};
+use tollgate_core::limit::{Limit, Unit};
 
 fn prove(target: SocketAddr, more: &[&str]) -> (i32, String) {
     let limit = ["--limit", "10/s", "--duration", "3s"];

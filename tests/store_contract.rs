@@ -4,11 +4,11 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
-use tollgate::{
+use tollgate::store::{Backend, Store};
+use tollgate_core::{
     decision::{Answer, Ask, Take, Verdict},
     descriptor::{BucketKey, Entry, Hits},
     limit::{Exact, Limit, Unit},
-    store::{Backend, Store},
 };
 
 /// Generous: these tests are about exactness, not about time.

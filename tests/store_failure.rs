@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use deadpool_redis::redis::{Connection, cmd};
 use tokio::time::Instant;
-use tollgate::{
+use tollgate::store::{Backend, Store, StoreError, refusal::Refusal};
+use tollgate_core::{
     decision::{Ask, Take, Takes},
     descriptor::{BucketKey, Hits},
     limit::{Limit, Unit},
-    store::{Backend, Store, StoreError, refusal::Refusal},
 };
 
 const GENEROUS: Duration = Duration::from_secs(5);

@@ -16,7 +16,7 @@ use tokio::{
     net::TcpStream,
     task::JoinSet,
 };
-use tollgate::prove::decisions_in;
+use tollgate_prove::decisions_in;
 
 /// So that a busy machine makes no guesses: these tests are about exactness.
 const GENEROUS: Duration = Duration::from_secs(5);

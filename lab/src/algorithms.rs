@@ -13,7 +13,7 @@ use std::{fs, io, path::PathBuf};
 
 use clap::Args;
 use thiserror::Error;
-use tollgate::limit::{Algorithm, LimitSpec, Unit};
+use tollgate_core::limit::{Algorithm, LimitSpec, Unit};
 
 use crate::{
     bench::{machine, proc::ProcError, resp::RespError},

@@ -52,7 +52,7 @@ pub enum DemoError {
     #[error("cannot find a part of the stack")]
     Binary(#[from] BinaryError),
     #[error("cannot tell what Tollgate guessed")]
-    Metrics(#[source] tollgate::prove::NotUnderstood),
+    Metrics(#[source] tollgate_prove::NotUnderstood),
     #[error("a request of the demo has failed")]
     Http(#[from] HttpError),
     #[error("a request that no limit stands in the way of was answered {status}")]

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use tollgate::limit::Limit;
+use tollgate_core::limit::Limit;
 
 use crate::envoy::{Config, ConfigError, Envoy, EnvoyError};
 

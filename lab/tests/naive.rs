@@ -9,7 +9,7 @@ use lab::{
     topology::{Topology, Variant},
 };
 use tokio::{net::TcpSocket, task::JoinSet};
-use tollgate::limit::{Limit, Unit};
+use tollgate_core::limit::{Limit, Unit};
 
 /// 10 at once, and nothing comes back while a test runs.
 fn ten_per_day() -> Variant {

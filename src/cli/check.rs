@@ -14,8 +14,8 @@ use clap::{Args, ValueEnum};
 use crate::{
     config::{self, Checked, ConfigError, Problem},
     error::SystemError,
-    limit::DefaultAlgorithm,
 };
+use tollgate_core::limit::DefaultAlgorithm;
 
 const EXAMPLES: &str = "\
 Ends with 0 if all is well, with 1 if something is wrong (--strict: or a warning was given), and with 2 if a file

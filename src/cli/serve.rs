@@ -18,19 +18,18 @@ use crate::{
     admin::Admin,
     config::{self, ConfigErrors},
     error::SystemError,
-    limit::DefaultAlgorithm,
+    fallback::{Fallback, local::Local},
     limiter::{Limiter, QuotaMode},
     logging::{self, LoggingError},
-    matcher::Matcher,
     metrics::Metrics,
+    protocol::rls::{Modes, Rls},
     reload::{Reloader, Rollout, Sources},
-    resilience::{Fallback, local::Local},
-    rls::{Modes, Rls},
     server::{self, Server, ServerError},
     store::{Backend, TargetError},
     tasks,
 };
 use flags::{Answers, Logs, Process, Switches, WhenStoreFails};
+use tollgate_core::{limit::DefaultAlgorithm, matcher::Matcher};
 
 const EXAMPLES: &str = "\
 Lists take commas, or the flag again. Each flag is a variable too; one that is set and empty counts as not set.

@@ -8,7 +8,7 @@ use super::{
     report::{Reported, shorten},
     yaml::Node,
 };
-use crate::limit::{Algorithm, DefaultAlgorithm};
+use tollgate_core::limit::{Algorithm, DefaultAlgorithm};
 
 /// What a file says of its domain as a whole, which other files of the domain have to know.
 pub(super) struct Said {

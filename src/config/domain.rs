@@ -7,7 +7,7 @@ use super::{
     raw::{RawDomain, RawLimit, RawLimits, RawMembers, RawPattern, RawTier},
     report::{Place, shorten},
 };
-use crate::rules::{Domain, Limits, NamedLimit, Pattern};
+use tollgate_core::rules::{Domain, Limits, NamedLimit, Pattern};
 
 /// The tiers of a domain, by name, with the file and the place of each.
 type Tiers = BTreeMap<String, (usize, Position, Vec<NamedLimit>)>;

@@ -5,7 +5,8 @@ use std::{error::Error, fmt, path::PathBuf};
 use thiserror::Error;
 
 use super::text::Encoding;
-use crate::{error, file::ReadError, limit::LimitError};
+use crate::{error, file::ReadError};
+use tollgate_core::limit::LimitError;
 
 /// Where something stands in a file; both count from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

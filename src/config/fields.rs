@@ -23,7 +23,7 @@ use super::{
     scalar::{self, Value},
     yaml::{Kind, Node},
 };
-use crate::limit::LimitError;
+use tollgate_core::limit::LimitError;
 
 /// A map that is being read, which may stand in several parts.
 pub(super) struct Fields<'a> {

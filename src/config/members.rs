@@ -13,7 +13,7 @@ use super::{
     scalar::{self, Value},
     yaml::{Kind, Node},
 };
-use crate::rules::{MemberTable, Members, NamedLimit};
+use tollgate_core::rules::{MemberTable, Members, NamedLimit};
 
 const DIGEST: &str = "sha256:";
 

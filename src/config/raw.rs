@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::Position;
-use crate::{
+use tollgate_core::{
     limit::DefaultAlgorithm,
     rules::{NamedLimit, Pattern},
 };

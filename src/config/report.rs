@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt, path::PathBuf};
 use notes::Notes;
 
 use super::error::{ConfigError, Position, Problem};
-use crate::limit::LimitError;
+use tollgate_core::limit::LimitError;
 
 /// Characters of a file's own text, or of a place, that a message repeats.
 const MAX_QUOTE: usize = 60;

@@ -8,7 +8,7 @@ use super::{
     report::{Place, Report, Reported, shorten},
     yaml::Node,
 };
-use crate::{
+use tollgate_core::{
     limit::{AfterStoreLoss, DefaultAlgorithm, LimitError, LimitSpec, Overdraft, Period, Unit},
     rules::{NamedLimit, OnStoreFailure, Options, Pattern},
 };

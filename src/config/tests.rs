@@ -18,7 +18,7 @@ use std::{
 };
 
 use super::*;
-use crate::{
+use tollgate_core::{
     limit::{Limit, LimitSpec, Unit},
     matcher::Matcher,
     rules::{Limits, Pattern},

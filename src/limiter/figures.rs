@@ -1,13 +1,13 @@
 //! From what a take found to the figures that are told: what remains, and when there is more.
 
-use crate::{
+use tollgate_core::{
     decision::{Answer, Ask, Found, Measure, Seen, Take, Verdict},
     descriptor::Hits,
     limit::{Exact, Limit},
 };
 
 /// The wait that is told where none can be worked out.
-const GUESSED_US: u64 = crate::resilience::GUESSED_WAIT_US;
+const GUESSED_US: u64 = crate::fallback::GUESSED_WAIT_US;
 
 /// The least that is told to wait for what never fits: its client would only come back to be denied again.
 const SHORTEST_FOR_NEVER_US: u64 = 60_000_000;

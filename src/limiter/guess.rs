@@ -2,11 +2,13 @@
 
 use super::{Decision, Few, Member, figures};
 use crate::{
+    fallback::{Asking, Fallback, GUESSED_WAIT_US, Guess, LimitGuess},
+    store::Store,
+};
+use tollgate_core::{
     decision::{Source, Take, Verdict},
     descriptor::Hits,
     limit::Limit,
-    resilience::{Asking, Fallback, GUESSED_WAIT_US, Guess, LimitGuess},
-    store::Store,
 };
 
 /// A take from a local bucket, which holds a share of the limit.
@@ -82,7 +84,7 @@ pub(super) fn decisions<'m>(members: &[Member<'m>], guess: &Guess) -> Few<Decisi
 
 fn local_member<'a>((member, guess): (&'a Member<'_>, &'a LimitGuess)) -> Option<LocalMember<'a>> {
     let LimitGuess::Asks(share) = guess else { return None };
-    let ask = crate::decision::Ask::new(member.hits, share).standing(member.take.ask.standing);
+    let ask = tollgate_core::decision::Ask::new(member.hits, share).standing(member.take.ask.standing);
     let whole = &member.limit.limit;
     Some(LocalMember { share, whole, take: Take { key: member.take.key, ask }, hits: member.hits })
 }

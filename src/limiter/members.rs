@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{BadRequest, Decision, Descriptor, Few, LimitRef, MAX_BUCKETS, QuotaMode, figures};
-use crate::{
+use tollgate_core::{
     decision::{Ask, Source, Standing, Take, Verdict},
     descriptor::{BucketKey, Entry, Hits},
     limit::Limit,

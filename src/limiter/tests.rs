@@ -9,13 +9,15 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use super::{BadRequest, Descriptor, Limiter, MAX_BUCKETS, Outcome, QuotaMode, WithoutLimit};
 use crate::{
+    fallback::{Fallback, local::Local},
+    store::Backend,
+};
+use tollgate_core::{
     decision::{Source, Verdict},
     descriptor::{Entry, Hits},
     limit::{Limit, Unit},
     matcher::Matcher,
-    resilience::{Fallback, local::Local},
     rules::{Domain, Limits, NamedLimit, OnStoreFailure, Pattern},
-    store::Backend,
 };
 
 fn pattern(key: &str, requests_per_unit: u32, burst: u32) -> Pattern {

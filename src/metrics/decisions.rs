@@ -19,7 +19,7 @@ use std::{
 
 use foldhash::quality::RandomState;
 
-use crate::{
+use tollgate_core::{
     decision::{Source, Verdict},
     matcher::{Matcher, RuleLimit},
 };

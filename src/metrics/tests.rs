@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use super::*;
-use crate::{
+use tollgate_core::{
     decision::Source,
     limit::{Limit, Unit},
     matcher::RuleLimit,

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use crate::{
+use tollgate_core::{
     limit::Algorithm,
     matcher::{Matcher, RuleLimit},
 };

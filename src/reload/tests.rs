@@ -13,11 +13,10 @@ use std::{
 use super::{Rollout, Sources, load, watch::Watch};
 use crate::{
     config::{self, Look, Seen},
-    limit::DefaultAlgorithm,
-    matcher::Matcher,
     metrics::Metrics,
     response::{Contract, Group, Jitter},
 };
+use tollgate_core::{limit::DefaultAlgorithm, matcher::Matcher};
 
 /// A folder of one test, gone with it.
 struct Folder(PathBuf);

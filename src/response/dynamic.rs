@@ -12,8 +12,8 @@ use prost_types::{ListValue, Struct, Value, value::Kind};
 use crate::{
     limiter::Outcome,
     pb::{RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::RateLimitOverride},
-    rules::{self, Metadata, MetadataValue},
 };
+use tollgate_core::rules::{self, Metadata, MetadataValue};
 
 /// That an answer is a guess, and whose; none if it is not.
 pub fn of_guess(outcome: &Outcome<'_>) -> Option<Struct> {

@@ -5,7 +5,8 @@ use std::{str::FromStr, time::Duration};
 use thiserror::Error;
 
 use super::{Contract, HEADER_KEY, HEADER_VALUE, RESPONSE_HEADERS, whole_seconds, writer::Writer};
-use crate::{decision::Verdict, limiter::Decision, matcher::RuleLimit};
+use crate::limiter::Decision;
+use tollgate_core::{decision::Verdict, matcher::RuleLimit};
 
 /// What can be sent, beside the verdict and the statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,11 +4,8 @@ use std::borrow::Cow;
 
 use serde_json::json;
 
-use crate::{
-    decision::Source,
-    limiter::{Decision, Outcome},
-    matcher::RuleLimit,
-};
+use crate::limiter::{Decision, Outcome};
+use tollgate_core::{decision::Source, matcher::RuleLimit};
 
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 /// In the order in which a person reads it, which a map of serde_json would not keep.

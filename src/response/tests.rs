@@ -4,11 +4,13 @@ use prost::Message as _;
 
 use super::{Contract, Group, Jitter};
 use crate::{
+    limiter::{Asked, Decision, Few, LimitRef, Outcome, WithoutLimit},
+    pb::{RateLimitResponse, rate_limit_response::Code},
+};
+use tollgate_core::{
     decision::{Source, Standing, Verdict},
     limit::{Limit, Unit},
-    limiter::{Asked, Decision, Few, LimitRef, Outcome, WithoutLimit},
     matcher::RuleLimit,
-    pb::{RateLimitResponse, rate_limit_response::Code},
 };
 
 fn rule(name: &str, requests_per_unit: u32, unit: Unit, burst: u32) -> RuleLimit {

@@ -7,8 +7,12 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use thiserror::Error;
 use tokio::{io::Interest, net::TcpStream, select, time};
 
-use super::{ConnectionLimits, Lifecycle, Phase, routes::Routes, strangers::Opening, whole::Whole};
-use crate::{error::SystemError, pb::rate_limit_service_server::RateLimitService};
+use super::{ConnectionLimits, routes::Routes, strangers::Opening, whole::Whole};
+use crate::{
+    error::SystemError,
+    lifecycle::{Lifecycle, Phase},
+    pb::rate_limit_service_server::RateLimitService,
+};
 
 /// Streams that a client may have open on one connection. hyper's default is 200; a request beyond it is
 /// one that Envoy lets pass unlimited, and its own circuit breaker allows 1,024 on each of its workers.

@@ -20,9 +20,11 @@ use smallvec::SmallVec;
 
 use crate::{
     clock::Clock,
+    tasks::{self, Task},
+};
+use tollgate_core::{
     decision::{self, Answer, Buckets, State, Take},
     descriptor::BucketKey,
-    tasks::{self, Task},
 };
 
 const SHARDS: usize = 64;

@@ -10,6 +10,7 @@
 
 mod address;
 mod advice;
+pub mod breaker;
 pub mod census;
 mod connection;
 pub mod desk;
@@ -37,8 +38,6 @@ use tokio::{
 
 use crate::{
     clock::Clock,
-    decision::{Answer, Takes},
-    descriptor::BucketKey,
     store::{StoreError, TargetError, health::StoreHealth, refusal::Refusal},
     tasks::{self, Task},
 };
@@ -51,6 +50,10 @@ use flights::{Flight, MOST_IN_AIR};
 use line::{Connection, Line};
 pub use password::{PasswordError, PasswordFile};
 use script::{Call, Now};
+use tollgate_core::{
+    decision::{Answer, Takes},
+    descriptor::BucketKey,
+};
 
 const LOOK_FOR_OVERDUE_EVERY: Duration = Duration::from_millis(250);
 

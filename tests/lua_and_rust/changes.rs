@@ -2,11 +2,11 @@
 
 use deadpool_redis::redis::{Connection, cmd};
 use rand::{RngExt, rngs::SmallRng, seq::IndexedRandom};
-use tollgate::{
+use tollgate::store::redis::script::Call;
+use tollgate_core::{
     decision::{Ask, Take, Verdict},
     descriptor::{BucketKey, Hits},
     limit::{Exact, Limit, Unit},
-    store::redis::script::Call,
 };
 
 use crate::{answer, dice, load, sequences::START_US, support};

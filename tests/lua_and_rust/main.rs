@@ -10,11 +10,11 @@ use std::collections::HashMap;
 
 use deadpool_redis::redis::{Connection, Pipeline, cmd, pipe};
 use rand::{SeedableRng, rngs::SmallRng};
-use tollgate::{
+use tollgate::store::redis::script::{self, Call, EPOCH_KEY, Now};
+use tollgate_core::{
     decision::{Answer, Buckets, Seen, State, Take, decide},
     descriptor::BucketKey,
     limit::Exact,
-    store::redis::script::{self, Call, EPOCH_KEY, Now},
 };
 
 use sequences::{START_US, Sequence, sequence};

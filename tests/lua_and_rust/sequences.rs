@@ -1,7 +1,7 @@
 //! Random takes at random times.
 
 use rand::{Rng, RngExt, rngs::SmallRng, seq::IndexedRandom};
-use tollgate::{
+use tollgate_core::{
     decision::{Ask, Standing, Take},
     descriptor::{BucketKey, Hits},
     limit::{AfterStoreLoss, Algorithm, Limit, LimitSpec, Overdraft, Period, Unit},

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use deadpool_redis::redis::{Connection, cmd, pipe};
-use tollgate::{
+use tollgate::store::redis::script::{self, Call, EPOCH_KEY, Now, redis_key};
+use tollgate_core::{
     decision::{Answer, Ask, State, Take, decide},
     descriptor::{BucketKey, Hits},
     limit::{AfterStoreLoss, Algorithm, Exact, Limit, LimitSpec, MOST_LOGGED, Unit},
-    store::redis::script::{self, Call, EPOCH_KEY, Now, redis_key},
 };
 
 use crate::{

@@ -9,9 +9,10 @@ use std::{
 
 use tollgate::{
     admin::Admin,
+    lifecycle::Phase,
     metrics::Metrics,
     pb::{RateLimitRequest, rate_limit_service_server::SERVICE_NAME},
-    server::{Options, Phase, ServerError},
+    server::{Options, ServerError},
 };
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,

@@ -15,13 +15,14 @@ use std::{
 use tokio::sync::Semaphore;
 use tollgate::{
     admin::Admin,
+    lifecycle::{Lifecycle, Phase},
     metrics::Metrics,
     pb::{
         RateLimitRequest, RateLimitResponse, rate_limit_service_client::RateLimitServiceClient,
         rate_limit_service_server::RateLimitService,
     },
-    rls::Reply,
-    server::{Addresses, ConnectionLimits, Lifecycle, Options, Phase, Server, ServerError},
+    protocol::rls::Reply,
+    server::{Addresses, ConnectionLimits, Options, Server, ServerError},
 };
 use tonic::{Request, Response, Status, transport::Channel};
 

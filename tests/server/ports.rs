@@ -12,9 +12,10 @@ use std::{
 
 use tollgate::{
     admin::Admin,
+    lifecycle::Phase,
     metrics::Metrics,
     pb::{RateLimitRequest, rate_limit_service_server::SERVICE_NAME},
-    server::{Options, Phase, Server, ServerError},
+    server::{Options, Server, ServerError},
 };
 use tonic::{Code, client::Grpc, codegen::tokio_stream};
 use tonic_health::pb::{
@@ -84,7 +85,7 @@ async fn what_is_no_service_is_unimplemented() {
     }
 }
 
-fn tonic_codec() -> tollgate::rls::codec::RlsCodec<RateLimitRequest, RateLimitRequest> {
+fn tonic_codec() -> tollgate::protocol::rls::codec::RlsCodec<RateLimitRequest, RateLimitRequest> {
     Default::default()
 }
 

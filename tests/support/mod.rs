@@ -13,11 +13,11 @@ use std::{
 
 use deadpool_redis::redis::{Client, Connection};
 use lab::{binaries::Part, redis::Redis};
-use tollgate::{
+use tollgate::store::{Backend, Store, StoreError};
+use tollgate_core::{
     decision::{Ask, Take, Takes},
     descriptor::{BucketKey, Hits},
     limit::{Limit, Unit},
-    store::{Backend, Store, StoreError},
 };
 
 /// A Redis of this test's own. None, said aloud, where there is no Redis and that is allowed.

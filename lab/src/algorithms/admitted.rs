@@ -1,6 +1,6 @@
 //! What is admitted at worst in a minute: nobody asks for a while, and then everybody, across the edge of a window.
 
-use tollgate::{
+use tollgate_core::{
     decision::{Ask, Take, Verdict},
     descriptor::{BucketKey, Hits},
 };

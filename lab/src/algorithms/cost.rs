@@ -1,9 +1,9 @@
 //! Bytes for each key, and Redis' CPU time for each decision.
 
-use tollgate::{
+use tollgate::store::redis::script::redis_key;
+use tollgate_core::{
     decision::{Ask, Take},
     descriptor::{BucketKey, Hits},
-    store::redis::script::redis_key,
 };
 
 use super::{AlgorithmsError, Contender, admitted::START_US, redis::Script};

@@ -5,10 +5,8 @@ use std::{
     net::{SocketAddr, TcpStream},
 };
 
-use tollgate::{
-    decision::{Answer, Take},
-    store::redis::script::{Call, Now, answers, text},
-};
+use tollgate::store::redis::script::{Call, Now, answers, text};
+use tollgate_core::decision::{Answer, Take};
 
 use super::AlgorithmsError;
 use crate::bench::{proc, resp};

@@ -1,4 +1,4 @@
-use tollgate::limit::Algorithm;
+use tollgate_core::limit::Algorithm;
 
 use super::{Contender, admitted, admitted::worst, redis::Script};
 use crate::{binaries::Part, real};

@@ -14,13 +14,14 @@ use std::{
 use clap::Args;
 use tollgate::{
     admin::Admin,
+    lifecycle::Lifecycle,
     metrics::Metrics,
     pb::{
         RateLimitRequest, RateLimitResponse, rate_limit_response::Code,
         rate_limit_service_server::RateLimitService,
     },
-    rls::Reply,
-    server::{ConnectionLimits, Lifecycle, Options, Server, ServerError},
+    protocol::rls::Reply,
+    server::{ConnectionLimits, Options, Server, ServerError},
 };
 use tonic::{Request, Response, Status};
 

@@ -3,7 +3,7 @@
 //! Buckets of a rule that allows have to be there when the next take comes, or a store would be measured that
 //! has nothing to remember: ten million a month gives one hit back each 0.26 s, and is never used up.
 
-use tollgate::limit::Unit;
+use tollgate_core::limit::Unit;
 
 pub const DOMAIN: &str = "bench";
 
@@ -86,7 +86,7 @@ pub fn digits(mut number: u32) -> [u8; KEY_DIGITS] {
 
 #[cfg(test)]
 mod tests {
-    use tollgate::limit::DefaultAlgorithm;
+    use tollgate_core::limit::DefaultAlgorithm;
 
     use super::*;
 

@@ -32,7 +32,7 @@ use tokio::{
     task::{JoinError, JoinSet},
     time,
 };
-use tollgate::limit::LimitError;
+use tollgate_core::limit::LimitError;
 
 use super::{keys::Asks, proc::ProcError, resp::RespError, sample::Sample, stats::percentile};
 pub use args::{LoadArgs, Target};

@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, process::Stdio};
 
 use serde_json::Value;
-use tollgate::prove::{Decisions, decisions_in};
+use tollgate_prove::{Decisions, decisions_in};
 
 use super::{
     DemoError, Stack,

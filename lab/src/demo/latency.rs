@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Instant};
 
-use tollgate::limit::{Limit, Unit};
+use tollgate_core::limit::{Limit, Unit};
 
 use super::{
     DemoError, Stack,

@@ -12,7 +12,7 @@ use std::{
 };
 
 use thiserror::Error;
-use tollgate::limit::Limit;
+use tollgate_core::limit::Limit;
 
 use crate::{binaries::checkout, ports};
 

@@ -7,13 +7,15 @@ use std::{
 
 use tokio::time::sleep;
 use tollgate::{
-    descriptor::{self, BucketKey},
-    limit::Limit,
     pb::{
         RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::Entry, rate_limit_response::Code,
         rate_limit_service_client::RateLimitServiceClient,
     },
     store::redis::script::redis_key,
+};
+use tollgate_core::{
+    descriptor::{self, BucketKey},
+    limit::Limit,
 };
 use tonic::transport::Channel;
 

@@ -7,7 +7,7 @@ use tokio::{
     net::TcpStream,
     task::JoinHandle,
 };
-use tollgate::limit::{Limit, Unit};
+use tollgate_core::limit::{Limit, Unit};
 
 use super::{
     FaultsError, Row,

@@ -3,7 +3,8 @@
 use std::{fs, time::Duration};
 
 use tokio::time::sleep;
-use tollgate::{limit::AfterStoreLoss, store::redis::script::EPOCH_KEY};
+use tollgate::store::redis::script::EPOCH_KEY;
+use tollgate_core::limit::AfterStoreLoss;
 
 use super::{
     FaultsError, Row,

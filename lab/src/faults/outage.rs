@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
-use tollgate::rules::OnStoreFailure;
+use tollgate_core::rules::OnStoreFailure;
 
 use super::{
     FaultsError, Row, limits_file,

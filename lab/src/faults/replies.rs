@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::sleep;
-use tollgate::limit::{Limit, Unit};
+use tollgate_core::limit::{Limit, Unit};
 
 use super::{
     FaultsError, Row,

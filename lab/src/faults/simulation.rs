@@ -1,4 +1,4 @@
-//! The simulation of `src/simulation.rs`, for longer than the tests run it.
+//! The simulation of `tests/simulation/`, for longer than the tests run it.
 
 use std::{process::Command, time::Duration};
 
@@ -13,9 +13,18 @@ const BUILD_WITHIN: Duration = Duration::from_secs(600);
 pub(super) async fn rows(seconds: u64) -> Result<Vec<Row>, FaultsError> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
-        .args(["test", "--release", "--locked", "--package", "tollgate", "--lib", "--manifest-path"])
+        .args([
+            "test",
+            "--release",
+            "--locked",
+            "--package",
+            "tollgate",
+            "--test",
+            "simulation",
+            "--manifest-path",
+        ])
         .arg(checkout().join("Cargo.toml"))
-        .args(["simulation", "--", "--nocapture"])
+        .args(["--", "--nocapture"])
         .env("TOLLGATE_SIM_SECONDS", seconds.to_string());
     let mut process = Process::spawn("simulation", &command)?;
     let within = BUILD_WITHIN + Duration::from_secs(seconds);

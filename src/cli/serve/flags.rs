@@ -20,15 +20,14 @@ use crate::{
         values::{self, Item},
         variables::Origins,
     },
-    duration,
     limiter::QuotaMode,
     logging,
+    protocol::rls::Modes,
     response::{Contract, Group, Jitter},
-    rls::Modes,
-    rules::OnStoreFailure,
     server::{self, ConnectionLimits},
     store::memory::MOST_BUCKETS,
 };
+use tollgate_core::{duration, rules::OnStoreFailure};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "When the store does not answer")]

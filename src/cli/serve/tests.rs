@@ -6,8 +6,8 @@ use super::*;
 use crate::{
     cli::{Cli, Command, variables},
     response::{Group, Jitter},
-    rules::OnStoreFailure,
 };
+use tollgate_core::rules::OnStoreFailure;
 
 fn parse(flags: &[&str]) -> Result<Box<Serve>, clap::Error> {
     let command_line = ["tollgate", "serve", "--config", "limits.yaml"].iter().chain(flags);

@@ -3,15 +3,13 @@
 use std::collections::HashMap;
 
 use super::{Fields, found, merge};
-use crate::{
-    config::{
-        error::Position,
-        report::{Reported, shorten},
-        scalar::{self, Value},
-        yaml::{Kind, Node, Scalar},
-    },
-    rules::{Metadata, MetadataValue},
+use crate::config::{
+    error::Position,
+    report::{Reported, shorten},
+    scalar::{self, Value},
+    yaml::{Kind, Node, Scalar},
 };
+use tollgate_core::rules::{Metadata, MetadataValue};
 
 impl Fields<'_> {
     /// What all maps of this name hold; of a key in several, what the last has.

@@ -1,8 +1,8 @@
 //! How limits count that do not say.
 
 use super::{Folder, load_text};
-use crate::{
-    config::Config,
+use crate::config::Config;
+use tollgate_core::{
     limit::{
         Algorithm::{self, FixedWindow, SlidingWindowLog, TokenBucket},
         DefaultAlgorithm,

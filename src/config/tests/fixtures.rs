@@ -16,8 +16,8 @@ use crate::{
         scalar::{self, Value},
         yaml::{self, Kind, Node},
     },
-    limit::DefaultAlgorithm,
 };
+use tollgate_core::limit::DefaultAlgorithm;
 
 fn yaml_files(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);

@@ -3,10 +3,8 @@
 use std::{fs, os::unix::fs::symlink, path::PathBuf, slice};
 
 use super::Folder;
-use crate::{
-    config::{Checked, Holds, check},
-    limit::DefaultAlgorithm,
-};
+use crate::config::{Checked, Holds, check};
+use tollgate_core::limit::DefaultAlgorithm;
 
 const ONE: &str = "domain: one\ndescriptors: [{ key: k, rate_limit: { unit: day, requests_per_unit: 1 } }]\n";
 

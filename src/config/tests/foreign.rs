@@ -3,7 +3,8 @@
 use std::{path::Path, slice};
 
 use super::Folder;
-use crate::{config::check, limit::DefaultAlgorithm};
+use crate::config::check;
+use tollgate_core::limit::DefaultAlgorithm;
 
 fn told(text: &str) -> String {
     Folder::new().load(&[("a.yaml", text.as_bytes())]).map(|_| ()).unwrap_err()

@@ -10,11 +10,11 @@ use std::{env, fs, path::Path};
 use rand::{SeedableRng, rngs::SmallRng};
 
 use super::{by_period, descriptors, errors, limit, limit_of, load_text};
-use crate::{
+use model::{Any, Descriptor, Root};
+use tollgate_core::{
     limit::Unit,
     rules::{Domain, Limits, Metadata, MetadataValue, NamedLimit, Options, Pattern},
 };
-use model::{Any, Descriptor, Root};
 use tree::{Is, Scalar};
 
 // === What the model loads, as the rules say it ===

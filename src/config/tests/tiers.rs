@@ -1,8 +1,8 @@
 //! Tiers, and who belongs to them.
 
 use super::Folder;
-use crate::{
-    config::Config,
+use crate::config::Config;
+use tollgate_core::{
     limit::{Algorithm, Unit},
     rules::Limits,
 };

@@ -1,7 +1,7 @@
 //! What is legal and surely not meant, and all that envoyproxy/ratelimit loads in silence.
 
 use super::{Folder, descriptors, load_text};
-use crate::rules::{Limits, MetadataValue};
+use tollgate_core::rules::{Limits, MetadataValue};
 
 /// The warnings of a file that loads, but for the one that it limits nothing.
 fn warnings(text: &str) -> String {

@@ -8,12 +8,10 @@ use proptest::{prelude::proptest, prop_assert_eq, test_runner::TestCaseError};
 
 use super::model::{Figures, Model, Told};
 use crate::{
-    decision::Verdict,
-    descriptor::Hits,
     limiter::{Decision, Outcome, WithoutLimit, decisions, members},
-    matcher::Matcher,
     store::memory::MemoryStore,
 };
+use tollgate_core::{decision::Verdict, descriptor::Hits, matcher::Matcher};
 use traffic::{Asked, KEYS, Rules, Step, VALUES};
 
 const START_US: u64 = 1_800_000_000_000_000;

@@ -1,13 +1,15 @@
 //! The abuse guard: a quota for the day, in a window, on top of a rate for the minute.
 
 use crate::{
+    limiter::{Descriptor, Outcome, QuotaMode, WithoutLimit, decisions, members},
+    store::memory::MemoryStore,
+};
+use tollgate_core::{
     decision::{Source, Verdict},
     descriptor::{Entry, Hits},
     limit::{Algorithm, LimitSpec, Unit},
-    limiter::{Descriptor, Outcome, QuotaMode, WithoutLimit, decisions, members},
     matcher::Matcher,
     rules::{Domain, Limits, NamedLimit, Pattern},
-    store::memory::MemoryStore,
 };
 
 const MINUTE_US: u64 = 60_000_000;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use bucket::{Bucket, Terms};
 
-use crate::{
+use tollgate_core::{
     decision::Verdict,
     descriptor::Hits,
     limit::{Algorithm, LimitSpec},

@@ -4,14 +4,16 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use super::{Limited, ONE, decide};
 use crate::{
+    fallback::{Fallback, local::Local},
+    limiter::{Decision, Limiter},
+    store::Backend,
+};
+use tollgate_core::{
     decision::{Source, Verdict},
     descriptor::Hits,
     limit::{Algorithm, Limit, LimitSpec, Overdraft, Unit},
-    limiter::{Decision, Limiter},
     matcher::Matcher,
-    resilience::{Fallback, local::Local},
     rules::{Domain, OnStoreFailure, Pattern},
-    store::Backend,
 };
 
 const MINUTE_US: u64 = 60_000_000;

@@ -3,13 +3,15 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
+    limiter::{Descriptor, Few, QuotaMode, WithoutLimit, members},
+    store::memory::MemoryStore,
+};
+use tollgate_core::{
     decision::Verdict,
     descriptor::{BucketKey, Entry, Hits},
     limit::{Algorithm, Limit, LimitSpec, Unit},
-    limiter::{Descriptor, Few, QuotaMode, WithoutLimit, members},
     matcher::Matcher,
     rules::{Domain, Limits, MemberTable, Members, NamedLimit, Options, Pattern},
-    store::memory::MemoryStore,
 };
 
 const NOW_US: u64 = 1_800_000_000_000_000;

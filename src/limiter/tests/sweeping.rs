@@ -5,15 +5,17 @@ use std::{sync::Arc, time::Duration};
 use super::{Limiter, limiter_on};
 use crate::{
     clock,
-    decision::{Ask, Take},
-    descriptor::{BucketKey, Hits},
-    limit::{Limit, Unit},
-    resilience::{
+    fallback::{
         Fallback,
         local::{Local, LocalTake},
     },
-    rules::OnStoreFailure,
     store::Backend,
+};
+use tollgate_core::{
+    decision::{Ask, Take},
+    descriptor::{BucketKey, Hits},
+    limit::{Limit, Unit},
+    rules::OnStoreFailure,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

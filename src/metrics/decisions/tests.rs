@@ -1,5 +1,5 @@
 use super::*;
-use crate::{
+use tollgate_core::{
     limit::{Limit, Unit},
     rules::{Domain, Pattern},
 };

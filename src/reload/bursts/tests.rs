@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use super::{Shortened, shortened, words};
-use crate::{
-    config::check_bytes,
+use crate::config::check_bytes;
+use tollgate_core::{
     limit::{Limit, Unit},
     matcher::Matcher,
     rules::{Domain, Limits, Members, NamedLimit, Pattern},

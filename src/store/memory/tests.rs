@@ -1,7 +1,7 @@
 use std::thread;
 
 use super::{Full, MemoryStore, SMALLEST_SWEEP, unpoisoned};
-use crate::{
+use tollgate_core::{
     decision::{Ask, State, Take, Verdict},
     descriptor::{BucketKey, Hits},
     limit::{AfterStoreLoss, Algorithm, Limit, LimitSpec, Unit},

@@ -10,11 +10,10 @@ use super::{
     flights::{Flight, Flights, Request},
     memo::{Memo, Trip},
 };
-use crate::{
+use crate::{store::StoreError, store::redis::breaker::Breaker};
+use tollgate_core::{
     decision::{Answer, Kind, Take, Takes},
     descriptor::BucketKey,
-    resilience::breaker::Breaker,
-    store::StoreError,
 };
 
 /// Whoever waits for the answer to a request.

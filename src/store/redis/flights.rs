@@ -14,7 +14,7 @@ use std::{
 use foldhash::fast::RandomState;
 
 use super::memo::{Memo, Trip};
-use crate::{
+use tollgate_core::{
     decision::{Answer, Kind, Take, Takes},
     descriptor::BucketKey,
 };

@@ -13,11 +13,11 @@ use std::{cmp::Ordering, collections::HashMap};
 
 use foldhash::fast::RandomState;
 
-use crate::{
+use room::Room;
+use tollgate_core::{
     decision::{self, Answer, Ask, Buckets, Kind, Source, State, Take, Verdict},
     descriptor::BucketKey,
 };
-use room::Room;
 
 /// No entry serves longer than this after its take was sent.
 pub const SERVES_US: u64 = 1_000_000;

@@ -3,11 +3,11 @@
 use deadpool_redis::redis::{Cmd, cmd};
 use smallvec::SmallVec;
 
-use crate::{
+use crate::store::StoreError;
+use tollgate_core::{
     decision::{Answer, Ask, Found, Measure, Seen, Source, Standing, Take, Verdict, fixed_window::Window},
     descriptor::BucketKey,
     limit::{AfterStoreLoss, Exact},
-    store::StoreError,
 };
 
 const TEXT: &str = include_str!("../../../lua/flight.lua");
@@ -161,7 +161,7 @@ fn found(rest: &mut &[u8], ask: &Ask) -> Result<Found, StoreError> {
     Ok(Found { fits: of_take[0] == 1, seen })
 }
 
-/// As [`decide`](crate::decision::decide) says it.
+/// As [`decide`](tollgate_core::decision::decide) says it.
 fn verdict(takes: &[Take], found: &[Found]) -> Verdict {
     let of = |standing| {
         let all = takes.iter().zip(found).filter(move |(take, _)| take.ask.standing == standing);

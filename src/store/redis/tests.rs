@@ -5,12 +5,11 @@ use std::time::Duration;
 use lab::{binaries::Part, redis::Redis};
 
 use super::*;
-use crate::{
-    clock,
+use crate::{clock, tasks::seam};
+use tollgate_core::{
     decision::{Ask, Take},
     descriptor::Hits,
     limit::{Limit, Unit},
-    tasks::seam,
 };
 
 const GENEROUS: Duration = Duration::from_secs(5);

@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use tollgate::{
+use tollgate::store::redis::script::{Call, Now, text};
+use tollgate_core::{
     decision::{Ask as Asked, Take},
     descriptor::{BucketKey, Entry, Hits},
     limit::Limit,
-    store::redis::script::{Call, Now, text},
 };
 
 use super::{

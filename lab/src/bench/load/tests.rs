@@ -1,6 +1,6 @@
 use std::{net::Ipv4Addr, num::NonZeroUsize, process::Command};
 
-use tollgate::server::Phase;
+use tollgate::lifecycle::Phase;
 
 use super::*;
 use crate::bench::{

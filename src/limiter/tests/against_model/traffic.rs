@@ -9,10 +9,10 @@ use proptest::{
 };
 
 use super::{super::model::Member, DOMAIN};
-use crate::{
+use crate::limiter::{Descriptor, QuotaMode};
+use tollgate_core::{
     descriptor::{Entry, Hits},
     limit::{Algorithm, LimitSpec, Overdraft, Period, Unit},
-    limiter::{Descriptor, QuotaMode},
     matcher::Matcher,
     rules::{Domain, Limits, NamedLimit, Options, Pattern},
 };

@@ -1,6 +1,6 @@
 //! One bucket, remembered as plainly as its words: missing tokens, hits in a window, or a list of hits.
 
-use crate::{
+use tollgate_core::{
     descriptor::Hits,
     limit::{Algorithm, LimitSpec, Overdraft},
 };

@@ -1,11 +1,11 @@
 use std::collections::VecDeque;
 
 use super::{Flight, Flights, Formed, MOST_TAKES, PATIENCE_US, Request};
-use crate::{
+use crate::store::redis::memo::{Memo, SERVES_US, Trip};
+use tollgate_core::{
     decision::{self, Ask, Buckets, Kind, State, Take, Verdict},
     descriptor::{BucketKey, Hits},
     limit::{Limit, Unit},
-    store::redis::memo::{Memo, SERVES_US, Trip},
 };
 
 const DEADLINE_US: u64 = 10_000;

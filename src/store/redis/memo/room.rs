@@ -1,6 +1,6 @@
 //! What an answer shows of a bucket that has no room left, and to whom that says anything.
 
-use crate::{
+use tollgate_core::{
     decision::{
         Ask, Found, Measure, Seen, State,
         fixed_window::Window,

@@ -3,7 +3,7 @@ mod alike;
 use std::collections::HashMap;
 
 use super::{MOST, Memo, SERVES_US, Trip};
-use crate::{
+use tollgate_core::{
     decision::{self, Answer, Ask, Buckets, Source, State, Take, Verdict},
     descriptor::{BucketKey, Hits},
     limit::{AfterStoreLoss, Algorithm, Limit, LimitSpec, Unit},

@@ -1,5 +1,5 @@
 use super::{Call, Now, redis_key, text};
-use crate::{
+use tollgate_core::{
     decision::{Ask, Take},
     descriptor::{BucketKey, Hits},
     limit::{Limit, Unit},

@@ -3,7 +3,7 @@
 use proptest::{prelude::any, prop_assert, prop_assert_eq, proptest, sample, test_runner::TestCaseError};
 
 use super::{LOCAL_US, Memo, STORE_US, Table, Trip};
-use crate::{
+use tollgate_core::{
     decision::{self, Ask, Found, Seen, Standing, Take, Verdict},
     descriptor::{BucketKey, Hits},
     limit::{Algorithm, Limit, LimitSpec, Overdraft, Unit},

@@ -1,0 +1,74 @@
+//! What a run is held against: a bucket that refills, or windows that reset.
+
+use super::{
+    Allowance, Clocks, Denials, Remoteness, Span, Windows, WorstInterval, WorstWindows, too_little, too_much,
+};
+use crate::limit::{Algorithm, Limit};
+
+#[derive(Debug, Clone, Copy)]
+pub enum Bound {
+    Bucket(Allowance),
+    Windows(Windows),
+}
+
+/// The interval that exceeds what is allowed by most, or comes closest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Worst {
+    pub interval: WorstInterval,
+    /// In thousandths, on top of what the limit allows at once: what came back, or was there anew in further windows.
+    pub refilled_milli: u64,
+    pub surplus_milli: u64,
+    /// How many windows it spans; none for a bucket.
+    pub windows: Option<u64>,
+}
+
+impl Bound {
+    pub fn of(limit: &Limit, remoteness: Remoteness, clocks: Clocks) -> Bound {
+        match limit.algorithm() {
+            Algorithm::FixedWindow => Bound::Windows(Windows::of(limit, remoteness, clocks)),
+            Algorithm::TokenBucket | Algorithm::SlidingWindowLog => {
+                Bound::Bucket(Allowance::of(limit, remoteness))
+            }
+        }
+    }
+
+    /// None if nothing was admitted.
+    pub fn too_much(&self, admitted: &[Span]) -> Option<Worst> {
+        Some(match self {
+            Bound::Bucket(allowance) => {
+                let interval = too_much(admitted, allowance)?;
+                Worst {
+                    interval,
+                    refilled_milli: allowance.refilled_milli(interval.length_us()),
+                    surplus_milli: interval.surplus_milli(allowance),
+                    windows: None,
+                }
+            }
+            Bound::Windows(of) => {
+                let WorstWindows { interval, surplus, windows } = of.too_much(admitted)?;
+                Worst {
+                    interval,
+                    refilled_milli: of.in_windows_milli(windows - 1),
+                    surplus_milli: surplus.saturating_mul(1000),
+                    windows: Some(windows),
+                }
+            }
+        })
+    }
+
+    /// `charged` is all that may have taken a token; what may do so at any later time ends at [`u64::MAX`].
+    pub fn too_little(&self, charged: &[Span], denied: &[Span]) -> Denials {
+        match self {
+            Bound::Bucket(allowance) => too_little(charged, denied, allowance),
+            Bound::Windows(windows) => windows.too_little(charged, denied),
+        }
+    }
+
+    /// In thousandths, on top of what the limit allows at once.
+    pub fn refilled_milli(&self, from_us: u64, to_us: u64) -> u64 {
+        match self {
+            Bound::Bucket(allowance) => allowance.refilled_milli(to_us - from_us),
+            Bound::Windows(windows) => windows.in_windows_milli(windows.edges_between(from_us, to_us)),
+        }
+    }
+}

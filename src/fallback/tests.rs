@@ -1,0 +1,182 @@
+use std::{num::NonZeroU32, sync::Arc};
+
+use proptest::{prop_assert, prop_assert_eq, proptest, sample};
+
+use super::{Asking, Fallback, Guess, LimitGuess, Local, local::LocalTake};
+use tollgate_core::{
+    decision::{Ask, Source, Standing, Take, Verdict},
+    descriptor::{BucketKey, Hits},
+    limit::{Algorithm, Limit, LimitSpec, Unit},
+    rules::OnStoreFailure,
+};
+
+const ONE: Hits = Hits::Take(1);
+
+fn daily(burst: u32) -> Limit {
+    Limit::new(10, Unit::Day, Some(burst)).unwrap()
+}
+
+fn take(number: u8, limit: &Limit, standing: Standing) -> Take {
+    Take { key: BucketKey::from_bytes([number; 16]), ask: Ask::new(ONE, limit).standing(standing) }
+}
+
+fn fallback(replicas: u32, most_buckets: usize) -> Fallback {
+    let local = Local::new(most_buckets, Box::new(move || NonZeroU32::new(replicas)));
+    Fallback { default: OnStoreFailure::Local, local: Arc::new(local) }
+}
+
+/// A guess for limits of these modes and standings, each with a bucket of its own.
+fn guess(fallback: &Fallback, limits: &[(OnStoreFailure, Standing)]) -> Guess {
+    let limit = daily(10);
+    let takes: Vec<Take> = limits
+        .iter()
+        .enumerate()
+        .map(|(n, (_, standing))| take(u8::try_from(n).unwrap(), &limit, *standing))
+        .collect();
+    let asking = limits.iter().zip(&takes).map(|((mode, _), take)| Asking {
+        limit: &limit,
+        mode: Some(*mode),
+        take,
+        hits: ONE,
+        is_known_empty: false,
+    });
+    fallback.guess(&asking.collect::<Vec<_>>())
+}
+
+fn verdict(fallback: &Fallback, limits: &[(OnStoreFailure, Standing)]) -> (Option<Verdict>, Source) {
+    let guess = guess(fallback, limits);
+    (guess.verdict, guess.source)
+}
+
+#[test]
+fn deny_comes_before_error_before_local_and_allow() {
+    use OnStoreFailure::{Allow, Deny, Error, Local};
+    let enforced = |modes: &[OnStoreFailure]| {
+        let limits: Vec<_> = modes.iter().map(|mode| (*mode, Standing::Enforced)).collect();
+        verdict(&fallback(1, 100), &limits)
+    };
+    assert_eq!(enforced(&[Allow]), (Some(Verdict::Allow), Source::Allow));
+    assert_eq!(enforced(&[Allow, Local]), (Some(Verdict::Allow), Source::Local));
+    assert_eq!(enforced(&[Local, Error, Allow]), (None, Source::Error));
+    assert_eq!(enforced(&[Local, Error, Deny, Allow]), (Some(Verdict::Deny), Source::Deny));
+}
+
+#[test]
+fn a_shadow_denies_nothing_and_quotas_deny_only_together() {
+    use OnStoreFailure::{Allow, Deny, Local};
+    use Standing::{Enforced, Quota, Shadow};
+    let fallback = fallback(1, 100);
+    assert_eq!(
+        verdict(&fallback, &[(Deny, Shadow), (Allow, Enforced)]),
+        (Some(Verdict::Allow), Source::Allow)
+    );
+    assert_eq!(verdict(&fallback, &[(Deny, Quota), (Allow, Quota)]), (Some(Verdict::Allow), Source::Allow));
+    assert_eq!(verdict(&fallback, &[(Deny, Quota), (Deny, Quota)]), (Some(Verdict::Deny), Source::Deny));
+    assert_eq!(verdict(&fallback, &[(Deny, Quota), (Local, Quota)]), (Some(Verdict::Allow), Source::Local));
+}
+
+#[test]
+fn local_answers_as_error_until_the_replicas_are_known_and_where_there_is_no_room() {
+    let local = [(OnStoreFailure::Local, Standing::Enforced)];
+    assert_eq!(verdict(&fallback(0, 100), &local), (None, Source::Error));
+    let without_room = guess(&fallback(1, 0), &local);
+    assert_eq!((without_room.verdict, without_room.source), (None, Source::Error));
+    assert!(matches!(without_room.limits[..], [LimitGuess::Unknown]), "{without_room:?}");
+}
+
+#[test]
+fn a_shadow_or_a_quota_without_room_for_its_bucket_takes_nothing_from_its_request() {
+    // One bucket in each of 64 shards: the second is one too many where the first is.
+    let limit = daily(10);
+    let both = |standings: [Standing; 2]| {
+        let fallback = fallback(1, 64);
+        let takes = [take(1, &limit, standings[0]), take(65, &limit, standings[1])];
+        let asking = takes.each_ref().map(|take| Asking {
+            limit: &limit,
+            mode: None,
+            take,
+            hits: ONE,
+            is_known_empty: false,
+        });
+        let verdicts: Vec<_> = (0..11).map(|_| fallback.guess(&asking).verdict).collect();
+        assert_eq!(verdicts[1..10], [Some(Verdict::Allow); 9], "{standings:?}");
+        assert_eq!(verdicts[10], Some(Verdict::Deny), "{standings:?}");
+    };
+    both([Standing::Enforced, Standing::Shadow]);
+    both([Standing::Quota, Standing::Quota]);
+}
+
+#[test]
+fn local_members_are_charged_only_if_the_request_is_allowed() {
+    let fallback = fallback(1, 100);
+    let limits = [(OnStoreFailure::Local, Standing::Enforced), (OnStoreFailure::Deny, Standing::Enforced)];
+    assert_eq!(guess(&fallback, &limits).verdict, Some(Verdict::Deny));
+    assert!(fallback.local.is_empty());
+}
+
+#[test]
+fn a_local_bucket_hands_out_no_burst_when_numbers_or_the_replicas_change() {
+    // Shares whose rates have other fractions of a microsecond, and one that takes as long to fill.
+    let limit = |requests, burst| Limit::new(requests, Unit::Hour, Some(burst)).unwrap();
+    let local = Local::new(100, Box::new(|| None));
+    let now_us = 1_800_000_000_000_000;
+    let passes = |limit: &Limit, replicas| {
+        let take = take(1, &limit.share(replicas).unwrap(), Standing::Enforced);
+        let take = LocalTake { take, is_known_empty: false };
+        (0..1_000).filter(|_| local.take_at(&[take], now_us).unwrap().verdict == Verdict::Allow).count()
+    };
+    assert_eq!(passes(&limit(70, 70), 2), 35);
+    let after = [(70, 70, 1), (70, 70, 3), (110, 110, 2), (7, 7, 7), (500, 500, 1)];
+    let after = after.map(|(requests, burst, replicas)| passes(&limit(requests, burst), replicas));
+    assert_eq!(after, [0; 5]);
+    assert_eq!(passes(&limit(70, 105), 2), 17, "half an hour more: 35 hits of 70 an hour, by half");
+}
+
+#[test]
+fn a_share_of_less_than_one_hit_denies() {
+    let local = [(OnStoreFailure::Local, Standing::Enforced)];
+    assert_eq!(verdict(&fallback(11, 100), &local), (Some(Verdict::Deny), Source::Local));
+}
+
+#[test]
+fn a_bucket_that_the_store_was_seen_to_have_no_room_for_starts_empty() {
+    let fallback = fallback(1, 100);
+    let limit = daily(10);
+    let take = take(1, &limit, Standing::Enforced);
+    let ask = |is_known_empty| {
+        let asking = Asking { limit: &limit, mode: None, take: &take, hits: ONE, is_known_empty };
+        fallback.guess(&[asking]).verdict
+    };
+    assert_eq!(ask(true), Some(Verdict::Deny));
+    assert_eq!(ask(false), Some(Verdict::Deny), "and is kept");
+}
+
+proptest! {
+    #[test]
+    fn the_shares_of_all_replicas_are_never_more_than_the_limit(
+        algorithm in sample::select(Algorithm::ALL.to_vec()),
+        requests in 1..10_000_u32, burst in 1..10_000_u32, replicas in 1..20_u32, hits in 1..200_u64,
+    ) {
+        let burst = (algorithm == Algorithm::TokenBucket).then_some(burst);
+        let limit = LimitSpec { algorithm, burst, ..LimitSpec::new(requests, Unit::Hour) }.check().unwrap();
+        let Some(share) = limit.share(replicas) else {
+            prop_assert!(limit.burst() < replicas);
+            return Ok(());
+        };
+        prop_assert!(u64::from(share.burst()) * u64::from(replicas) <= u64::from(limit.burst()));
+        prop_assert!(share.burst() == limit.burst() / replicas);
+        if algorithm == Algorithm::TokenBucket {
+            // A share refills N times as slowly, to the fraction of a microsecond.
+            let hits = hits.min(u64::from(share.burst()));
+            let (slow, quick) = (share.cost(hits), limit.cost(hits));
+            let ticks = |time: tollgate_core::limit::Exact, per_us: u32| {
+                (u128::from(time.whole_us) * u128::from(per_us) + u128::from(time.fraction), u128::from(per_us))
+            };
+            let ((slow, slow_per), (quick, quick_per)) =
+                (ticks(slow, share.per_us()), ticks(quick, limit.per_us()));
+            prop_assert_eq!(slow * quick_per, quick * slow_per * u128::from(replicas));
+        } else {
+            prop_assert_eq!(share.period(), limit.period());
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! How messages are read and written.
+//!
+//! tonic's own prost codec answers INTERNAL to a body that is no protobuf; here that is INVALID_ARGUMENT,
+//! since the fault is the caller's; and a request that holds too much is refused before it is decoded.
+
+use std::marker::PhantomData;
+
+use bytes::{Buf, BufMut as _};
+use prost::Message;
+use tonic::{
+    Status,
+    codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+};
+
+use super::{Reply, bounds::Bounds, refused};
+use crate::pb::RateLimitRequest;
+
+/// What tonic allocates for each message before it knows its length, once to read and once to write. Requests
+/// and answers have some 100 to 500 bytes; a longer one makes room for itself.
+const BUFFER: usize = 512;
+/// Only streams have a use for it; tonic's default.
+const YIELD_THRESHOLD: usize = 32 << 10;
+
+fn buffers() -> BufferSettings {
+    BufferSettings::new(BUFFER, YIELD_THRESHOLD)
+}
+
+/// Writes `T`, reads `U`.
+#[derive(Debug)]
+pub struct RlsCodec<T, U>(PhantomData<(T, U)>);
+
+impl<T, U> Default for RlsCodec<T, U> {
+    fn default() -> Self {
+        RlsCodec(PhantomData)
+    }
+}
+
+impl<T, U> Codec for RlsCodec<T, U>
+where
+    T: Message + Send + 'static,
+    U: Message + Default + Send + 'static,
+{
+    type Encode = T;
+    type Decode = U;
+    type Encoder = ProtoEncoder<T>;
+    type Decoder = ProtoDecoder<U>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ProtoEncoder(PhantomData)
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ProtoDecoder(PhantomData)
+    }
+}
+
+#[derive(Debug)]
+pub struct ProtoEncoder<T>(PhantomData<T>);
+
+impl<T: Message> Encoder for ProtoEncoder<T> {
+    type Item = T;
+    type Error = Status;
+
+    fn encode(&mut self, item: T, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        item.encode(buf).map_err(|error| Status::internal(format!("answer does not fit its buffer: {error}")))
+    }
+}
+
+#[derive(Debug)]
+pub struct ProtoDecoder<U>(PhantomData<U>);
+
+impl<U: Message + Default> Decoder for ProtoDecoder<U> {
+    type Item = U;
+    type Error = Status;
+
+    fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
+        decoded(buf).map(Some)
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        buffers()
+    }
+}
+
+fn decoded<U: Message + Default>(message: impl Buf) -> Result<U, Status> {
+    U::decode(message)
+        .map_err(|error| Status::invalid_argument(format!("request is not a valid message: {error}")))
+}
+
+// === requests and answers ===
+
+/// Reads requests, and writes answers that are encoded already.
+#[derive(Debug, Default)]
+pub struct ReplyCodec;
+
+impl Codec for ReplyCodec {
+    type Encode = Reply;
+    type Decode = RateLimitRequest;
+    type Encoder = ReplyEncoder;
+    type Decoder = RequestDecoder;
+
+    fn encoder(&mut self) -> ReplyEncoder {
+        ReplyEncoder
+    }
+
+    fn decoder(&mut self) -> RequestDecoder {
+        RequestDecoder
+    }
+}
+
+#[derive(Debug)]
+pub struct RequestDecoder;
+
+impl Decoder for RequestDecoder {
+    type Item = RateLimitRequest;
+    type Error = Status;
+
+    fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<RateLimitRequest>, Status> {
+        request(buf).map(Some)
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        buffers()
+    }
+}
+
+/// Reads a request that is not too much.
+pub fn request(mut message: impl Buf) -> Result<RateLimitRequest, Status> {
+    let within_bounds = |bytes: &[u8]| Bounds::OF_REQUEST.check(bytes).map_err(|error| refused(&error));
+    if message.chunk().len() < message.remaining() {
+        // tonic's buffer is one piece; what is not becomes one.
+        let whole = message.copy_to_bytes(message.remaining());
+        within_bounds(&whole)?;
+        return decoded(whole);
+    }
+    within_bounds(message.chunk())?;
+    decoded(message)
+}
+
+#[derive(Debug)]
+pub struct ReplyEncoder;
+
+impl Encoder for ReplyEncoder {
+    type Item = Reply;
+    type Error = Status;
+
+    fn encode(&mut self, reply: Reply, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buf.put_slice(reply.as_bytes());
+        Ok(())
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        buffers()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+    use crate::{pb::RateLimitDescriptor, protocol::rls::MAX_DESCRIPTORS};
+
+    #[test]
+    fn a_message_in_pieces_is_decoded_and_refused_as_one_in_a_piece_is() {
+        for (descriptors, is_refused) in [(2, false), (MAX_DESCRIPTORS, false), (MAX_DESCRIPTORS + 1, true)] {
+            let descriptors = vec![RateLimitDescriptor::default(); descriptors];
+            let sent = RateLimitRequest { domain: "edge".to_owned(), descriptors, hits_addend: 3 };
+            let bytes = sent.encode_to_vec();
+            for at in [0, 1, 9, bytes.len() / 2, bytes.len()] {
+                let (start, end) = bytes.split_at(at);
+                let read = request(start.chain(end));
+                assert_eq!(read.as_ref().ok(), Some(&sent).filter(|_| !is_refused), "in two at {at}");
+                assert!(read.err().is_none_or(|status| status.code() == Code::InvalidArgument));
+            }
+        }
+    }
+}

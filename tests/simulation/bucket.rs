@@ -1,0 +1,93 @@
+//! The buckets of a run, and the limits that replicas have for each: they may disagree, and reloads change them.
+
+use rand::{RngExt, rngs::SmallRng, seq::IndexedRandom};
+
+use tollgate_core::{
+    descriptor::BucketKey,
+    limit::{AfterStoreLoss, Limit, LimitSpec, Unit},
+};
+
+/// Limits of one bucket. A replica has one of them at a time.
+pub(super) const EDITIONS: usize = 3;
+const COLD: usize = 500;
+
+#[derive(Debug, Clone)]
+pub(super) struct Bucket {
+    pub(super) key: BucketKey,
+    /// Of the same period, with other numbers. One of 0 denies all.
+    pub(super) limits: [Limit; EDITIONS],
+    /// Clients give back, too.
+    pub(super) refunds: bool,
+}
+
+impl Bucket {
+    pub(super) fn is_guarded(&self) -> bool {
+        self.limits[0].after_store_loss() == AfterStoreLoss::Empty
+    }
+}
+
+/// The hot ones, which come first, have bursts that an audit can hold hit by hit; the cold ones have any limit there is.
+pub(super) fn buckets(rng: &mut SmallRng, hot: usize, refunds: f64) -> Vec<Bucket> {
+    let hot_limits = [
+        (10, Unit::Second, 1),
+        (7, Unit::Second, 7),
+        (3, Unit::Second, 1),
+        (100, Unit::Second, 20),
+        (999, Unit::Second, 1),
+        (1_000_003, Unit::Day, 5),
+        (60, Unit::Minute, 10),
+        (1, Unit::Hour, 2),
+        (49_999, Unit::Minute, 3),
+    ];
+    let cold_limits = [
+        (7, Unit::Second, 1),
+        (u32::MAX, Unit::Minute, 2),
+        (u32::MAX, Unit::Second, u32::MAX),
+        (1, Unit::Year, 71),
+        (0, Unit::Hour, 0),
+        (11, Unit::Minute, 3),
+    ];
+    (0..hot + COLD)
+        .map(|number| {
+            let limits = if number < hot { &hot_limits[..] } else { &cold_limits[..] };
+            let &(requests_per_unit, unit, burst) = limits.choose(rng).expect("one");
+            let after_store_loss = *AfterStoreLoss::ALL.choose(rng).expect("one");
+            let burst = Some(burst);
+            let spec = LimitSpec { after_store_loss, burst, ..LimitSpec::new(requests_per_unit, unit) };
+            let first = spec.check().expect("sound");
+            let refunds = rng.random_bool(refunds);
+            // A guarded bucket that a refund filled is kept for as long as its own burst could be used up, not as
+            // long as one that takes longer to fill and is configured meanwhile.
+            let is_one = refunds && after_store_loss == AfterStoreLoss::Empty;
+            let mut limits = [(); EDITIONS].map(|()| first.clone());
+            for limit in limits[1..].iter_mut().filter(|_| !is_one) {
+                *limit = other(rng, spec).check().unwrap_or(first.clone());
+            }
+            Bucket { key: key(number), limits, refunds }
+        })
+        .collect()
+}
+
+/// Another burst, another rate, or both; now and then the same, or a limit of 0.
+fn other(rng: &mut SmallRng, spec: LimitSpec) -> LimitSpec {
+    let (requests, burst) = (spec.requests_per_unit, spec.burst.unwrap_or(0));
+    let requests_per_unit = match rng.random_range(0..10) {
+        0..5 => requests,
+        5 => requests / 2,
+        6 | 7 => rng.random_range(1..=200),
+        8 => requests.saturating_mul(2),
+        _ => *[0, requests].choose(rng).expect("one"),
+    };
+    let burst = if rng.random_bool(0.5) { burst } else { rng.random_range(0..=burst.saturating_mul(2)) };
+    let burst = if requests_per_unit == 0 { 0 } else { burst.max(1) };
+    LimitSpec { requests_per_unit, burst: Some(burst), ..spec }
+}
+
+/// The bucket's number is all there is to its key.
+fn key(bucket: usize) -> BucketKey {
+    BucketKey::from_bytes(u128::try_from(bucket).expect("a count").to_le_bytes())
+}
+
+pub(super) fn number_of(key: &BucketKey) -> usize {
+    usize::try_from(u128::from_le_bytes(*key.as_bytes())).expect("made from a count")
+}

@@ -1,0 +1,296 @@
+//! What must hold at each moment.
+
+use super::{
+    Broken,
+    bucket::number_of,
+    plan::MemoMode,
+    world::{Fate, Heard, Journey, World},
+};
+use tollgate::store::StoreError;
+use tollgate_core::{
+    decision::{Answer, Ask, Source, Take, Verdict},
+    descriptor::Hits,
+    limit::Exact,
+};
+
+// What is promised; not the constants of the code, which might be wrong.
+pub(super) const SERVES_US: u64 = 1_000_000;
+const MOST_IN_AIR: usize = 2;
+const MOST_TAKES: usize = 128;
+
+/// What memory said of one bucket.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told {
+    full_at: Exact,
+    now_us: u64,
+    local_us: u64,
+}
+
+impl World<'_> {
+    // === answers ===
+
+    pub(super) fn is_answered_well(
+        &mut self,
+        request: usize,
+        answer: &Result<Answer, StoreError>,
+    ) -> Result<(), Broken> {
+        let of = &self.requests[request];
+        let bucket = of.wishes[0].bucket;
+        if of.fate == Fate::Answered {
+            return Err(Broken::new("each request gets one answer", bucket, format!("request {request}")));
+        }
+        let waited_us = (self.now_ns - of.asked_ns) / 1_000;
+        // At worst it waits for a flight to land until it is just not overdue, and then flies itself; each
+        // flight may be sent twice.
+        if waited_us > self.patience_us() + 4 * self.plan.deadline_us + 1_000 {
+            let detail = format!("request {request} waited for {waited_us} µs");
+            return Err(Broken::new("nothing stays queued for ever", bucket, detail));
+        }
+        if matches!(answer, Err(StoreError::Overload)) && waited_us < self.patience_us() * 999 / 1_000 {
+            let detail = format!("request {request} was given up after {waited_us} µs");
+            return Err(Broken::new("patience is kept", bucket, detail));
+        }
+        if matches!(answer, Err(StoreError::Overload)) {
+            self.is_given_up_rightly(request)?;
+        }
+        match answer {
+            Ok(answer) if answer.source == Source::Memo => self.is_denied_rightly(request, answer),
+            Err(StoreError::Tripped) => {
+                let runtime = self.plan.clients[self.requests[request].client].runtime;
+                self.runtimes[runtime].watch.refuses_rightly(self.local_us(runtime), bucket)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Memory denied this at this moment: so would the store, and not for longer than was told.
+    fn is_denied_rightly(&mut self, request: usize, answer: &Answer) -> Result<(), Broken> {
+        let of = &self.requests[request];
+        let runtime = self.plan.clients[of.client].runtime;
+        self.store_would_deny(runtime, &of.takes, answer)?;
+        let heard = &self.runtimes[runtime].heard;
+        let is_fresh = |heard: &Heard| self.local_us(runtime) - heard.sent_us < SERVES_US;
+        if let Some(wish) = of.wishes.iter().find(|wish| !heard.get(&wish.bucket).is_some_and(is_fresh)) {
+            let detail = format!("request {request}");
+            return Err(Broken::new("memory serves for a second at most", wish.bucket, detail));
+        }
+        self.is_told_as_heard(request, answer)?;
+        let store_us = self.store.now_us(self.now_ns);
+        // After a step back a key waits longer than anybody could know who has not heard of it since.
+        let is_set_back = self.store.was_set_back_lately(self.now_ns);
+        let is_known = !is_set_back || !of.wishes.iter().any(|wish| self.is_stale(runtime, wish.bucket));
+        for ((wish, take), found) in of.wishes.iter().zip(&of.takes).zip(&answer.found) {
+            let limit = &self.plan.buckets[wish.bucket].limits[wish.edition];
+            let cost = take.ask.tokens().map(|tokens| tokens.cost).unwrap_or_default();
+            let wait_us = |now_us| limit.wait_us(found.full_at(), cost, now_us);
+            if is_known && !found.fits && wait_us(answer.now_us) < wait_us(store_us) {
+                let detail = format!(
+                    "request {request} is told to wait {} µs, and must wait {}",
+                    wait_us(answer.now_us),
+                    wait_us(store_us)
+                );
+                return Err(Broken::new("no wait is told too short", wish.bucket, detail));
+            }
+        }
+        if let ([wish], [found]) = (&of.wishes[..], &answer.found[..]) {
+            let told =
+                Told { full_at: found.full_at(), now_us: answer.now_us, local_us: self.local_us(runtime) };
+            return self.counts_down(runtime, wish.bucket, told);
+        }
+        Ok(())
+    }
+
+    /// Memory speaks of no bucket that has room, and of each as the newest answer showed it.
+    fn is_told_as_heard(&self, request: usize, answer: &Answer) -> Result<(), Broken> {
+        let of = &self.requests[request];
+        let runtime = self.plan.clients[of.client].runtime;
+        for (wish, found) in of.wishes.iter().zip(&answer.found) {
+            if found.fits {
+                let detail = format!("request {request}: {answer:?}");
+                return Err(Broken::new("memory answers only where nothing fits", wish.bucket, detail));
+            }
+            let heard = self.runtimes[runtime].heard.get(&wish.bucket).filter(|heard| !heard.is_overtaken);
+            let per_us = self.plan.buckets[wish.bucket].limits[wish.edition].per_us();
+            let full_at =
+                heard.and_then(|heard| self.store.is_still_full_at(wish.bucket, per_us, heard.newest));
+            if full_at.is_some_and(|full_at| full_at != found.full_at())
+                && !self.store.was_set_back_lately(self.now_ns)
+            {
+                let detail = format!("request {request}: {found:?}, which is full at {full_at:?}");
+                return Err(Broken::new("a level is told as it was last heard", wish.bucket, detail));
+            }
+        }
+        Ok(())
+    }
+
+    /// Of the same knowledge memory speaks at a later time of the store, as much later as it is.
+    fn counts_down(&mut self, runtime: usize, bucket: usize, told: Told) -> Result<(), Broken> {
+        let Some(last) = self.runtimes[runtime].told.insert(bucket, told) else { return Ok(()) };
+        let passed_us = told.local_us - last.local_us;
+        let counted_us = told.now_us.saturating_sub(last.now_us);
+        if last.full_at != told.full_at || counted_us + 2 + passed_us / 500 < passed_us {
+            let detail = format!("{last:?}, then {told:?}");
+            return Err(Broken::new("waits count down", bucket, detail));
+        }
+        Ok(())
+    }
+
+    fn store_would_deny(&self, runtime: usize, takes: &[Take], answer: &Answer) -> Result<(), Broken> {
+        let replica = self.plan.runtimes[runtime].replica;
+        let buckets = || takes.iter().map(|take| number_of(&take.key));
+        // A missing bucket that counts as used up is so by the burst of whoever asks; memory is right a second later.
+        let depends_on_burst = |bucket: usize| {
+            let of = &self.plan.buckets[bucket];
+            of.is_guarded()
+                && self.store.counted_missing_as_used_up(of, self.now_ns)
+                && self.plan.limits_in_force(of).any(|limit| *limit != of.limits[self.plan.editions[0]])
+                && self.store.was_missing_lately(bucket, self.now_ns)
+        };
+        let is_surprised = |bucket: usize| {
+            self.is_stale(runtime, bucket) && self.store.makes_room(&self.plan.buckets[bucket], self.now_ns)
+        };
+        if buckets().any(is_surprised)
+            || buckets().any(|bucket| self.store.hides_refund(bucket, replica, self.now_ns))
+            || buckets().any(depends_on_burst)
+            || self.store.would_answer(self.now_ns, takes).verdict == Verdict::Deny
+        {
+            return Ok(());
+        }
+        let bucket = buckets().next().expect("a request asks for something");
+        let detail = format!(
+            "at {} of the store's clock, where it is full at {:?}: {answer:?}",
+            self.store.now_us(self.now_ns),
+            self.store.full_at(bucket, 1)
+        );
+        Err(Broken::new("memory denies nothing that fits", bucket, detail))
+    }
+
+    /// Whether memory may still serve what this runtime heard of a bucket before the store last suffered.
+    fn is_stale(&self, runtime: usize, bucket: usize) -> bool {
+        let stale_us = self.runtimes[runtime].heard.get(&bucket).and_then(|heard| heard.stale_us);
+        stale_us.is_some_and(|stale_us| self.local_us(runtime) - stale_us < SERVES_US)
+    }
+
+    // === flights ===
+
+    pub(super) fn takes_off_well(&mut self, journey: usize) -> Result<(), Broken> {
+        let of = &self.journeys[journey];
+        let queued_us = |request: &usize| (self.now_ns - self.requests[*request].asked_ns) / 1_000;
+        if let Some(request) =
+            of.requests.iter().find(|request| queued_us(request) > self.patience_us() * 1_001 / 1_000)
+        {
+            let (bucket, detail) = (self.requests[*request].wishes[0].bucket, format!("request {request}"));
+            return Err(Broken::new("what was queued too long is not sent", bucket, detail));
+        }
+        let bucket = self.requests[of.requests[0]].wishes[0].bucket;
+        let takes: usize = of.requests.iter().map(|request| self.requests[*request].takes.len()).sum();
+        if takes > MOST_TAKES && of.requests.len() > 1 {
+            return Err(Broken::new("a flight carries at most 128 takes", bucket, format!("{takes} takes")));
+        }
+        let runtime = of.runtime;
+        let now_us = self.local_us(runtime);
+        self.runtimes[runtime].watch.take_off(journey, now_us, bucket)?;
+        let in_air = self.runtimes[runtime].in_air.len();
+        if in_air > MOST_IN_AIR {
+            return Err(Broken::new("at most two flights are in the air", bucket, format!("{in_air}")));
+        }
+        Ok(())
+    }
+
+    /// A flight has told something: what was given back, all runtimes of this replica know at once, and no older
+    /// answer makes them forget it.
+    pub(super) fn is_learnt(&mut self, journey: usize) -> Result<(), Broken> {
+        let Journey { runtime, sent_us, sent_ns, .. } = self.journeys[journey];
+        self.hears(journey);
+        let is_stale = self.suffered_ns.is_some_and(|suffered_ns| sent_ns <= suffered_ns);
+        let replica = self.plan.runtimes[runtime].replica;
+        for request in self.journeys[journey].requests.clone() {
+            for wish in self.requests[request].wishes.clone() {
+                let shows = self.requests[request].shows(wish.bucket);
+                let of = &mut self.runtimes[runtime];
+                of.told.remove(&wish.bucket);
+                let heard = of.heard.entry(wish.bucket).or_default();
+                heard.sent_us = heard.sent_us.max(sent_us);
+                heard.stale_us = if is_stale { heard.stale_us.max(Some(sent_us)) } else { heard.stale_us };
+                heard.note(self.requests[request].order, shows);
+                if matches!(wish.hits, Hits::GiveBack(_)) {
+                    self.store.learnt(wish.bucket, request, replica);
+                    self.note(request, |_| format!("is known to replica {replica}"));
+                }
+                if self.plan.buckets[wish.bucket].refunds {
+                    self.denies_rightly(replica, wish.bucket)?;
+                }
+            }
+        }
+        self.room_is_seen(journey)
+    }
+
+    /// Answers have come to a runtime.
+    fn hears(&mut self, journey: usize) {
+        let Journey { runtime, sent_us, ref requests, .. } = self.journeys[journey];
+        let now_us = self.local_us(runtime);
+        let wishes = requests.iter().flat_map(|request| &self.requests[*request].wishes);
+        for wish in wishes {
+            let heard = self.runtimes[runtime].heard.entry(wish.bucket).or_default();
+            if heard.latest != Some(journey) {
+                heard.is_apart = sent_us > heard.arrived_us;
+                (heard.latest, heard.arrived_us) = (Some(journey), now_us);
+            }
+        }
+    }
+
+    /// What was known of a bucket ends when an answer shows room, and begins when one shows none, unless an older
+    /// answer comes after that. Also after a step back of the store's clock, where answers do not overlap.
+    fn room_is_seen(&self, journey: usize) -> Result<(), Broken> {
+        let Journey { runtime, sent_us, requests, .. } = &self.journeys[journey];
+        // What left over a second ago is learnt, and no longer served.
+        let is_served = self.local_us(*runtime) - sent_us < SERVES_US;
+        let is_learnt = self.plan.memo == MemoMode::On && is_served;
+        for wish in requests.iter().flat_map(|request| &self.requests[*request].wishes) {
+            let heard = &self.runtimes[*runtime].heard[&wish.bucket];
+            let is_in_order = heard.is_apart || !self.store.was_set_back_lately(self.now_ns);
+            if heard.is_overtaken || !is_in_order {
+                continue;
+            }
+            let is_known = self.knows_empty(*runtime, wish.bucket);
+            if heard.shows_room && is_known {
+                let detail = format!("{heard:?}");
+                return Err(Broken::new("room that was seen replaces what was known", wish.bucket, detail));
+            }
+            if heard.shows_none && !is_known && is_learnt && !self.plan.buckets[wish.bucket].refunds {
+                let detail = format!("{heard:?}");
+                return Err(Broken::new("what has no room is known", wish.bucket, detail));
+            }
+        }
+        Ok(())
+    }
+
+    /// What memory would say if somebody asked for a single hit at this moment, on each runtime of a replica.
+    fn denies_rightly(&self, replica: usize, bucket: usize) -> Result<(), Broken> {
+        let of = &self.plan.buckets[bucket];
+        let limit = &of.limits[self.replicas[replica].edition];
+        let one = [Take { key: of.key, ask: Ask::new(Hits::Take(1), limit) }];
+        for (runtime, of) in self.plan.runtimes.iter().enumerate().filter(|(_, of)| of.replica == replica) {
+            let now_us = of.clock.now_us(self.now_ns);
+            if let Some(denial) = self.runtimes[runtime].desk.denial(&one, now_us) {
+                self.store_would_deny(runtime, &one, &denial)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn everyone_was_answered(&self) -> Result<(), Broken> {
+        let is_open = |fate| matches!(fate, Fate::Queued | Fate::Away);
+        match self.requests.iter().position(|request| is_open(request.fate)) {
+            Some(request) => {
+                let bucket = self.requests[request].wishes[0].bucket;
+                Err(Broken::new(
+                    "each request gets one answer",
+                    bucket,
+                    format!("request {request} got none"),
+                ))
+            }
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Those who ask: in closed and open loops, patient or not, and some back to the microsecond.
+
+use std::rc::Rc;
+
+use rand::RngExt;
+
+use super::{
+    Broken,
+    plan::Pace,
+    traffic::{self, Wish},
+    upheaval::Replica,
+    world::{Event, Fate, Request, Ticket, World},
+};
+use tollgate::{fallback::local::LocalTake, store::StoreError};
+use tollgate_core::{
+    decision::{Answer, Ask, Source, Take, Verdict},
+    descriptor::Hits,
+    limit::Limit,
+};
+
+impl World<'_> {
+    pub(super) fn ask_later(&mut self, client: usize) {
+        let gap_ns = self.traffic.random_range(self.plan.clients[client].gap_ns.clone());
+        self.schedule(gap_ns, Event::Ask { client });
+    }
+
+    pub(super) fn ask(&mut self, client: usize) -> Result<(), Broken> {
+        if self.now_ns >= self.plan.until_ns {
+            return Ok(());
+        }
+        let of = &self.plan.clients[client];
+        if of.pace == Pace::Open {
+            self.ask_later(client);
+        }
+        let edition = self.replica(client).edition;
+        let wishes = match self.returns_for[client].take() {
+            Some(bucket) => vec![Wish { bucket, hits: Hits::Take(1), edition }],
+            None => traffic::wishes(&mut self.traffic, self.plan, edition),
+        };
+        let request = self.requests.len();
+        let takes = traffic::takes(&wishes, &self.plan.buckets);
+        self.requests.push(Request::new(client, wishes, takes.clone(), self.now_ns));
+        self.post.gone.borrow_mut().push(false);
+        self.note(request, |request| format!("asked for: {:?}", request.wishes));
+
+        let now_us = self.local_us(of.runtime);
+        let runtime = &mut self.runtimes[of.runtime];
+        if let Some(denial) = runtime.desk.denial(&takes, now_us) {
+            return self.answered(request, Ok(denial));
+        }
+        runtime.desk.push(takes.into(), Ticket { request, post: Rc::clone(&self.post) }, now_us);
+        runtime.queued.push(request);
+        // A tripped breaker answers at once.
+        self.deliver()?;
+        self.wake(of.runtime);
+        if self.weather.random_bool(self.plan.network.cancelled) {
+            let after_ns = self.weather.random_range(0..20_000_000);
+            self.schedule(after_ns, Event::Cancel { request });
+        }
+        Ok(())
+    }
+
+    pub(super) fn cancel(&mut self, request: usize) {
+        if self.requests[request].fate == Fate::Answered {
+            return;
+        }
+        self.requests[request].fate = Fate::Cancelled;
+        self.post.gone.borrow_mut()[request] = true;
+        self.note(request, |_| "cancelled".to_owned());
+        self.go_on(request);
+    }
+
+    /// The client of a request that is over asks again.
+    fn go_on(&mut self, request: usize) {
+        let client = self.requests[request].client;
+        match self.plan.clients[client].pace {
+            Pace::Open => {}
+            Pace::Closed => self.ask_later(client),
+            Pace::Prompt => {
+                let bucket = self.requests[request].wishes[0].bucket;
+                let limit = &self.plan.buckets[bucket].limits[self.replica(client).edition];
+                let Some(after_ns) = self.token_after_ns(bucket, limit) else {
+                    return self.ask_later(client);
+                };
+                self.returns_for[client] = Some(bucket);
+                self.schedule(after_ns, Event::Ask { client });
+            }
+        }
+    }
+
+    /// How long from now until the store's clock shows a token in this bucket, two microseconds too early or too
+    /// late; none if it takes too long, or one is there.
+    fn token_after_ns(&mut self, bucket: usize, limit: &Limit) -> Option<u64> {
+        let store_us = self.store.now_us(self.now_ns);
+        let wait_us = limit.wait_us(self.store.full_at(bucket, limit.per_us()), limit.cost(1), store_us);
+        let jitter_ns = self.weather.random_range(0..4_000);
+        (1..500_000).contains(&wait_us).then(|| {
+            let shown_ns = self.store.shows_ns(store_us + wait_us);
+            (shown_ns + jitter_ns).saturating_sub(self.now_ns + 2_000)
+        })
+    }
+
+    pub(super) fn replica(&self, client: usize) -> &Replica {
+        &self.replicas[self.plan.runtimes[self.plan.clients[client].runtime].replica]
+    }
+
+    // === answers ===
+
+    /// What the local buckets of its replica say, each with its share; all replicas are known.
+    fn guess(&mut self, request: usize) -> Verdict {
+        let of = &self.requests[request];
+        let runtime = self.plan.clients[of.client].runtime;
+        let (number, local_us) = (self.plan.runtimes[runtime].replica, self.local_us(runtime));
+        let replicas = u32::try_from(self.replicas.len()).expect("a few");
+        let take = |wish: &Wish| {
+            let bucket = &self.plan.buckets[wish.bucket];
+            let share = bucket.limits[wish.edition].share(replicas)?;
+            let take = Take { key: bucket.key, ask: Ask::new(wish.hits, &share) };
+            let is_known_empty = self.runtimes[runtime].desk.is_known_empty(&bucket.key, local_us);
+            Some(LocalTake { take, is_known_empty })
+        };
+        let takes: Option<Vec<LocalTake>> = of.wishes.iter().map(take).collect();
+        // A share of less than one hit denies.
+        let answer = takes.and_then(|takes| self.replicas[number].local.take_at(&takes, local_us).ok());
+        answer.map_or(Verdict::Deny, |answer| answer.verdict)
+    }
+
+    /// Brings what a desk has answered to those who asked.
+    pub(super) fn deliver(&mut self) -> Result<(), Broken> {
+        let answers = self.post.answers.take();
+        answers.into_iter().try_for_each(|(request, answer)| self.answered(request, answer))
+    }
+
+    fn answered(&mut self, request: usize, answer: Result<Answer, StoreError>) -> Result<(), Broken> {
+        self.note(request, |_| format!("answered: {answer:?}"));
+        if self.requests[request].fate == Fate::Cancelled {
+            return Ok(());
+        }
+        self.is_answered_well(request, &answer)?;
+        self.requests[request].fate = Fate::Answered;
+        let told = match answer {
+            Ok(answer) => (answer.verdict, answer.source),
+            Err(_) => (self.guess(request), Source::Local),
+        };
+        self.requests[request].answered = Some((self.now_ns, told));
+        self.go_on(request);
+        Ok(())
+    }
+}

@@ -1,0 +1,188 @@
+//! Flights under way: what a slot of `store/redis.rs` does, and the network and the store that it deals with.
+
+use std::slice;
+
+use rand::RngExt;
+
+use super::{
+    Broken,
+    world::{Event, Fate, Journey, Ticket, World},
+};
+use tollgate::store::{StoreError, redis::flights::Flight, refusal::Refusal};
+use tollgate_core::decision::Answer;
+
+impl World<'_> {
+    /// Wakes a slot, if one waits; else the next that would wait goes on at once.
+    pub(super) fn wake(&mut self, runtime: usize) {
+        let wake_ns = self.weather.random_range(self.plan.network.wake_ns.clone());
+        let of = &mut self.runtimes[runtime];
+        if of.idle == 0 {
+            of.permit = true;
+            return;
+        }
+        of.idle -= 1;
+        let life = of.life;
+        self.schedule(wake_ns, Event::Form { runtime, life });
+    }
+
+    /// A slot is free: it takes the next flight up, or waits.
+    pub(super) fn form(&mut self, runtime: usize) -> Result<(), Broken> {
+        loop {
+            let flight = self.runtimes[runtime].desk.form(self.local_us(runtime));
+            self.deliver()?;
+            let took_off = flight.is_some();
+            if let Some(flight) = flight {
+                self.take_off(runtime, flight);
+            }
+            self.nobody_waits_in_vain(runtime, took_off)?;
+            if took_off {
+                self.takes_off_well(self.journeys.len() - 1)?;
+                self.send(self.journeys.len() - 1);
+                return Ok(());
+            }
+            let of = &mut self.runtimes[runtime];
+            if !of.permit {
+                of.idle += 1;
+                return Ok(());
+            }
+            of.permit = false;
+        }
+    }
+
+    fn take_off(&mut self, runtime: usize, flight: Flight<Ticket>) {
+        let requests: Vec<usize> = flight.requests.iter().map(|request| request.ticket.request).collect();
+        for &request in &requests {
+            self.requests[request].fate = Fate::Away;
+            self.note(request, |_| "leaves".to_owned());
+        }
+        self.runtimes[runtime].in_air.push(self.journeys.len());
+        let sent_us = flight.sent_us;
+        let empty = self.known_empty(runtime, &requests);
+        self.journeys.push(Journey {
+            runtime,
+            flight: Some(flight),
+            requests,
+            empty,
+            landed_ns: None,
+            sent_ns: self.now_ns,
+            sent_us,
+            attempt: 0,
+            reply: None,
+        });
+    }
+
+    fn send(&mut self, journey: usize) {
+        let attempt = self.journeys[journey].attempt;
+        self.schedule(self.plan.deadline_us * 1_000, Event::Deadline { journey, attempt });
+        let is_lost = self.weather.random_bool(self.plan.network.lost_there);
+        if !is_lost && self.silent_until_ns <= self.now_ns {
+            let way_ns = self.weather.random_range(self.plan.network.there_ns.clone()) + self.lateness_ns();
+            self.schedule(way_ns, Event::Arrive { journey, attempt });
+        }
+    }
+
+    fn lateness_ns(&mut self) -> u64 {
+        let is_late = self.weather.random_bool(self.plan.network.late);
+        if is_late { self.weather.random_range(0..self.plan.deadline_us * 3_000) } else { 0 }
+    }
+
+    // === the store ===
+
+    /// The store works in the order of arrival, one flight at a time.
+    pub(super) fn arrive(&mut self, journey: usize, attempt: u32) {
+        let network = &self.plan.network;
+        let mut start_ns = self.store.free_ns.max(self.now_ns);
+        if self.weather.random_bool(network.stalled) {
+            start_ns += self.weather.random_range(0..network.stall_ns);
+        }
+        self.store.free_ns = start_ns + network.busy_ns;
+        self.schedule(start_ns - self.now_ns, Event::Execute { journey, attempt });
+    }
+
+    pub(super) fn execute(&mut self, journey: usize, attempt: u32) -> Result<(), Broken> {
+        let reply = if self.weather.random_bool(self.plan.network.refused) {
+            let is_forgotten = attempt == 0 && self.weather.random_bool(0.5);
+            Err(StoreError::Refused(if is_forgotten { Refusal::NoScript } else { Refusal::Loading }))
+        } else {
+            let mut answers = Vec::new();
+            for request in self.journeys[journey].requests.clone() {
+                answers.push(self.execute_one(request)?);
+            }
+            Ok(answers)
+        };
+        let of = &mut self.journeys[journey];
+        if of.attempt == attempt {
+            of.reply = Some(reply);
+        }
+        if !self.weather.random_bool(self.plan.network.lost_back) {
+            let way_ns = self.weather.random_range(self.plan.network.back_ns.clone()) + self.lateness_ns();
+            self.schedule(way_ns, Event::Reply { journey, attempt });
+        }
+        Ok(())
+    }
+
+    fn execute_one(&mut self, request: usize) -> Result<Answer, Broken> {
+        let of = &mut self.requests[request];
+        if of.executed.is_some() {
+            let detail = format!("request {request} came to the store again");
+            return Err(Broken::new("a request is executed at most once", of.wishes[0].bucket, detail));
+        }
+        let answer = self.store.execute(self.now_ns, request, (&of.wishes, &of.takes), &self.plan.buckets)?;
+        of.executed = Some((self.now_ns, answer.verdict));
+        of.order = self.store.executions;
+        let fits = |take| self.store.would_answer(self.now_ns, slice::from_ref(take)).found[0].fits;
+        of.fits_again = of.takes.iter().map(fits).collect();
+        self.note(request, |_| format!("executed: {answer:?}"));
+        Ok(answer)
+    }
+
+    // === the way back ===
+
+    pub(super) fn reply(&mut self, journey: usize, attempt: u32) -> Result<(), Broken> {
+        let of = &mut self.journeys[journey];
+        // Nobody listens any more: it has landed, or is under way again.
+        if of.attempt != attempt || of.flight.is_none() {
+            return Ok(());
+        }
+        match of.reply.take().expect("the store has answered") {
+            Err(error) => self.fail(journey, error),
+            answers => self.land(journey, answers),
+        }
+    }
+
+    pub(super) fn run_out(&mut self, journey: usize, attempt: u32) -> Result<(), Broken> {
+        let of = &self.journeys[journey];
+        if of.attempt != attempt || of.flight.is_none() {
+            return Ok(());
+        }
+        self.fail(journey, StoreError::Deadline)
+    }
+
+    fn fail(&mut self, journey: usize, error: StoreError) -> Result<(), Broken> {
+        let of = &mut self.journeys[journey];
+        if of.attempt == 0 && error.may_be_sent_again() {
+            of.attempt += 1;
+            self.send(journey);
+            return Ok(());
+        }
+        self.land(journey, Err(error))
+    }
+
+    fn land(&mut self, journey: usize, answers: Result<Vec<Answer>, StoreError>) -> Result<(), Broken> {
+        let runtime = self.journeys[journey].runtime;
+        let flight = self.journeys[journey].flight.take().expect("it is in the air");
+        self.journeys[journey].landed_ns = Some(self.now_ns);
+        let are_told = answers.is_ok();
+        let now_us = self.local_us(runtime);
+        let of = &mut self.runtimes[runtime];
+        of.watch.land(journey, matches!(answers, Err(StoreError::Deadline)), now_us);
+        of.in_air.retain(|in_air| *in_air != journey);
+        of.desk.land(flight, answers, now_us);
+        if are_told {
+            self.is_learnt(journey)?;
+        }
+        self.deliver()?;
+        // The slot that landed this flight goes on to the next.
+        self.form(runtime)
+    }
+}

@@ -1,0 +1,158 @@
+//! Replicas, one store and a bad network in virtual time: what is promised holds for every seed. Processes restart
+//! and reload, the store loses its buckets, falls silent and its clock steps, and local buckets answer for it.
+//!
+//! The desks, memos and flights are those of production, and so is `decide`; clocks, clients, the network and
+//! the store around it are models. A seed decides everything, so a seed that fails is a recipe. By default random
+//! seeds run for a minute; `TOLLGATE_SEED` replays one, `TOLLGATE_SIM_SECONDS` says how long.
+
+mod audits;
+mod breaker;
+mod bucket;
+mod checks;
+mod clients;
+mod clock;
+mod flying;
+mod journal;
+mod meter;
+mod plan;
+mod queue;
+mod store;
+mod table;
+mod traffic;
+mod upheaval;
+mod world;
+
+use std::{
+    env,
+    fmt::Display,
+    io::{self, Write as _},
+    time::Duration,
+};
+
+use rand::{SeedableRng, rngs::SmallRng};
+
+use journal::Journal;
+use plan::{MemoMode, Plan};
+use tollgate::clock::monotonic;
+use tollgate_core::decision::Source;
+use world::World;
+
+/// A promise that did not hold.
+#[derive(Debug)]
+struct Broken {
+    promise: &'static str,
+    bucket: usize,
+    detail: String,
+}
+
+impl Broken {
+    fn new(promise: &'static str, bucket: usize, detail: String) -> Broken {
+        Broken { promise, bucket, detail }
+    }
+}
+
+/// What the seeds of a test came to.
+#[derive(Debug, Default)]
+struct Tally {
+    seeds: u64,
+    decisions: usize,
+    from_memory: usize,
+    guesses: usize,
+    /// Times that a breaker tripped, and flights that probed.
+    trips: usize,
+    probes: usize,
+}
+
+// === seeds ===
+
+/// No more than anybody waits for.
+const MOST_SEEDS: u64 = 10_000_000;
+
+/// Calls `run` with random seeds until the time is over, or with the one that is asked for.
+fn for_seeds(name: &str, seconds: f64, mut run: impl FnMut(u64, &mut Tally)) -> Tally {
+    let started = monotonic();
+    let mut tally = Tally::default();
+    if let Some(seed) = number("TOLLGATE_SEED") {
+        run(seed, &mut tally);
+        return tally;
+    }
+    let budget = Duration::from_secs_f64(number("TOLLGATE_SIM_SECONDS").unwrap_or(seconds));
+    while tally.seeds < MOST_SEEDS && started.elapsed() < budget {
+        run(rand::random(), &mut tally);
+        tally.seeds += 1;
+    }
+    let Tally { seeds, decisions, from_memory, guesses, trips, probes } = tally;
+    #[allow(clippy::cast_precision_loss, reason = "a figure to be read")]
+    let rate = decisions as f64 / started.elapsed().as_secs_f64();
+    let line = format!(
+        "\nsimulation, {name}: {seeds} seeds, {decisions} decisions ({rate:.0} per second), {from_memory} from memory, \
+         {guesses} guesses, {trips} trips of a breaker, {probes} probes\n"
+    );
+    // Not eprintln!, which the test runner swallows when the test passes.
+    let _ = io::stderr().write_all(line.as_bytes());
+    tally
+}
+
+fn number<T: std::str::FromStr<Err: Display>>(variable: &str) -> Option<T> {
+    let text = env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|error| panic!("{variable}={text}: {error}")))
+}
+
+/// Runs the seed once more, with a journal of the bucket concerned, and fails.
+fn fail(seed: u64, plan: &Plan, broken: &Broken) -> ! {
+    let mut again = World::new(plan, seed, Journal::of(Some(broken.bucket)));
+    let repeated = again.run().and_then(|()| again.audit());
+    let limit = &plan.buckets[broken.bucket].limits;
+    panic!(
+        "\nTOLLGATE_SEED={seed}: broken: {}\nbucket {}, {limit:?}\n{}\nits last events:\n{}{}",
+        broken.promise,
+        broken.bucket,
+        broken.detail,
+        again.journal.text(),
+        if repeated.is_err() { "" } else { "and the same seed passed when it was run again\n" },
+    )
+}
+
+fn run<'a>(plan: &'a Plan, seed: u64, tally: &mut Tally) -> World<'a> {
+    let mut world = World::new(plan, seed, Journal::default());
+    if let Err(broken) = world.run().and_then(|()| world.audit()) {
+        fail(seed, plan, &broken);
+    }
+    for source in world.sources() {
+        tally.decisions += 1;
+        tally.from_memory += usize::from(source == Source::Memo);
+        tally.guesses += usize::from(source.is_guess());
+    }
+    let (trips, probes) = world.watched();
+    (tally.trips, tally.probes) = (tally.trips + trips, tally.probes + probes);
+    world
+}
+
+// === tests ===
+
+#[test]
+fn whatever_happens_the_limit_holds_and_nothing_that_fits_is_denied() {
+    let tally = for_seeds("anything may happen", 45.0, |seed, tally| {
+        run(&Plan::rough(&mut SmallRng::seed_from_u64(seed)), seed, tally);
+    });
+    assert!(tally.seeds == 0 || tally.from_memory > tally.decisions / 20, "memory denied little: {tally:?}");
+    // In a few seeds nothing may go wrong.
+    assert!(tally.seeds < 100 || tally.guesses > tally.decisions / 100, "little was guessed: {tally:?}");
+    assert!(tally.seeds < 100 || tally.probes > tally.trips && tally.trips > 0, "little tripped: {tally:?}");
+}
+
+#[test]
+fn with_the_memo_on_and_off_the_same_takes_are_admitted() {
+    let tally = for_seeds("memo on and off", 15.0, |seed, tally| {
+        let plan = |memo| Plan::steady(&mut SmallRng::seed_from_u64(seed), memo);
+        let (on, off) = (plan(MemoMode::On), plan(MemoMode::Off));
+        let with = run(&on, seed, tally).allowed();
+        let without = run(&off, seed, tally).allowed();
+        let differs = with.iter().zip(&without).position(|(with, without)| with != without);
+        assert!(
+            with.len() == without.len() && differs.is_none(),
+            "TOLLGATE_SEED={seed}: request {differs:?}"
+        );
+    });
+    assert!(tally.seeds == 0 || tally.from_memory > tally.decisions / 10, "memory denied little: {tally:?}");
+}

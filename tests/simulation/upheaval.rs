@@ -1,0 +1,153 @@
+//! What befalls a whole process or the store in the middle of a run.
+
+use std::sync::Arc;
+
+use rand::{RngExt, rngs::SmallRng, seq::IndexedRandom};
+
+use super::{
+    bucket::EDITIONS,
+    plan::{MS, MemoMode},
+    world::{Fate, Runtime, World},
+};
+use tollgate::{
+    fallback::local::Local,
+    store::redis::desk::{Desk, Memos},
+};
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Upheaval {
+    /// The store forgets every bucket, and when it began.
+    StoreLoss,
+    /// By so many microseconds.
+    ClockStep(i64),
+    /// A replica dies with all it knows, and another takes its place.
+    Restart { replica: usize },
+    /// From now on a replica has these of its buckets' limits.
+    Reload { replica: usize, edition: usize },
+    /// For so long nothing reaches the store.
+    Silence { ns: u64 },
+}
+
+/// When, and what; in no order.
+pub(super) fn plan(rng: &mut SmallRng, until_ns: u64, replicas: usize) -> Vec<(u64, Upheaval)> {
+    let count = if rng.random_bool(0.5) { 0 } else { rng.random_range(1..=4) };
+    let mut all: Vec<_> = (0..count).map(|_| (rng.random_range(0..until_ns), any(rng, replicas))).collect();
+    // Numbers go up and down, and replicas follow one another.
+    let reloads = if rng.random_bool(0.6) { 0 } else { rng.random_range(1..=8) };
+    all.extend((0..reloads).map(|_| (rng.random_range(0..until_ns), reload(rng, replicas))));
+    all
+}
+
+fn reload(rng: &mut SmallRng, replicas: usize) -> Upheaval {
+    Upheaval::Reload { replica: rng.random_range(0..replicas), edition: rng.random_range(0..EDITIONS) }
+}
+
+fn any(rng: &mut SmallRng, replicas: usize) -> Upheaval {
+    let replica = rng.random_range(0..replicas);
+    match rng.random_range(0..5) {
+        0 => Upheaval::StoreLoss,
+        1 => Upheaval::ClockStep(*[1, 1_000, 300_000, 5_000_000].choose(rng).expect("one")),
+        2 => Upheaval::ClockStep(-*[1, 1_000, 300_000, 5_000_000].choose(rng).expect("one")),
+        3 => Upheaval::Restart { replica },
+        _ => Upheaval::Silence { ns: rng.random_range(1..=800) * MS },
+    }
+}
+
+/// A process of Tollgate, as far as its runtimes share it.
+#[derive(Debug)]
+pub(super) struct Replica {
+    memos: Arc<Memos>,
+    pub(super) local: Local,
+    /// Which of its buckets' limits it has.
+    pub(super) edition: usize,
+    pub(super) restarts: i128,
+}
+
+impl Replica {
+    pub(super) fn new(edition: usize) -> Replica {
+        let local = Local::new(1_000_000, Box::new(|| None));
+        Replica { memos: Arc::default(), local, edition, restarts: 0 }
+    }
+
+    pub(super) fn runtime(&self, memo: MemoMode, deadline_us: u64) -> Runtime {
+        let memos = (memo == MemoMode::On).then(|| Arc::clone(&self.memos));
+        Runtime::new(Desk::new(memos, deadline_us))
+    }
+}
+
+impl World<'_> {
+    pub(super) fn suffer(&mut self, upheaval: Upheaval) {
+        match upheaval {
+            Upheaval::StoreLoss => {
+                self.store.lose(self.now_ns, &self.plan.buckets);
+                self.nobody_knows();
+            }
+            Upheaval::ClockStep(by_us) => {
+                self.store.step(self.now_ns, by_us);
+                self.nobody_knows();
+            }
+            Upheaval::Silence { ns } => self.silent_until_ns = self.silent_until_ns.max(self.now_ns + ns),
+            Upheaval::Restart { replica } => self.restart(replica),
+            Upheaval::Reload { replica, edition } => self.replicas[replica].edition = edition,
+        }
+        self.journal.note_all(self.now_ns, || format!("{upheaval:?}"));
+    }
+
+    /// What was heard before is stale now.
+    fn nobody_knows(&mut self) {
+        self.suffered_ns = Some(self.now_ns);
+        let heard = self.runtimes.iter_mut().flat_map(|runtime| runtime.heard.values_mut());
+        heard.for_each(|heard| heard.stale_us = Some(heard.sent_us));
+    }
+
+    fn restart(&mut self, replica: usize) {
+        let of = &self.replicas[replica];
+        let restarts = of.restarts + 1;
+        self.replicas[replica] = Replica { restarts, ..Replica::new(of.edition) };
+        for runtime in 0..self.runtimes.len() {
+            if self.plan.runtimes[runtime].replica != replica {
+                continue;
+            }
+            let new = self.replicas[replica].runtime(self.plan.memo, self.plan.deadline_us);
+            let old = std::mem::replace(&mut self.runtimes[runtime], new);
+            self.runtimes[runtime].life = old.life + 1;
+            for journey in old.in_air {
+                self.journeys[journey].flight = None;
+                self.journeys[journey].landed_ns = Some(self.now_ns);
+            }
+        }
+        // Their connections break, and they ask again when they like.
+        for request in 0..self.requests.len() {
+            let of = &self.requests[request];
+            let is_open = matches!(of.fate, Fate::Queued | Fate::Away);
+            if is_open && self.plan.runtimes[self.plan.clients[of.client].runtime].replica == replica {
+                self.cancel(request);
+            }
+        }
+    }
+}
+
+/// How far a run's promises are from those of a quiet one.
+#[derive(Debug, Default)]
+pub(super) struct Toll {
+    pub(super) losses: i128,
+    pub(super) forward_us: i128,
+    pub(super) is_set_back: bool,
+}
+
+impl Toll {
+    pub(super) fn of(upheavals: &[(u64, Upheaval)]) -> Toll {
+        let mut toll = Toll::default();
+        for (_, upheaval) in upheavals {
+            match upheaval {
+                Upheaval::StoreLoss => toll.losses += 1,
+                Upheaval::ClockStep(by_us) => {
+                    toll.forward_us += i128::from(*by_us.max(&0));
+                    toll.is_set_back |= *by_us < 0;
+                }
+                Upheaval::Restart { .. } | Upheaval::Reload { .. } | Upheaval::Silence { .. } => {}
+            }
+        }
+        toll
+    }
+}

@@ -1,0 +1,293 @@
+//! Everything that happens, in the order of one virtual time: clients ask, flights travel, the store decides.
+//!
+//! Each runtime is driven as `store/redis.rs` drives it: ask memory, else queue and wake a slot; a slot forms a
+//! flight, waits for its answer or the deadline, lands it, and forms the next.
+
+use std::{
+    cell::RefCell,
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    rc::Rc,
+};
+
+use rand::{SeedableRng, rngs::SmallRng};
+
+use super::{
+    Broken, breaker::BreakerWatch, checks::Told, journal::Journal, plan::Plan, store::Store, traffic::Wish,
+    upheaval::Replica,
+};
+use tollgate::store::{
+    StoreError,
+    redis::{
+        desk::{self, Desk},
+        flights::{Flight, MOST_IN_AIR},
+    },
+};
+use tollgate_core::decision::{Answer, Source, Take, Verdict};
+
+#[derive(Debug)]
+pub(super) struct World<'a> {
+    pub(super) plan: &'a Plan,
+    /// Two dice, so that what is asked does not depend on how the network was.
+    pub(super) traffic: SmallRng,
+    pub(super) weather: SmallRng,
+    pub(super) now_ns: u64,
+    agenda: BinaryHeap<Reverse<(u64, u64, Event)>>,
+    scheduled: u64,
+    pub(super) store: Store,
+    /// When the store last suffered something that no memory knows of.
+    pub(super) suffered_ns: Option<u64>,
+    /// Until then nothing reaches the store.
+    pub(super) silent_until_ns: u64,
+    pub(super) replicas: Vec<Replica>,
+    pub(super) runtimes: Vec<Runtime>,
+    pub(super) requests: Vec<Request>,
+    pub(super) journeys: Vec<Journey>,
+    /// The bucket that a client comes back for.
+    pub(super) returns_for: Vec<Option<usize>>,
+    pub(super) post: Rc<Post>,
+    pub(super) journal: Journal,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Event {
+    Ask {
+        client: usize,
+    },
+    Cancel {
+        request: usize,
+    },
+    /// `life`: of the process that was woken.
+    Form {
+        runtime: usize,
+        life: u32,
+    },
+    Arrive {
+        journey: usize,
+        attempt: u32,
+    },
+    Execute {
+        journey: usize,
+        attempt: u32,
+    },
+    Reply {
+        journey: usize,
+        attempt: u32,
+    },
+    Deadline {
+        journey: usize,
+        attempt: u32,
+    },
+    Suffer {
+        upheaval: usize,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Runtime {
+    pub(super) desk: Desk<Ticket>,
+    /// How many processes were here before.
+    pub(super) life: u32,
+    /// Slots that wait to be woken, and a waking that none was there for, as tokio's `Notify` keeps it.
+    pub(super) idle: usize,
+    pub(super) permit: bool,
+    pub(super) in_air: Vec<usize>,
+    /// Requests that have neither left nor been answered.
+    pub(super) queued: Vec<usize>,
+    /// What memory last said of a bucket, until the store tells something new.
+    pub(super) told: HashMap<usize, Told>,
+    /// What it may know of a bucket.
+    pub(super) heard: HashMap<usize, Heard>,
+    pub(super) watch: BreakerWatch,
+}
+
+/// What answers about a bucket have come to a runtime.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Heard {
+    /// When the latest flight left that brought one, by the clock of its runtime.
+    pub(super) sent_us: u64,
+    /// The latest of those that left before the store last suffered.
+    pub(super) stale_us: Option<u64>,
+    /// Which execution the newest one tells of, and whether an older one came after it.
+    pub(super) newest: u64,
+    pub(super) is_overtaken: bool,
+    /// The newest one shows that whatever it asked for would fit again, or that nothing would.
+    pub(super) shows_room: bool,
+    pub(super) shows_none: bool,
+    /// Which journey brought the latest one, when, and whether that left after all others had come.
+    pub(super) latest: Option<usize>,
+    pub(super) arrived_us: u64,
+    pub(super) is_apart: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) client: usize,
+    pub(super) wishes: Vec<Wish>,
+    pub(super) takes: Vec<Take>,
+    pub(super) asked_ns: u64,
+    pub(super) fate: Fate,
+    /// When the store executed it, and what it said.
+    pub(super) executed: Option<(u64, Verdict)>,
+    /// Its place among all that the store executed, and for each wish whether the same would fit once more.
+    pub(super) order: u64,
+    pub(super) fits_again: Vec<bool>,
+    /// At some time there was no room for all that was queued.
+    pub(super) is_crowded: bool,
+    /// When it was answered, and what.
+    pub(super) answered: Option<(u64, (Verdict, Source))>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Queued,
+    Away,
+    Answered,
+    Cancelled,
+}
+
+/// A flight under way; its requests are still known when it has landed and the store only then executes it.
+#[derive(Debug)]
+pub(super) struct Journey {
+    pub(super) runtime: usize,
+    /// None: it has landed.
+    pub(super) flight: Option<Flight<Ticket>>,
+    pub(super) requests: Vec<usize>,
+    /// Which of them ask for which bucket that their runtime then knew to be without room: others may wait for it.
+    pub(super) empty: Vec<(usize, usize)>,
+    pub(super) landed_ns: Option<u64>,
+    pub(super) sent_ns: u64,
+    /// By the clock of its runtime.
+    pub(super) sent_us: u64,
+    pub(super) attempt: u32,
+    pub(super) reply: Option<Result<Vec<Answer>, StoreError>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Ticket {
+    pub(super) request: usize,
+    pub(super) post: Rc<Post>,
+}
+
+/// Where answers are put while a desk is at work.
+#[derive(Debug, Default)]
+pub(super) struct Post {
+    pub(super) answers: RefCell<Vec<(usize, Result<Answer, StoreError>)>>,
+    pub(super) gone: RefCell<Vec<bool>>,
+}
+
+impl desk::Ticket for Ticket {
+    fn is_gone(&self) -> bool {
+        self.post.gone.borrow()[self.request]
+    }
+
+    fn answer(self, answer: Result<Answer, StoreError>) {
+        self.post.answers.borrow_mut().push((self.request, answer));
+    }
+}
+
+impl Runtime {
+    pub(super) fn new(desk: Desk<Ticket>) -> Runtime {
+        Runtime {
+            desk,
+            life: 0,
+            idle: MOST_IN_AIR,
+            permit: false,
+            in_air: Vec::new(),
+            queued: Vec::new(),
+            told: HashMap::new(),
+            heard: HashMap::new(),
+            watch: BreakerWatch::default(),
+        }
+    }
+}
+
+impl Request {
+    pub(super) fn new(client: usize, wishes: Vec<Wish>, takes: Vec<Take>, asked_ns: u64) -> Request {
+        Request {
+            client,
+            wishes,
+            takes,
+            asked_ns,
+            fate: Fate::Queued,
+            executed: None,
+            order: 0,
+            fits_again: Vec::new(),
+            is_crowded: false,
+            answered: None,
+        }
+    }
+}
+
+// === impl World ===
+
+impl<'a> World<'a> {
+    pub(super) fn new(plan: &'a Plan, seed: u64, journal: Journal) -> World<'a> {
+        let replicas = plan.runtimes.iter().map(|runtime| runtime.replica + 1).max().unwrap_or(0);
+        let replicas: Vec<Replica> =
+            (0..replicas).map(|replica| Replica::new(plan.editions[replica])).collect();
+        let runtime = |replica: usize| replicas[replica].runtime(plan.memo, plan.deadline_us);
+        World {
+            plan,
+            traffic: SmallRng::seed_from_u64(seed),
+            weather: SmallRng::seed_from_u64(!seed),
+            now_ns: 0,
+            agenda: BinaryHeap::new(),
+            scheduled: 0,
+            store: Store::new(plan),
+            suffered_ns: None,
+            silent_until_ns: 0,
+            runtimes: plan.runtimes.iter().map(|of| runtime(of.replica)).collect(),
+            replicas,
+            requests: Vec::new(),
+            journeys: Vec::new(),
+            returns_for: vec![None; plan.clients.len()],
+            post: Rc::default(),
+            journal,
+        }
+    }
+
+    /// Until nothing is under way any more, or a promise is broken.
+    pub(super) fn run(&mut self) -> Result<(), Broken> {
+        for client in 0..self.plan.clients.len() {
+            self.ask_later(client);
+        }
+        for (upheaval, (at_ns, _)) in self.plan.upheavals.iter().enumerate() {
+            self.schedule(*at_ns, Event::Suffer { upheaval });
+        }
+        while let Some(Reverse((at_ns, _, event))) = self.agenda.pop() {
+            self.now_ns = at_ns;
+            match event {
+                Event::Ask { client } => self.ask(client)?,
+                Event::Cancel { request } => self.cancel(request),
+                // Whoever was woken may be gone.
+                Event::Form { runtime, life } if life != self.runtimes[runtime].life => {}
+                Event::Form { runtime, .. } => self.form(runtime)?,
+                Event::Arrive { journey, attempt } => self.arrive(journey, attempt),
+                Event::Execute { journey, attempt } => self.execute(journey, attempt)?,
+                Event::Reply { journey, attempt } => self.reply(journey, attempt)?,
+                Event::Deadline { journey, attempt } => self.run_out(journey, attempt)?,
+                Event::Suffer { upheaval } => self.suffer(self.plan.upheavals[upheaval].1),
+            }
+        }
+        self.everyone_was_answered()
+    }
+
+    pub(super) fn schedule(&mut self, after_ns: u64, event: Event) {
+        // What is scheduled for the same instant happens in the order in which it was scheduled.
+        self.scheduled += 1;
+        self.agenda.push(Reverse((self.now_ns + after_ns, self.scheduled, event)));
+    }
+
+    pub(super) fn local_us(&self, runtime: usize) -> u64 {
+        self.plan.runtimes[runtime].clock.now_us(self.now_ns)
+    }
+
+    pub(super) fn note(&mut self, request: usize, line: impl FnOnce(&Request) -> String) {
+        let of = &self.requests[request];
+        let runtime = self.plan.clients[of.client].runtime;
+        let buckets = of.wishes.iter().map(|wish| wish.bucket);
+        self.journal
+            .note(self.now_ns, buckets, || format!("request {request} of runtime {runtime} {}", line(of)));
+    }
+}
