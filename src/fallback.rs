@@ -1,7 +1,7 @@
 //! What is answered when the store has no answer: local, allow, deny, or an error.
 //!
-//! Everything below this module may fail; the limiter above it gets guesses, each with its source, never an
-//! error of the store. Each limit says which guess it wants; one that says nothing gets the process's default.
+//! Everything below this module may fail; the limiter above it gets fallback answers, each with its source, never an
+//! error of the store. Each limit says which fallback answer it wants; one that says nothing gets the process's default.
 //! In a request that mixes them deny comes before error before local and allow, and local buckets are charged
 //! only if the request is allowed.
 
@@ -12,14 +12,14 @@ use std::sync::Arc;
 use crate::store::memory::Full;
 use local::{Local, LocalTake};
 use tollgate_core::{
-    decision::{Answer, Ask, Source, Standing, Take, Verdict},
+    decision::{Answer, Demand, Enforcement, Source, Take, Verdict},
     descriptor::Hits,
     limit::Limit,
     rules::OnStoreFailure,
 };
 
-/// What a denying guess tells the client to wait.
-pub const GUESSED_WAIT_US: u64 = 1_000_000;
+/// What a denying fallback answer tells the client to wait.
+pub const FALLBACK_WAIT_US: u64 = 1_000_000;
 
 /// How one runtime answers for its store.
 #[derive(Debug, Clone)]
@@ -41,9 +41,9 @@ pub struct Asking<'a> {
     pub is_known_empty: bool,
 }
 
-/// The guess for one request.
+/// The fallback answer for one request.
 #[derive(Debug)]
-pub struct Guess {
+pub struct FallbackAnswer {
     /// None: there is none, and the caller is told so.
     pub verdict: Option<Verdict>,
     /// Of what made the verdict.
@@ -54,7 +54,7 @@ pub struct Guess {
     pub answer: Option<Answer>,
 }
 
-/// The guess for one limit.
+/// The fallback answer for one limit.
 #[derive(Debug)]
 pub enum LimitGuess {
     /// By its mode alone: allow fits; deny, and local with less than one hit to share out, do not.
@@ -71,20 +71,25 @@ pub enum LimitGuess {
 
 impl Fallback {
     /// Guesses for a request that asks for these, at an instant of the local buckets' clock.
-    pub fn guess(&self, asking: &[Asking<'_>]) -> Guess {
+    pub fn guess(&self, asking: &[Asking<'_>]) -> FallbackAnswer {
         let mut limits: Vec<LimitGuess> = asking.iter().map(|asking| self.of_limit(asking)).collect();
         loop {
             if let Some((verdict, source)) = settled(asking, &limits) {
-                return Guess { verdict, source, limits, answer: None };
+                return FallbackAnswer { verdict, source, limits, answer: None };
             }
             let takes = local_takes(asking, &limits);
             if takes.is_empty() {
-                return Guess { verdict: Some(Verdict::Allow), source: Source::Allow, limits, answer: None };
+                return FallbackAnswer {
+                    verdict: Some(Verdict::Allow),
+                    source: Source::Allow,
+                    limits,
+                    answer: None,
+                };
             }
             match self.local.take(&takes) {
                 Ok(answer) => {
                     let (verdict, source) = (Some(answer.verdict), Source::Local);
-                    return Guess { verdict, source, limits, answer: Some(answer) };
+                    return FallbackAnswer { verdict, source, limits, answer: Some(answer) };
                 }
                 // For these local means error; the others may not need them.
                 Err(Full { takes }) => {
@@ -114,8 +119,11 @@ impl Fallback {
 
 /// The verdict, if no local bucket has to be asked for it.
 fn settled(asking: &[Asking<'_>], limits: &[LimitGuess]) -> Option<(Option<Verdict>, Source)> {
-    let of = |standing| {
-        let all = asking.iter().zip(limits).filter(move |(asking, _)| asking.take.ask.standing == standing);
+    let of = |enforcement| {
+        let all = asking
+            .iter()
+            .zip(limits)
+            .filter(move |(asking, _)| asking.take.demand.enforcement == enforcement);
         all.map(|(_, guess)| guess)
     };
     let unfit = |guess: &LimitGuess| match guess {
@@ -124,38 +132,38 @@ fn settled(asking: &[Asking<'_>], limits: &[LimitGuess]) -> Option<(Option<Verdi
     };
     let is_unknown = |guess: &LimitGuess| matches!(guess, LimitGuess::Unknown);
     let denies = |source| Some((Some(Verdict::Deny), source));
-    if of(Standing::Enforced).filter_map(unfit).any(|source| source == Source::Deny) {
+    if of(Enforcement::Enforced).filter_map(unfit).any(|source| source == Source::Deny) {
         return denies(Source::Deny);
     }
-    if of(Standing::Enforced).any(is_unknown) {
+    if of(Enforcement::Enforced).any(is_unknown) {
         return Some((None, Source::Error));
     }
-    if let Some(source) = of(Standing::Enforced).find_map(unfit) {
+    if let Some(source) = of(Enforcement::Enforced).find_map(unfit) {
         return denies(source);
     }
     let is_open = |guess: &LimitGuess| matches!(guess, LimitGuess::Fits(_) | LimitGuess::Asks(_));
-    if of(Standing::Quota).any(is_open) {
+    if of(Enforcement::Quota).any(is_open) {
         return None;
     }
-    if of(Standing::Quota).any(is_unknown) {
+    if of(Enforcement::Quota).any(is_unknown) {
         return Some((None, Source::Error));
     }
-    of(Standing::Quota).find_map(unfit).and_then(denies)
+    of(Enforcement::Quota).find_map(unfit).and_then(denies)
 }
 
 fn local_takes(asking: &[Asking<'_>], limits: &[LimitGuess]) -> Vec<LocalTake> {
     let fitting_quota = |(asking, guess): (&Asking<'_>, &LimitGuess)| {
-        asking.take.ask.standing == Standing::Quota && matches!(guess, LimitGuess::Fits(_))
+        asking.take.demand.enforcement == Enforcement::Quota && matches!(guess, LimitGuess::Fits(_))
     };
     let a_quota_fits = asking.iter().zip(limits).any(fitting_quota);
     let take = |(asking, guess): (&Asking<'_>, &LimitGuess)| {
         let LimitGuess::Asks(share) = guess else { return None };
-        let standing = match asking.take.ask.standing {
-            Standing::Quota if a_quota_fits => Standing::Shadow,
-            standing => standing,
+        let enforcement = match asking.take.demand.enforcement {
+            Enforcement::Quota if a_quota_fits => Enforcement::Shadow,
+            enforcement => enforcement,
         };
-        let ask = Ask::new(asking.hits, share).standing(standing);
-        Some(LocalTake { take: Take { key: asking.take.key, ask }, is_known_empty: asking.is_known_empty })
+        let demand = Demand::new(asking.hits, share).enforcement(enforcement);
+        Some(LocalTake { take: Take { key: asking.take.key, demand }, is_known_empty: asking.is_known_empty })
     };
     asking.iter().zip(limits).filter_map(take).collect()
 }

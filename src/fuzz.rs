@@ -10,12 +10,12 @@ use crate::{
     limiter::Limiter,
     metrics::Metrics,
     pb::rate_limit_service_server::RateLimitService as _,
-    protocol::rls::{Live, MAX_DESCRIPTORS, Modes, Rls, Ruleset, codec},
+    protocol::rls::{CompiledRules, CurrentRules, MAX_DESCRIPTORS, Modes, Rls, codec},
     response::Contract,
     store::{Backend, redis::script},
 };
 use tollgate_core::{
-    decision::{Ask, Standing, Take, Takes},
+    decision::{Demand, Enforcement, Take, Takes},
     descriptor::{BucketKey, Entry, Hits},
     limit::{Algorithm, Limit, LimitSpec, Overdraft, Unit},
     matcher::{Applies, Matcher},
@@ -92,12 +92,12 @@ descriptors:
 fn service() -> Rls {
     let domains = config::check_bytes(LIMITS).domains.expect("they are right");
     let metrics = Arc::new(Metrics::new());
-    let rules = Ruleset::new(Matcher::new(domains), &Contract::default(), &metrics);
+    let rules = CompiledRules::new(Matcher::new(domains), &Contract::default(), &metrics);
     let local = Arc::new(Local::new(1_000, Box::new(|| None)));
     let fallback = Fallback { default: OnStoreFailure::Error, local };
     let limiter = Limiter::new(Backend::memory(10_000).open(Duration::from_secs(1)), fallback);
     let modes = Modes { dynamic_metadata: true, ..Modes::default() };
-    Rls::new(limiter, Arc::new(Live::new(rules)), metrics).modes(modes)
+    Rls::new(limiter, Arc::new(CurrentRules::new(rules)), metrics).modes(modes)
 }
 
 /// A reply to the script's call: what the bytes say first, then the reply.
@@ -117,15 +117,15 @@ fn takes(shape: u8, number: u8) -> Takes {
     let algorithm = Algorithm::ALL[usize::from(shape.wrapping_add(number) % 3)];
     let limit = LimitSpec { algorithm, ..LimitSpec::new(7, Unit::Minute) }.check();
     let charged = LimitSpec { overdraft: Overdraft::Charge, ..LimitSpec::new(7, Unit::Minute) }.check();
-    let take = |limit: &Limit, hits, standing| Take {
+    let take = |limit: &Limit, hits, enforcement| Take {
         key: BucketKey::from_bytes([number; 16]),
-        ask: Ask::new(hits, limit).standing(standing),
+        demand: Demand::new(hits, limit).enforcement(enforcement),
     };
     let (limit, charged) = (limit.expect("sound"), charged.expect("sound"));
     let all = [
-        take(&limit, Hits::Take(1), Standing::Enforced),
-        take(&charged, Hits::Take(9), Standing::Quota),
-        take(&limit, Hits::GiveBack(2), Standing::Shadow),
+        take(&limit, Hits::Take(1), Enforcement::Enforced),
+        take(&charged, Hits::Take(9), Enforcement::Quota),
+        take(&limit, Hits::GiveBack(2), Enforcement::Shadow),
     ];
     all.into_iter().take(1 + usize::from(shape % 3)).collect()
 }

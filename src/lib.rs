@@ -14,9 +14,9 @@
 //! | what is asked, and the key of a bucket | [`tollgate_core::descriptor`] |
 //! | burst and refill; exact time | [`tollgate_core::limit`] |
 //! | one request's takes in, one answer out | [`store`], [`store::memory`], [`store::redis`] |
-//! | what need not be asked, and which requests travel together | [`store::redis::memo`], [`store::redis::flights`], both driven by [`store::redis::desk`] |
-//! | what is answered when the store has none | [`fallback`], [`fallback::local`], [`store::redis::breaker`] |
-//! | does a take fit, and what does it leave? | [`tollgate_core::decision`], [`tollgate_core::decision::token_bucket`], [`tollgate_core::decision::sliding_log`], [`tollgate_core::decision::fixed_window`]; in Redis `lua/flight.lua` and its siblings |
+//! | what need not be asked, and which requests travel together | [`store::redis::denial_cache`], [`store::redis::dispatch::queue`], both driven by [`store::redis::dispatch`] |
+//! | what is answered when the store has none | [`fallback`], [`fallback::local`], [`store::redis::dispatch::breaker`] |
+//! | does a take fit, and what does it leave? | [`tollgate_core::decision`], [`tollgate_core::decision::token_bucket`], [`tollgate_core::decision::sliding_log`], [`tollgate_core::decision::fixed_window`]; in Redis `lua/batch.lua` and its siblings |
 //! | verdict, statuses, headers, body | [`response`] |
 //!
 //! # Around it

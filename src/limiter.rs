@@ -20,7 +20,7 @@ use crate::{
 use members::Member;
 pub use members::{Matched, OVERRIDE, WithoutLimit};
 use tollgate_core::{
-    decision::{Answer, Source, Standing, Verdict},
+    decision::{Answer, Enforcement, Source, Verdict},
     descriptor::{Entry, Hits},
     limit::{Limit, LimitError},
     matcher::{Matcher, RuleLimit},
@@ -100,7 +100,7 @@ pub struct Decision<'m> {
     /// Who decided.
     pub source: Source,
     /// What not fitting means for the request.
-    pub standing: Standing,
+    pub enforcement: Enforcement,
     /// Deny: the take does not fit.
     pub verdict: Verdict,
     /// Whole hits that would pass now.
@@ -132,7 +132,7 @@ impl Deref for LimitRef<'_> {
 impl Decision<'_> {
     /// It is told as over its limit; a shadow never is.
     pub fn is_over(&self) -> bool {
-        self.verdict == Verdict::Deny && self.standing != Standing::Shadow
+        self.verdict == Verdict::Deny && self.enforcement != Enforcement::Shadow
     }
 }
 
@@ -143,18 +143,18 @@ impl<'m> Outcome<'m> {
         if self.verdict != Some(Verdict::Allow) {
             return loudest(self.denying());
         }
-        quietest(self.decisions.iter().filter(|decision| decision.standing != Standing::Shadow))
+        quietest(self.decisions.iter().filter(|decision| decision.enforcement != Enforcement::Shadow))
     }
 
     /// The limits that deny the request: those enforced, and the quotas if none of them fits.
     pub fn denying(&self) -> impl DoubleEndedIterator<Item = &Decision<'m>> {
         // One in shadow counts as fitting.
         let is_quota = |decision: &&Decision<'_>| {
-            decision.standing == Standing::Quota || decision.limit.options.quota_mode
+            decision.enforcement == Enforcement::Quota || decision.limit.options.quota_mode
         };
         let a_quota_fits = self.decisions.iter().filter(is_quota).any(|quota| !quota.is_over());
         self.decisions.iter().filter(move |decision| {
-            decision.is_over() && !(a_quota_fits && decision.standing == Standing::Quota)
+            decision.is_over() && !(a_quota_fits && decision.enforcement == Enforcement::Quota)
         })
     }
 
@@ -164,7 +164,9 @@ impl<'m> Outcome<'m> {
         let each = self.decisions.chunk_by(|one, next| one.descriptor == next.descriptor);
         each.filter_map(|of| {
             loudest(of.iter().filter(|decision| decision.is_over()))
-                .or_else(|| quietest(of.iter().filter(|decision| decision.standing != Standing::Shadow)))
+                .or_else(|| {
+                    quietest(of.iter().filter(|decision| decision.enforcement != Enforcement::Shadow))
+                })
                 .or_else(|| quietest(of.iter()))
         })
     }
@@ -243,12 +245,12 @@ impl Limiter {
         outcome.rules = members::matched(rules, descriptors.clone(), &mut outcome.without_limit);
         let members = members::of(rules, domain, descriptors, &outcome.rules, self.quota_mode)?;
         if !members.is_empty() {
-            self.ask(&members, &mut outcome).await;
+            self.ask_store(&members, &mut outcome).await;
         }
         Ok(outcome)
     }
 
-    async fn ask<'m>(&self, members: &[Member<'m>], outcome: &mut Outcome<'m>) {
+    async fn ask_store<'m>(&self, members: &[Member<'m>], outcome: &mut Outcome<'m>) {
         let takes = members.iter().map(|member| member.take).collect();
         let started = clock::monotonic();
         let answer = self.store.take(takes).await;

@@ -24,7 +24,7 @@ use crate::{
     config::{self, Config, Refused},
     error::SystemError,
     metrics::{Metrics, Reload},
-    protocol::rls::{Live, Ruleset},
+    protocol::rls::{CompiledRules, CurrentRules},
     response::Contract,
     tasks::{self, Task},
 };
@@ -36,7 +36,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The rules of all runtimes.
 #[derive(Debug)]
-pub struct Rollout {
+pub struct Publisher {
     contract: Contract,
     metrics: Arc<Metrics>,
     state: Mutex<State>,
@@ -44,8 +44,8 @@ pub struct Rollout {
 
 #[derive(Debug)]
 struct State {
-    rules: Ruleset,
-    live: Vec<Arc<Live>>,
+    rules: CompiledRules,
+    live: Vec<Arc<CurrentRules>>,
 }
 
 /// What is loaded at each change.
@@ -63,18 +63,18 @@ pub struct Reloader {
     thread: Option<JoinHandle<()>>,
 }
 
-// === impl Rollout ===
+// === impl Publisher ===
 
-impl Rollout {
-    pub fn new(matcher: Matcher, contract: Contract, metrics: Arc<Metrics>) -> Rollout {
-        let rules = Ruleset::new(matcher, &contract, &metrics);
-        Rollout { contract, metrics, state: Mutex::new(State { rules, live: Vec::new() }) }
+impl Publisher {
+    pub fn new(matcher: Matcher, contract: Contract, metrics: Arc<Metrics>) -> Publisher {
+        let rules = CompiledRules::new(matcher, &contract, &metrics);
+        Publisher { contract, metrics, state: Mutex::new(State { rules, live: Vec::new() }) }
     }
 
     /// The rules of one more runtime, which follow every replacement.
-    pub fn enlist(&self) -> Arc<Live> {
+    pub fn enlist(&self) -> Arc<CurrentRules> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let live = Arc::new(Live::new(state.rules.clone()));
+        let live = Arc::new(CurrentRules::new(state.rules.clone()));
         state.live.push(Arc::clone(&live));
         live
     }
@@ -87,7 +87,7 @@ impl Rollout {
     /// From here on every request is decided by these rules. A bucket keeps what was taken from it.
     pub fn replace(&self, matcher: Matcher) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.rules = Ruleset::new(matcher, &self.contract, &self.metrics).after(&state.rules);
+        state.rules = CompiledRules::new(matcher, &self.contract, &self.metrics).after(&state.rules);
         for live in &state.live {
             live.replace(state.rules.clone());
         }
@@ -98,13 +98,17 @@ impl Rollout {
 
 impl Reloader {
     /// Follows these files, and those that `loaded` was read from.
-    pub fn start(sources: Sources, loaded: &Config, rollout: Arc<Rollout>) -> Result<Reloader, SystemError> {
+    pub fn start(
+        sources: Sources,
+        loaded: &Config,
+        publisher: Arc<Publisher>,
+    ) -> Result<Reloader, SystemError> {
         let (stop, stopped) = mpsc::channel();
         let mut watch = Watch::new(loaded.files.clone());
         let look = move || {
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(LOOK_EVERY) {
                 if watch.is_due() {
-                    load(&sources, &rollout, &mut watch);
+                    load(&sources, &publisher, &mut watch);
                 }
             }
         };
@@ -125,7 +129,7 @@ impl Drop for Reloader {
     }
 }
 
-fn load(sources: &Sources, rollout: &Rollout, watch: &mut Watch) {
+fn load(sources: &Sources, publisher: &Publisher, watch: &mut Watch) {
     match config::load(&sources.paths, sources.default_algorithm) {
         Ok(config) => {
             let Config { domains, warnings, files } = config;
@@ -135,11 +139,11 @@ fn load(sources: &Sources, rollout: &Rollout, watch: &mut Watch) {
             let domain_count = domains.len();
             let matcher = Matcher::new(domains);
             let rules = matcher.limits().len();
-            if let Some(shortened) = bursts::shortened(&rollout.matcher(), &matcher) {
+            if let Some(shortened) = bursts::shortened(&publisher.matcher(), &matcher) {
                 tell(&shortened);
             }
-            rollout.replace(matcher);
-            rollout.metrics.count_reload(Reload::Taken);
+            publisher.replace(matcher);
+            publisher.metrics.count_reload(Reload::Taken);
             info!(rules, domains = domain_count, "the configuration has changed and is in force");
             if rules == 0 {
                 warn!("the changed configuration holds no limit: every request passes");
@@ -149,7 +153,7 @@ fn load(sources: &Sources, rollout: &Rollout, watch: &mut Watch) {
         Err(Refused { errors, files }) => {
             let told = errors.to_string();
             if !watch.has_told(&told) {
-                rollout.metrics.count_reload(Reload::Refused);
+                publisher.metrics.count_reload(Reload::Refused);
                 error!(errors = %told, "the changed configuration is refused; the last good one stays in force");
             }
             // What mends it may be a file that was not read before, such as one of members; or nothing that shows.

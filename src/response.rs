@@ -87,7 +87,7 @@ impl Contract {
         let mut response = Writer::new(&mut bytes);
         response.number(RESPONSE_OVERALL_CODE, code(verdict));
         statuses(outcome, &mut response);
-        // A guess that allows knows no figures, so it shows none.
+        // A fallback answer that allows knows no figures, so it shows none.
         if let Some(speaker) = outcome.speaker().filter(|speaker| speaker.source != Source::Allow) {
             headers::headers(self, speaker, verdict, &mut response);
             if verdict == Verdict::Deny && self.groups.contains(&Group::ProblemBody) {
@@ -121,7 +121,7 @@ fn statuses(outcome: &Outcome<'_>, response: &mut Writer<'_>) {
     for descriptor in 0..outcome.descriptors {
         let matched = rules.next_if(|matched| matched.descriptor == descriptor);
         let is_unlimited = matched.is_some_and(|matched| matches!(matched.applies, Applies::Unlimited(_)));
-        // A guess that allows knows no figures.
+        // A fallback answer that allows knows no figures.
         let decision = decisions.next_if(|decision| decision.descriptor == descriptor);
         response.message(RESPONSE_STATUSES, |status| {
             match decision.filter(|decision| decision.source != Source::Allow) {

@@ -23,18 +23,18 @@ use crate::{
 };
 
 mod accept;
+mod bounded_body;
 mod connection;
-mod intake;
 mod limits;
 mod refusals;
 mod routes;
 mod runtimes;
 mod strangers;
-mod whole;
+mod unvectored;
 
 pub use limits::ConnectionLimits;
 
-use accept::{Gate, bind};
+use accept::{Acceptor, bind};
 use refusals::Refusals;
 use routes::{Health, Routes};
 use runtimes::Runtimes;
@@ -190,8 +190,8 @@ impl Started {
         let Started { server, health, mut runtimes } = self;
         let Server { main, grpc, admin: admin_listener, lifecycle, options, .. } = server;
         let outcome = main.block_on(async {
-            let gate = Gate::new(grpc, options.max_connections, admin.metrics());
-            let serving = serve_and_drain(gate, &mut runtimes, &health, &lifecycle, &options);
+            let acceptor = Acceptor::new(grpc, options.max_connections, admin.metrics());
+            let serving = serve_and_drain(acceptor, &mut runtimes, &health, &lifecycle, &options);
             select! {
                 outcome = serving => outcome,
                 ended = admin.serve(admin_listener) => {
@@ -210,7 +210,7 @@ impl Started {
 }
 
 async fn serve_and_drain(
-    gate: Gate,
+    acceptor: Acceptor,
     runtimes: &mut Runtimes,
     health: &Health,
     lifecycle: &Lifecycle,
@@ -219,14 +219,14 @@ async fn serve_and_drain(
     // A runtime that ends by itself has panicked: its share of the connections would fail in silence, so
     // the others are drained and the process ends with an error, which `join` finds.
     select! {
-        never = gate.accept(runtimes) => match never {},
+        never = acceptor.accept(runtimes) => match never {},
         () = leave(health, lifecycle, options.drain_wait) => {}
         () = runtimes.one_ended() => {
             error!("a runtime has ended by itself; stopping");
             health.not_serving().await;
         }
     }
-    if let Err(error) = gate.close(runtimes) {
+    if let Err(error) = acceptor.close(runtimes) {
         warn!(error = %SystemError::from(error), "connections may be lost that were not accepted yet");
     }
     lifecycle.advance_to(Phase::Draining);

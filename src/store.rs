@@ -16,7 +16,8 @@ use thiserror::Error;
 use health::StoreHealth;
 use memory::{Full, MemoryStore};
 use redis::{
-    AddressError, PasswordError, PasswordFile, RedisBackend, RedisStore, RedisTarget, census::Census,
+    AddressError, PasswordError, PasswordFile, RedisBackend, RedisStore, RedisTarget,
+    replica_count::ReplicaCount,
 };
 use refusal::Refusal;
 use tollgate_core::{
@@ -119,9 +120,9 @@ impl Backend {
 
     /// Every take is asked of Redis, also one that memory could deny. Memory itself has nothing to remember.
     #[must_use]
-    pub fn without_memo(self) -> Backend {
+    pub fn without_denial_cache(self) -> Backend {
         match self {
-            Backend::Redis(backend) => Backend::Redis(backend.without_memo()),
+            Backend::Redis(backend) => Backend::Redis(backend.without_denial_cache()),
             memory @ Backend::Memory(_) => memory,
         }
     }
@@ -135,10 +136,10 @@ impl Backend {
     }
 
     /// How many replicas share the store, as they count themselves; memory is shared by none.
-    pub fn census(&self) -> Option<Arc<Census>> {
+    pub fn replica_count(&self) -> Option<Arc<ReplicaCount>> {
         match self {
             Backend::Memory(_) => None,
-            Backend::Redis(backend) => Some(Arc::clone(backend.census())),
+            Backend::Redis(backend) => Some(Arc::clone(backend.replica_count())),
         }
     }
 

@@ -75,10 +75,10 @@ async fn a_denial_is_logged_with_its_rule_its_wait_and_who_decided() {
     assert_eq!((told(0, "source"), told(0, "remaining")), (Value::from("store"), Value::from(0)));
     assert_eq!((told(1, "status"), told(1, "flags")), (Value::from(429), Value::from("RL")));
     let source = told(1, "source");
-    assert!(source == "store" || source == "memo", "{source}");
+    assert!(source == "store" || source == "cache", "{source}");
     assert_eq!(told(1, "rule"), "route.api_key");
     let wait_s = told(1, "wait_seconds").as_f64().expect("seconds");
     assert!((86_300.0..=86_400.0).contains(&wait_s), "{wait_s}");
-    assert_eq!(told(2, "source"), "deny", "a guess says so");
+    assert_eq!(told(2, "source"), "deny", "a fallback answer says so");
     assert!(!node.log_text().contains("who-i-am"), "{}", node.log_text());
 }

@@ -11,7 +11,7 @@ use tollgate::{
         RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::Entry, rate_limit_response::Code,
         rate_limit_service_server::RateLimitService,
     },
-    protocol::rls::{Live, Rls, Ruleset},
+    protocol::rls::{CompiledRules, CurrentRules, Rls},
     response::Contract,
     store::Backend,
 };
@@ -40,8 +40,8 @@ fn service() -> Rls {
         Fallback { default: OnStoreFailure::Error, local: Arc::new(Local::new(1_000, Box::new(|| None))) },
     );
     let metrics = Arc::new(Metrics::new());
-    let rules = Ruleset::new(matcher, &Contract::default(), &metrics);
-    Rls::new(limiter, Arc::new(Live::new(rules)), metrics)
+    let rules = CompiledRules::new(matcher, &Contract::default(), &metrics);
+    Rls::new(limiter, Arc::new(CurrentRules::new(rules)), metrics)
 }
 
 fn request(key: &'static str) -> tonic::Request<RateLimitRequest> {

@@ -26,7 +26,7 @@ async fn ten_thousand_takes_from_three_processes_admit_exactly_the_burst() {
     );
     let mut processes = Vec::new();
     for _ in 0..PROCESSES {
-        // Generous, so that a busy machine makes no guesses: this is about exactness.
+        // Generous, so that a busy machine makes no fallback answers: this is about exactness.
         let serve = Serve::new(&limits).store(redis.url()).args(&["--store-deadline", "10s"]);
         processes.push(Tollgate::start(&serve).await.expect("starts"));
     }

@@ -32,7 +32,7 @@ descriptors:
   - { key: remote_address, rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 4 } }
 ";
 
-/// So that a busy machine makes no guesses: these tests are about exactness.
+/// So that a busy machine makes no fallback answers: these tests are about exactness.
 const GENEROUS: Duration = Duration::from_secs(5);
 const OPENED: &str = "cluster.upstream.ratelimit.failure_mode_allowed";
 

@@ -19,7 +19,7 @@ descriptors:
   descriptors:
   - { key: api_key, rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 1 } }
 ";
-/// So that a busy machine makes no guesses.
+/// So that a busy machine makes no fallback answers.
 const GENEROUS: Duration = Duration::from_secs(5);
 /// As often as something is looked for, and how long one waits in between.
 const LOOKS: u32 = 300;

@@ -221,10 +221,15 @@ fn metrics_that_cannot_be_read_are_found_before_the_load() {
 }
 
 #[test]
-fn guesses_prove_nothing() {
-    let guesses = limiter(Manner::Guesses);
-    let metrics = format!("{}metrics", guesses.url());
-    expect(&prove(&[&guesses], &["--metrics", &metrics]), Verdict::NotProven, 3, "were guesses");
+fn fallback_answers_prove_nothing() {
+    let fallback_answers = limiter(Manner::FallbackAnswers);
+    let metrics = format!("{}metrics", fallback_answers.url());
+    expect(
+        &prove(&[&fallback_answers], &["--metrics", &metrics]),
+        Verdict::NotProven,
+        3,
+        "were fallback answers",
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use tollgate::store::{Backend, Store};
 use tollgate_core::{
-    decision::{Answer, Ask, Take, Verdict},
+    decision::{Answer, Demand, Take, Verdict},
     descriptor::{BucketKey, Entry, Hits},
     limit::{Exact, Limit, Unit},
 };
@@ -21,7 +21,10 @@ fn slow(burst: u32) -> Limit {
 
 fn take(name: &str, limit: &Limit, hits: Hits) -> Take {
     let entry = Entry { key: b"test", value: name.as_bytes() };
-    Take { key: BucketKey::new(b"contract", [entry].into_iter(), limit, None), ask: Ask::new(hits, limit) }
+    Take {
+        key: BucketKey::new(b"contract", [entry].into_iter(), limit, None),
+        demand: Demand::new(hits, limit),
+    }
 }
 
 async fn ask(store: &Store, takes: &[Take]) -> Answer {
@@ -39,7 +42,7 @@ async fn admits_the_burst_and_no_more(store: Arc<Store>) {
         let answer = ask(&store, &one).await;
         assert_eq!(answer.verdict, Verdict::Allow);
         let after = one[0]
-            .ask
+            .demand
             .tokens()
             .and_then(|tokens| tokens.after(answer.found[0].full_at(), answer.now_us))
             .expect("it fitted");
@@ -101,7 +104,7 @@ async fn takes_512_buckets_at_once(store: Arc<Store>) {
     assert_eq!(ask(&store, &takes[..511]).await.verdict, Verdict::Allow);
 }
 
-/// 150 takes are more than a flight carries; small requests queue before and behind them.
+/// 150 takes are more than a batch carries; small requests queue before and behind them.
 async fn a_large_request_is_all_or_none_among_small_ones(store: Arc<Store>) {
     let limit = slow(220);
     let one = [take("large", &limit, Hits::Take(1))];

@@ -8,7 +8,7 @@ use deadpool_redis::redis::{Connection, cmd};
 use tokio::time::Instant;
 use tollgate::store::{Backend, Store, StoreError, refusal::Refusal};
 use tollgate_core::{
-    decision::{Ask, Take, Takes},
+    decision::{Demand, Take, Takes},
     descriptor::{BucketKey, Hits},
     limit::{Limit, Unit},
 };
@@ -18,7 +18,10 @@ const TIGHT: Duration = Duration::from_millis(10);
 
 fn one() -> Takes {
     let limit = Limit::new(1, Unit::Day, Some(1_000)).expect("sound");
-    Takes::from_elem(Take { key: BucketKey::from_bytes([7; 16]), ask: Ask::new(Hits::Take(1), &limit) }, 1)
+    Takes::from_elem(
+        Take { key: BucketKey::from_bytes([7; 16]), demand: Demand::new(Hits::Take(1), &limit) },
+        1,
+    )
 }
 
 /// Takes until one succeeds, for at most five seconds; how long that took.
@@ -96,7 +99,7 @@ async fn a_forgotten_script_is_sent_again_and_charged_once() {
     let () = cmd("SCRIPT").arg("FLUSH").query(&mut connection).expect("flushes");
     let before = store.take(one()).await.expect("an answer").found[0].full_at();
     let after = store.take(one()).await.expect("an answer").found[0].full_at();
-    let tokens = *one()[0].ask.tokens().expect("a token bucket");
+    let tokens = *one()[0].demand.tokens().expect("a token bucket");
     assert_eq!(after, before.plus(tokens.cost, tokens.per_us));
 }
 

@@ -62,7 +62,7 @@ async fn remaining(tollgate: &Tollgate) -> u32 {
     let request =
         RateLimitRequest { domain: "edge".to_owned(), descriptors: vec![descriptor], hits_addend: 1 };
     let answer = client.should_rate_limit(request).await.expect("an answer").into_inner();
-    assert_eq!(answer.dynamic_metadata, None, "a guess");
+    assert_eq!(answer.dynamic_metadata, None, "a fallback answer");
     answer.statuses[0].limit_remaining
 }
 

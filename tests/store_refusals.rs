@@ -65,7 +65,7 @@ async fn start(store: &str) -> Tollgate {
     let limits = FILE.get_or_init(|| support::file("store-refusals.yaml", LIMITS));
     let serve = Serve::new(limits).store(store);
     // Every take is to reach Redis.
-    let serve = serve.args(&["--runtimes", "3", "--store-deadline", "5s", "--memo", "off"]);
+    let serve = serve.args(&["--runtimes", "3", "--store-deadline", "5s", "--denial-cache", "off"]);
     Tollgate::start(&serve).await.expect("Tollgate starts")
 }
 

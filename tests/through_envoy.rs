@@ -18,7 +18,7 @@ use tokio::{
 };
 use tollgate_prove::decisions_in;
 
-/// So that a busy machine makes no guesses: these tests are about exactness.
+/// So that a busy machine makes no fallback answers: these tests are about exactness.
 const GENEROUS: Duration = Duration::from_secs(5);
 
 struct Stack {
@@ -67,7 +67,7 @@ impl Stack {
         assert_eq!(opened.expect("the nodes answer"), 0);
         let metrics = http::get(self.tollgate.admin(), "/metrics", &[]).await.expect("an answer").text();
         let decisions = decisions_in(&metrics).expect("Tollgate's own metrics");
-        assert!(decisions.store_made > 0 && decisions.guesses == 0, "{metrics}");
+        assert!(decisions.store_made > 0 && decisions.fallback_answers == 0, "{metrics}");
     }
 }
 

@@ -77,7 +77,14 @@ fn switches_in_variables_are_spelled_as_in_go() {
     let limits = support::file("variables-switches.yaml", LIMITS).display().to_string();
     let taken = Taken::new();
     let address = taken.address().to_string();
-    for name in ["TOLLGATE_SHADOW_MODE", "TOLLGATE_MEMO", "SHADOW_MODE", "TOLLGATE_DYNAMIC_METADATA"] {
+    // TOLLGATE_MEMO is what the denial cache was called before.
+    for name in [
+        "TOLLGATE_SHADOW_MODE",
+        "TOLLGATE_DENIAL_CACHE",
+        "TOLLGATE_MEMO",
+        "SHADOW_MODE",
+        "TOLLGATE_DYNAMIC_METADATA",
+    ] {
         for value in ["1", "TRUE", "t", "0", "False", "on", "off"] {
             let (status, told) = serve(&[(name, value)], &["--config", &limits, "--grpc-listen", &address]);
             assert!(status == Some(1) && told.starts_with("cannot listen on "), "{name}={value}: {told}");

@@ -3,7 +3,7 @@
 //! [`decide`] is what one request does to its buckets; the script in `lua/` does the same in Redis, in the
 //! same words, and a test holds that both answer alike.
 
-mod ask;
+mod demand;
 pub mod fixed_window;
 pub mod sliding_log;
 pub mod token_bucket;
@@ -16,8 +16,8 @@ use crate::{
     descriptor::BucketKey,
     limit::{AfterStoreLoss, Exact, Kept},
 };
-use ask::Step;
-pub use ask::{Ask, Count, Kind, Measure, Standing, Tokens};
+use demand::Step;
+pub use demand::{Count, Demand, Enforcement, Kind, Measure, Tokens};
 use fixed_window::Window;
 use sliding_log::Log;
 
@@ -28,17 +28,17 @@ pub enum Verdict {
     Deny,
 }
 
-/// Who made a decision: the store, memory on its behalf, or a guess because the store had no answer in time.
+/// Who made a decision: the store, memory on its behalf, or a fallback answer because the store had no answer in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {
     Store,
     /// Memory, which knows what the store would say; only ever a denial.
-    Memo,
-    /// A guess by a bucket in this process, which has this replica's share of the limit.
+    Cache,
+    /// A fallback answer by a bucket in this process, which has this replica's share of the limit.
     Local,
-    /// A guess that lets the request pass.
+    /// A fallback answer that lets the request pass.
     Allow,
-    /// A guess that denies it.
+    /// A fallback answer that denies it.
     Deny,
     /// No decision: the caller gets UNAVAILABLE.
     Error,
@@ -49,7 +49,7 @@ impl Source {
     pub const fn word(self) -> &'static str {
         match self {
             Source::Store => "store",
-            Source::Memo => "memo",
+            Source::Cache => "cache",
             Source::Local => "local",
             Source::Allow => "allow",
             Source::Deny => "deny",
@@ -58,8 +58,8 @@ impl Source {
     }
 
     /// Neither the store nor memory on its behalf.
-    pub const fn is_guess(self) -> bool {
-        !matches!(self, Source::Store | Source::Memo)
+    pub const fn is_fallback_answer(self) -> bool {
+        !matches!(self, Source::Store | Source::Cache)
     }
 }
 
@@ -67,7 +67,7 @@ impl Source {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Take {
     pub key: BucketKey,
-    pub ask: Ask,
+    pub demand: Demand,
 }
 
 /// The takes of one request; most have one.
@@ -182,14 +182,14 @@ pub fn decide(takes: &[Take], now_us: u64, buckets: &mut impl Buckets) -> Answer
     let (mut denied, mut quotas, mut fitting_quotas) = (false, 0, 0);
     for (index, take) in takes.iter().enumerate() {
         let before = buckets.state(&take.key);
-        let step = step(&take.ask, before.as_ref(), now_us, buckets);
-        match take.ask.standing {
-            Standing::Enforced => denied |= !step.fits,
-            Standing::Quota => {
+        let step = step(&take.demand, before.as_ref(), now_us, buckets);
+        match take.demand.enforcement {
+            Enforcement::Enforced => denied |= !step.fits,
+            Enforcement::Quota => {
                 quotas += 1;
                 fitting_quotas += u32::from(step.fits);
             }
-            Standing::Shadow => {}
+            Enforcement::Shadow => {}
         }
         found.push(Found { fits: step.fits, seen: step.seen });
         if let Some(after) = step.charged {
@@ -209,17 +209,17 @@ pub fn decide(takes: &[Take], now_us: u64, buckets: &mut impl Buckets) -> Answer
     Answer { now_us, verdict, found, malformed: 0, source: Source::Store }
 }
 
-fn step(ask: &Ask, state: Option<&State>, now_us: u64, buckets: &mut impl Buckets) -> Step {
-    match ask.after_store_loss {
-        AfterStoreLoss::Full => ask.step(state, now_us),
-        AfterStoreLoss::Empty => ask.step_since(buckets.epoch_us(now_us), state, now_us),
+fn step(demand: &Demand, state: Option<&State>, now_us: u64, buckets: &mut impl Buckets) -> Step {
+    match demand.after_store_loss {
+        AfterStoreLoss::Full => demand.step(state, now_us),
+        AfterStoreLoss::Empty => demand.step_since(buckets.epoch_us(now_us), state, now_us),
     }
 }
 
 fn charge_what_meters(takes: &[Take], now_us: u64, buckets: &mut impl Buckets, found: &mut [Found]) {
-    for (take, found) in takes.iter().zip(found).filter(|(take, _)| take.ask.meters()) {
+    for (take, found) in takes.iter().zip(found).filter(|(take, _)| take.demand.meters()) {
         let before = buckets.state(&take.key);
-        let step = step(&take.ask, before.as_ref(), now_us, buckets);
+        let step = step(&take.demand, before.as_ref(), now_us, buckets);
         found.seen = step.seen;
         if let Some(after) = step.charged {
             put(&take.key, after, step.missed_until_us, buckets);
@@ -240,7 +240,7 @@ fn put(key: &BucketKey, state: Option<State>, missed_until_us: u64, buckets: &mu
 impl Take {
     /// Whether its bucket was charged, given the verdict on its request.
     pub fn is_charged(&self, found: &Found, verdict: Verdict) -> bool {
-        !self.ask.changes_nothing() && (self.ask.meters() || (found.fits && verdict == Verdict::Allow))
+        !self.demand.changes_nothing() && (self.demand.meters() || (found.fits && verdict == Verdict::Allow))
     }
 }
 

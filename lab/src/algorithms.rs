@@ -43,7 +43,7 @@ pub enum AlgorithmsError {
     #[error(transparent)]
     Redis(#[from] RedisError),
     #[error(transparent)]
-    Ask(#[from] RespError),
+    Demand(#[from] RespError),
     #[error("cannot talk to Redis")]
     Talk(#[source] io::Error),
     #[error("the script's reply makes no sense")]

@@ -128,9 +128,9 @@ fn chosen(args: &BenchArgs) -> Result<Vec<Case>, BenchError> {
 /// Adds the peers, and leaves out what the Tollgate at hand cannot do. Returns what readers have to know.
 fn adapt(cases: &mut [Case], args: &BenchArgs) -> Result<Vec<String>, BenchError> {
     let mut notes = Vec::new();
-    let memo = subject::has_memo_flag()?;
-    if !memo {
-        notes.push("this tollgate has no --memo: nothing ran with the denial memo off".to_owned());
+    let denial_cache = subject::has_denial_cache_flag()?;
+    if !denial_cache {
+        notes.push("this tollgate has no --denial-cache: nothing ran with the denial cache off".to_owned());
     }
     if args.seconds < 2.0 || args.runs < 5 {
         notes.push("short: figures want five rounds of two seconds".to_owned());
@@ -139,7 +139,7 @@ fn adapt(cases: &mut [Case], args: &BenchArgs) -> Result<Vec<String>, BenchError
         notes.push("peers run where they were started; they are not pinned here".to_owned());
     }
     for case in cases {
-        case.contenders.retain(|it| memo || it.subject.service != Service::RedisMemoOff);
+        case.contenders.retain(|it| denial_cache || it.subject.service != Service::RedisCacheOff);
         let peers = args.rls.iter().enumerate().map(|(index, peer)| Contender::peer(&peer.name, index));
         case.contenders.extend(peers.map(|peer| Contender { descriptors: case.load.descriptors, ..peer }));
     }

@@ -83,7 +83,7 @@ pub enum FaultsError {
     #[error(transparent)]
     Http(#[from] HttpError),
     #[error(transparent)]
-    Ask(#[from] RespError),
+    Demand(#[from] RespError),
     #[error(transparent)]
     Binary(#[from] BinaryError),
     #[error(transparent)]

@@ -69,7 +69,7 @@ pub struct ProveArgs {
 
     /// Where Tollgate's own metrics are; repeat it for each replica
     ///
-    /// Read before and after. If Tollgate answered without its store meanwhile, those answers were guesses,
+    /// Read before and after. If Tollgate answered without its store meanwhile, those answers were fallback answers,
     /// and nothing is proven by them. For example http://127.0.0.1:8080/metrics.
     #[arg(long = "metrics", value_name = "URL")]
     pub(super) metrics: Vec<Target>,

@@ -32,7 +32,7 @@ pub(super) struct Findings {
     pub(super) broken: BTreeMap<&'static str, Broken>,
     pub(super) silences: BTreeMap<&'static str, Broken>,
     pub(super) denied_by: BTreeMap<String, u64>,
-    pub(super) guesses: Guesses,
+    pub(super) fallback_answers: FallbackAnswers,
     pub(super) is_other_clock: bool,
     pub(super) left_out: Vec<String>,
     pub(super) is_interrupted: bool,
@@ -75,7 +75,7 @@ pub(super) struct Amounts {
 
 /// What Tollgate's own counters say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Guesses {
+pub(super) enum FallbackAnswers {
     NotAsked,
     Counted(Decisions),
     Unreadable(String),
@@ -89,12 +89,12 @@ pub(super) struct Run {
     pub(super) targets: Vec<String>,
     pub(super) record: Record,
     pub(super) course: Course,
-    pub(super) guesses: Guesses,
+    pub(super) fallback_answers: FallbackAnswers,
 }
 
 impl Findings {
     pub(super) fn of(run: Run) -> Findings {
-        let Run { limit, bound, is_other_clock, targets, record, course, guesses } = run;
+        let Run { limit, bound, is_other_clock, targets, record, course, fallback_answers } = run;
         let worst = bound.too_much(&record.admitted());
         let entries = &record.entries;
         let count_target = |(name, target): (String, u16)| {
@@ -114,7 +114,7 @@ impl Findings {
             broken: record.broken,
             silences: record.silences,
             denied_by: record.denied_by,
-            guesses,
+            fallback_answers,
             is_other_clock,
             left_out: course.left_out,
             is_interrupted: course.is_interrupted,

@@ -1,7 +1,7 @@
-//! How many of Tollgate's decisions were guesses, by its own counters before and after the run.
+//! How many of Tollgate's decisions were fallback answers, by its own counters before and after the run.
 //!
 //! Reads the Prometheus text of each replica and sums `tollgate_decisions_total` by its label `source`:
-//! `store` and `memo` are decisions of the store, anything else was answered without it.
+//! `store` and `denial_cache` are decisions of the store, anything else was answered without it.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ const LONGEST_BODY: usize = 16 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Decisions {
     pub store_made: u64,
-    pub guesses: u64,
+    pub fallback_answers: u64,
 }
 
 /// A line of `tollgate_decisions_total` without a whole number.
@@ -61,16 +61,19 @@ pub(super) enum MetricsError {
 impl Decisions {
     /// What was counted since `before`. A counter that fell was started anew by a restart.
     pub(super) fn since(self, before: Decisions) -> Decisions {
-        if self.store_made < before.store_made || self.guesses < before.guesses {
+        if self.store_made < before.store_made || self.fallback_answers < before.fallback_answers {
             return self;
         }
-        Decisions { store_made: self.store_made - before.store_made, guesses: self.guesses - before.guesses }
+        Decisions {
+            store_made: self.store_made - before.store_made,
+            fallback_answers: self.fallback_answers - before.fallback_answers,
+        }
     }
 
     pub(super) fn plus(self, other: Decisions) -> Decisions {
         Decisions {
             store_made: self.store_made.saturating_add(other.store_made),
-            guesses: self.guesses.saturating_add(other.guesses),
+            fallback_answers: self.fallback_answers.saturating_add(other.fallback_answers),
         }
     }
 }
@@ -113,8 +116,8 @@ pub fn decisions_in(metrics: &str) -> Result<Decisions, NotUnderstood> {
         };
         let value = value.split_whitespace().next().and_then(whole).ok_or(NotUnderstood { line })?;
         let part = match source(labels) {
-            Some("store" | "memo") => Decisions { store_made: value, guesses: 0 },
-            _ => Decisions { store_made: 0, guesses: value },
+            Some("store" | "cache") => Decisions { store_made: value, fallback_answers: 0 },
+            _ => Decisions { store_made: 0, fallback_answers: value },
         };
         decisions = decisions.plus(part);
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    findings::{BIN_US, Counts, Findings, Guesses},
+    findings::{BIN_US, Counts, FallbackAnswers, Findings},
     record::Broken,
     verdict::Verdict,
 };
@@ -61,7 +61,7 @@ pub(super) fn json(findings: &Findings, verdict: Verdict, reason: &str) -> Strin
         "latency": latency,
         "targets": targets(findings),
         "phases": phases(findings),
-        "metrics": metrics(&findings.guesses),
+        "metrics": metrics(&findings.fallback_answers),
         "left_out": findings.left_out,
         "interrupted": findings.is_interrupted,
         "cut_short": findings.is_full,
@@ -141,13 +141,13 @@ fn phases(findings: &Findings) -> Vec<Value> {
     findings.phases.iter().map(phase).collect()
 }
 
-fn metrics(guesses: &Guesses) -> Value {
-    match guesses {
-        Guesses::NotAsked => Value::Null,
-        Guesses::Counted(decisions) => {
-            json!({ "store_made": decisions.store_made, "guesses": decisions.guesses })
+fn metrics(fallback_answers: &FallbackAnswers) -> Value {
+    match fallback_answers {
+        FallbackAnswers::NotAsked => Value::Null,
+        FallbackAnswers::Counted(decisions) => {
+            json!({ "store_made": decisions.store_made, "fallback_answers": decisions.fallback_answers })
         }
-        Guesses::Unreadable(error) => json!({ "unreadable": error }),
+        FallbackAnswers::Unreadable(error) => json!({ "unreadable": error }),
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::{
     ProveError,
     args::{ProveArgs, Target},
-    findings::{Findings, Guesses, Run},
+    findings::{FallbackAnswers, Findings, Run},
     link::{self, Link, LinkError, Protocol},
     load::Load,
     metrics::{self, Decisions, MetricsError},
@@ -48,12 +48,12 @@ pub(super) async fn run(args: ProveArgs, limit: Limit) -> Result<Findings, Prove
     };
     let (record, course) = hammer(common, &plan).await;
     let bound = Bound::of(&limit, remoteness, timeline.clocks());
-    let guesses = match scrape_all(&args.metrics).await {
-        Ok(after) if after.is_empty() => Guesses::NotAsked,
-        Ok(after) => Guesses::Counted(growth(&before, &after)),
-        Err(error) => Guesses::Unreadable(chain(&error)),
+    let fallback_answers = match scrape_all(&args.metrics).await {
+        Ok(after) if after.is_empty() => FallbackAnswers::NotAsked,
+        Ok(after) => FallbackAnswers::Counted(growth(&before, &after)),
+        Err(error) => FallbackAnswers::Unreadable(chain(&error)),
     };
-    Ok(Findings::of(Run { limit, bound, is_other_clock, targets, record, course, guesses }))
+    Ok(Findings::of(Run { limit, bound, is_other_clock, targets, record, course, fallback_answers }))
 }
 
 async fn hammer(common: Common, plan: &Plan) -> (Record, Course) {
@@ -110,8 +110,8 @@ fn nothing_sent(limit: Limit, targets: Vec<String>, reason: &dyn Error) -> Findi
     let mut course = Course::default();
     course.left_out.push(chain(reason));
     let bound = Bound::of(&limit, Remoteness::SameClock, Timeline::start().clocks());
-    let (record, guesses) = (Record::default(), Guesses::NotAsked);
-    Findings::of(Run { limit, bound, is_other_clock: false, targets, record, course, guesses })
+    let (record, fallback_answers) = (Record::default(), FallbackAnswers::NotAsked);
+    Findings::of(Run { limit, bound, is_other_clock: false, targets, record, course, fallback_answers })
 }
 
 // === metrics ===

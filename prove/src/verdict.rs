@@ -8,7 +8,7 @@
 use std::cmp::Reverse;
 
 use super::{
-    findings::{Counts, Findings, Guesses},
+    findings::{Counts, FallbackAnswers, Findings},
     report::{milli, seconds},
 };
 use tollgate_core::{
@@ -116,7 +116,7 @@ fn unproven(findings: &Findings) -> Option<String> {
         reasons.push(format!("the run was cut short after {} requests, all that fit", counts.sent));
     }
     reasons.extend(not_answered(findings));
-    reasons.extend(guessed(&findings.guesses));
+    reasons.extend(guessed(&findings.fallback_answers));
     if counts.denied == 0 {
         match findings.surplus() {
             Some(worst) => reasons.push(format!(
@@ -153,16 +153,17 @@ fn not_answered(findings: &Findings) -> Vec<String> {
     reasons
 }
 
-fn guessed(guesses: &Guesses) -> Option<String> {
-    match guesses {
-        Guesses::Unreadable(error) => Some(format!("the metrics were not readable ({error})")),
-        Guesses::Counted(decisions) if decisions.guesses > 0 => {
-            Some(format!("{} decisions were guesses, made without the store", decisions.guesses))
-        }
-        Guesses::Counted(decisions) if decisions.store_made == 0 => {
+fn guessed(fallback_answers: &FallbackAnswers) -> Option<String> {
+    match fallback_answers {
+        FallbackAnswers::Unreadable(error) => Some(format!("the metrics were not readable ({error})")),
+        FallbackAnswers::Counted(decisions) if decisions.fallback_answers > 0 => Some(format!(
+            "{} decisions were fallback answers, made without the store",
+            decisions.fallback_answers
+        )),
+        FallbackAnswers::Counted(decisions) if decisions.store_made == 0 => {
             Some("the metrics counted no decision, so they are not those of this limiter".to_owned())
         }
-        Guesses::Counted(_) | Guesses::NotAsked => None,
+        FallbackAnswers::Counted(_) | FallbackAnswers::NotAsked => None,
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
     logging::{self, LoggingError},
     metrics::Metrics,
     protocol::rls::{Modes, Rls},
-    reload::{Reloader, Rollout, Sources},
+    reload::{Publisher, Reloader, Sources},
     server::{self, Server, ServerError},
     store::{Backend, TargetError},
     tasks,
@@ -78,9 +78,9 @@ pub struct Serve {
     /// Whether keys that Redis would deny are denied from memory: on or off.
     ///
     /// The same requests pass either way; off is for comparing.
-    #[arg(long, env = "TOLLGATE_MEMO", value_name = "SWITCH", default_value = "on",
+    #[arg(long, alias = "memo", env = "TOLLGATE_DENIAL_CACHE", value_name = "SWITCH", default_value = "on",
         action = ArgAction::Set, value_parser = values::switch)]
-    memo: bool,
+    denial_cache: bool,
 
     #[command(flatten)]
     when_store_fails: WhenStoreFails,
@@ -160,10 +160,10 @@ impl Serve {
         let matcher = Matcher::new(config.domains.clone());
         let loaded = Loaded { rules: matcher.limits().len(), domains: config.domains.len() };
         let metrics = Arc::new(Metrics::new());
-        let rollout = Arc::new(Rollout::new(matcher, contract, Arc::clone(&metrics)));
+        let publisher = Arc::new(Publisher::new(matcher, contract, Arc::clone(&metrics)));
         let sources = Sources { paths: self.config.clone(), default_algorithm: self.default_algorithm };
         let _reloader =
-            Reloader::start(sources, &config, Arc::clone(&rollout)).map_err(ServeError::Reloader)?;
+            Reloader::start(sources, &config, Arc::clone(&publisher)).map_err(ServeError::Reloader)?;
 
         let server = Server::bind(self.process.options())?;
         server.stop_on_signals()?;
@@ -175,7 +175,7 @@ impl Serve {
         let counting = Arc::clone(&metrics);
         let started = server.start(&counting, move || {
             let limiter = Limiter::open(&backend, deadline, &fallback).quota_mode(quota_mode);
-            Rls::new(limiter, rollout.enlist(), Arc::clone(&metrics)).modes(modes)
+            Rls::new(limiter, publisher.enlist(), Arc::clone(&metrics)).modes(modes)
         })?;
         self.announce(addresses, loaded);
         self.announce_modes(modes, quota_mode);
@@ -185,8 +185,8 @@ impl Serve {
 
     fn fallback(&self, backend: &Backend) -> Fallback {
         let WhenStoreFails { on_store_failure, replicas, memory_buckets, .. } = self.when_store_fails;
-        let census = backend.census();
-        let replicas = move || replicas.or_else(|| census.as_ref()?.replicas());
+        let replica_count = backend.replica_count();
+        let replicas = move || replicas.or_else(|| replica_count.as_ref()?.replicas());
         let local = Local::new(memory_buckets, Box::new(replicas));
         Fallback { default: on_store_failure, local: Arc::new(local) }
     }
@@ -205,7 +205,7 @@ impl Serve {
                 ServeError::StorePassword { origin, source }
             })?;
         }
-        Ok(if self.memo { backend } else { backend.without_memo() })
+        Ok(if self.denial_cache { backend } else { backend.without_denial_cache() })
     }
 
     /// Scripts read the first line: its words and their order are an interface.

@@ -1,7 +1,11 @@
 //! The variables beside the flags. One that is set and empty counts as not set, as in a manifest that leaves a
 //! value open; what is wrong with a value is said of the variable that it came from.
 
-use std::{collections::HashSet, env, ffi::OsString};
+use std::{
+    collections::HashSet,
+    env,
+    ffi::{OsStr, OsString},
+};
 
 use clap::{
     ArgMatches, Command,
@@ -31,10 +35,20 @@ pub(super) fn value(name: &str) -> Option<String> {
     Some(value).filter(|value| !value.is_empty())
 }
 
+/// Variables that had another name, which still works where the new one is not set.
+const EARLIER_NAMES: [(&str, &str); 1] = [("TOLLGATE_DENIAL_CACHE", "TOLLGATE_MEMO")];
+
 fn without_empty(command: Command) -> Command {
-    let command = command.mut_args(|arg| match arg.get_env().and_then(env::var_os) {
-        Some(value) if value.to_string_lossy().trim().is_empty() => arg.env(Resettable::Reset),
-        _ => arg,
+    let command = command.mut_args(|arg| {
+        let Some(name) = arg.get_env().map(ToOwned::to_owned) else { return arg };
+        let earlier = EARLIER_NAMES.iter().find(|(now, _)| name == **now).map(|(_, earlier)| *earlier);
+        let is_set = |name: &OsStr| env::var_os(name).map(|text| !text.to_string_lossy().trim().is_empty());
+        match (is_set(&name), earlier) {
+            (Some(true), _) => arg,
+            (_, Some(earlier)) if is_set(earlier.as_ref()) == Some(true) => arg.env(earlier),
+            (Some(false), _) => arg.env(Resettable::Reset),
+            (None, _) => arg,
+        }
     });
     command.mut_subcommands(without_empty)
 }

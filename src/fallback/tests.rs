@@ -2,9 +2,9 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use proptest::{prop_assert, prop_assert_eq, proptest, sample};
 
-use super::{Asking, Fallback, Guess, LimitGuess, Local, local::LocalTake};
+use super::{Asking, Fallback, FallbackAnswer, LimitGuess, Local, local::LocalTake};
 use tollgate_core::{
-    decision::{Ask, Source, Standing, Take, Verdict},
+    decision::{Demand, Enforcement, Source, Take, Verdict},
     descriptor::{BucketKey, Hits},
     limit::{Algorithm, Limit, LimitSpec, Unit},
     rules::OnStoreFailure,
@@ -16,8 +16,11 @@ fn daily(burst: u32) -> Limit {
     Limit::new(10, Unit::Day, Some(burst)).unwrap()
 }
 
-fn take(number: u8, limit: &Limit, standing: Standing) -> Take {
-    Take { key: BucketKey::from_bytes([number; 16]), ask: Ask::new(ONE, limit).standing(standing) }
+fn take(number: u8, limit: &Limit, enforcement: Enforcement) -> Take {
+    Take {
+        key: BucketKey::from_bytes([number; 16]),
+        demand: Demand::new(ONE, limit).enforcement(enforcement),
+    }
 }
 
 fn fallback(replicas: u32, most_buckets: usize) -> Fallback {
@@ -25,13 +28,13 @@ fn fallback(replicas: u32, most_buckets: usize) -> Fallback {
     Fallback { default: OnStoreFailure::Local, local: Arc::new(local) }
 }
 
-/// A guess for limits of these modes and standings, each with a bucket of its own.
-fn guess(fallback: &Fallback, limits: &[(OnStoreFailure, Standing)]) -> Guess {
+/// A fallback answer for limits of these modes and enforcements, each with a bucket of its own.
+fn guess(fallback: &Fallback, limits: &[(OnStoreFailure, Enforcement)]) -> FallbackAnswer {
     let limit = daily(10);
     let takes: Vec<Take> = limits
         .iter()
         .enumerate()
-        .map(|(n, (_, standing))| take(u8::try_from(n).unwrap(), &limit, *standing))
+        .map(|(n, (_, enforcement))| take(u8::try_from(n).unwrap(), &limit, *enforcement))
         .collect();
     let asking = limits.iter().zip(&takes).map(|((mode, _), take)| Asking {
         limit: &limit,
@@ -43,7 +46,7 @@ fn guess(fallback: &Fallback, limits: &[(OnStoreFailure, Standing)]) -> Guess {
     fallback.guess(&asking.collect::<Vec<_>>())
 }
 
-fn verdict(fallback: &Fallback, limits: &[(OnStoreFailure, Standing)]) -> (Option<Verdict>, Source) {
+fn verdict(fallback: &Fallback, limits: &[(OnStoreFailure, Enforcement)]) -> (Option<Verdict>, Source) {
     let guess = guess(fallback, limits);
     (guess.verdict, guess.source)
 }
@@ -52,7 +55,7 @@ fn verdict(fallback: &Fallback, limits: &[(OnStoreFailure, Standing)]) -> (Optio
 fn deny_comes_before_error_before_local_and_allow() {
     use OnStoreFailure::{Allow, Deny, Error, Local};
     let enforced = |modes: &[OnStoreFailure]| {
-        let limits: Vec<_> = modes.iter().map(|mode| (*mode, Standing::Enforced)).collect();
+        let limits: Vec<_> = modes.iter().map(|mode| (*mode, Enforcement::Enforced)).collect();
         verdict(&fallback(1, 100), &limits)
     };
     assert_eq!(enforced(&[Allow]), (Some(Verdict::Allow), Source::Allow));
@@ -63,8 +66,8 @@ fn deny_comes_before_error_before_local_and_allow() {
 
 #[test]
 fn a_shadow_denies_nothing_and_quotas_deny_only_together() {
+    use Enforcement::{Enforced, Quota, Shadow};
     use OnStoreFailure::{Allow, Deny, Local};
-    use Standing::{Enforced, Quota, Shadow};
     let fallback = fallback(1, 100);
     assert_eq!(
         verdict(&fallback, &[(Deny, Shadow), (Allow, Enforced)]),
@@ -77,7 +80,7 @@ fn a_shadow_denies_nothing_and_quotas_deny_only_together() {
 
 #[test]
 fn local_answers_as_error_until_the_replicas_are_known_and_where_there_is_no_room() {
-    let local = [(OnStoreFailure::Local, Standing::Enforced)];
+    let local = [(OnStoreFailure::Local, Enforcement::Enforced)];
     assert_eq!(verdict(&fallback(0, 100), &local), (None, Source::Error));
     let without_room = guess(&fallback(1, 0), &local);
     assert_eq!((without_room.verdict, without_room.source), (None, Source::Error));
@@ -88,9 +91,9 @@ fn local_answers_as_error_until_the_replicas_are_known_and_where_there_is_no_roo
 fn a_shadow_or_a_quota_without_room_for_its_bucket_takes_nothing_from_its_request() {
     // One bucket in each of 64 shards: the second is one too many where the first is.
     let limit = daily(10);
-    let both = |standings: [Standing; 2]| {
+    let both = |enforcements: [Enforcement; 2]| {
         let fallback = fallback(1, 64);
-        let takes = [take(1, &limit, standings[0]), take(65, &limit, standings[1])];
+        let takes = [take(1, &limit, enforcements[0]), take(65, &limit, enforcements[1])];
         let asking = takes.each_ref().map(|take| Asking {
             limit: &limit,
             mode: None,
@@ -99,17 +102,18 @@ fn a_shadow_or_a_quota_without_room_for_its_bucket_takes_nothing_from_its_reques
             is_known_empty: false,
         });
         let verdicts: Vec<_> = (0..11).map(|_| fallback.guess(&asking).verdict).collect();
-        assert_eq!(verdicts[1..10], [Some(Verdict::Allow); 9], "{standings:?}");
-        assert_eq!(verdicts[10], Some(Verdict::Deny), "{standings:?}");
+        assert_eq!(verdicts[1..10], [Some(Verdict::Allow); 9], "{enforcements:?}");
+        assert_eq!(verdicts[10], Some(Verdict::Deny), "{enforcements:?}");
     };
-    both([Standing::Enforced, Standing::Shadow]);
-    both([Standing::Quota, Standing::Quota]);
+    both([Enforcement::Enforced, Enforcement::Shadow]);
+    both([Enforcement::Quota, Enforcement::Quota]);
 }
 
 #[test]
 fn local_members_are_charged_only_if_the_request_is_allowed() {
     let fallback = fallback(1, 100);
-    let limits = [(OnStoreFailure::Local, Standing::Enforced), (OnStoreFailure::Deny, Standing::Enforced)];
+    let limits =
+        [(OnStoreFailure::Local, Enforcement::Enforced), (OnStoreFailure::Deny, Enforcement::Enforced)];
     assert_eq!(guess(&fallback, &limits).verdict, Some(Verdict::Deny));
     assert!(fallback.local.is_empty());
 }
@@ -121,7 +125,7 @@ fn a_local_bucket_hands_out_no_burst_when_numbers_or_the_replicas_change() {
     let local = Local::new(100, Box::new(|| None));
     let now_us = 1_800_000_000_000_000;
     let passes = |limit: &Limit, replicas| {
-        let take = take(1, &limit.share(replicas).unwrap(), Standing::Enforced);
+        let take = take(1, &limit.share(replicas).unwrap(), Enforcement::Enforced);
         let take = LocalTake { take, is_known_empty: false };
         (0..1_000).filter(|_| local.take_at(&[take], now_us).unwrap().verdict == Verdict::Allow).count()
     };
@@ -134,7 +138,7 @@ fn a_local_bucket_hands_out_no_burst_when_numbers_or_the_replicas_change() {
 
 #[test]
 fn a_share_of_less_than_one_hit_denies() {
-    let local = [(OnStoreFailure::Local, Standing::Enforced)];
+    let local = [(OnStoreFailure::Local, Enforcement::Enforced)];
     assert_eq!(verdict(&fallback(11, 100), &local), (Some(Verdict::Deny), Source::Local));
 }
 
@@ -142,7 +146,7 @@ fn a_share_of_less_than_one_hit_denies() {
 fn a_bucket_that_the_store_was_seen_to_have_no_room_for_starts_empty() {
     let fallback = fallback(1, 100);
     let limit = daily(10);
-    let take = take(1, &limit, Standing::Enforced);
+    let take = take(1, &limit, Enforcement::Enforced);
     let ask = |is_known_empty| {
         let asking = Asking { limit: &limit, mode: None, take: &take, hits: ONE, is_known_empty };
         fallback.guess(&[asking]).verdict

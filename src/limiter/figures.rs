@@ -1,13 +1,13 @@
 //! From what a take found to the figures that are told: what remains, and when there is more.
 
 use tollgate_core::{
-    decision::{Answer, Ask, Found, Measure, Seen, Take, Verdict},
+    decision::{Answer, Demand, Found, Measure, Seen, Take, Verdict},
     descriptor::Hits,
     limit::{Exact, Limit},
 };
 
 /// The wait that is told where none can be worked out.
-const GUESSED_US: u64 = crate::fallback::GUESSED_WAIT_US;
+const FALLBACK_WAIT_US: u64 = crate::fallback::FALLBACK_WAIT_US;
 
 /// The least that is told to wait for what never fits: its client would only come back to be denied again.
 const SHORTEST_FOR_NEVER_US: u64 = 60_000_000;
@@ -45,7 +45,7 @@ pub(super) fn of<A: Asked>(asked: &[A], answer: &Answer, index: usize) -> Figure
         never_us(one.whole())
     } else if is_too_much(hits, one.limit()) {
         // It fits when the store is back, and nobody knows when that is.
-        GUESSED_US
+        FALLBACK_WAIT_US
     } else {
         wait_us(one, found, answer.now_us)
     };
@@ -65,9 +65,9 @@ pub(super) fn never_us(limit: &Limit) -> u64 {
 /// The bucket of a take as it was seen, and what it was then charged. On a denied request nothing is charged but
 /// what meters, so the figures are those of what was there before, less what an earlier take of the same bucket
 /// was charged all the same.
-fn seen_and_charged<'a, A: Asked>(asked: &'a [A], answer: &Answer, index: usize) -> (Seen, &'a Ask, bool) {
+fn seen_and_charged<'a, A: Asked>(asked: &'a [A], answer: &Answer, index: usize) -> (Seen, &'a Demand, bool) {
     let is_charged = |at: usize| asked[at].take().is_charged(&answer.found[at], answer.verdict);
-    let of = |at: usize| (answer.found[at].seen, &asked[at].take().ask, is_charged(at));
+    let of = |at: usize| (answer.found[at].seen, &asked[at].take().demand, is_charged(at));
     if answer.verdict == Verdict::Allow || is_charged(index) {
         return of(index);
     }
@@ -90,18 +90,18 @@ fn is_too_much(hits: u64, limit: &Limit) -> bool {
 }
 
 /// What remains, and the time until more does.
-fn left(limit: &Limit, (seen, ask, is_charged): (Seen, &Ask, bool), now_us: u64) -> (u32, u64) {
-    match (seen, &ask.measure) {
+fn left(limit: &Limit, (seen, demand, is_charged): (Seen, &Demand, bool), now_us: u64) -> (u32, u64) {
+    match (seen, &demand.measure) {
         (Seen::TokenBucket { full_at }, Measure::TokenBucket(tokens)) => {
-            let after = if is_charged { ask.charged_full_at(tokens, full_at, now_us) } else { full_at };
+            let after = if is_charged { demand.charged_full_at(tokens, full_at, now_us) } else { full_at };
             (limit.level(after, now_us), limit.next_token_us(after, now_us))
         }
         (Seen::FixedWindow(window), Measure::FixedWindow(asked)) => {
-            let count = if is_charged { ask.charged_count(asked, window.count) } else { window.count };
+            let count = if is_charged { demand.charged_count(asked, window.count) } else { window.count };
             (limit.burst().saturating_sub(count), window.ends_us.saturating_sub(now_us))
         }
         (Seen::SlidingLog { held, oldest_us, .. }, Measure::SlidingLog(asked)) => {
-            let after = if is_charged { ask.charged_held(asked, held) } else { held };
+            let after = if is_charged { demand.charged_held(asked, held) } else { held };
             let leaves_us = match (held, after) {
                 (_, 0) => now_us,
                 (0, _) => now_us.saturating_add(asked.length_us),
@@ -110,28 +110,28 @@ fn left(limit: &Limit, (seen, ask, is_charged): (Seen, &Ask, bool), now_us: u64)
             (limit.burst().saturating_sub(after), leaves_us.saturating_sub(now_us))
         }
         // A store answers in the terms of the take.
-        _ => (0, GUESSED_US),
+        _ => (0, FALLBACK_WAIT_US),
     }
 }
 
 /// This take does not fit: the time until it would.
 fn wait_us<A: Asked>(one: &A, found: &Found, now_us: u64) -> u64 {
-    match (found.seen, &one.take().ask.measure) {
+    match (found.seen, &one.take().demand.measure) {
         (Seen::TokenBucket { .. }, Measure::TokenBucket(tokens)) => {
             one.limit().wait_us(full_at(one, found, now_us), tokens.cost, now_us)
         }
         (Seen::FixedWindow(window), Measure::FixedWindow(_)) => window.ends_us.saturating_sub(now_us),
         (Seen::SlidingLog { fits_at_us, .. }, Measure::SlidingLog(_)) => fits_at_us.saturating_sub(now_us),
         // A store answers in the terms of the take.
-        _ => GUESSED_US,
+        _ => FALLBACK_WAIT_US,
     }
 }
 
 /// When a token bucket would be full again. What was charged though it does not fit has to come back first.
 fn full_at<A: Asked>(one: &A, found: &Found, now_us: u64) -> Exact {
-    match (found.seen, &one.take().ask.measure) {
+    match (found.seen, &one.take().demand.measure) {
         (Seen::TokenBucket { full_at }, Measure::TokenBucket(tokens)) => {
-            one.take().ask.charged_full_at(tokens, full_at, now_us)
+            one.take().demand.charged_full_at(tokens, full_at, now_us)
         }
         _ => Exact::default(),
     }

@@ -2,7 +2,7 @@
 
 use super::{Decision, Few, Member, figures};
 use crate::{
-    fallback::{Asking, Fallback, GUESSED_WAIT_US, Guess, LimitGuess},
+    fallback::{Asking, FALLBACK_WAIT_US, Fallback, FallbackAnswer, LimitGuess},
     store::Store,
 };
 use tollgate_core::{
@@ -37,7 +37,7 @@ impl figures::Asked for LocalMember<'_> {
     }
 }
 
-pub(super) fn guess(fallback: &Fallback, store: &Store, members: &[Member<'_>]) -> Guess {
+pub(super) fn guess(fallback: &Fallback, store: &Store, members: &[Member<'_>]) -> FallbackAnswer {
     let asking: Vec<Asking<'_>> = members
         .iter()
         .map(|member| Asking {
@@ -51,22 +51,22 @@ pub(super) fn guess(fallback: &Fallback, store: &Store, members: &[Member<'_>]) 
     fallback.guess(&asking)
 }
 
-pub(super) fn decisions<'m>(members: &[Member<'m>], guess: &Guess) -> Few<Decision<'m>> {
+pub(super) fn decisions<'m>(members: &[Member<'m>], guess: &FallbackAnswer) -> Few<Decision<'m>> {
     let local: Vec<LocalMember<'_>> = members.iter().zip(&guess.limits).filter_map(local_member).collect();
     let mut next_local = 0;
     let mut decision = |(member, of_limit): (&Member<'m>, &LimitGuess)| {
         let fixed = |source, verdict, reset_us| member.decision(source, verdict, 0, reset_us);
         match of_limit {
-            LimitGuess::Fits(source) => fixed(*source, Verdict::Allow, GUESSED_WAIT_US),
+            LimitGuess::Fits(source) => fixed(*source, Verdict::Allow, FALLBACK_WAIT_US),
             LimitGuess::Unfit(source) if figures::never_fits(members, member) => {
                 let wait_us = figures::never_us(&member.limit.limit);
                 Decision { never_fits: true, ..fixed(*source, Verdict::Deny, wait_us) }
             }
-            LimitGuess::Unfit(source) => fixed(*source, Verdict::Deny, GUESSED_WAIT_US),
-            LimitGuess::Unknown => fixed(Source::Error, Verdict::Deny, GUESSED_WAIT_US),
+            LimitGuess::Unfit(source) => fixed(*source, Verdict::Deny, FALLBACK_WAIT_US),
+            LimitGuess::Unknown => fixed(Source::Error, Verdict::Deny, FALLBACK_WAIT_US),
             // Nobody decided, and no local bucket was asked.
             LimitGuess::Asks(_) if guess.verdict.is_none() => {
-                fixed(Source::Error, Verdict::Deny, GUESSED_WAIT_US)
+                fixed(Source::Error, Verdict::Deny, FALLBACK_WAIT_US)
             }
             LimitGuess::Asks(_) => {
                 let index = next_local;
@@ -84,7 +84,8 @@ pub(super) fn decisions<'m>(members: &[Member<'m>], guess: &Guess) -> Few<Decisi
 
 fn local_member<'a>((member, guess): (&'a Member<'_>, &'a LimitGuess)) -> Option<LocalMember<'a>> {
     let LimitGuess::Asks(share) = guess else { return None };
-    let ask = tollgate_core::decision::Ask::new(member.hits, share).standing(member.take.ask.standing);
+    let demand =
+        tollgate_core::decision::Demand::new(member.hits, share).enforcement(member.take.demand.enforcement);
     let whole = &member.limit.limit;
-    Some(LocalMember { share, whole, take: Take { key: member.take.key, ask }, hits: member.hits })
+    Some(LocalMember { share, whole, take: Take { key: member.take.key, demand }, hits: member.hits })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{BadRequest, Decision, Descriptor, Few, LimitRef, MAX_BUCKETS, QuotaMode, figures};
 use tollgate_core::{
-    decision::{Ask, Source, Standing, Take, Verdict},
+    decision::{Demand, Enforcement, Source, Take, Verdict},
     descriptor::{BucketKey, Entry, Hits},
     limit::Limit,
     matcher::{Applies, DomainRules, Found, Rule, RuleLimit},
@@ -18,7 +18,7 @@ pub const OVERRIDE: usize = usize::MAX;
 pub(super) struct Member<'m> {
     pub(super) descriptor: usize,
     pub(super) limit: LimitRef<'m>,
-    pub(super) standing: Standing,
+    pub(super) enforcement: Enforcement,
     pub(super) hits: Hits,
     /// Its standing may be milder than that of the member: see [`pass_where_a_quota_fits`].
     pub(super) take: Take,
@@ -134,11 +134,11 @@ where
 fn pass_where_a_quota_fits(members: &mut [Member<'_>], quota_mode: QuotaMode, a_quota_fits: bool) {
     let is_met = |member: &Member<'_>| {
         let is_quota = member.limit.options.quota_mode || quota_mode == QuotaMode::Everywhere;
-        member.standing == Standing::Shadow && is_quota
+        member.enforcement == Enforcement::Shadow && is_quota
     };
     if a_quota_fits || members.iter().any(is_met) {
-        for member in members.iter_mut().filter(|member| member.standing == Standing::Quota) {
-            member.take.ask.standing = Standing::Shadow;
+        for member in members.iter_mut().filter(|member| member.enforcement == Enforcement::Quota) {
+            member.take.demand.enforcement = Enforcement::Shadow;
         }
     }
 }
@@ -174,7 +174,7 @@ impl<'m> Member<'m> {
             descriptor: self.descriptor,
             limit: self.limit.clone(),
             source,
-            standing: self.standing,
+            enforcement: self.enforcement,
             verdict,
             remaining,
             reset_us,
@@ -190,19 +190,19 @@ impl<'m> Member<'m> {
         domain: &[u8],
         entries: impl Iterator<Item = Entry<'a>>,
     ) -> Member<'m> {
-        let standing = standing(limit.options, quota_mode);
+        let enforcement = enforcement(limit.options, quota_mode);
         let key = BucketKey::new(domain, entries, &limit.limit, limit.bucket_name());
-        let take = Take { key, ask: Ask::new(hits, &limit.limit).standing(standing) };
-        Member { descriptor, limit, standing, hits, take }
+        let take = Take { key, demand: Demand::new(hits, &limit.limit).enforcement(enforcement) };
+        Member { descriptor, limit, enforcement, hits, take }
     }
 }
 
-fn standing(options: Options, quota_mode: QuotaMode) -> Standing {
+fn enforcement(options: Options, quota_mode: QuotaMode) -> Enforcement {
     if options.shadow_mode {
-        Standing::Shadow
+        Enforcement::Shadow
     } else if options.quota_mode || quota_mode == QuotaMode::Everywhere {
-        Standing::Quota
+        Enforcement::Quota
     } else {
-        Standing::Enforced
+        Enforcement::Enforced
     }
 }

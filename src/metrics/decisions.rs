@@ -93,7 +93,7 @@ struct Counts([AtomicU64; PLACES]);
 
 const VERDICTS: [&str; 3] = ["allow", "deny", "would_deny"];
 /// Those that make decisions; [`Source::Error`] comes behind them.
-const SOURCES: [Source; 5] = [Source::Store, Source::Memo, Source::Local, Source::Allow, Source::Deny];
+const SOURCES: [Source; 5] = [Source::Store, Source::Cache, Source::Local, Source::Allow, Source::Deny];
 /// Where no decision was made there is no verdict, and so one place alone.
 const UNDECIDED: usize = VERDICTS.len() * SOURCES.len();
 const UNDECIDED_WORD: &str = "error";

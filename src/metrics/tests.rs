@@ -69,13 +69,13 @@ fn a_decision_is_counted_by_domain_rule_verdict_and_source() {
     counters.count(&limits[0], None, Counted::Deny, Source::Error);
     counters.count(&limits[0], None, Counted::WouldDeny, Source::Error);
     let brought_along = RuleLimit::new(usize::MAX, "edge", "(override)", limits[0].limit.clone());
-    counters.count(&brought_along, None, Counted::Deny, Source::Memo);
+    counters.count(&brought_along, None, Counted::Deny, Source::Cache);
 
     let of = |rule, verdict, source, count| {
         format!("{{domain=\"edge\",rule=\"{rule}\",source=\"{source}\",verdict=\"{verdict}\"}} {count}")
     };
     let all = [
-        of("(override)", "deny", "memo", 1),
+        of("(override)", "deny", "cache", 1),
         of("api_key", "allow", "store", 1),
         of("api_key", "allow", "allow", 1),
         of("api_key", "deny", "deny", 1),
@@ -98,8 +98,8 @@ fn a_series_appears_when_it_first_counts_and_those_of_a_domain_are_there_at_zero
     for verdict in ["allow", "deny", "would_deny", "error"] {
         assert_eq!(of_domain(&metrics, "edge", verdict), Some(0), "{verdict}");
     }
-    counters.count(&matcher.limits()[1], None, Counted::Deny, Source::Memo);
-    assert_eq!(decisions(&metrics), ["{domain=\"edge\",rule=\"user\",source=\"memo\",verdict=\"deny\"} 1"]);
+    counters.count(&matcher.limits()[1], None, Counted::Deny, Source::Cache);
+    assert_eq!(decisions(&metrics), ["{domain=\"edge\",rule=\"user\",source=\"cache\",verdict=\"deny\"} 1"]);
     // A domain in which nothing is limited is there too.
     let _ = metrics.of_rules(&rules("bare", &[]));
     assert_eq!((of_domain(&metrics, "bare", "deny"), of_domain(&metrics, "edge", "deny")), (Some(0), None));

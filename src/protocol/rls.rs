@@ -41,7 +41,7 @@ use tollgate_core::{
 #[derive(Debug)]
 pub struct Rls {
     limiter: Limiter,
-    live: Arc<Live>,
+    live: Arc<CurrentRules>,
     metrics: Arc<Metrics>,
     modes: Modes,
 }
@@ -58,11 +58,11 @@ pub struct Modes {
 
 /// The rules of one runtime, which a reload replaces.
 #[derive(Debug)]
-pub struct Live(Mutex<Arc<Ruleset>>);
+pub struct CurrentRules(Mutex<Arc<CompiledRules>>);
 
 /// Rules, with what was made for them in advance; a copy shares all of it.
 #[derive(Debug, Clone)]
-pub struct Ruleset {
+pub struct CompiledRules {
     matcher: Arc<Matcher>,
     contract: Arc<Contract>,
     counters: Arc<LimitCounters>,
@@ -71,33 +71,33 @@ pub struct Ruleset {
 
 // === impl Live ===
 
-impl Live {
+impl CurrentRules {
     /// An Arc of its own for each runtime: the counts that requests keep of it must not meet in one cache line.
-    pub fn new(rules: Ruleset) -> Live {
-        Live(Mutex::new(Arc::new(rules)))
+    pub fn new(rules: CompiledRules) -> CurrentRules {
+        CurrentRules(Mutex::new(Arc::new(rules)))
     }
 
     /// Requests that have begun keep the rules that they began with.
-    pub fn replace(&self, rules: Ruleset) {
+    pub fn replace(&self, rules: CompiledRules) {
         *self.lock() = Arc::new(rules);
     }
 
-    fn current(&self) -> Arc<Ruleset> {
+    fn current(&self) -> Arc<CompiledRules> {
         Arc::clone(&self.lock())
     }
 
     /// Free but for the moment of a replacement.
-    fn lock(&self) -> MutexGuard<'_, Arc<Ruleset>> {
+    fn lock(&self) -> MutexGuard<'_, Arc<CompiledRules>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Ruleset {
+impl CompiledRules {
     /// From here on `metrics` shows what is counted for these rules, and for those before them no more.
-    pub fn new(matcher: Matcher, contract: &Contract, metrics: &Metrics) -> Ruleset {
+    pub fn new(matcher: Matcher, contract: &Contract, metrics: &Metrics) -> CompiledRules {
         let counters = metrics.of_rules(&matcher);
         let contract = Arc::new(contract.clone().for_limits(matcher.limits()));
-        Ruleset { matcher: Arc::new(matcher), contract, counters, strays: Arc::default() }
+        CompiledRules { matcher: Arc::new(matcher), contract, counters, strays: Arc::default() }
     }
 
     pub fn matcher(&self) -> &Arc<Matcher> {
@@ -106,15 +106,15 @@ impl Ruleset {
 
     /// What was told under those rules is not told anew.
     #[must_use]
-    pub fn after(self, before: &Ruleset) -> Ruleset {
-        Ruleset { strays: Arc::clone(&before.strays), ..self }
+    pub fn after(self, before: &CompiledRules) -> CompiledRules {
+        CompiledRules { strays: Arc::clone(&before.strays), ..self }
     }
 }
 
 // === impl Rls ===
 
 impl Rls {
-    pub fn new(limiter: Limiter, live: Arc<Live>, metrics: Arc<Metrics>) -> Rls {
+    pub fn new(limiter: Limiter, live: Arc<CurrentRules>, metrics: Arc<Metrics>) -> Rls {
         Rls { limiter, live, metrics, modes: Modes::default() }
     }
 
@@ -125,7 +125,7 @@ impl Rls {
 
     async fn decide<'m>(
         &self,
-        rules: &'m Ruleset,
+        rules: &'m CompiledRules,
         request: &RateLimitRequest,
     ) -> Result<Outcome<'m>, BadRequest> {
         let mut algorithm = DefaultAlgorithm::default();
@@ -164,7 +164,7 @@ impl RateLimitService for Rls {
                 let told = if self.modes.shadow { Verdict::Allow } else { verdict };
                 let metadata = match self.modes.dynamic_metadata {
                     true => Some(dynamic::metadata(request, &outcome)),
-                    false => dynamic::of_guess(&outcome),
+                    false => dynamic::of_fallback(&outcome),
                 };
                 let response = rules.contract.response(&outcome, told, metadata.as_ref());
                 Ok(Response::new(Reply::from_bytes(response)))

@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-use super::{Rollout, Sources, load, watch::Watch};
+use super::{Publisher, Sources, load, watch::Watch};
 use crate::{
     config::{self, Look, Seen},
     metrics::Metrics,
@@ -175,13 +175,13 @@ members: { file: members.yaml, key: k, default: free }
 descriptors: [{ key: k, tier: from_members }]
 ";
 
-fn rollout() -> Rollout {
+fn publisher() -> Publisher {
     let contract = Contract::new(Group::DEFAULT.to_vec(), Jitter::default());
-    Rollout::new(Matcher::default(), contract, Arc::new(Metrics::new()))
+    Publisher::new(Matcher::default(), contract, Arc::new(Metrics::new()))
 }
 
-fn reloads(rollout: &Rollout, result: &str) -> u32 {
-    let text = rollout.metrics.render();
+fn reloads(publisher: &Publisher, result: &str) -> u32 {
+    let text = publisher.metrics.render();
     let series = format!("tollgate_config_reloads_total{{result=\"{result}\"}} ");
     text.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok()).unwrap_or(0)
 }
@@ -191,26 +191,26 @@ fn a_members_file_that_comes_after_a_refused_reload_is_noticed() {
     let folder = Folder::new();
     let paths = vec![folder.write("limits.yaml", PLAIN)];
     let sources = Sources { paths, default_algorithm: DefaultAlgorithm::default() };
-    let rollout = rollout();
-    let taken = || reloads(&rollout, "taken");
+    let publisher = publisher();
+    let taken = || reloads(&publisher, "taken");
     let mut watch = Watch::new(seen(&[&sources.paths[0]]));
-    load(&sources, &rollout, &mut watch);
+    load(&sources, &publisher, &mut watch);
     assert_eq!((taken(), notices(&mut watch)), (1, false));
 
     folder.write("limits.yaml", WITH_MEMBERS);
     assert!(notices(&mut watch));
-    load(&sources, &rollout, &mut watch);
+    load(&sources, &publisher, &mut watch);
     assert_eq!((taken(), notices(&mut watch)), (1, false), "refused: there is no members file");
 
     folder.write("members.yaml", "paid: [alice]\n");
     assert!(notices(&mut watch));
-    load(&sources, &rollout, &mut watch);
+    load(&sources, &publisher, &mut watch);
     assert_eq!(taken(), 2);
     // A wrong one is followed too.
     for (members, expected) in [("paid: [alice, alice]\n", 2), ("paid: [bob]\n", 3)] {
         folder.write("members.yaml", members);
         assert!(notices(&mut watch));
-        load(&sources, &rollout, &mut watch);
+        load(&sources, &publisher, &mut watch);
         assert_eq!((taken(), notices(&mut watch)), (expected, false));
     }
 }
@@ -223,17 +223,17 @@ fn a_file_that_could_not_be_read_is_read_again_though_it_looks_the_same() {
     let path = folder.0.join("limits.yaml");
     let socket = UnixListener::bind(&path).unwrap();
     let sources = Sources { paths: vec![path.clone()], default_algorithm: DefaultAlgorithm::default() };
-    let rollout = rollout();
+    let publisher = publisher();
     let mut watch = Watch::new(seen(&[&path]));
-    load(&sources, &rollout, &mut watch);
+    load(&sources, &publisher, &mut watch);
     let looks_until_due = |watch: &mut Watch| (1..1_000).find(|_| watch.is_due());
     let mut pauses = Vec::new();
     for _ in 0..9 {
         pauses.extend(looks_until_due(&mut watch));
-        load(&sources, &rollout, &mut watch);
+        load(&sources, &publisher, &mut watch);
     }
     assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 120, 120, 120]);
-    assert_eq!(reloads(&rollout, "refused"), 1, "it is told once");
+    assert_eq!(reloads(&publisher, "refused"), 1, "it is told once");
 
     drop(socket);
     fs::remove_file(&path).unwrap();
@@ -241,9 +241,9 @@ fn a_file_that_could_not_be_read_is_read_again_though_it_looks_the_same() {
     assert!(!notices(&mut watch), "nothing has changed");
     let writer = thread::spawn(move || fs::write(path, PLAIN).unwrap());
     assert!(looks_until_due(&mut watch).is_some());
-    load(&sources, &rollout, &mut watch);
+    load(&sources, &publisher, &mut watch);
     writer.join().unwrap();
-    assert_eq!((reloads(&rollout, "taken"), looks_until_due(&mut watch)), (1, None));
+    assert_eq!((reloads(&publisher, "taken"), looks_until_due(&mut watch)), (1, None));
 }
 
 /// A change is told anew, also where it cannot be read either.

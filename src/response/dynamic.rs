@@ -3,7 +3,7 @@
 //! The shape is that of envoyproxy/ratelimit: the domain, the descriptors as they were sent, and the metadata of
 //! the rules whose descriptors passed, so that a route can go by it. It repeats what the client sent, so it is off
 //! unless asked for. Beside it stands where the answer comes from: `source`, `rule`, `remaining` and `wait_seconds`,
-//! which hold nothing of the client's; of a guess `source` is told even where the rest is off.
+//! which hold nothing of the client's; of a fallback answer `source` is told even where the rest is off.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,11 @@ use crate::{
 };
 use tollgate_core::rules::{self, Metadata, MetadataValue};
 
-/// That an answer is a guess, and whose; none if it is not.
-pub fn of_guess(outcome: &Outcome<'_>) -> Option<Struct> {
-    let guess = outcome.decisions.iter().map(|decision| decision.source).find(|source| source.is_guess());
-    let guess = if outcome.source.is_guess() { Some(outcome.source) } else { guess };
+/// That an answer is a fallback answer, and whose; none if it is not.
+pub fn of_fallback(outcome: &Outcome<'_>) -> Option<Struct> {
+    let guess =
+        outcome.decisions.iter().map(|decision| decision.source).find(|source| source.is_fallback_answer());
+    let guess = if outcome.source.is_fallback_answer() { Some(outcome.source) } else { guess };
     let source = text(guess?.word());
     Some(Struct { fields: BTreeMap::from([("source".to_owned(), source)]) })
 }

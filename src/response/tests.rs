@@ -8,7 +8,7 @@ use crate::{
     pb::{RateLimitResponse, rate_limit_response::Code},
 };
 use tollgate_core::{
-    decision::{Source, Standing, Verdict},
+    decision::{Enforcement, Source, Verdict},
     limit::{Limit, Unit},
     matcher::RuleLimit,
 };
@@ -26,12 +26,12 @@ fn decision(
     reset_ms: u64,
 ) -> Decision<'_> {
     let limit = LimitRef::Configured(rule);
-    let standing = Standing::Enforced;
+    let enforcement = Enforcement::Enforced;
     Decision {
         descriptor,
         limit,
         source: Source::Store,
-        standing,
+        enforcement,
         verdict,
         remaining,
         reset_us: reset_ms * 1_000,
@@ -204,7 +204,7 @@ fn jitter_spreads_from_zero_to_the_share_at_least_to_one_second_and_at_most_to_i
 }
 
 #[test]
-fn a_guess_that_allows_shows_no_figures() {
+fn a_fallback_answer_that_allows_shows_no_figures() {
     let rule = rule("a", 10, Unit::Minute, 5);
     let mut outcome = outcome(1, vec![decision(0, &rule, Verdict::Allow, 0, 1_000)]);
     outcome.source = Source::Allow;
@@ -216,7 +216,7 @@ fn a_guess_that_allows_shows_no_figures() {
 }
 
 #[test]
-fn a_guess_that_denies_says_that_it_is_one() {
+fn a_fallback_answer_that_denies_says_that_it_is_one() {
     let rule = rule("a", 10, Unit::Minute, 5);
     let mut outcome = outcome(1, vec![decision(0, &rule, Verdict::Deny, 0, 1_000)]);
     outcome.source = Source::Deny;
@@ -227,7 +227,7 @@ fn a_guess_that_denies_says_that_it_is_one() {
 }
 
 #[test]
-fn a_guess_that_denies_what_never_fits_says_that() {
+fn a_fallback_answer_that_denies_what_never_fits_says_that() {
     let rule = rule("a", 10, Unit::Minute, 5);
     let mut outcome = outcome(1, vec![decision(0, &rule, Verdict::Deny, 0, 60_000)]);
     outcome.source = Source::Deny;

@@ -27,7 +27,7 @@ const BACKLOG: u32 = 1_024;
 
 /// Where connections come in.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct Acceptor {
     listener: TcpListener,
     bound: Bound,
 }
@@ -39,11 +39,11 @@ struct Bound {
     metrics: Arc<Metrics>,
 }
 
-// === impl Gate ===
+// === impl Acceptor ===
 
-impl Gate {
-    pub(super) fn new(listener: TcpListener, most: usize, metrics: Arc<Metrics>) -> Gate {
-        Gate { listener, bound: Bound { most, metrics } }
+impl Acceptor {
+    pub(super) fn new(listener: TcpListener, most: usize, metrics: Arc<Metrics>) -> Acceptor {
+        Acceptor { listener, bound: Bound { most, metrics } }
     }
 
     /// Closes the listener, once the connections that the kernel has accepted already are dealt: it would reset

@@ -7,7 +7,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use thiserror::Error;
 use tokio::{io::Interest, net::TcpStream, select, time};
 
-use super::{ConnectionLimits, routes::Routes, strangers::Opening, whole::Whole};
+use super::{ConnectionLimits, routes::Routes, strangers::Opening, unvectored::Unvectored};
 use crate::{
     error::SystemError,
     lifecycle::{Lifecycle, Phase},
@@ -25,7 +25,7 @@ const MAX_UNSEEN_RESETS: usize = 1_024;
 
 /// Bytes that may be on their way to us. With hyper's 1 MiB many long requests wait for the window and come in splinters,
 /// and h2 closes a connection whose splinters exceed half of it (`too_many_data_frames`). What is read is bounded by
-/// `intake`.
+/// `bounded_body`.
 const CONNECTION_WINDOW: u32 = 16 << 20;
 
 /// Headers of one call, names and values. Envoy sends some 400 bytes of its own, and `initial_metadata` may hold a
@@ -97,7 +97,7 @@ pub(super) async fn serve<S: RateLimitService>(
         },
         () = draining_for(PREFACE_GRACE, lifecycle) => return Ok(()),
     }
-    let mut connection = pin!(http2.serve_connection(Whole::new(stream), routes));
+    let mut connection = pin!(http2.serve_connection(Unvectored::new(stream), routes));
     let grace = select! {
         biased;
         ended = &mut connection => return ended.map_err(ConnectionError::Http2),

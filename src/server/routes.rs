@@ -19,7 +19,7 @@ use tonic_health::{
 use tower_service::Service as _;
 
 use super::{
-    intake::{Intake, Unfinished},
+    bounded_body::{BoundedBody, Unfinished},
     refusals::Refusals,
 };
 use crate::pb::{
@@ -100,7 +100,7 @@ impl<S: RateLimitService> hyper::service::Service<Request<Incoming>> for Routes<
     type Future = Answer;
 
     fn call(&self, request: Request<Incoming>) -> Answer {
-        let request = request.map(|body| Intake::new(body, &self.unfinished));
+        let request = request.map(|body| BoundedBody::new(body, &self.unfinished));
         // tower's services want `&mut self`. Both clones are a counter each, and both are always ready.
         if request.uri().path() == DECIDE {
             Answer { response: self.decide.clone().call(request), refusals: Some(self.refusals.clone()) }

@@ -46,27 +46,27 @@ pub(super) struct Runtimes {
 /// One runtime, seen from the thread that accepts.
 struct Handle {
     /// None once no more are dealt.
-    sender: Option<UnboundedSender<Dealt>>,
+    sender: Option<UnboundedSender<Accepted>>,
     open: Arc<AtomicUsize>,
     thread: JoinHandle<()>,
 }
 
 /// An accepted connection on its way to its runtime.
-struct Dealt {
+struct Accepted {
     stream: std::net::TcpStream,
     peer: SocketAddr,
-    seat: Seat,
+    open_connection: OpenConnection,
 }
 
 /// Counts one connection of a runtime for as long as it lives, however it ends.
-struct Seat(Arc<AtomicUsize>);
+struct OpenConnection(Arc<AtomicUsize>);
 
 /// Counts one thread for as long as it runs, however it ends.
 struct Running(watch::Sender<usize>);
 
 /// What the runtimes of a server have in common.
 #[derive(Clone)]
-struct House {
+struct SharedState {
     lifecycle: Lifecycle,
     limits: ConnectionLimits,
     strangers: Arc<Strangers>,
@@ -86,7 +86,7 @@ impl Runtimes {
     ) -> Result<Runtimes, ServerError> {
         let (lifecycle, limits, strangers) = (lifecycle.clone(), options.connections, Arc::new(strangers));
         let cut = Arc::<AtomicUsize>::default();
-        let house = House { lifecycle, limits, strangers, cut: Arc::clone(&cut) };
+        let shared = SharedState { lifecycle, limits, strangers, cut: Arc::clone(&cut) };
         let running = watch::Sender::new(0);
         let mut runtimes = Runtimes { handles: Vec::new(), running: running.subscribe(), cut };
         // Nothing is sent: that the last sender is gone says that all routes are made.
@@ -95,7 +95,7 @@ impl Runtimes {
             let running = Running::start(&running);
             let runtime = current_thread_runtime()?;
             let (sender, dealt) = mpsc::unbounded_channel();
-            let (make_routes, making, house) = (Arc::clone(&make_routes), making.clone(), house.clone());
+            let (make_routes, making, shared) = (Arc::clone(&make_routes), making.clone(), shared.clone());
             let thread = thread::Builder::new()
                 .name(format!("runtime-{index}"))
                 .spawn(move || {
@@ -104,7 +104,7 @@ impl Runtimes {
                     runtime.block_on(async {
                         let routes = make_routes();
                         drop(making);
-                        serve_connections(dealt, routes, house).await;
+                        serve_connections(dealt, routes, shared).await;
                     });
                 })
                 .map_err(|error| ServerError::Start(error.into()))?;
@@ -125,9 +125,11 @@ impl Runtimes {
         let stream = stream.into_std()?;
         let fewest = self.handles.iter().min_by_key(|handle| handle.open.load(Ordering::Relaxed));
         let handle = fewest.expect("there is at least one runtime");
-        let seat = Seat::take(&handle.open);
+        let open_connection = OpenConnection::take(&handle.open);
         let sender = handle.sender.as_ref().ok_or(io::ErrorKind::ConnectionAborted)?;
-        sender.send(Dealt { stream, peer, seat }).map_err(|_unsent| io::ErrorKind::ConnectionAborted.into())
+        sender
+            .send(Accepted { stream, peer, open_connection })
+            .map_err(|_unsent| io::ErrorKind::ConnectionAborted.into())
     }
 
     /// Connections that are open or on their way to their runtime.
@@ -179,19 +181,19 @@ impl Runtimes {
 
 /// The whole life of one runtime: until nothing more can be dealt and all its connections are closed.
 async fn serve_connections<S: RateLimitService>(
-    mut dealt: UnboundedReceiver<Dealt>,
+    mut accepted: UnboundedReceiver<Accepted>,
     routes: Routes<S>,
-    House { lifecycle, limits, strangers, cut }: House,
+    SharedState { lifecycle, limits, strangers, cut }: SharedState,
 ) {
     let http2 = connection::http2(&limits);
     let mut connections = JoinSet::new();
     loop {
         select! {
-            next = dealt.recv() => {
-                let Some(Dealt { stream, peer, seat }) = next else { break };
+            next = accepted.recv() => {
+                let Some(Accepted { stream, peer, open_connection }) = next else { break };
                 let (routes, http2, lifecycle) = (routes.clone(), http2.clone(), lifecycle.clone());
                 connections.spawn(async move {
-                    let _seat = seat;
+                    let _counted = open_connection;
                     (peer, connection::serve(stream, routes, &http2, &lifecycle, &limits).await)
                 });
             }
@@ -227,16 +229,16 @@ fn report(
     }
 }
 
-// === impl Seat, Running ===
+// === impl OpenConnection, Running ===
 
-impl Seat {
-    fn take(open: &Arc<AtomicUsize>) -> Seat {
+impl OpenConnection {
+    fn take(open: &Arc<AtomicUsize>) -> OpenConnection {
         open.fetch_add(1, Ordering::Relaxed);
-        Seat(Arc::clone(open))
+        OpenConnection(Arc::clone(open))
     }
 }
 
-impl Drop for Seat {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -262,7 +264,7 @@ mod tests {
     use super::*;
 
     /// One runtime of which the test holds the receiving end.
-    fn one_runtime() -> (Runtimes, UnboundedReceiver<Dealt>) {
+    fn one_runtime() -> (Runtimes, UnboundedReceiver<Accepted>) {
         let (sender, dealt) = mpsc::unbounded_channel();
         let handle = Handle { sender: Some(sender), open: Arc::default(), thread: thread::spawn(|| ()) };
         let running = watch::Sender::new(1).subscribe();
@@ -279,10 +281,10 @@ mod tests {
         let (runtimes, mut dealt) = one_runtime();
         runtimes.deal(accepted, peer).unwrap();
         let open = || runtimes.handles[0].open.load(Ordering::Relaxed);
-        let Dealt { stream, peer, seat } = dealt.recv().await.unwrap();
+        let Accepted { stream, peer, open_connection } = dealt.recv().await.unwrap();
         assert!(stream.nodelay().unwrap());
         assert_eq!((peer, open()), (client.local_addr().unwrap(), 1));
-        drop(seat);
+        drop(open_connection);
         assert_eq!(open(), 0);
     }
 }

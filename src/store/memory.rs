@@ -118,7 +118,7 @@ impl MemoryStore {
         locked.now_us = now_us;
         let is_there = locked.state(&take.key).is_some_and(|state| state.spent_us() > locked.now_us);
         if !is_there && locked.has_room_for(std::slice::from_ref(take)).is_ok() {
-            locked.set_state(&take.key, take.ask.empty(locked.now_us));
+            locked.set_state(&take.key, take.demand.empty(locked.now_us));
         }
     }
 
@@ -221,7 +221,7 @@ impl Locked<'_> {
             let shard = &mut *self.shards[position].1;
             if shard.buckets.len() < most
                 || shard.buckets.contains_key(&take.key)
-                || !take.ask.may_begin_bucket(epoch_us, now_us)
+                || !take.demand.may_begin_bucket(epoch_us, now_us)
             {
                 return false;
             }

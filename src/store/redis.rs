@@ -1,24 +1,22 @@
 //! Buckets in Redis: one script decides, so a request is atomic on any number of nodes.
 //!
 //! Every runtime has a store of its own, since a connection is driven by the runtime that opened it. A take
-//! that the [`memo`] knows to be denied is answered from memory; all others are queued, and [`flights`] carry
-//! them to Redis together; the [`desk`] drives both. A request never waits for a connection. A take is sent
+//! that the [`denial_cache`] knows to be denied is answered from memory; all others are queued, and [`queue`] carry
+//! them to Redis together; the [`dispatch`] drives both. A request never waits for a connection. A take is sent
 //! again only after NOSCRIPT, which proves that nothing ran, and never after silence, when it may have been
-//! charged. No take waits for ever: what is queued is given up after [`flights::PATIENCE_US`], by whoever forms
-//! flights or, should that one be stuck, by a task of its own; and what is in the air lands, also if its task
+//! charged. No take waits for ever: what is queued is given up after [`queue::PATIENCE_US`], by whoever forms
+//! batches or, should that one be stuck, by a task of its own; and what is in the air lands, also if its task
 //! panics.
 
 mod address;
 mod advice;
-pub mod breaker;
-pub mod census;
 mod connection;
-pub mod desk;
-pub mod flights;
+pub mod denial_cache;
+pub mod dispatch;
 mod line;
-pub mod memo;
 mod password;
 mod probe;
+pub mod replica_count;
 pub mod script;
 
 use std::{
@@ -43,12 +41,14 @@ use crate::{
 };
 pub use address::{AddressError, RedisTarget};
 use advice::Advice;
-use census::Census;
 use connection::keep_connected;
-use desk::{Desk, Memos};
-use flights::{Flight, MOST_IN_AIR};
+use dispatch::{
+    DenialCaches, Dispatcher,
+    queue::{Batch, MOST_IN_AIR},
+};
 use line::{Connection, Line};
 pub use password::{PasswordError, PasswordFile};
+use replica_count::ReplicaCount;
 use script::{Call, Now};
 use tollgate_core::{
     decision::{Answer, Takes},
@@ -62,11 +62,11 @@ const LOOK_FOR_OVERDUE_EVERY: Duration = Duration::from_millis(250);
 pub struct RedisBackend {
     target: RedisTarget,
     health: Arc<StoreHealth>,
-    /// None: the memo is off.
-    memos: Option<Arc<Memos>>,
-    census: Arc<Census>,
+    /// None: the denial cache is off.
+    denial_caches: Option<Arc<DenialCaches>>,
+    replica_count: Arc<ReplicaCount>,
     advice: Arc<Advice>,
-    /// One for all runtimes, since what one of them gave back is told to the memos of the others.
+    /// One for all runtimes, since what one of them gave back is told to the denial caches of the others.
     clock: Arc<Clock>,
 }
 
@@ -75,8 +75,8 @@ impl RedisBackend {
         RedisBackend {
             health: Arc::new(StoreHealth::of(target.to_string())),
             target,
-            memos: Some(Arc::default()),
-            census: Arc::default(),
+            denial_caches: Some(Arc::default()),
+            replica_count: Arc::default(),
             advice: Arc::default(),
             clock: Arc::new(Clock::start()),
         }
@@ -91,8 +91,8 @@ impl RedisBackend {
     }
 
     /// How many replicas share this Redis, as they count themselves.
-    pub fn census(&self) -> &Arc<Census> {
-        &self.census
+    pub fn replica_count(&self) -> &Arc<ReplicaCount> {
+        &self.replica_count
     }
 
     pub(super) fn health(&self) -> Arc<StoreHealth> {
@@ -101,8 +101,8 @@ impl RedisBackend {
 
     /// Every take is asked of Redis, also one that memory could deny.
     #[must_use]
-    pub fn without_memo(self) -> RedisBackend {
-        RedisBackend { memos: None, ..self }
+    pub fn without_denial_cache(self) -> RedisBackend {
+        RedisBackend { denial_caches: None, ..self }
     }
 }
 
@@ -115,19 +115,19 @@ pub struct RedisStore {
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// What takes, flights and the connection's keeper share.
+/// What takes, batches and the connection's keeper share.
 #[derive(Debug)]
 struct Shared {
     line: Arc<Line>,
     deadline: Duration,
     clock: Clock,
-    desk: Desk<Ticket>,
+    dispatcher: Dispatcher<Ticket>,
     queued: Notify,
 }
 
 type Ticket = oneshot::Sender<Result<Answer, StoreError>>;
 
-impl desk::Ticket for Ticket {
+impl dispatch::Ticket for Ticket {
     fn is_gone(&self) -> bool {
         self.is_closed()
     }
@@ -146,7 +146,7 @@ impl RedisStore {
             line: Arc::new(Line::new(&backend.health)),
             deadline,
             clock: *backend.clock,
-            desk: Desk::new(backend.memos.clone(), deadline_us),
+            dispatcher: Dispatcher::new(backend.denial_caches.clone(), deadline_us),
             queued: Notify::new(),
         });
         let mut tasks = Vec::new();
@@ -161,9 +161,11 @@ impl RedisStore {
         tasks.push(tasks::keep(Task::StoreConnection, move || {
             keep_connected(Arc::clone(&line), target.clone(), Arc::clone(&advice))
         }));
-        if backend.census.is_free() {
-            let (census, line) = (Arc::clone(&backend.census), Arc::clone(&shared.line));
-            tasks.push(tasks::keep(Task::ReplicaCount, move || Arc::clone(&census).count(Arc::clone(&line))));
+        if backend.replica_count.is_free() {
+            let (replica_count, line) = (Arc::clone(&backend.replica_count), Arc::clone(&shared.line));
+            tasks.push(tasks::keep(Task::ReplicaCount, move || {
+                Arc::clone(&replica_count).count(Arc::clone(&line))
+            }));
         }
         RedisStore { shared, tasks }
     }
@@ -171,14 +173,14 @@ impl RedisStore {
     /// Takes all or none. Without a connection it fails at once.
     pub async fn take(&self, takes: Takes) -> Result<Answer, StoreError> {
         let now_us = self.shared.clock.now_us();
-        if let Some(denial) = self.shared.desk.denial(&takes, now_us) {
+        if let Some(denial) = self.shared.dispatcher.denial(&takes, now_us) {
             return Ok(denial);
         }
         if !self.shared.line.is_up() {
             return Err(StoreError::Disconnected);
         }
         let (ticket, answer) = oneshot::channel();
-        self.shared.desk.push(takes, ticket, now_us);
+        self.shared.dispatcher.push(takes, ticket, now_us);
         self.shared.queued.notify_one();
         // Dropped unanswered only where the store itself is dropped, or a task panics.
         answer.await.unwrap_or(Err(StoreError::Abandoned))
@@ -188,7 +190,7 @@ impl RedisStore {
 impl RedisStore {
     /// Whether this bucket was lately seen without room.
     pub fn is_known_empty(&self, key: &BucketKey) -> bool {
-        self.shared.desk.is_known_empty(key, self.shared.clock.now_us())
+        self.shared.dispatcher.is_known_empty(key, self.shared.clock.now_us())
     }
 }
 
@@ -202,35 +204,35 @@ impl Drop for RedisStore {
 
 // === flying ===
 
-/// One slot in the air: forms a flight, sends it, hands out its answers, for ever.
+/// One slot in the air: forms a batch, sends it, hands out its answers, for ever.
 async fn fly(shared: Arc<Shared>) {
     loop {
         // Woken after the requests that are being read at the moment, so these travel together.
-        let Some(flight) = shared.desk.form(shared.clock.now_us()) else {
+        let Some(batch) = shared.dispatcher.form(shared.clock.now_us()) else {
             shared.queued.notified().await;
             continue;
         };
-        let mut aloft = Aloft { shared: &shared, flight: Some(flight) };
+        let mut aloft = Aloft { shared: &shared, batch: Some(batch) };
         let answers = aloft.send().await;
         aloft.land(answers);
     }
 }
 
-/// A flight, which lands however its task ends: its slot would stay taken, and what waits for it would wait for ever.
+/// A batch, which lands however its task ends: its slot would stay taken, and what waits for it would wait for ever.
 struct Aloft<'a> {
     shared: &'a Shared,
-    flight: Option<Flight<Ticket>>,
+    batch: Option<Batch<Ticket>>,
 }
 
 impl Aloft<'_> {
     async fn send(&self) -> Result<Vec<Answer>, StoreError> {
         tasks::may_panic(Task::StoreCalls);
-        self.shared.send(self.flight.as_ref().ok_or(StoreError::Abandoned)?).await
+        self.shared.send(self.batch.as_ref().ok_or(StoreError::Abandoned)?).await
     }
 
     fn land(&mut self, answers: Result<Vec<Answer>, StoreError>) {
-        if let Some(flight) = self.flight.take() {
-            self.shared.desk.land(flight, answers, self.shared.clock.now_us());
+        if let Some(batch) = self.batch.take() {
+            self.shared.dispatcher.land(batch, answers, self.shared.clock.now_us());
         }
     }
 }
@@ -245,21 +247,21 @@ impl Drop for Aloft<'_> {
 async fn give_up_overdue(shared: Arc<Shared>) {
     loop {
         sleep(LOOK_FOR_OVERDUE_EVERY).await;
-        shared.desk.give_up_overdue(shared.clock.now_us());
+        shared.dispatcher.give_up_overdue(shared.clock.now_us());
     }
 }
 
 impl Shared {
-    async fn send(&self, flight: &Flight<Ticket>) -> Result<Vec<Answer>, StoreError> {
+    async fn send(&self, batch: &Batch<Ticket>) -> Result<Vec<Answer>, StoreError> {
         let connection = self.line.connection().ok_or(StoreError::Disconnected)?;
-        let call = Call::new(flight.requests.iter().map(|request| &request.takes[..]));
+        let call = Call::new(batch.requests.iter().map(|request| &request.takes[..]));
         let mut reply = self.exchange(&connection, &call.command("EVALSHA", &connection.script)).await;
         if reply.as_ref().is_err_and(StoreError::may_be_sent_again) {
             reply = self.exchange(&connection, &call.command("EVAL", &script::text(Now::Server))).await;
         }
         match reply? {
             Value::BulkString(bytes) => {
-                script::answers(&bytes, flight.requests.iter().map(|request| &request.takes[..]))
+                script::answers(&bytes, batch.requests.iter().map(|request| &request.takes[..]))
             }
             _ => Err(StoreError::Reply("it is not a string")),
         }

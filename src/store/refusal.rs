@@ -22,7 +22,7 @@ pub enum Refusal {
     MasterDown,
     CrossSlot,
     Moved,
-    Ask,
+    Demand,
     TryAgain,
     ClusterDown,
     NoScript,
@@ -62,7 +62,7 @@ impl Refusal {
         Refusal::MasterDown,
         Refusal::CrossSlot,
         Refusal::Moved,
-        Refusal::Ask,
+        Refusal::Demand,
         Refusal::TryAgain,
         Refusal::ClusterDown,
         Refusal::NoScript,
@@ -90,7 +90,7 @@ impl Refusal {
             Refusal::MasterDown => "MASTERDOWN",
             Refusal::CrossSlot => "CROSSSLOT",
             Refusal::Moved => "MOVED",
-            Refusal::Ask => "ASK",
+            Refusal::Demand => "ASK",
             Refusal::TryAgain => "TRYAGAIN",
             Refusal::ClusterDown => "CLUSTERDOWN",
             Refusal::NoScript => "NOSCRIPT",
@@ -146,7 +146,7 @@ impl Refusal {
             }
             Refusal::CrossSlot
             | Refusal::Moved
-            | Refusal::Ask
+            | Refusal::Demand
             | Refusal::TryAgain
             | Refusal::ClusterDown
             | Refusal::Cluster => {

@@ -4,7 +4,7 @@ use deadpool_redis::redis::{Connection, cmd};
 use rand::{RngExt, rngs::SmallRng, seq::IndexedRandom};
 use tollgate::store::redis::script::Call;
 use tollgate_core::{
-    decision::{Ask, Take, Verdict},
+    decision::{Demand, Take, Verdict},
     descriptor::{BucketKey, Hits},
     limit::{Exact, Limit, Unit},
 };
@@ -30,7 +30,7 @@ struct Bucket<'c> {
 
 impl Bucket<'_> {
     fn ask(&mut self, limit: &Limit, hits: Hits) -> (Verdict, Exact) {
-        let takes = [Take { key: self.key, ask: Ask::new(hits, limit) }];
+        let takes = [Take { key: self.key, demand: Demand::new(hits, limit) }];
         let mut command = Call::new([&takes[..]]).command("EVALSHA", &self.digest);
         let reply: Vec<u8> = command.arg(self.now_us).query(self.connection).expect("runs");
         let answer = answer(&reply, &takes);

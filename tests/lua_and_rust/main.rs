@@ -78,26 +78,26 @@ async fn lua_and_rust_answer_alike_on_random_sequences_of_takes() {
 }
 
 #[tokio::test]
-async fn requests_of_one_flight_that_name_the_same_buckets_see_each_other() {
+async fn requests_of_one_batch_that_name_the_same_buckets_see_each_other() {
     let Some(redis) = support::redis().await else { return };
     let mut connection = support::connection(&redis);
     let (seed, mut rng) = dice();
     let mut mixed = 0;
     let () = cmd("SET").arg(EPOCH_KEY).arg(START_US - 100_000).query(&mut connection).expect("sets");
     for number in 0..1_000 {
-        let flight: Sequence = sequence(&mut rng, number);
-        let mut command = Call::new(flight.iter().map(|(_, takes)| &takes[..]))
+        let batch: Sequence = sequence(&mut rng, number);
+        let mut command = Call::new(batch.iter().map(|(_, takes)| &takes[..]))
             .command("EVAL", &script::text(Now::Argument));
         let reply: Vec<u8> = command.arg(START_US).query(&mut connection).expect("runs");
         let answers =
-            script::answers(&reply, flight.iter().map(|(_, takes)| &takes[..])).expect("the script's reply");
+            script::answers(&reply, batch.iter().map(|(_, takes)| &takes[..])).expect("the script's reply");
         let mut table = Table { epoch_us: START_US - 100_000, ..Table::default() };
-        let expected = flight.iter().map(|(_, takes)| known(decide(takes, START_US, &mut table)));
+        let expected = batch.iter().map(|(_, takes)| known(decide(takes, START_US, &mut table)));
         let answers: Vec<Answer> = answers.into_iter().map(known).collect();
-        assert_eq!(answers, expected.collect::<Vec<_>>(), "seed {seed}: {flight:#?}");
+        assert_eq!(answers, expected.collect::<Vec<_>>(), "seed {seed}: {batch:#?}");
         mixed += u32::from(answers.iter().any(|answer| answer.verdict != answers[0].verdict));
     }
-    assert!(mixed > 100, "only {mixed} flights were allowed in part: the test is too gentle");
+    assert!(mixed > 100, "only {mixed} batches were allowed in part: the test is too gentle");
 }
 
 /// A new seed, which is shown, and dice of it.

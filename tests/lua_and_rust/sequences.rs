@@ -2,7 +2,7 @@
 
 use rand::{Rng, RngExt, rngs::SmallRng, seq::IndexedRandom};
 use tollgate_core::{
-    decision::{Ask, Standing, Take},
+    decision::{Demand, Enforcement, Take},
     descriptor::{BucketKey, Hits},
     limit::{AfterStoreLoss, Algorithm, Limit, LimitSpec, Overdraft, Period, Unit},
 };
@@ -41,9 +41,10 @@ fn take(rng: &mut SmallRng, sequence: u64, limits: &[Vec<LimitSpec>]) -> Take {
     // others: the script, which still knows it within its call, is kinder.
     let gives_back = limits[index].len() == 1 || spec.after_store_loss == AfterStoreLoss::Full;
     let hits = Hits::new(Some(hits), 0, gives_back && rng.random_bool(0.1));
-    let standings = [Standing::Enforced, Standing::Enforced, Standing::Quota, Standing::Shadow];
-    let ask = Ask::new(hits, &limit).standing(*standings.choose(rng).expect("one"));
-    Take { key: BucketKey::from_bytes(bytes), ask }
+    let enforcements =
+        [Enforcement::Enforced, Enforcement::Enforced, Enforcement::Quota, Enforcement::Shadow];
+    let demand = Demand::new(hits, &limit).enforcement(*enforcements.choose(rng).expect("one"));
+    Take { key: BucketKey::from_bytes(bytes), demand }
 }
 
 fn limits(rng: &mut SmallRng) -> Vec<LimitSpec> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use deadpool_redis::redis::{Connection, cmd, pipe};
 use tollgate::store::redis::script::{self, Call, EPOCH_KEY, Now, redis_key};
 use tollgate_core::{
-    decision::{Answer, Ask, State, Take, decide},
+    decision::{Answer, Demand, State, Take, decide},
     descriptor::{BucketKey, Hits},
     limit::{AfterStoreLoss, Algorithm, Exact, Limit, LimitSpec, MOST_LOGGED, Unit},
 };
@@ -29,7 +29,7 @@ async fn a_bucket_is_stored_exactly_and_expires_when_it_would_be_full() {
     let mut connection = support::connection(&redis);
     let limit = Limit::new(7, Unit::Minute, Some(7)).expect("sound");
     let key = BucketKey::from_bytes([1; 16]);
-    let request = [Take { key, ask: Ask::new(Hits::Take(3), &limit) }];
+    let request = [Take { key, demand: Demand::new(Hits::Take(3), &limit) }];
     assert_eq!(ask(&mut connection, &request, START_US).now_us, START_US);
 
     // 3 of 7 a minute: 25,714,285 µs and 5/7.
@@ -56,9 +56,9 @@ fn stored_length(state: &State) -> usize {
 
 /// As long as its bucket counts as used up if it is missing.
 fn used_up_until_us(take: &Take, epoch_us: u64) -> u64 {
-    match take.ask.after_store_loss {
+    match take.demand.after_store_loss {
         AfterStoreLoss::Full => 0,
-        AfterStoreLoss::Empty => take.ask.empty(epoch_us).map_or(epoch_us, |used_up| used_up.spent_us()),
+        AfterStoreLoss::Empty => take.demand.empty(epoch_us).map_or(epoch_us, |used_up| used_up.spent_us()),
     }
 }
 
@@ -127,7 +127,7 @@ async fn what_is_given_back_in_full_leaves_no_key() {
     let limit = Limit::new(7, Unit::Minute, Some(7)).expect("sound");
     let key = BucketKey::from_bytes([1; 16]);
     for hits in [Hits::Take(3), Hits::GiveBack(5)] {
-        let request = [Take { key, ask: Ask::new(hits, &limit) }];
+        let request = [Take { key, demand: Demand::new(hits, &limit) }];
         ask(&mut connection, &request, START_US);
     }
     let keys: u64 = cmd("DBSIZE").query(&mut connection).expect("counts");
@@ -143,7 +143,7 @@ async fn a_bucket_that_the_store_has_lost_counts_as_used_up_when_the_store_began
     let limit = LimitSpec { after_store_loss, burst: Some(3), ..LimitSpec::new(1, Unit::Second) };
     let limit = limit.check().expect("sound");
     let mut passed = |hits: Hits, after_us: u64| {
-        let request = [Take { key: BucketKey::from_bytes([1; 16]), ask: Ask::new(hits, &limit) }];
+        let request = [Take { key: BucketKey::from_bytes([1; 16]), demand: Demand::new(hits, &limit) }];
         ask(&mut connection, &request, START_US + after_us).found[0].fits
     };
     let one = Hits::Take(1);
@@ -171,7 +171,7 @@ async fn a_malformed_bucket_counts_as_missing_and_is_counted() {
     let mut connection = support::connection(&redis);
     let limit = Limit::new(7, Unit::Minute, Some(7)).expect("sound");
     let key = BucketKey::from_bytes([1; 16]);
-    let request = [Take { key, ask: Ask::new(Hits::Take(3), &limit) }];
+    let request = [Take { key, demand: Demand::new(Hits::Take(3), &limit) }];
     let damaged = [
         Vec::new(),
         b"hello".to_vec(),
@@ -198,7 +198,7 @@ async fn a_fraction_that_was_written_under_another_rate_rounds_up_and_is_not_mal
     let mut connection = support::connection(&redis);
     let limit = Limit::new(7, Unit::Minute, Some(7)).expect("sound");
     let key = BucketKey::from_bytes([1; 16]);
-    let request = [Take { key, ask: Ask::new(Hits::Take(8), &limit) }];
+    let request = [Take { key, demand: Demand::new(Hits::Take(8), &limit) }];
     let at = |whole_us, fraction| Exact { whole_us: START_US + whole_us, fraction };
     for (stored, found) in [
         (full_at(START_US + 9, 6, 7), at(9, 6)),
@@ -231,7 +231,9 @@ async fn giving_back_all_of_the_longest_log_costs_redis_a_few_milliseconds() {
     let mut took = |hits: Hits| {
         let () = cmd("SET").arg(&redis_key(&key)[..]).arg(&log).query(&mut connection).expect("sets");
         let () = cmd("CONFIG").arg("RESETSTAT").query(&mut connection).expect("resets");
-        assert!(ask(&mut connection, &[Take { key, ask: Ask::new(hits, &limit) }], START_US).found[0].fits);
+        assert!(
+            ask(&mut connection, &[Take { key, demand: Demand::new(hits, &limit) }], START_US).found[0].fits
+        );
         let stats: String = cmd("INFO").arg("commandstats").query(&mut connection).expect("tells");
         let of_script = stats.lines().find(|line| line.starts_with("cmdstat_eval:")).expect("it ran");
         let us = of_script.split("usec=").nth(1).and_then(|text| text.split(',').next()).expect("a figure");

@@ -59,7 +59,7 @@ fn note_redis(exposed: &mut Exposed, admin: &mut Connection) -> usize {
 
 #[tokio::test]
 async fn no_value_of_a_request_and_no_password_shows_in_any_key_log_page_or_error() {
-    tells_no_secret("quiet", Metadata::OnlyOfGuesses).await;
+    tells_no_secret("quiet", Metadata::OnlyFallbackAnswers).await;
 }
 
 #[tokio::test]
@@ -125,7 +125,7 @@ descriptors:
 - { key: api_key, detailed_metric: true, rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 1 } }
 ";
     let limits = support::file("secrecy-detailed.yaml", limits);
-    let mut service = Service::start(&limits, "memory".to_owned(), Metadata::OnlyOfGuesses).await;
+    let mut service = Service::start(&limits, "memory".to_owned(), Metadata::OnlyFallbackAnswers).await;
     service.ask("edge", vec![descriptor("api_key", VALUE)]).await.expect("an answer");
     let page = service.page("/metrics").await;
     assert!(shows(page.as_bytes(), VALUE), "{page}");

@@ -31,7 +31,7 @@ const WITHIN: Duration = Duration::from_secs(20);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Metadata {
     Asked,
-    OnlyOfGuesses,
+    OnlyFallbackAnswers,
 }
 
 pub(crate) struct Service {

@@ -38,9 +38,11 @@ impl World<'_> {
             {
                 return found("clients never see too much", format!("{worst:?}"));
             }
-            let with_guesses = of_store.and(of_shares);
-            if let Some(worst) = too_much(&spans.admitted, &with_guesses).filter(WorstInterval::is_too_much) {
-                return found("with guesses never more than twice", format!("{worst:?}"));
+            let with_fallback_answers = of_store.and(of_shares);
+            if let Some(worst) =
+                too_much(&spans.admitted, &with_fallback_answers).filter(WorstInterval::is_too_much)
+            {
+                return found("with fallback answers never more than twice", format!("{worst:?}"));
             }
             // What befell the store makes denials that are right, and that only the store's own account can judge.
             let may_be_missing = of.is_guarded() && (toll.losses > 0 || self.plan.epoch_us.is_none());
@@ -85,20 +87,20 @@ impl World<'_> {
                 of_bucket.map(|wish| if let Hits::Take(hits) = wish.hits { hits } else { 0 }).sum();
             let told = request.answered.map(|(_, told)| told);
             let is_told = |verdict| told.is_some_and(|(told, _)| told == verdict);
-            let is_guess = told.is_some_and(|(_, source)| source.is_guess());
+            let is_fallback_answer = told.is_some_and(|(_, source)| source.is_fallback_answer());
             let allowed = is_told(Verdict::Allow);
             let (heard, done) = (span_until_answer(request), span_until_all_is_done(request));
             let is_charged = request.executed.is_some_and(|(_, verdict)| verdict == Verdict::Allow);
             for _ in 0..hits {
                 let lists = [
                     (allowed, &mut spans.admitted, heard),
-                    (allowed && !is_guess, &mut spans.store_admitted, heard),
+                    (allowed && !is_fallback_answer, &mut spans.store_admitted, heard),
                     (is_charged, &mut spans.charged, done),
                 ];
                 lists.into_iter().filter(|(is_in, ..)| *is_in).for_each(|(_, list, span)| list.push(span));
             }
             let is_alone = hits == 1 && request.wishes.len() == 1;
-            if is_alone && !is_charged && !is_guess && is_told(Verdict::Deny) {
+            if is_alone && !is_charged && !is_fallback_answer && is_told(Verdict::Deny) {
                 spans.denied.push(heard);
             }
         }
@@ -111,7 +113,7 @@ impl World<'_> {
         told.map(|told| told.is_some_and(|(_, (verdict, _))| verdict == Verdict::Allow)).collect()
     }
 
-    /// How often a breaker tripped, and how many flights probed; of processes that lived to the end.
+    /// How often a breaker tripped, and how many batches probed; of processes that lived to the end.
     pub(super) fn watched(&self) -> (usize, usize) {
         let watches = self.runtimes.iter().map(|runtime| &runtime.watch);
         watches.fold((0, 0), |(trips, probes), watch| (trips + watch.trips, probes + watch.probes))

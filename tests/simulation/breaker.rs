@@ -1,4 +1,4 @@
-//! The breaker told again, from nothing but which flights left and which were lost.
+//! The breaker told again, from nothing but which batches left and which were lost.
 
 use super::Broken;
 
@@ -12,7 +12,7 @@ pub(super) struct BreakerWatch {
     lost: u32,
     /// Since it tripped, or its last probe was lost.
     tripped_us: Option<u64>,
-    /// The flight that tries whether the store is back.
+    /// The batch that tries whether the store is back.
     probe: Option<usize>,
     pub(super) trips: usize,
     pub(super) probes: usize,

@@ -3,12 +3,12 @@
 use super::{
     Broken,
     bucket::number_of,
-    plan::MemoMode,
+    plan::CacheMode,
     world::{Fate, Heard, Journey, World},
 };
 use tollgate::store::StoreError;
 use tollgate_core::{
-    decision::{Answer, Ask, Source, Take, Verdict},
+    decision::{Answer, Demand, Source, Take, Verdict},
     descriptor::Hits,
     limit::Exact,
 };
@@ -40,8 +40,8 @@ impl World<'_> {
             return Err(Broken::new("each request gets one answer", bucket, format!("request {request}")));
         }
         let waited_us = (self.now_ns - of.asked_ns) / 1_000;
-        // At worst it waits for a flight to land until it is just not overdue, and then flies itself; each
-        // flight may be sent twice.
+        // At worst it waits for a batch to land until it is just not overdue, and then flies itself; each
+        // batch may be sent twice.
         if waited_us > self.patience_us() + 4 * self.plan.deadline_us + 1_000 {
             let detail = format!("request {request} waited for {waited_us} µs");
             return Err(Broken::new("nothing stays queued for ever", bucket, detail));
@@ -54,7 +54,7 @@ impl World<'_> {
             self.is_given_up_rightly(request)?;
         }
         match answer {
-            Ok(answer) if answer.source == Source::Memo => self.is_denied_rightly(request, answer),
+            Ok(answer) if answer.source == Source::Cache => self.is_denied_rightly(request, answer),
             Err(StoreError::Tripped) => {
                 let runtime = self.plan.clients[self.requests[request].client].runtime;
                 self.runtimes[runtime].watch.refuses_rightly(self.local_us(runtime), bucket)
@@ -81,7 +81,7 @@ impl World<'_> {
         let is_known = !is_set_back || !of.wishes.iter().any(|wish| self.is_stale(runtime, wish.bucket));
         for ((wish, take), found) in of.wishes.iter().zip(&of.takes).zip(&answer.found) {
             let limit = &self.plan.buckets[wish.bucket].limits[wish.edition];
-            let cost = take.ask.tokens().map(|tokens| tokens.cost).unwrap_or_default();
+            let cost = take.demand.tokens().map(|tokens| tokens.cost).unwrap_or_default();
             let wait_us = |now_us| limit.wait_us(found.full_at(), cost, now_us);
             if is_known && !found.fits && wait_us(answer.now_us) < wait_us(store_us) {
                 let detail = format!(
@@ -171,7 +171,7 @@ impl World<'_> {
         stale_us.is_some_and(|stale_us| self.local_us(runtime) - stale_us < SERVES_US)
     }
 
-    // === flights ===
+    // === batches ===
 
     pub(super) fn takes_off_well(&mut self, journey: usize) -> Result<(), Broken> {
         let of = &self.journeys[journey];
@@ -185,19 +185,19 @@ impl World<'_> {
         let bucket = self.requests[of.requests[0]].wishes[0].bucket;
         let takes: usize = of.requests.iter().map(|request| self.requests[*request].takes.len()).sum();
         if takes > MOST_TAKES && of.requests.len() > 1 {
-            return Err(Broken::new("a flight carries at most 128 takes", bucket, format!("{takes} takes")));
+            return Err(Broken::new("a batch carries at most 128 takes", bucket, format!("{takes} takes")));
         }
         let runtime = of.runtime;
         let now_us = self.local_us(runtime);
         self.runtimes[runtime].watch.take_off(journey, now_us, bucket)?;
         let in_air = self.runtimes[runtime].in_air.len();
         if in_air > MOST_IN_AIR {
-            return Err(Broken::new("at most two flights are in the air", bucket, format!("{in_air}")));
+            return Err(Broken::new("at most two batches are in the air", bucket, format!("{in_air}")));
         }
         Ok(())
     }
 
-    /// A flight has told something: what was given back, all runtimes of this replica know at once, and no older
+    /// A batch has told something: what was given back, all runtimes of this replica know at once, and no older
     /// answer makes them forget it.
     pub(super) fn is_learnt(&mut self, journey: usize) -> Result<(), Broken> {
         let Journey { runtime, sent_us, sent_ns, .. } = self.journeys[journey];
@@ -245,7 +245,7 @@ impl World<'_> {
         let Journey { runtime, sent_us, requests, .. } = &self.journeys[journey];
         // What left over a second ago is learnt, and no longer served.
         let is_served = self.local_us(*runtime) - sent_us < SERVES_US;
-        let is_learnt = self.plan.memo == MemoMode::On && is_served;
+        let is_learnt = self.plan.denial_cache == CacheMode::On && is_served;
         for wish in requests.iter().flat_map(|request| &self.requests[*request].wishes) {
             let heard = &self.runtimes[*runtime].heard[&wish.bucket];
             let is_in_order = heard.is_apart || !self.store.was_set_back_lately(self.now_ns);
@@ -269,10 +269,10 @@ impl World<'_> {
     fn denies_rightly(&self, replica: usize, bucket: usize) -> Result<(), Broken> {
         let of = &self.plan.buckets[bucket];
         let limit = &of.limits[self.replicas[replica].edition];
-        let one = [Take { key: of.key, ask: Ask::new(Hits::Take(1), limit) }];
+        let one = [Take { key: of.key, demand: Demand::new(Hits::Take(1), limit) }];
         for (runtime, of) in self.plan.runtimes.iter().enumerate().filter(|(_, of)| of.replica == replica) {
             let now_us = of.clock.now_us(self.now_ns);
-            if let Some(denial) = self.runtimes[runtime].desk.denial(&one, now_us) {
+            if let Some(denial) = self.runtimes[runtime].dispatcher.denial(&one, now_us) {
                 self.store_would_deny(runtime, &one, &denial)?;
             }
         }

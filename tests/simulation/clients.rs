@@ -13,7 +13,7 @@ use super::{
 };
 use tollgate::{fallback::local::LocalTake, store::StoreError};
 use tollgate_core::{
-    decision::{Answer, Ask, Source, Take, Verdict},
+    decision::{Answer, Demand, Source, Take, Verdict},
     descriptor::Hits,
     limit::Limit,
 };
@@ -21,7 +21,7 @@ use tollgate_core::{
 impl World<'_> {
     pub(super) fn ask_later(&mut self, client: usize) {
         let gap_ns = self.traffic.random_range(self.plan.clients[client].gap_ns.clone());
-        self.schedule(gap_ns, Event::Ask { client });
+        self.schedule(gap_ns, Event::Demand { client });
     }
 
     pub(super) fn ask(&mut self, client: usize) -> Result<(), Broken> {
@@ -45,10 +45,10 @@ impl World<'_> {
 
         let now_us = self.local_us(of.runtime);
         let runtime = &mut self.runtimes[of.runtime];
-        if let Some(denial) = runtime.desk.denial(&takes, now_us) {
+        if let Some(denial) = runtime.dispatcher.denial(&takes, now_us) {
             return self.answered(request, Ok(denial));
         }
-        runtime.desk.push(takes.into(), Ticket { request, post: Rc::clone(&self.post) }, now_us);
+        runtime.dispatcher.push(takes.into(), Ticket { request, post: Rc::clone(&self.post) }, now_us);
         runtime.queued.push(request);
         // A tripped breaker answers at once.
         self.deliver()?;
@@ -83,7 +83,7 @@ impl World<'_> {
                     return self.ask_later(client);
                 };
                 self.returns_for[client] = Some(bucket);
-                self.schedule(after_ns, Event::Ask { client });
+                self.schedule(after_ns, Event::Demand { client });
             }
         }
     }
@@ -115,8 +115,8 @@ impl World<'_> {
         let take = |wish: &Wish| {
             let bucket = &self.plan.buckets[wish.bucket];
             let share = bucket.limits[wish.edition].share(replicas)?;
-            let take = Take { key: bucket.key, ask: Ask::new(wish.hits, &share) };
-            let is_known_empty = self.runtimes[runtime].desk.is_known_empty(&bucket.key, local_us);
+            let take = Take { key: bucket.key, demand: Demand::new(wish.hits, &share) };
+            let is_known_empty = self.runtimes[runtime].dispatcher.is_known_empty(&bucket.key, local_us);
             Some(LocalTake { take, is_known_empty })
         };
         let takes: Option<Vec<LocalTake>> = of.wishes.iter().map(take).collect();
@@ -125,7 +125,7 @@ impl World<'_> {
         answer.map_or(Verdict::Deny, |answer| answer.verdict)
     }
 
-    /// Brings what a desk has answered to those who asked.
+    /// Brings what a dispatcher has answered to those who asked.
     pub(super) fn deliver(&mut self) -> Result<(), Broken> {
         let answers = self.post.answers.take();
         answers.into_iter().try_for_each(|(request, answer)| self.answered(request, answer))

@@ -8,7 +8,7 @@ use super::{
     Broken,
     world::{Event, Fate, Journey, Ticket, World},
 };
-use tollgate::store::{StoreError, redis::flights::Flight, refusal::Refusal};
+use tollgate::store::{StoreError, redis::dispatch::queue::Batch, refusal::Refusal};
 use tollgate_core::decision::Answer;
 
 impl World<'_> {
@@ -25,14 +25,14 @@ impl World<'_> {
         self.schedule(wake_ns, Event::Form { runtime, life });
     }
 
-    /// A slot is free: it takes the next flight up, or waits.
+    /// A slot is free: it takes the next batch up, or waits.
     pub(super) fn form(&mut self, runtime: usize) -> Result<(), Broken> {
         loop {
-            let flight = self.runtimes[runtime].desk.form(self.local_us(runtime));
+            let batch = self.runtimes[runtime].dispatcher.form(self.local_us(runtime));
             self.deliver()?;
-            let took_off = flight.is_some();
-            if let Some(flight) = flight {
-                self.take_off(runtime, flight);
+            let took_off = batch.is_some();
+            if let Some(batch) = batch {
+                self.take_off(runtime, batch);
             }
             self.nobody_waits_in_vain(runtime, took_off)?;
             if took_off {
@@ -49,18 +49,18 @@ impl World<'_> {
         }
     }
 
-    fn take_off(&mut self, runtime: usize, flight: Flight<Ticket>) {
-        let requests: Vec<usize> = flight.requests.iter().map(|request| request.ticket.request).collect();
+    fn take_off(&mut self, runtime: usize, batch: Batch<Ticket>) {
+        let requests: Vec<usize> = batch.requests.iter().map(|request| request.ticket.request).collect();
         for &request in &requests {
             self.requests[request].fate = Fate::Away;
             self.note(request, |_| "leaves".to_owned());
         }
         self.runtimes[runtime].in_air.push(self.journeys.len());
-        let sent_us = flight.sent_us;
+        let sent_us = batch.sent_us;
         let empty = self.known_empty(runtime, &requests);
         self.journeys.push(Journey {
             runtime,
-            flight: Some(flight),
+            batch: Some(batch),
             requests,
             empty,
             landed_ns: None,
@@ -88,7 +88,7 @@ impl World<'_> {
 
     // === the store ===
 
-    /// The store works in the order of arrival, one flight at a time.
+    /// The store works in the order of arrival, one batch at a time.
     pub(super) fn arrive(&mut self, journey: usize, attempt: u32) {
         let network = &self.plan.network;
         let mut start_ns = self.store.free_ns.max(self.now_ns);
@@ -141,7 +141,7 @@ impl World<'_> {
     pub(super) fn reply(&mut self, journey: usize, attempt: u32) -> Result<(), Broken> {
         let of = &mut self.journeys[journey];
         // Nobody listens any more: it has landed, or is under way again.
-        if of.attempt != attempt || of.flight.is_none() {
+        if of.attempt != attempt || of.batch.is_none() {
             return Ok(());
         }
         match of.reply.take().expect("the store has answered") {
@@ -152,7 +152,7 @@ impl World<'_> {
 
     pub(super) fn run_out(&mut self, journey: usize, attempt: u32) -> Result<(), Broken> {
         let of = &self.journeys[journey];
-        if of.attempt != attempt || of.flight.is_none() {
+        if of.attempt != attempt || of.batch.is_none() {
             return Ok(());
         }
         self.fail(journey, StoreError::Deadline)
@@ -170,19 +170,19 @@ impl World<'_> {
 
     fn land(&mut self, journey: usize, answers: Result<Vec<Answer>, StoreError>) -> Result<(), Broken> {
         let runtime = self.journeys[journey].runtime;
-        let flight = self.journeys[journey].flight.take().expect("it is in the air");
+        let batch = self.journeys[journey].batch.take().expect("it is in the air");
         self.journeys[journey].landed_ns = Some(self.now_ns);
         let are_told = answers.is_ok();
         let now_us = self.local_us(runtime);
         let of = &mut self.runtimes[runtime];
         of.watch.land(journey, matches!(answers, Err(StoreError::Deadline)), now_us);
         of.in_air.retain(|in_air| *in_air != journey);
-        of.desk.land(flight, answers, now_us);
+        of.dispatcher.land(batch, answers, now_us);
         if are_told {
             self.is_learnt(journey)?;
         }
         self.deliver()?;
-        // The slot that landed this flight goes on to the next.
+        // The slot that landed this batch goes on to the next.
         self.form(runtime)
     }
 }

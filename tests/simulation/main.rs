@@ -1,7 +1,7 @@
 //! Replicas, one store and a bad network in virtual time: what is promised holds for every seed. Processes restart
 //! and reload, the store loses its buckets, falls silent and its clock steps, and local buckets answer for it.
 //!
-//! The desks, memos and flights are those of production, and so is `decide`; clocks, clients, the network and
+//! The dispatchers, denial caches and batches are those of production, and so is `decide`; clocks, clients, the network and
 //! the store around it are models. A seed decides everything, so a seed that fails is a recipe. By default random
 //! seeds run for a minute; `TOLLGATE_SEED` replays one, `TOLLGATE_SIM_SECONDS` says how long.
 
@@ -32,7 +32,7 @@ use std::{
 use rand::{SeedableRng, rngs::SmallRng};
 
 use journal::Journal;
-use plan::{MemoMode, Plan};
+use plan::{CacheMode, Plan};
 use tollgate::clock::monotonic;
 use tollgate_core::decision::Source;
 use world::World;
@@ -57,8 +57,8 @@ struct Tally {
     seeds: u64,
     decisions: usize,
     from_memory: usize,
-    guesses: usize,
-    /// Times that a breaker tripped, and flights that probed.
+    fallback_answers: usize,
+    /// Times that a breaker tripped, and batches that probed.
     trips: usize,
     probes: usize,
 }
@@ -81,12 +81,12 @@ fn for_seeds(name: &str, seconds: f64, mut run: impl FnMut(u64, &mut Tally)) -> 
         run(rand::random(), &mut tally);
         tally.seeds += 1;
     }
-    let Tally { seeds, decisions, from_memory, guesses, trips, probes } = tally;
+    let Tally { seeds, decisions, from_memory, fallback_answers, trips, probes } = tally;
     #[allow(clippy::cast_precision_loss, reason = "a figure to be read")]
     let rate = decisions as f64 / started.elapsed().as_secs_f64();
     let line = format!(
         "\nsimulation, {name}: {seeds} seeds, {decisions} decisions ({rate:.0} per second), {from_memory} from memory, \
-         {guesses} guesses, {trips} trips of a breaker, {probes} probes\n"
+         {fallback_answers} fallback_answers, {trips} trips of a breaker, {probes} probes\n"
     );
     // Not eprintln!, which the test runner swallows when the test passes.
     let _ = io::stderr().write_all(line.as_bytes());
@@ -120,8 +120,8 @@ fn run<'a>(plan: &'a Plan, seed: u64, tally: &mut Tally) -> World<'a> {
     }
     for source in world.sources() {
         tally.decisions += 1;
-        tally.from_memory += usize::from(source == Source::Memo);
-        tally.guesses += usize::from(source.is_guess());
+        tally.from_memory += usize::from(source == Source::Cache);
+        tally.fallback_answers += usize::from(source.is_fallback_answer());
     }
     let (trips, probes) = world.watched();
     (tally.trips, tally.probes) = (tally.trips + trips, tally.probes + probes);
@@ -137,15 +137,18 @@ fn whatever_happens_the_limit_holds_and_nothing_that_fits_is_denied() {
     });
     assert!(tally.seeds == 0 || tally.from_memory > tally.decisions / 20, "memory denied little: {tally:?}");
     // In a few seeds nothing may go wrong.
-    assert!(tally.seeds < 100 || tally.guesses > tally.decisions / 100, "little was guessed: {tally:?}");
+    assert!(
+        tally.seeds < 100 || tally.fallback_answers > tally.decisions / 100,
+        "little was guessed: {tally:?}"
+    );
     assert!(tally.seeds < 100 || tally.probes > tally.trips && tally.trips > 0, "little tripped: {tally:?}");
 }
 
 #[test]
 fn with_the_memo_on_and_off_the_same_takes_are_admitted() {
-    let tally = for_seeds("memo on and off", 15.0, |seed, tally| {
-        let plan = |memo| Plan::steady(&mut SmallRng::seed_from_u64(seed), memo);
-        let (on, off) = (plan(MemoMode::On), plan(MemoMode::Off));
+    let tally = for_seeds("denial cache on and off", 15.0, |seed, tally| {
+        let plan = |denial_cache| Plan::steady(&mut SmallRng::seed_from_u64(seed), denial_cache);
+        let (on, off) = (plan(CacheMode::On), plan(CacheMode::Off));
         let with = run(&on, seed, tally).allowed();
         let without = run(&off, seed, tally).allowed();
         let differs = with.iter().zip(&without).position(|(with, without)| with != without);

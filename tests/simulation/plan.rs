@@ -12,7 +12,7 @@ use super::{
 use tollgate_core::limit::Limit;
 
 pub(super) const MS: u64 = 1_000_000;
-/// The store's and a runtime's clock together run apart by at most one in a thousand, which is what the memo
+/// The store's and a runtime's clock together run apart by at most one in a thousand, which is what the denial cache
 /// allows for: 1.000499 / 0.999501 < 1.001.
 const MOST_DRIFT_PPM: i64 = 499;
 
@@ -21,7 +21,7 @@ pub(super) struct Plan {
     /// When clients stop to ask; what is under way is still brought to an end.
     pub(super) until_ns: u64,
     pub(super) deadline_us: u64,
-    pub(super) memo: MemoMode,
+    pub(super) denial_cache: CacheMode,
     pub(super) store_clock: SkewedClock,
     /// The hot ones first.
     pub(super) buckets: Vec<Bucket>,
@@ -37,7 +37,7 @@ pub(super) struct Plan {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum MemoMode {
+pub(super) enum CacheMode {
     On,
     Off,
 }
@@ -68,14 +68,14 @@ pub(super) enum Pace {
     Prompt,
 }
 
-/// Probabilities are per flight (`cancelled`: per request).
+/// Probabilities are per batch (`cancelled`: per request).
 #[derive(Debug)]
 pub(super) struct Network {
     /// From a push until a slot wakes: requests that are being read at the moment travel together.
     pub(super) wake_ns: RangeInclusive<u64>,
     pub(super) there_ns: RangeInclusive<u64>,
     pub(super) back_ns: RangeInclusive<u64>,
-    /// What a flight costs the store.
+    /// What a batch costs the store.
     pub(super) busy_ns: u64,
     pub(super) lost_there: f64,
     pub(super) lost_back: f64,
@@ -107,7 +107,7 @@ impl Plan {
             upheavals: upheaval::plan(rng, until_ns, replicas),
             epoch_us: Some(0).filter(|_| rng.random_bool(0.7)),
             deadline_us,
-            memo: if rng.random_bool(0.9) { MemoMode::On } else { MemoMode::Off },
+            denial_cache: if rng.random_bool(0.9) { CacheMode::On } else { CacheMode::Off },
             store_clock: clock(rng, 1_800_000_000_000_000_000),
             buckets: buckets(rng, hot, 0.4),
             hot,
@@ -120,7 +120,7 @@ impl Plan {
 
     /// The same instants whether or not memory answers: each way takes the same time for all, nothing is lost,
     /// and no runtime has two requests under way.
-    pub(super) fn steady(rng: &mut SmallRng, memo: MemoMode) -> Plan {
+    pub(super) fn steady(rng: &mut SmallRng, denial_cache: CacheMode) -> Plan {
         let delay_ns = *[0, 200_000, 5 * MS].choose(rng).expect("one");
         let runtimes = runtimes(rng, 1..=4, 1..=2);
         let shortest_ns = 2 * delay_ns + 50_000;
@@ -131,7 +131,7 @@ impl Plan {
         Plan {
             until_ns: 1_000 * MS,
             deadline_us: 1_000_000,
-            memo,
+            denial_cache,
             store_clock: clock(rng, 1_800_000_000_000_000_000),
             buckets: buckets(rng, hot, 0.0),
             hot,
@@ -163,7 +163,7 @@ impl Network {
         let mut seldom = |most: f64| if rng.random_bool(0.5) { rng.random_range(0.0..most) } else { 0.0 };
         let (lost_there, lost_back, late) = (seldom(0.05), seldom(0.05), seldom(0.05));
         let (stalled, refused, cancelled) = (seldom(0.02), seldom(0.02), seldom(0.1));
-        // One way may be much slower than the other, and each flight draws anew: answers overtake each other.
+        // One way may be much slower than the other, and each batch draws anew: answers overtake each other.
         let most_ns = deadline_us * 1_000 / 2;
         let mut way = || 0..=*[0, 20_000, 200_000, 2 * MS, most_ns.min(20 * MS)].choose(rng).expect("one");
         Network {

@@ -35,10 +35,10 @@ impl World<'_> {
         let (of, now_us) = (&self.runtimes[runtime], self.local_us(runtime));
         let is_fresh = |heard: &Heard| now_us - heard.sent_us < SERVES_US;
         of.heard.get(&bucket).is_some_and(is_fresh)
-            && of.desk.is_known_empty(&self.plan.buckets[bucket].key, now_us)
+            && of.dispatcher.is_known_empty(&self.plan.buckets[bucket].key, now_us)
     }
 
-    /// What is left in the queue when a slot has looked at it: what finds no room in the flight, and what waits for
+    /// What is left in the queue when a slot has looked at it: what finds no room in the batch, and what waits for
     /// older requests that are in the air, or that wait themselves. So nobody is passed over for ever.
     pub(super) fn nobody_waits_in_vain(&mut self, runtime: usize, took_off: bool) -> Result<(), Broken> {
         self.runtimes[runtime].queued.retain(|request| self.requests[*request].fate == Fate::Queued);
@@ -78,8 +78,8 @@ impl World<'_> {
         journey.requests.iter().map(|request| self.requests[*request].takes.len()).sum()
     }
 
-    /// It was overload: more was asked than flights could carry, or one of them took long. What waits for others
-    /// waits for a few flights; nothing is given up while the store answers.
+    /// It was overload: more was asked than batches could carry, or one of them took long. What waits for others
+    /// waits for a few batches; nothing is given up while the store answers.
     pub(super) fn is_given_up_rightly(&self, request: usize) -> Result<(), Broken> {
         let of = &self.requests[request];
         let runtime = self.plan.clients[of.client].runtime;

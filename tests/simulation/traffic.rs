@@ -4,7 +4,7 @@ use rand::{RngExt, rngs::SmallRng, seq::IndexedRandom};
 
 use super::{bucket::Bucket, plan::Plan};
 use tollgate_core::{
-    decision::{Ask, Take},
+    decision::{Demand, Take},
     descriptor::Hits,
 };
 
@@ -17,7 +17,7 @@ pub(super) struct Wish {
     pub(super) edition: usize,
 }
 
-/// Mostly one bucket and one hit; also several, one of them twice, and now and then more than a flight holds.
+/// Mostly one bucket and one hit; also several, one of them twice, and now and then more than a batch holds.
 pub(super) fn wishes(rng: &mut SmallRng, plan: &Plan, edition: usize) -> Vec<Wish> {
     let count = match rng.random_range(0..1_000) {
         0 => rng.random_range(129..=200),
@@ -56,7 +56,7 @@ fn hits(rng: &mut SmallRng, bucket: &Bucket) -> Hits {
 pub(super) fn takes(wishes: &[Wish], buckets: &[Bucket]) -> Vec<Take> {
     let take = |wish: &Wish| {
         let bucket = &buckets[wish.bucket];
-        Take { key: bucket.key, ask: Ask::new(wish.hits, &bucket.limits[wish.edition]) }
+        Take { key: bucket.key, demand: Demand::new(wish.hits, &bucket.limits[wish.edition]) }
     };
     wishes.iter().map(take).collect()
 }

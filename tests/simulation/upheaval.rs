@@ -6,12 +6,12 @@ use rand::{RngExt, rngs::SmallRng, seq::IndexedRandom};
 
 use super::{
     bucket::EDITIONS,
-    plan::{MS, MemoMode},
+    plan::{CacheMode, MS},
     world::{Fate, Runtime, World},
 };
 use tollgate::{
     fallback::local::Local,
-    store::redis::desk::{Desk, Memos},
+    store::redis::dispatch::{DenialCaches, Dispatcher},
 };
 
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +56,7 @@ fn any(rng: &mut SmallRng, replicas: usize) -> Upheaval {
 /// A process of Tollgate, as far as its runtimes share it.
 #[derive(Debug)]
 pub(super) struct Replica {
-    memos: Arc<Memos>,
+    denial_caches: Arc<DenialCaches>,
     pub(super) local: Local,
     /// Which of its buckets' limits it has.
     pub(super) edition: usize,
@@ -66,12 +66,12 @@ pub(super) struct Replica {
 impl Replica {
     pub(super) fn new(edition: usize) -> Replica {
         let local = Local::new(1_000_000, Box::new(|| None));
-        Replica { memos: Arc::default(), local, edition, restarts: 0 }
+        Replica { denial_caches: Arc::default(), local, edition, restarts: 0 }
     }
 
-    pub(super) fn runtime(&self, memo: MemoMode, deadline_us: u64) -> Runtime {
-        let memos = (memo == MemoMode::On).then(|| Arc::clone(&self.memos));
-        Runtime::new(Desk::new(memos, deadline_us))
+    pub(super) fn runtime(&self, denial_cache: CacheMode, deadline_us: u64) -> Runtime {
+        let denial_caches = (denial_cache == CacheMode::On).then(|| Arc::clone(&self.denial_caches));
+        Runtime::new(Dispatcher::new(denial_caches, deadline_us))
     }
 }
 
@@ -108,11 +108,11 @@ impl World<'_> {
             if self.plan.runtimes[runtime].replica != replica {
                 continue;
             }
-            let new = self.replicas[replica].runtime(self.plan.memo, self.plan.deadline_us);
+            let new = self.replicas[replica].runtime(self.plan.denial_cache, self.plan.deadline_us);
             let old = std::mem::replace(&mut self.runtimes[runtime], new);
             self.runtimes[runtime].life = old.life + 1;
             for journey in old.in_air {
-                self.journeys[journey].flight = None;
+                self.journeys[journey].batch = None;
                 self.journeys[journey].landed_ns = Some(self.now_ns);
             }
         }

@@ -1,7 +1,7 @@
-//! Everything that happens, in the order of one virtual time: clients ask, flights travel, the store decides.
+//! Everything that happens, in the order of one virtual time: clients ask, batches travel, the store decides.
 //!
 //! Each runtime is driven as `store/redis.rs` drives it: ask memory, else queue and wake a slot; a slot forms a
-//! flight, waits for its answer or the deadline, lands it, and forms the next.
+//! batch, waits for its answer or the deadline, lands it, and forms the next.
 
 use std::{
     cell::RefCell,
@@ -18,9 +18,9 @@ use super::{
 };
 use tollgate::store::{
     StoreError,
-    redis::{
-        desk::{self, Desk},
-        flights::{Flight, MOST_IN_AIR},
+    redis::dispatch::{
+        self, Dispatcher,
+        queue::{Batch, MOST_IN_AIR},
     },
 };
 use tollgate_core::decision::{Answer, Source, Take, Verdict};
@@ -51,7 +51,7 @@ pub(super) struct World<'a> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Event {
-    Ask {
+    Demand {
         client: usize,
     },
     Cancel {
@@ -85,7 +85,7 @@ pub(super) enum Event {
 
 #[derive(Debug)]
 pub(super) struct Runtime {
-    pub(super) desk: Desk<Ticket>,
+    pub(super) dispatcher: Dispatcher<Ticket>,
     /// How many processes were here before.
     pub(super) life: u32,
     /// Slots that wait to be woken, and a waking that none was there for, as tokio's `Notify` keeps it.
@@ -104,7 +104,7 @@ pub(super) struct Runtime {
 /// What answers about a bucket have come to a runtime.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Heard {
-    /// When the latest flight left that brought one, by the clock of its runtime.
+    /// When the latest batch left that brought one, by the clock of its runtime.
     pub(super) sent_us: u64,
     /// The latest of those that left before the store last suffered.
     pub(super) stale_us: Option<u64>,
@@ -146,12 +146,12 @@ pub(super) enum Fate {
     Cancelled,
 }
 
-/// A flight under way; its requests are still known when it has landed and the store only then executes it.
+/// A batch under way; its requests are still known when it has landed and the store only then executes it.
 #[derive(Debug)]
 pub(super) struct Journey {
     pub(super) runtime: usize,
     /// None: it has landed.
-    pub(super) flight: Option<Flight<Ticket>>,
+    pub(super) batch: Option<Batch<Ticket>>,
     pub(super) requests: Vec<usize>,
     /// Which of them ask for which bucket that their runtime then knew to be without room: others may wait for it.
     pub(super) empty: Vec<(usize, usize)>,
@@ -169,14 +169,14 @@ pub(super) struct Ticket {
     pub(super) post: Rc<Post>,
 }
 
-/// Where answers are put while a desk is at work.
+/// Where answers are put while a dispatcher is at work.
 #[derive(Debug, Default)]
 pub(super) struct Post {
     pub(super) answers: RefCell<Vec<(usize, Result<Answer, StoreError>)>>,
     pub(super) gone: RefCell<Vec<bool>>,
 }
 
-impl desk::Ticket for Ticket {
+impl dispatch::Ticket for Ticket {
     fn is_gone(&self) -> bool {
         self.post.gone.borrow()[self.request]
     }
@@ -187,9 +187,9 @@ impl desk::Ticket for Ticket {
 }
 
 impl Runtime {
-    pub(super) fn new(desk: Desk<Ticket>) -> Runtime {
+    pub(super) fn new(dispatcher: Dispatcher<Ticket>) -> Runtime {
         Runtime {
-            desk,
+            dispatcher,
             life: 0,
             idle: MOST_IN_AIR,
             permit: false,
@@ -226,7 +226,7 @@ impl<'a> World<'a> {
         let replicas = plan.runtimes.iter().map(|runtime| runtime.replica + 1).max().unwrap_or(0);
         let replicas: Vec<Replica> =
             (0..replicas).map(|replica| Replica::new(plan.editions[replica])).collect();
-        let runtime = |replica: usize| replicas[replica].runtime(plan.memo, plan.deadline_us);
+        let runtime = |replica: usize| replicas[replica].runtime(plan.denial_cache, plan.deadline_us);
         World {
             plan,
             traffic: SmallRng::seed_from_u64(seed),
@@ -258,7 +258,7 @@ impl<'a> World<'a> {
         while let Some(Reverse((at_ns, _, event))) = self.agenda.pop() {
             self.now_ns = at_ns;
             match event {
-                Event::Ask { client } => self.ask(client)?,
+                Event::Demand { client } => self.ask(client)?,
                 Event::Cancel { request } => self.cancel(request),
                 // Whoever was woken may be gone.
                 Event::Form { runtime, life } if life != self.runtimes[runtime].life => {}

@@ -40,7 +40,7 @@ pub(crate) enum Manner {
     /// Exact, but a 429 does not say when to come back.
     NoRetryAfter,
     /// Exact, but its metrics say that it guessed.
-    Guesses,
+    FallbackAnswers,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,7 +217,7 @@ fn answer(bucket: &mut Bucket, request: &Request<Incoming>) -> Response<Full<Byt
 }
 
 fn metrics(bucket: &Bucket) -> Response<Full<Bytes>> {
-    let source = if bucket.manner == Manner::Guesses { "local" } else { "store" };
+    let source = if bucket.manner == Manner::FallbackAnswers { "local" } else { "store" };
     let text = format!("tollgate_decisions_total{{source=\"{source}\"}} {}\n", bucket.asked);
     Response::new(Full::from(text))
 }

@@ -15,7 +15,7 @@ use deadpool_redis::redis::{Client, Connection};
 use lab::{binaries::Part, redis::Redis};
 use tollgate::store::{Backend, Store, StoreError};
 use tollgate_core::{
-    decision::{Ask, Take, Takes},
+    decision::{Demand, Take, Takes},
     descriptor::{BucketKey, Hits},
     limit::{Limit, Unit},
 };
@@ -43,7 +43,7 @@ pub(crate) fn connection(redis: &Redis) -> Connection {
 pub(crate) async fn open(redis: &Redis, deadline: Duration) -> Store {
     let store = Backend::parse(&redis.url()).expect("a URL").open(deadline);
     let limit = Limit::new(1, Unit::Second, None).expect("sound");
-    let peek = Take { key: BucketKey::from_bytes([0; 16]), ask: Ask::new(Hits::Peek, &limit) };
+    let peek = Take { key: BucketKey::from_bytes([0; 16]), demand: Demand::new(Hits::Peek, &limit) };
     for _ in 0..500 {
         match store.take(Takes::from_elem(peek, 1)).await {
             Err(StoreError::Disconnected | StoreError::Deadline) => {

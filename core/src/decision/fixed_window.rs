@@ -6,7 +6,7 @@
 
 use super::{
     Seen, State,
-    ask::{Ask, Count, Kind, Step},
+    demand::{Count, Demand, Kind, Step},
 };
 
 /// One window and what was counted in it.
@@ -27,7 +27,7 @@ impl Window {
     }
 }
 
-impl Ask {
+impl Demand {
     /// What a window has counted after this take was charged.
     pub fn charged_count(&self, asked: &Count, count: u32) -> u32 {
         let limit = u64::from(asked.limit);
@@ -49,12 +49,13 @@ pub(super) fn spent(of: &Count, now_us: u64) -> State {
     State::FixedWindow(Window { count: of.limit, ..Window::at(None, of.length_us, now_us) })
 }
 
-pub(super) fn step(ask: &Ask, asked: &Count, state: Option<&State>, now_us: u64) -> Step {
+pub(super) fn step(demand: &Demand, asked: &Count, state: Option<&State>, now_us: u64) -> Step {
     let window = Window::at(state, asked.length_us, now_us);
-    let fits = ask.kind == Kind::GiveBack || u64::from(window.count) + asked.hits <= u64::from(asked.limit);
-    let is_charged = !ask.changes_nothing() && (fits || ask.meters());
+    let fits =
+        demand.kind == Kind::GiveBack || u64::from(window.count) + asked.hits <= u64::from(asked.limit);
+    let is_charged = !demand.changes_nothing() && (fits || demand.meters());
     let charged = is_charged.then(|| {
-        let count = ask.charged_count(asked, window.count);
+        let count = demand.charged_count(asked, window.count);
         (count > 0).then_some(State::FixedWindow(Window { count, ..window }))
     });
     Step { seen: Seen::FixedWindow(window), fits, charged, missed_until_us: 0 }

@@ -7,7 +7,7 @@
 
 use super::{
     Seen, State,
-    ask::{Ask, Count, Kind, Step},
+    demand::{Count, Demand, Kind, Step},
 };
 
 /// The hits that count, oldest first.
@@ -90,7 +90,7 @@ impl Log {
     }
 }
 
-impl Ask {
+impl Demand {
     /// What a log holds after this take was charged.
     pub fn charged_held(&self, asked: &Count, held: u32) -> u32 {
         let hits = u32::try_from(asked.hits).unwrap_or(u32::MAX);
@@ -111,21 +111,21 @@ pub(super) fn spent(of: &Count, now_us: u64) -> State {
     State::SlidingLog(Box::new(Log::of(vec![Run { leaves_us, hits: of.limit }])))
 }
 
-pub(super) fn step(ask: &Ask, asked: &Count, state: Option<&State>, now_us: u64) -> Step {
+pub(super) fn step(demand: &Demand, asked: &Count, state: Option<&State>, now_us: u64) -> Step {
     let mut log = match state {
         Some(State::SlidingLog(log)) => log.at(now_us),
         _ => Log::default(),
     };
     let hits = u32::try_from(asked.hits).unwrap_or(u32::MAX);
-    let fits = ask.kind == Kind::GiveBack || log.held.saturating_add(hits) <= asked.limit;
+    let fits = demand.kind == Kind::GiveBack || log.held.saturating_add(hits) <= asked.limit;
     let fits_at_us = match asked.limit.checked_sub(hits) {
         _ if fits => 0,
         Some(most) => log.falls_to_us(most),
         None => log.empty_us(),
     };
     let seen = Seen::SlidingLog { held: log.held, oldest_us: log.oldest_us(), fits_at_us };
-    let charged = (fits && !ask.changes_nothing()).then(|| {
-        match ask.kind {
+    let charged = (fits && !demand.changes_nothing()).then(|| {
+        match demand.kind {
             Kind::GiveBack => log.give_back(hits),
             _ => log.add(hits, now_us.saturating_add(asked.length_us)),
         }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
 use proptest::{prop_assert, prop_assert_eq, sample};
 
-use super::{Ask, State, Take, Verdict, decide};
+use super::{Demand, State, Take, Verdict, decide};
 use crate::{
     descriptor::{BucketKey, Hits},
     limit::{Exact, Limit, Unit},
@@ -21,7 +21,7 @@ fn key(number: u8) -> BucketKey {
 }
 
 fn take(number: u8, limit: &Limit, hits: Hits) -> Take {
-    Take { key: key(number), ask: Ask::new(hits, limit) }
+    Take { key: key(number), demand: Demand::new(hits, limit) }
 }
 
 fn full_at(table: &Table, number: u8, per_us: u32) -> Exact {
@@ -161,7 +161,7 @@ proptest! {
             if answer.verdict == Verdict::Deny {
                 let full_at = answer.found[0].full_at();
                 let wait_us = limit.wait_us(full_at, limit.cost(hits), now_us);
-                let tokens = asked.ask.tokens().unwrap();
+                let tokens = asked.demand.tokens().unwrap();
                 prop_assert!(tokens.after(full_at, now_us + wait_us).is_some());
                 prop_assert!(tokens.after(full_at, now_us + wait_us - 1).is_none());
             }

@@ -12,7 +12,7 @@
 
 use super::{
     Seen, State,
-    ask::{Ask, Kind, Step, Tokens},
+    demand::{Demand, Kind, Step, Tokens},
 };
 use crate::limit::{Exact, Kept};
 
@@ -39,7 +39,7 @@ impl Tokens {
     }
 }
 
-impl Ask {
+impl Demand {
     /// The `full_at` of a token bucket after this take was charged.
     pub fn charged_full_at(&self, tokens: &Tokens, full_at: Exact, now_us: u64) -> Exact {
         match self.kind {
@@ -53,12 +53,12 @@ impl Ask {
     }
 }
 
-pub(super) fn step(ask: &Ask, tokens: &Tokens, state: Option<&State>, now_us: u64) -> Step {
+pub(super) fn step(demand: &Demand, tokens: &Tokens, state: Option<&State>, now_us: u64) -> Step {
     let full_at = State::full_at(state, tokens.per_us);
-    let fits = ask.kind == Kind::GiveBack || tokens.after(full_at, now_us).is_some();
-    let is_charged = !ask.changes_nothing() && (fits || ask.meters());
+    let fits = demand.kind == Kind::GiveBack || tokens.after(full_at, now_us).is_some();
+    let is_charged = !demand.changes_nothing() && (fits || demand.meters());
     let charged = is_charged.then(|| {
-        let after = ask.charged_full_at(tokens, full_at, now_us);
+        let after = demand.charged_full_at(tokens, full_at, now_us);
         (after > Exact::at_us(now_us)).then_some(State::TokenBucket(Kept::new(after, tokens.per_us)))
     });
     Step { seen: Seen::TokenBucket { full_at }, fits, charged, missed_until_us: 0 }

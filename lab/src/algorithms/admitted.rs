@@ -1,7 +1,7 @@
 //! What is admitted at worst in a minute: nobody asks for a while, and then everybody, across the edge of a window.
 
 use tollgate_core::{
-    decision::{Ask, Take, Verdict},
+    decision::{Demand, Take, Verdict},
     descriptor::{BucketKey, Hits},
 };
 
@@ -29,7 +29,7 @@ pub(super) struct Admitted {
 pub(super) fn measure(script: &mut Script, contender: Contender) -> Result<Admitted, AlgorithmsError> {
     script.ask(&[b"FLUSHALL"])?;
     let limit = contender.spec().check().expect("the limits here are sound");
-    let take = Take { key: BucketKey::from_bytes([1; 16]), ask: Ask::new(Hits::Take(1), &limit) };
+    let take = Take { key: BucketKey::from_bytes([1; 16]), demand: Demand::new(Hits::Take(1), &limit) };
     let burst = [[take]; 50];
     let from_us = START_US + MINUTE_US - BEFORE_EDGE_US;
     let (mut times, mut curve) = (Vec::new(), vec![(0, 0)]);

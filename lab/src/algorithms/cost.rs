@@ -2,7 +2,7 @@
 
 use tollgate::store::redis::script::redis_key;
 use tollgate_core::{
-    decision::{Ask, Take},
+    decision::{Demand, Take},
     descriptor::{BucketKey, Hits},
 };
 
@@ -10,7 +10,7 @@ use super::{AlgorithmsError, Contender, admitted::START_US, redis::Script};
 use crate::bench::stats::Spread;
 
 const KEYS: u32 = 200;
-/// As many as a flight carries at 64 in flight.
+/// As many as a batch carries at 64 in flight.
 const TAKES: usize = 25;
 const CALLS: usize = 400;
 
@@ -107,7 +107,7 @@ fn time(
 
 fn takes(contender: Contender) -> Vec<[Take; 1]> {
     let limit = contender.spec().check().expect("the limits here are sound");
-    (0..KEYS).map(|number| [Take { key: key(number), ask: Ask::new(Hits::Take(1), &limit) }]).collect()
+    (0..KEYS).map(|number| [Take { key: key(number), demand: Demand::new(Hits::Take(1), &limit) }]).collect()
 }
 
 fn key(number: u32) -> BucketKey {

@@ -9,7 +9,7 @@ What runs, each as a process of its own, pinned where there are cores to spare:
   floor          Tollgate's server with a service that decides nothing: what gRPC costs here
   memory, Redis  tollgate serve with that store; one runtime unless the label says otherwise
   INCRBY+EXPIRE  what envoyproxy/ratelimit sends: a pipeline per request, on a connection per
-                 request in flight; and the same on one connection. There is no service in
+                 request in batch; and the same on one connection. There is no service in
                  front: its Redis CPU and its latency count
   EVALSHA        Tollgate's script, asked without a service
 

@@ -56,8 +56,8 @@ pub enum Service {
     Floor,
     Memory,
     Redis,
-    /// Redis, without the denial memo.
-    RedisMemoOff,
+    /// Redis, without the denial cache.
+    RedisCacheOff,
     /// A Redis, and no service in front of it.
     BareRedis,
     /// Of those that were named on the command line, by index.
@@ -173,8 +173,8 @@ impl Contender {
         Contender::new(labels::REDIS, Service::Redis, Via::Rls)
     }
 
-    pub fn memo_off() -> Contender {
-        Contender::new(labels::MEMO_OFF, Service::RedisMemoOff, Via::Rls)
+    pub fn cache_off() -> Contender {
+        Contender::new(labels::CACHE_OFF, Service::RedisCacheOff, Via::Rls)
     }
 
     pub fn incrby() -> Contender {

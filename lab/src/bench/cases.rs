@@ -45,13 +45,13 @@ pub fn thirteen() -> Vec<Case> {
         Case::new(
             "one-denied-64",
             Load::closed(Keys::One, Mix::Denied, 64),
-            vec![floor(), memory(), redis(), Contender::memo_off()],
+            vec![floor(), memory(), redis(), Contender::cache_off()],
         )
         .stretched(2),
         Case::new(
             "pairs-512",
             Load { descriptors: 2, ..Load::closed(Keys::Uniform(30), Mix::Pairs, 512) },
-            vec![memory(), redis(), Contender::memo_off()],
+            vec![memory(), redis(), Contender::cache_off()],
         ),
         Case::new(
             "half-peak-64",

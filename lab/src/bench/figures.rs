@@ -15,7 +15,7 @@ pub mod labels {
     pub const REDIS: &str = "Redis";
     pub const REDIS_2_RUNTIMES: &str = "Redis, 2 runtimes";
     pub const REDIS_1_DESCRIPTOR: &str = "Redis, 1 descriptor";
-    pub const MEMO_OFF: &str = "Redis, memo off";
+    pub const CACHE_OFF: &str = "Redis, denial cache off";
     pub const INCRBY: &str = "INCRBY+EXPIRE";
     pub const INCRBY_ONE: &str = "INCRBY+EXPIRE, one connection";
     pub const EVALSHA: &str = "EVALSHA, no service";

@@ -40,7 +40,7 @@ pub const KEYS_AT_LIMIT: u32 = 10;
 
 /// One request to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ask {
+pub struct Demand {
     pub key: u32,
     /// Of the first descriptor; further ones are under `Rule::Open` and have the same key.
     pub rule: Rule,
@@ -73,9 +73,9 @@ impl Asks {
 }
 
 impl Iterator for Asks {
-    type Item = Ask;
+    type Item = Demand;
 
-    fn next(&mut self) -> Option<Ask> {
+    fn next(&mut self) -> Option<Demand> {
         if self.most.is_some_and(|most| self.made >= most) {
             return None;
         }
@@ -84,13 +84,13 @@ impl Iterator for Asks {
         if self.mix == Mix::Pairs {
             return Some(self.draws.pair(number));
         }
-        Some(Ask { key: self.draws.at(number, self.mix), rule: self.mix.rule(number), second: None })
+        Some(Demand { key: self.draws.at(number, self.mix), rule: self.mix.rule(number), second: None })
     }
 }
 
 // === impl Ask ===
 
-impl Ask {
+impl Demand {
     /// Whether it is for a bucket that ever denies.
     pub fn is_limited(&self) -> bool {
         self.rule.denies() || self.second.is_some_and(|(_, rule)| rule.denies())
@@ -142,12 +142,12 @@ impl Draws {
     }
 
     /// Two keys that differ, if there are two.
-    fn pair(&self, number: u64) -> Ask {
+    fn pair(&self, number: u64) -> Demand {
         let first = self.drawn(2 * number);
         let others = (1..100).map(|next| self.drawn(2 * number + next));
         let second = others.into_iter().find(|key| *key != first).unwrap_or(first);
         let rule = |key| if key < KEYS_AT_LIMIT { Rule::Ten } else { Rule::Open(0) };
-        Ask { key: first, rule: rule(first), second: Some((second, rule(second))) }
+        Demand { key: first, rule: rule(first), second: Some((second, rule(second))) }
     }
 
     fn at(&self, number: u64, mix: Mix) -> u32 {

@@ -59,7 +59,7 @@ impl Running {
         match subject.service {
             Service::Floor => Running::floor(subject, placement).await,
             Service::Memory => Running::tollgate(subject, limits, None, placement).await,
-            Service::Redis | Service::RedisMemoOff => {
+            Service::Redis | Service::RedisCacheOff => {
                 let redis = Running::redis(placement).await?;
                 Running::tollgate(subject, limits, Some(redis), placement).await
             }
@@ -107,8 +107,8 @@ impl Running {
         if let Some(redis) = &redis {
             serve = serve.store(redis.url());
         }
-        if subject.service == Service::RedisMemoOff {
-            serve = serve.args(&["--memo", "off"]);
+        if subject.service == Service::RedisCacheOff {
+            serve = serve.args(&["--denial-cache", "off"]);
         }
         let tollgate = Tollgate::start(&serve).await?;
         pin(tollgate.pid(), &placement.service);
@@ -141,10 +141,10 @@ pub fn this_program() -> Result<std::path::PathBuf, BenchError> {
     std::env::current_exe().map_err(BenchError::NoSelf)
 }
 
-/// Whether the tollgate at hand can be told to do without the denial memo.
-pub fn has_memo_flag() -> Result<bool, BenchError> {
+/// Whether the tollgate at hand can be told to do without the denial cache.
+pub fn has_denial_cache_flag() -> Result<bool, BenchError> {
     let tollgate = binaries::tollgate()?;
     let help = Command::new(&tollgate).args(["serve", "--help"]).output();
     let help = help.map_err(|source| BenchError::Help { path: tollgate.display().to_string(), source })?;
-    Ok(String::from_utf8_lossy(&help.stdout).contains("--memo "))
+    Ok(String::from_utf8_lossy(&help.stdout).contains("--denial-cache "))
 }

@@ -98,11 +98,11 @@ pub const TARGETS: [Target; 18] = [
         measure: |case| case.ratio(labels::REDIS, labels::FLOOR, |run| Some(run.per_second())),
     },
     Target {
-        work: "the same: admissions more or fewer than with the memo off",
+        work: "the same: admissions more or fewer than with the denial cache off",
         case: "one-denied-64",
         bound: Bound::AtMost(1.0),
         measure: |case| {
-            case.pairwise([labels::REDIS, labels::MEMO_OFF], |[on, off]| Some(on.ok.abs_diff(off.ok) as f64))
+            case.pairwise([labels::REDIS, labels::CACHE_OFF], |[on, off]| Some(on.ok.abs_diff(off.ok) as f64))
         },
     },
     Target {

@@ -65,12 +65,18 @@ pub fn side_by_side(naive: &Side, tollgate: &Side) -> Admission {
 pub async fn nothing_was_guessed(stack: &Stack) -> Result<Claim, DemoError> {
     let opened = stack.global.counter("cluster.upstream.ratelimit.failure_mode_allowed").await?;
     let metrics = http::get(stack.tollgate.admin(), "/metrics", &[]).await?.text();
-    let Decisions { store_made: made, guesses: guessed } =
+    let Decisions { store_made: made, fallback_answers: guessed } =
         decisions_in(&metrics).map_err(DemoError::Metrics)?;
     let (verdict, reason) = if opened + guessed == 0 && made > 0 {
-        (Verdict::Shown, "Envoy let nothing pass for want of an answer, and no answer was a guess".to_owned())
+        (
+            Verdict::Shown,
+            "Envoy let nothing pass for want of an answer, and no answer was a fallback answer".to_owned(),
+        )
     } else {
-        (Verdict::NotProven, format!("{guessed} guesses, {opened} requests that Envoy let pass unasked"))
+        (
+            Verdict::NotProven,
+            format!("{guessed} fallback answers, {opened} requests that Envoy let pass unasked"),
+        )
     };
     #[allow(clippy::cast_precision_loss, reason = "counts of a demo")]
     let all = (made + guessed + opened) as f64;

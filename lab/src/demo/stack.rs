@@ -12,7 +12,7 @@ use crate::{
     topology::{Global, Topology, Variant},
 };
 
-/// So that a busy machine makes no guesses: the demo is about exactness. README.md says what to use instead.
+/// So that a busy machine makes no fallback answers: the demo is about exactness. README.md says what to use instead.
 pub const GENEROUS: Duration = Duration::from_secs(5);
 
 /// Both variants, each with three nodes and a load balancer.

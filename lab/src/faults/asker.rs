@@ -1,4 +1,4 @@
-//! One client that asks Tollgate itself, and tells the store's answers from guesses.
+//! One client that asks Tollgate itself, and tells the store's answers from fallback answers.
 
 use std::{
     net::SocketAddr,
@@ -56,7 +56,7 @@ impl Asker {
             return Answer::None;
         };
         let answer = answer.into_inner();
-        // Only a guess has it, where the switch is off.
+        // Only a fallback answer has it, where the switch is off.
         if answer.dynamic_metadata.is_some() {
             return Answer::Guessed { admitted: answer.overall_code() == Code::Ok };
         }

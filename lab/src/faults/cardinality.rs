@@ -52,7 +52,7 @@ struct Flooded {
 }
 
 pub(super) async fn rows() -> Result<Vec<Row>, FaultsError> {
-    // Large flights on a busy machine: this is about memory.
+    // Large batches on a busy machine: this is about memory.
     let serve = Serve::new(limits_file("cardinality", LIMITS)?).args(&["--store-deadline", "5s"]);
     Ok(vec![in_memory(&serve).await?, in_redis(&serve).await?, in_local_buckets(&serve).await?])
 }
@@ -79,7 +79,7 @@ async fn in_redis(serve: &Serve) -> Result<Row, FaultsError> {
     let flooded = flood(&tollgate, 2).await?;
     let kept: u64 = resp::tell(redis.addr(), &["DBSIZE"])?.parse().unwrap_or_default();
     let per_key = used()?.saturating_sub(used_before) / kept.max(1);
-    let from_memory = sum(&flooded.page, r#"source="memo""#);
+    let from_memory = sum(&flooded.page, r#"source="denial_cache""#);
     Ok(Row::of("5,000,000 keys, each twice, buckets in Redis")
         .promised(
             "at most 64 MiB and 1 MiB of /metrics in Tollgate, though it remembers denials; 256 bytes a key in Redis",
@@ -156,7 +156,7 @@ async fn make_up(mut asker: Asker, requests: std::ops::Range<u64>, times: u64) -
     answered
 }
 
-/// By the store or by guess.
+/// By the store or by fallback answer.
 async fn admitted(legitimate: &mut Asker, asked: u64) -> u64 {
     let mut admitted = 0;
     for _ in 0..asked {

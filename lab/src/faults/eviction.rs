@@ -38,7 +38,7 @@ pub(super) async fn row() -> Result<Row, FaultsError> {
     let redis = Redis::start_with(&[&small[..], &["--notify-keyspace-events", "Ee"]].concat()).await?;
     let serve = Serve::new(limits_file("eviction", LIMITS)?).store(redis.url());
     // What memory knows to be denied would be asked again only a second later.
-    let serve = serve.args(&["--store-deadline", "1s", "--memo", "off"]);
+    let serve = serve.args(&["--store-deadline", "1s", "--denial-cache", "off"]);
     let tollgate = Tollgate::start(&serve).await?;
     let mut asker = Asker::connect(tollgate.grpc()).await?;
     asker.until_store("day", "warm").await?;

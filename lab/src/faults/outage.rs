@@ -15,7 +15,7 @@ use crate::bench::resp;
 
 const PER_SECOND: u64 = 60;
 const REPLICAS: usize = 3;
-/// Until then flights are in the air, and the breaker has not tripped.
+/// Until then batches are in the air, and the breaker has not tripped.
 const SETTLED: Duration = Duration::from_millis(250);
 /// Who asked so long before its end must have been answered in it.
 const LONGEST_US: u64 = 100_000;

@@ -23,35 +23,44 @@ use crate::{
 const PASSWORD: &str = "correct-horse-battery";
 
 pub(super) async fn rows() -> Result<Vec<Row>, FaultsError> {
-    use Reaction::{Decided, GuessedChargedOnce, GuessedUncharged};
+    use Reaction::{Decided, FallbackChargedOnce, FallbackUncharged};
     let mut rows = vec![
         by_redis(
             "READONLY: Redis was demoted",
             &["REPLICAOF 127.0.0.1 1"],
             &["REPLICAOF NO ONE"],
-            GuessedUncharged,
+            FallbackUncharged,
         )
         .await?,
-        by_proxy("LOADING", Mode::Refuse("LOADING Redis is loading the dataset in memory"), GuessedUncharged)
+        by_proxy(
+            "LOADING",
+            Mode::Refuse("LOADING Redis is loading the dataset in memory"),
+            FallbackUncharged,
+        )
+        .await?,
+        by_proxy("MASTERDOWN", Mode::Refuse("MASTERDOWN Link with MASTER is down"), FallbackUncharged)
             .await?,
-        by_proxy("MASTERDOWN", Mode::Refuse("MASTERDOWN Link with MASTER is down"), GuessedUncharged).await?,
         by_redis(
             "OOM: maxmemory is reached, noeviction",
             &["CONFIG SET maxmemory 1"],
             &["CONFIG SET maxmemory 0"],
-            GuessedUncharged,
+            FallbackUncharged,
         )
         .await?,
         by_redis("NOSCRIPT: SCRIPT FLUSH", &["SCRIPT FLUSH"], &[], Decided).await?,
         busy().await?,
-        by_redis("CLIENT KILL of each connection", &["CLIENT KILL TYPE normal"], &[], GuessedChargedOnce)
+        by_redis("CLIENT KILL of each connection", &["CLIENT KILL TYPE normal"], &[], FallbackChargedOnce)
             .await?,
-        by_proxy("the connection closes in place of a reply", Mode::CloseForReply, GuessedChargedOnce)
+        by_proxy("the connection closes in place of a reply", Mode::CloseForReply, FallbackChargedOnce)
             .await?,
-        by_proxy("half a reply, then the connection closes", Mode::HalfAReply, GuessedChargedOnce).await?,
-        by_proxy("a reply never comes", Mode::Mute, GuessedChargedOnce).await?,
-        by_proxy("each reply comes 150 ms late", Mode::Delay(Duration::from_millis(150)), GuessedChargedOnce)
-            .await?,
+        by_proxy("half a reply, then the connection closes", Mode::HalfAReply, FallbackChargedOnce).await?,
+        by_proxy("a reply never comes", Mode::Mute, FallbackChargedOnce).await?,
+        by_proxy(
+            "each reply comes 150 ms late",
+            Mode::Delay(Duration::from_millis(150)),
+            FallbackChargedOnce,
+        )
+        .await?,
     ];
     rows.push(wrong_password().await?);
     rows.push(malformed().await?);
@@ -100,7 +109,7 @@ async fn busy() -> Result<Row, FaultsError> {
     trial
         .aftermath(answers)
         .await
-        .map(|aftermath| aftermath.row("BUSY: an endless script", Reaction::GuessedUncharged))
+        .map(|aftermath| aftermath.row("BUSY: an endless script", Reaction::FallbackUncharged))
 }
 
 async fn wrong_password() -> Result<Row, FaultsError> {
@@ -131,7 +140,9 @@ async fn wrong_password() -> Result<Row, FaultsError> {
     let is_secret = !told.contains(PASSWORD) && !told.contains("another");
     let is_named = ready.contains("degraded") && told.contains("uthentication");
     Ok(Row::of("WRONGPASS: the password was changed")
-        .promised("guesses; `/ready` and one log line say why, and none holds a password; back within 1 s")
+        .promised(
+            "fallback answers; `/ready` and one log line say why, and none holds a password; back within 1 s",
+        )
         .measured(format!(
             "{guessed} of {REQUESTS} guessed; the reason is {}told, the password {}; {:.2} s",
             if is_named { "" } else { "not " },

@@ -31,9 +31,9 @@ pub(super) enum Reaction {
     /// The store's own, all of them.
     Decided,
     /// Guesses, but for what was decided before the fault was noticed; what was guessed was not charged.
-    GuessedUncharged,
+    FallbackUncharged,
     /// As above, but what was lost on its way back may be charged, once.
-    GuessedChargedOnce,
+    FallbackChargedOnce,
 }
 
 pub(super) struct Trial {
@@ -120,15 +120,15 @@ impl Aftermath {
         let Aftermath { decided, guessed, unanswered, charged, most_charged, healed, slowest } = self;
         let (promise, is_so) = match reaction {
             Reaction::Decided => (
-                "sent again, since nothing ran: no guess, charged once",
+                "sent again, since nothing ran: no fallback answer, charged once",
                 *guessed == 0 && charged == decided && *most_charged == 1,
             ),
-            Reaction::GuessedUncharged => (
-                "guesses, quickly; what was refused is not charged; back within 1 s",
+            Reaction::FallbackUncharged => (
+                "fallback answers, quickly; what was refused is not charged; back within 1 s",
                 *guessed > 0 && charged == decided,
             ),
-            Reaction::GuessedChargedOnce => (
-                "guesses, within 300 ms each (the deadline is 100); none is charged twice; back within 1 s",
+            Reaction::FallbackChargedOnce => (
+                "fallback answers, within 300 ms each (the deadline is 100); none is charged twice; back within 1 s",
                 *guessed > 0 && charged >= decided && *most_charged <= 1,
             ),
         };

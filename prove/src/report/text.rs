@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{milli, milli_text, seconds};
 use crate::{
-    findings::{Amounts, Counts, Findings, Guesses},
+    findings::{Amounts, Counts, FallbackAnswers, Findings},
     verdict::Verdict,
 };
 use tollgate_core::limit::Algorithm;
@@ -43,12 +43,15 @@ fn figures(lines: &mut Lines, findings: &Findings) {
         let (p50, p99, p999) = (ms(latency.p50_us), ms(latency.p99_us), ms(latency.p999_us));
         lines.add("latency", format!("p50 {p50}, p99 {p99}, p99.9 {p999}"));
     }
-    match &findings.guesses {
-        Guesses::NotAsked => {}
-        Guesses::Counted(d) => {
-            lines.add("metrics", format!("{} decisions by the store, {} guesses", d.store_made, d.guesses));
+    match &findings.fallback_answers {
+        FallbackAnswers::NotAsked => {}
+        FallbackAnswers::Counted(d) => {
+            lines.add(
+                "metrics",
+                format!("{} decisions by the store, {} fallback answers", d.store_made, d.fallback_answers),
+            );
         }
-        Guesses::Unreadable(error) => lines.add("metrics", format!("not readable: {error}")),
+        FallbackAnswers::Unreadable(error) => lines.add("metrics", format!("not readable: {error}")),
     }
     for left_out in &findings.left_out {
         lines.add("left out", left_out.clone());

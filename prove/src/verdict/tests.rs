@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::{Verdict, decide};
 use crate::{
     args::ProveArgs,
-    findings::{Findings, Guesses, Run},
+    findings::{FallbackAnswers, Findings, Run},
     metrics::Decisions,
     phases::Course,
     record::{Broken, Class, Entry, Record},
@@ -35,7 +35,7 @@ fn findings_of(limit: Limit, clocks: Clocks, requests: &[(u64, Class, u16)]) -> 
         targets: vec!["http://h/".to_owned()],
         record: Record { entries, ..Record::default() },
         course: Course::default(),
-        guesses: Guesses::NotAsked,
+        fallback_answers: FallbackAnswers::NotAsked,
     })
 }
 
@@ -154,19 +154,20 @@ fn every_answer_that_the_limiter_did_not_make_leaves_the_run_unproven() {
 }
 
 #[test]
-fn guesses_and_unreadable_metrics_leave_the_run_unproven() {
-    let decided = |store_made, guesses| Guesses::Counted(Decisions { store_made, guesses });
-    for (guesses, expected) in [
+fn fallback_answers_and_unreadable_metrics_leave_the_run_unproven() {
+    let decided =
+        |store_made, fallback_answers| FallbackAnswers::Counted(Decisions { store_made, fallback_answers });
+    for (fallback_answers, expected) in [
         (decided(5, 0), Verdict::Holds),
         (decided(5, 1), Verdict::NotProven),
         (decided(0, 0), Verdict::NotProven),
-        (Guesses::Unreadable("refused".to_owned()), Verdict::NotProven),
+        (FallbackAnswers::Unreadable("refused".to_owned()), Verdict::NotProven),
     ] {
         let mut findings = findings(&[ADMITTED, DENIED]);
-        findings.guesses = guesses.clone();
-        assert_eq!(decide(&findings).0, expected, "{guesses:?}");
+        findings.fallback_answers = fallback_answers.clone();
+        assert_eq!(decide(&findings).0, expected, "{fallback_answers:?}");
         let mut too_much = super::tests::findings(&[ADMITTED, DENIED, ONE_TOO_MANY]);
-        too_much.guesses = guesses;
+        too_much.fallback_answers = fallback_answers;
         assert_eq!(decide(&too_much).0, Verdict::TooMuch);
     }
 }

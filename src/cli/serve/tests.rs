@@ -118,12 +118,12 @@ fn each_flag_has_the_variable_of_its_name_and_no_switch_reads_its_variable_in_a_
 fn switches_may_be_flags_alone_or_say_on_or_off() {
     let switch = |flags: &[&str]| {
         let serve = parse(flags).unwrap();
-        (serve.switches.modes().unwrap().shadow, serve.memo)
+        (serve.switches.modes().unwrap().shadow, serve.denial_cache)
     };
     assert_eq!(switch(&[]), (false, true));
     assert_eq!(switch(&["--shadow-mode"]), (true, true));
-    assert_eq!(switch(&["--shadow-mode=TRUE", "--memo", "0"]), (true, false));
-    assert_eq!(switch(&["--shadow-mode=off", "--memo=f"]), (false, false));
+    assert_eq!(switch(&["--shadow-mode=TRUE", "--denial-cache", "0"]), (true, false));
+    assert_eq!(switch(&["--shadow-mode=off", "--denial-cache=f"]), (false, false));
     assert!(parse(&["--shadow-mode=yes"]).is_err());
     for (flags, shown) in [(&[][..], false), (&["--show-values"], true), (&["--show-values=off"], false)] {
         assert_eq!(parse(flags).unwrap().logs.show_values, shown, "{flags:?}");

@@ -93,7 +93,7 @@ async fn without_a_store_too_what_never_fits_is_told_so() {
             for (requests, hits) in [(0, ONE), (9, Hits::Take(10))] {
                 let limited = limited(limit(requests, Unit::Second, algorithm), &nowhere, on_failure);
                 let decision = asked(&limited, hits).await;
-                assert!(decision.source.is_guess(), "{:?}", decision.source);
+                assert!(decision.source.is_fallback_answer(), "{:?}", decision.source);
                 assert_eq!(
                     (decision.never_fits, decision.reset_us),
                     (true, MINUTE_US),

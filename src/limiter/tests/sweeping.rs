@@ -12,7 +12,7 @@ use crate::{
     store::Backend,
 };
 use tollgate_core::{
-    decision::{Ask, Take},
+    decision::{Demand, Take},
     descriptor::{BucketKey, Hits},
     limit::{Limit, Unit},
     rules::OnStoreFailure,
@@ -28,7 +28,7 @@ fn takes() -> impl Iterator<Item = Take> {
     (0..1_000_u64).map(move |number| {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&number.to_le_bytes());
-        Take { key: BucketKey::from_bytes(bytes), ask: Ask::new(Hits::Take(1), &limit) }
+        Take { key: BucketKey::from_bytes(bytes), demand: Demand::new(Hits::Take(1), &limit) }
     })
 }
 

@@ -29,7 +29,7 @@ impl Rls {
             counters.count(&decision.limit, path.as_deref(), counted, decision.source);
         }
         let Some(asked) = &outcome.asked else { return };
-        if outcome.source != Source::Memo {
+        if outcome.source != Source::Cache {
             self.metrics.observe_store(asked.elapsed);
         }
         if let Some(error) = &asked.error {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::reload::Rollout;
+use crate::reload::Publisher;
 use tollgate_core::{
     limit::{Limit, Unit},
     rules::{Domain, Pattern},
@@ -12,8 +12,8 @@ fn rules(key: &str) -> Matcher {
 
 #[test]
 fn runtimes_share_what_was_made_for_the_rules_and_a_reload_makes_it_once() {
-    let rollout = Rollout::new(rules("a"), Contract::default(), Arc::new(Metrics::new()));
-    let (one, two) = (rollout.enlist(), rollout.enlist());
+    let publisher = Publisher::new(rules("a"), Contract::default(), Arc::new(Metrics::new()));
+    let (one, two) = (publisher.enlist(), publisher.enlist());
     for replacement in [Some(rules("b")), None] {
         let (of_one, of_two) = (one.current(), two.current());
         assert!(!Arc::ptr_eq(&of_one, &of_two), "requests of two runtimes count in one cache line");
@@ -22,7 +22,7 @@ fn runtimes_share_what_was_made_for_the_rules_and_a_reload_makes_it_once() {
         assert!(Arc::ptr_eq(&of_one.counters, &of_two.counters));
         assert!(Arc::ptr_eq(&of_one.strays, &of_two.strays));
         if let Some(replacement) = replacement {
-            rollout.replace(replacement);
+            publisher.replace(replacement);
             assert!(!Arc::ptr_eq(&of_one.matcher, &one.current().matcher), "it was not replaced");
             assert!(
                 Arc::ptr_eq(&of_one.strays, &one.current().strays),

@@ -2,7 +2,7 @@ use std::thread;
 
 use super::{Full, MemoryStore, SMALLEST_SWEEP, unpoisoned};
 use tollgate_core::{
-    decision::{Ask, State, Take, Verdict},
+    decision::{Demand, State, Take, Verdict},
     descriptor::{BucketKey, Hits},
     limit::{AfterStoreLoss, Algorithm, Limit, LimitSpec, Unit},
 };
@@ -10,7 +10,7 @@ use tollgate_core::{
 fn take(number: u64, limit: &Limit) -> Take {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&number.to_le_bytes());
-    Take { key: BucketKey::from_bytes(bytes), ask: Ask::new(Hits::Take(1), limit) }
+    Take { key: BucketKey::from_bytes(bytes), demand: Demand::new(Hits::Take(1), limit) }
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn what_was_given_back_soon_after_the_start_is_not_forgotten() {
         let limit = limit.check().unwrap();
         let one = take(1, &limit);
         let ask = |hits, at_us| {
-            let take = Take { ask: Ask::new(hits, &limit), ..one };
+            let take = Take { demand: Demand::new(hits, &limit), ..one };
             store.take_at(&[take], at_us).unwrap().verdict
         };
         assert_eq!(ask(Hits::Take(1), now_us), Verdict::Deny, "{algorithm:?}");
@@ -145,7 +145,7 @@ fn at_the_bound_nothing_is_given_back_to_what_is_not_there() {
     let limit = LimitSpec { after_store_loss: AfterStoreLoss::Empty, ..LimitSpec::new(10, Unit::Day) };
     let limit = limit.check().unwrap();
     let now_us = crate::clock::Clock::start().now_us();
-    let give_back = |number| Take { ask: Ask::new(Hits::GiveBack(10), &limit), ..take(number, &limit) };
+    let give_back = |number| Take { demand: Demand::new(Hits::GiveBack(10), &limit), ..take(number, &limit) };
     let refused = (0..10_000).filter(|number| store.take_at(&[give_back(*number)], now_us).is_err()).count();
     assert_eq!(store.len() + refused, 10_000);
     assert!(store.len() <= 640, "{} are kept", store.len());

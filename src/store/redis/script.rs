@@ -1,16 +1,18 @@
-//! The script's text, its arguments and its reply; the layout is documented in `lua/flight.lua`.
+//! The script's text, its arguments and its reply; the layout is documented in `lua/batch.lua`.
 
 use deadpool_redis::redis::{Cmd, cmd};
 use smallvec::SmallVec;
 
 use crate::store::StoreError;
 use tollgate_core::{
-    decision::{Answer, Ask, Found, Measure, Seen, Source, Standing, Take, Verdict, fixed_window::Window},
+    decision::{
+        Answer, Demand, Enforcement, Found, Measure, Seen, Source, Take, Verdict, fixed_window::Window,
+    },
     descriptor::BucketKey,
     limit::{AfterStoreLoss, Exact},
 };
 
-const TEXT: &str = include_str!("../../../lua/flight.lua");
+const TEXT: &str = include_str!("../../../lua/batch.lua");
 const ALGORITHMS: &str = concat!(
     include_str!("../../../lua/token_bucket.lua"),
     include_str!("../../../lua/fixed_window.lua"),
@@ -48,28 +50,28 @@ pub struct Call {
 }
 
 impl Call {
-    /// At most 65,535 different buckets, which flights bound far below.
+    /// At most 65,535 different buckets, which batches bound far below.
     pub fn new<'a>(requests: impl IntoIterator<Item = &'a [Take]>) -> Call {
         let mut call = Call { keys: Vec::new(), requests: Vec::new(), needs_epoch: false };
         for takes in requests {
             call.requests.extend_from_slice(&u16_of(takes.len()).to_le_bytes());
             for take in takes {
-                // A scan is quicker than hashing for what one flight carries.
+                // A scan is quicker than hashing for what one batch carries.
                 let at = call.keys.iter().position(|key| *key == take.key).unwrap_or_else(|| {
                     call.keys.push(take.key);
                     call.keys.len() - 1
                 });
-                call.put(u16_of(at + 1), &take.ask);
+                call.put(u16_of(at + 1), &take.demand);
             }
         }
         call
     }
 
-    fn put(&mut self, index: u16, ask: &Ask) {
+    fn put(&mut self, index: u16, demand: &Demand) {
         self.requests.extend_from_slice(&index.to_le_bytes());
-        self.requests.push(asked(ask));
-        self.needs_epoch |= ask.after_store_loss == AfterStoreLoss::Empty;
-        let (first, times) = match ask.measure {
+        self.requests.push(asked(demand));
+        self.needs_epoch |= demand.after_store_loss == AfterStoreLoss::Empty;
+        let (first, times) = match demand.measure {
             Measure::TokenBucket(tokens) => (tokens.per_us, [tokens.cost, tokens.burst]),
             Measure::FixedWindow(count) | Measure::SlidingLog(count) => {
                 (count.limit, [Exact::at_us(count.hits), Exact::at_us(count.length_us)])
@@ -98,14 +100,18 @@ impl Call {
 }
 
 /// What is asked, in one byte; zero is an enforced take from a token bucket.
-fn asked(ask: &Ask) -> u8 {
-    let algorithm = match ask.measure {
+fn asked(demand: &Demand) -> u8 {
+    let algorithm = match demand.measure {
         Measure::TokenBucket(_) => 0,
         Measure::FixedWindow(_) => 32,
         Measure::SlidingLog(_) => 64,
     };
-    let starts_empty = 128 * u8::from(ask.after_store_loss == AfterStoreLoss::Empty);
-    ask.kind as u8 + 4 * ask.standing as u8 + 16 * u8::from(ask.meters()) + algorithm + starts_empty
+    let starts_empty = 128 * u8::from(demand.after_store_loss == AfterStoreLoss::Empty);
+    demand.kind as u8
+        + 4 * demand.enforcement as u8
+        + 16 * u8::from(demand.meters())
+        + algorithm
+        + starts_empty
 }
 
 /// `tg:` and the key in URL-safe base64, so that it can be read, typed and put between braces.
@@ -130,7 +136,7 @@ pub fn answers<'a>(
     let mut answers = Vec::with_capacity(requests.size_hint().0);
     for takes in requests {
         let found =
-            takes.iter().map(|take| found(&mut rest, &take.ask)).collect::<Result<SmallVec<_>, _>>()?;
+            takes.iter().map(|take| found(&mut rest, &take.demand)).collect::<Result<SmallVec<_>, _>>()?;
         let verdict = verdict(takes, &found);
         answers.push(Answer { now_us: head.whole_us, verdict, found, malformed: 0, source: Source::Store });
     }
@@ -144,11 +150,11 @@ pub fn answers<'a>(
     Ok(answers)
 }
 
-fn found(rest: &mut &[u8], ask: &Ask) -> Result<Found, StoreError> {
+fn found(rest: &mut &[u8], demand: &Demand) -> Result<Found, StoreError> {
     let (of_take, behind) = rest.split_at_checked(FOUND).ok_or(TOO_SHORT)?;
     *rest = behind;
     let pair = exact(&of_take[1..]);
-    let seen = match ask.measure {
+    let seen = match demand.measure {
         Measure::TokenBucket(_) => Seen::TokenBucket { full_at: pair },
         Measure::FixedWindow(_) => Seen::FixedWindow(Window { ends_us: pair.whole_us, count: pair.fraction }),
         Measure::SlidingLog(_) => {
@@ -163,13 +169,13 @@ fn found(rest: &mut &[u8], ask: &Ask) -> Result<Found, StoreError> {
 
 /// As [`decide`](tollgate_core::decision::decide) says it.
 fn verdict(takes: &[Take], found: &[Found]) -> Verdict {
-    let of = |standing| {
-        let all = takes.iter().zip(found).filter(move |(take, _)| take.ask.standing == standing);
+    let of = |enforcement| {
+        let all = takes.iter().zip(found).filter(move |(take, _)| take.demand.enforcement == enforcement);
         all.map(|(_, found)| found.fits)
     };
-    let mut quotas = of(Standing::Quota).peekable();
+    let mut quotas = of(Enforcement::Quota).peekable();
     let no_quota_fits = quotas.peek().is_some() && !quotas.any(|fits| fits);
-    if of(Standing::Enforced).all(|fits| fits) && !no_quota_fits { Verdict::Allow } else { Verdict::Deny }
+    if of(Enforcement::Enforced).all(|fits| fits) && !no_quota_fits { Verdict::Allow } else { Verdict::Deny }
 }
 
 const TOO_SHORT: StoreError = StoreError::Reply("it is too short");
@@ -184,7 +190,7 @@ fn exact(bytes: &[u8]) -> Exact {
 }
 
 fn u16_of(count: usize) -> u16 {
-    u16::try_from(count).expect("a flight is far smaller")
+    u16::try_from(count).expect("a batch is far smaller")
 }
 
 #[cfg(test)]

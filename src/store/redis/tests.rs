@@ -7,7 +7,7 @@ use lab::{binaries::Part, redis::Redis};
 use super::*;
 use crate::{clock, tasks::seam};
 use tollgate_core::{
-    decision::{Ask, Take},
+    decision::{Demand, Take},
     descriptor::Hits,
     limit::{Limit, Unit},
 };
@@ -32,7 +32,7 @@ async fn until_up(store: &RedisStore) {
 
 async fn take(store: &RedisStore) -> Result<Answer, StoreError> {
     let limit = Limit::new(1, Unit::Second, Some(1_000)).unwrap();
-    let take = Take { key: BucketKey::from_bytes([7; 16]), ask: Ask::new(Hits::Take(1), &limit) };
+    let take = Take { key: BucketKey::from_bytes([7; 16]), demand: Demand::new(Hits::Take(1), &limit) };
     let answer = store.take(Takes::from_elem(take, 1));
     tokio::time::timeout(GENEROUS, answer).await.expect("no take waits for ever")
 }
@@ -67,7 +67,7 @@ async fn a_replica_count_that_panics_goes_on() {
     let Some((_redis, backend, _store)) = store(GENEROUS).await else { return };
     seam::arm(Task::ReplicaCount);
     let started = clock::monotonic();
-    while seam::is_armed(Task::ReplicaCount) || backend.census.replicas().is_none() {
+    while seam::is_armed(Task::ReplicaCount) || backend.replica_count.replicas().is_none() {
         assert!(started.elapsed() < GENEROUS, "the replicas are not counted");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -77,7 +77,7 @@ async fn a_replica_count_that_panics_goes_on() {
 async fn a_take_that_nobody_fetches_from_the_queue_is_given_up() {
     let Some((_redis, _, mut store)) = store(Duration::from_millis(50)).await else { return };
     take(&store).await.unwrap();
-    // Whatever may keep those who form flights from it.
+    // Whatever may keep those who form batches from it.
     let calls: Vec<_> = store.tasks.drain(..MOST_IN_AIR).collect();
     for call in &calls {
         call.abort();

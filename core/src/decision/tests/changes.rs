@@ -5,7 +5,7 @@ use proptest::{prop_assert, prop_oneof, proptest, sample};
 
 use super::{START_US, Table, key};
 use crate::{
-    decision::{Ask, State, Take, Verdict, decide},
+    decision::{Demand, State, Take, Verdict, decide},
     descriptor::Hits,
     limit::{Algorithm, Exact, Limit, LimitSpec, Overdraft, Unit},
 };
@@ -119,7 +119,7 @@ proptest! {
             worst -= i128::from(now_us - last_us) * PER_US;
             last_us = now_us;
             let (limit, hits) = (asked.limit(), asked.hits_of_bucket(&table, now_us));
-            let take = Take { key: key(1), ask: Ask::new(hits, &limit) };
+            let take = Take { key: key(1), demand: Demand::new(hits, &limit) };
             let verdict = decide(&[take], now_us, &mut table).verdict;
             match hits {
                 Hits::Take(hits) if verdict == Verdict::Allow => {
@@ -147,7 +147,7 @@ proptest! {
                 *owed = (*owed - i128::from(now_us - before_us) * PER_US).max(0);
             }
             let (limit, hits) = (asked.limit(), asked.hits_of_bucket(&table, now_us));
-            let take = Take { key: key(1), ask: Ask::new(hits, &limit) };
+            let take = Take { key: key(1), demand: Demand::new(hits, &limit) };
             let fits = decide(&[take], now_us, &mut table).found[0].fits;
             let burst = parts(limit.worth_of_burst(), &limit);
             let cost = match hits {
@@ -186,7 +186,7 @@ proptest! {
             let most = u64::from(asked.numbers.0);
             let hits = asked.hits(u32::try_from(most.saturating_sub(before)).unwrap());
             let limit = asked.spec(algorithm).check().unwrap();
-            let take = Take { key: key(1), ask: Ask::new(hits, &limit) };
+            let take = Take { key: key(1), demand: Demand::new(hits, &limit) };
             let verdict = decide(&[take], now_us, &mut table).verdict;
             match hits {
                 Hits::Take(hits) if verdict == Verdict::Allow => {
@@ -209,7 +209,7 @@ fn hourly(requests: u32, algorithm: Algorithm) -> Limit {
 
 /// How many of a hundred single hits pass at that time.
 fn admitted(table: &mut Table, limit: &Limit, now_us: u64) -> usize {
-    let one = Take { key: key(1), ask: Ask::new(Hits::Take(1), limit) };
+    let one = Take { key: key(1), demand: Demand::new(Hits::Take(1), limit) };
     (0..100).filter(|_| decide(&[one], now_us, table).verdict == Verdict::Allow).count()
 }
 
@@ -217,7 +217,7 @@ fn admitted(table: &mut Table, limit: &Limit, now_us: u64) -> usize {
 fn a_changed_number_keeps_the_share_that_is_used_and_hands_out_no_fresh_bucket() {
     let used = |hits, algorithm| {
         let (mut table, five) = (Table::default(), hourly(5, algorithm));
-        let take = Take { key: key(1), ask: Ask::new(Hits::Take(hits), &five) };
+        let take = Take { key: key(1), demand: Demand::new(Hits::Take(hits), &five) };
         assert_eq!(decide(&[take], START_US, &mut table).verdict, Verdict::Allow);
         table
     };
@@ -251,14 +251,14 @@ fn a_limit_of_zero_changes_nothing_of_what_is_there() {
     for algorithm in Algorithm::ALL {
         let (five, none) = (hourly(5, algorithm), hourly(0, algorithm));
         let mut table = Table::default();
-        decide(&[Take { key: key(1), ask: Ask::new(Hits::Take(3), &five) }], START_US, &mut table);
+        decide(&[Take { key: key(1), demand: Demand::new(Hits::Take(3), &five) }], START_US, &mut table);
         let before = table.clone();
         for hits in [Hits::Take(1), Hits::Peek, Hits::GiveBack(1), Hits::GiveBack(u64::MAX)] {
             let owing =
                 LimitSpec { overdraft: Overdraft::Charge, algorithm, ..LimitSpec::new(0, Unit::Hour) };
             for limit in [Some(none.clone()), owing.check().ok()].into_iter().flatten() {
                 let answer =
-                    decide(&[Take { key: key(1), ask: Ask::new(hits, &limit) }], START_US, &mut table);
+                    decide(&[Take { key: key(1), demand: Demand::new(hits, &limit) }], START_US, &mut table);
                 assert_eq!(answer.verdict == Verdict::Allow, matches!(hits, Hits::GiveBack(_)), "{hits:?}");
                 assert_eq!(table, before, "{hits:?} under {limit:?}");
             }
@@ -272,8 +272,12 @@ fn what_was_taken_under_a_large_burst_can_be_given_back_under_a_small_one() {
     for algorithm in Algorithm::ALL {
         let (large, small) = (hourly(1_000, algorithm), hourly(1, algorithm));
         let mut table = Table::default();
-        decide(&[Take { key: key(1), ask: Ask::new(Hits::Take(1_000), &large) }], START_US, &mut table);
-        decide(&[Take { key: key(1), ask: Ask::new(Hits::GiveBack(1_000), &small) }], START_US, &mut table);
+        decide(&[Take { key: key(1), demand: Demand::new(Hits::Take(1_000), &large) }], START_US, &mut table);
+        decide(
+            &[Take { key: key(1), demand: Demand::new(Hits::GiveBack(1_000), &small) }],
+            START_US,
+            &mut table,
+        );
         assert_eq!(table, Table::default(), "{algorithm:?}");
     }
 }

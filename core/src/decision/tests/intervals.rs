@@ -7,7 +7,7 @@ use proptest::{prop_assert, prop_assert_eq, prop_oneof, proptest};
 
 use super::{START_US, Table, key};
 use crate::{
-    decision::{Ask, State, Take, Verdict, decide},
+    decision::{Demand, State, Take, Verdict, decide},
     descriptor::Hits,
     limit::{Algorithm, LimitSpec, Overdraft, Unit},
 };
@@ -15,7 +15,7 @@ use crate::{
 const LENGTH_US: u64 = 60_000_000;
 
 fn take(spec: LimitSpec, hits: u64) -> Take {
-    Take { key: key(1), ask: Ask::new(Hits::Take(hits), &spec.check().unwrap()) }
+    Take { key: key(1), demand: Demand::new(Hits::Take(hits), &spec.check().unwrap()) }
 }
 
 fn spec(algorithm: Algorithm, requests: u32) -> LimitSpec {

@@ -32,15 +32,15 @@ fn each_key_comes_once_before_any_comes_twice() {
 
 #[test]
 fn half_denied_is_every_other_request_over_the_same_keys() {
-    let asks: Vec<Ask> = Asks::new(Keys::Each(2), Mix::Half, 0, Some(4)).collect();
-    let of = |key, rule| Ask { key, rule, second: None };
+    let asks: Vec<Demand> = Asks::new(Keys::Each(2), Mix::Half, 0, Some(4)).collect();
+    let of = |key, rule| Demand { key, rule, second: None };
     let (open, once) = (Rule::Open(0), Rule::Once);
     assert_eq!(asks, [of(0, open), of(0, once), of(1, open), of(1, once)]);
 }
 
 #[test]
 fn a_pair_is_of_two_different_keys_and_those_at_their_limit_have_a_rule_of_their_own() {
-    let asks: Vec<Ask> = Asks::new(Keys::Uniform(30), Mix::Pairs, 1, Some(10_000)).collect();
+    let asks: Vec<Demand> = Asks::new(Keys::Uniform(30), Mix::Pairs, 1, Some(10_000)).collect();
     let limited = asks.iter().filter(|ask| ask.is_limited()).count();
     // All but those with both keys among the other twenty: 1 - 20·19 / (30·29).
     assert!((5_300..5_960).contains(&limited), "{limited}");
@@ -54,7 +54,7 @@ fn a_pair_is_of_two_different_keys_and_those_at_their_limit_have_a_rule_of_their
 #[test]
 fn the_same_seed_asks_for_the_same_keys_and_another_one_does_not() {
     let first =
-        |seed| -> Vec<Ask> { Asks::new(Keys::Zipf(1_000_000), Mix::Allowed, seed, Some(100)).collect() };
+        |seed| -> Vec<Demand> { Asks::new(Keys::Zipf(1_000_000), Mix::Allowed, seed, Some(100)).collect() };
     assert_eq!(first(1), first(1));
     assert_ne!(first(1), first(2));
 }

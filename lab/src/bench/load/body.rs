@@ -4,7 +4,7 @@ use prost::Message as _;
 use tollgate::pb::{RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::Entry};
 
 use crate::bench::{
-    keys::Ask,
+    keys::Demand,
     limits::{DOMAIN, KEY_DIGITS, Rule, api_key, digits},
 };
 
@@ -55,7 +55,7 @@ impl Body {
         Body { rule: rules[0], second: None, bytes, digits_at }
     }
 
-    pub(super) fn write(&self, ask: &Ask, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, ask: &Demand, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&self.bytes);
         let second = ask.second.map(|(key, _)| digits(key));

@@ -25,7 +25,7 @@ use super::{
     LoadError,
     wire::{Answer, Kind, Wire},
 };
-use crate::bench::keys::{Ask, Asks};
+use crate::bench::keys::{Asks, Demand};
 
 const BUFFER: usize = 256 << 10;
 
@@ -237,7 +237,7 @@ impl Shared {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn next(&self) -> Option<Ask> {
+    fn next(&self) -> Option<Demand> {
         self.asks.lock().unwrap_or_else(PoisonError::into_inner).next()
     }
 }

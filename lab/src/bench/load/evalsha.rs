@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tollgate::store::redis::script::{Call, Now, text};
 use tollgate_core::{
-    decision::{Ask as Asked, Take},
+    decision::{Demand as Asked, Take},
     descriptor::{BucketKey, Entry, Hits},
     limit::Limit,
 };
@@ -14,7 +14,7 @@ use super::{
     wire::{Answer, Kind, Wire, WireError},
 };
 use crate::bench::{
-    keys::{Ask, Keys},
+    keys::{Demand, Keys},
     limits::{DOMAIN, Rule, api_key},
     resp,
 };
@@ -48,12 +48,12 @@ fn command(digest: &str, limit: &Limit, rule: Rule, number: u32) -> Vec<u8> {
     let entries = [("route", &route), ("api_key", &api_key)];
     let entries = entries.iter().map(|(key, value)| Entry { key: key.as_bytes(), value: value.as_bytes() });
     let key = BucketKey::new(DOMAIN.as_bytes(), entries, limit, None);
-    let take = Take { key, ask: Asked::new(Hits::Take(1), limit) };
+    let take = Take { key, demand: Asked::new(Hits::Take(1), limit) };
     Call::new([&[take][..]]).command("EVALSHA", digest).get_packed_command()
 }
 
 impl Wire for Evalsha {
-    fn ask(&mut self, ask: Ask, out: &mut Vec<u8>) {
+    fn ask(&mut self, ask: Demand, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.commands[ask.key as usize % self.commands.len()]);
     }
 

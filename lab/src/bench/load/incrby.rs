@@ -7,7 +7,7 @@ use std::{collections::VecDeque, time::SystemTime};
 
 use super::wire::{Answer, Kind, Wire, WireError};
 use crate::bench::{
-    keys::Ask,
+    keys::Demand,
     limits::{DOMAIN, KEY_DIGITS, Rule, api_key, digits},
     resp::command,
 };
@@ -69,7 +69,7 @@ impl Incrby {
 }
 
 impl Wire for Incrby {
-    fn ask(&mut self, ask: Ask, out: &mut Vec<u8>) {
+    fn ask(&mut self, ask: Demand, out: &mut Vec<u8>) {
         let pipeline = self.pipelines.iter().find(|it| it.rule == ask.rule).expect("each rule has one");
         let start = out.len();
         out.extend_from_slice(&pipeline.bytes);

@@ -11,7 +11,7 @@ use super::{
     body::{Body, bodies},
     wire::{Answer, Kind, Wire, WireError},
 };
-use crate::bench::keys::Ask;
+use crate::bench::keys::Demand;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PATH: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
@@ -138,7 +138,7 @@ impl Wire for Rls {
         self.settled && in_flight < self.most_streams as usize && self.send_window >= self.longest() as i64
     }
 
-    fn ask(&mut self, ask: Ask, out: &mut Vec<u8>) {
+    fn ask(&mut self, ask: Demand, out: &mut Vec<u8>) {
         let stream = (self.asked * 2 + 1) as u32;
         let first;
         let fields: &[u8] = if self.asked == 0 {

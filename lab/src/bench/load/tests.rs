@@ -5,7 +5,7 @@ use tollgate::lifecycle::Phase;
 use super::*;
 use crate::bench::{
     floor::Floor,
-    keys::{Ask, Keys, Mix},
+    keys::{Demand, Keys, Mix},
     limits::Rule,
 };
 use wire::{Answer, Kind};
@@ -85,9 +85,9 @@ fn a_request_is_one_that_a_protobuf_decoder_reads_back() {
     use prost::Message as _;
     let mut wire = rls::Rls::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), 4);
     let mut out = Vec::new();
-    wire.ask(Ask { key: 1, rule: Rule::Open(0), second: None }, &mut out);
+    wire.ask(Demand { key: 1, rule: Rule::Open(0), second: None }, &mut out);
     out.clear();
-    wire.ask(Ask { key: 1_234_567, rule: Rule::Once, second: None }, &mut out);
+    wire.ask(Demand { key: 1_234_567, rule: Rule::Once, second: None }, &mut out);
     // Headers: 9 + 6; then the data's head, then the message's.
     let message = tollgate::pb::RateLimitRequest::decode(&out[9 + 6 + 9 + 5..]).unwrap();
     assert_eq!((message.domain.as_str(), message.descriptors.len()), ("bench", 4));
@@ -102,9 +102,9 @@ fn a_request_for_a_pair_of_keys_has_a_rule_and_a_key_for_each() {
     use prost::Message as _;
     let mut wire = rls::Rls::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), 2);
     let mut out = Vec::new();
-    wire.ask(Ask { key: 1, rule: Rule::Open(0), second: None }, &mut out);
+    wire.ask(Demand { key: 1, rule: Rule::Open(0), second: None }, &mut out);
     out.clear();
-    wire.ask(Ask { key: 12, rule: Rule::Open(0), second: Some((7, Rule::Ten)) }, &mut out);
+    wire.ask(Demand { key: 12, rule: Rule::Open(0), second: Some((7, Rule::Ten)) }, &mut out);
     let message = tollgate::pb::RateLimitRequest::decode(&out[9 + 6 + 9 + 5..]).unwrap();
     for (descriptor, [route, key]) in
         message.descriptors.iter().zip([["open0", "k0000012"], ["ten", "k0000007"]])
@@ -138,7 +138,7 @@ fn an_answer_is_told_by_its_first_field_and_its_absence_is_an_error() {
 fn a_count_above_the_limit_is_over_it() {
     let mut wire = incrby::Incrby::new(1);
     let mut out = Vec::new();
-    (0..3).for_each(|_| wire.ask(Ask { key: 0, rule: Rule::Once, second: None }, &mut out));
+    (0..3).for_each(|_| wire.ask(Demand { key: 0, rule: Rule::Once, second: None }, &mut out));
     assert!(String::from_utf8_lossy(&out).starts_with("*3\r\n$6\r\nINCRBY\r\n"));
     let mut answers = Vec::new();
     let replies = b":1\r\n:1\r\n:2\r\n:1\r\n-ERR no\r\n";

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::bench::keys::Ask;
+use crate::bench::keys::Demand;
 
 /// A connection's side of a protocol. Requests are numbered from 0 in the order in which they are written.
 pub(super) trait Wire: Send + 'static {
@@ -14,7 +14,7 @@ pub(super) trait Wire: Send + 'static {
         true
     }
 
-    fn ask(&mut self, ask: Ask, out: &mut Vec<u8>);
+    fn ask(&mut self, ask: Demand, out: &mut Vec<u8>);
 
     /// Reads what is whole of `input` and returns how much that was. May write what the protocol demands.
     ///

@@ -14,7 +14,7 @@ Figures of one machine say little about another; ratios carry further.
 - *floor*: Tollgate's own server with a service that decides nothing and answers an empty OK.
 - *memory*, *Redis*: `tollgate serve` with that store, one runtime unless the label says otherwise.
 - *INCRBY+EXPIRE*: what envoyproxy/ratelimit sends to Redis: one pipeline per request on a connection for each
-  request in flight; and the same on one connection. There is no service in front: its Redis CPU and latency count.
+  request in batch; and the same on one connection. There is no service in front: its Redis CPU and latency count.
 - *EVALSHA, no service*: Tollgate's script, asked one at a time.
 - CPU is user + system time of the whole process, per decision. A decision is a request that was answered OK or
   OVER_LIMIT, however many descriptors it has. *load* is the load generator's own CPU.

@@ -72,7 +72,7 @@ fn claims() -> Vec<Claim> {
         measured: 4_480,
         allowed: 4_500.0,
         verdict: Verdict::NotProven,
-        reason: "2 answers were guesses.".to_owned(),
+        reason: "2 answers were fallback answers.".to_owned(),
         command: "target/release/lab demo".to_owned(),
         ..tollgate.clone()
     };

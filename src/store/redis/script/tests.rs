@@ -1,6 +1,6 @@
 use super::{Call, Now, redis_key, text};
 use tollgate_core::{
-    decision::{Ask, Take},
+    decision::{Demand, Take},
     descriptor::{BucketKey, Hits},
     limit::{Limit, Unit},
 };
@@ -17,8 +17,10 @@ fn a_redis_key_is_the_bucket_key_in_url_safe_base64() {
 #[test]
 fn a_bucket_that_stands_twice_is_one_key_of_the_call() {
     let limit = Limit::new(10, Unit::Second, None).unwrap();
-    let take =
-        |number| Take { key: BucketKey::from_bytes([number; 16]), ask: Ask::new(Hits::Take(1), &limit) };
+    let take = |number| Take {
+        key: BucketKey::from_bytes([number; 16]),
+        demand: Demand::new(Hits::Take(1), &limit),
+    };
     let call = Call::new([&[take(1), take(2), take(1)][..], &[take(2)]]);
     assert_eq!(call.keys, [take(1).key, take(2).key]);
     assert_eq!(call.requests.len(), 2 * 2 + 4 * 31);

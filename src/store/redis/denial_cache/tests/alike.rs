@@ -2,9 +2,9 @@
 
 use proptest::{prelude::any, prop_assert, prop_assert_eq, proptest, sample, test_runner::TestCaseError};
 
-use super::{LOCAL_US, Memo, STORE_US, Table, Trip};
+use super::{DenialCache, LOCAL_US, STORE_US, Table, Trip};
 use tollgate_core::{
-    decision::{self, Ask, Found, Seen, Standing, Take, Verdict},
+    decision::{self, Demand, Enforcement, Found, Seen, Take, Verdict},
     descriptor::{BucketKey, Hits},
     limit::{Algorithm, Limit, LimitSpec, Overdraft, Unit},
 };
@@ -23,26 +23,26 @@ proptest! {
     ) {
         let limit = |index: usize| Limit::new([10, 7, 63][index], Unit::Second, Some(bursts[index])).unwrap();
         let limits = [0, 1, 2].map(limit);
-        let (mut memo, mut table) = (Memo::default(), Table::default());
+        let (mut cache, mut table) = (DenialCache::default(), Table::default());
         let (mut local_us, mut store_us) = (LOCAL_US, STORE_US);
         for (step, hits, mine, travels, numbers) in steps {
             local_us += step;
             // The store's clock runs faster than ours, by up to one in a thousand.
             store_us += step + step * drift / 1_000_000;
-            let ask = Ask::new(Hits::Take(hits), &limits[numbers]);
-            let takes = [Take { key: BucketKey::from_bytes([1; 16]), ask }];
-            if memo.denial(&takes, local_us).is_some() {
+            let demand = Demand::new(Hits::Take(hits), &limits[numbers]);
+            let takes = [Take { key: BucketKey::from_bytes([1; 16]), demand }];
+            if cache.denial(&takes, local_us).is_some() {
                 let mut copy = table.clone();
                 prop_assert_eq!(decision::decide(&takes, store_us, &mut copy).verdict, Verdict::Deny);
             }
             let answer = decision::decide(&takes, store_us, &mut table);
             if mine {
                 let sent_us = local_us - travels;
-                memo.learn(&takes, &answer, Trip { sent_us, arrived_us: local_us + travels });
+                cache.learn(&takes, &answer, Trip { sent_us, arrived_us: local_us + travels });
                 local_us += travels;
                 store_us += travels;
             }
-            prop_assert!(memo.current.len() <= 1);
+            prop_assert!(cache.current.len() <= 1);
         }
     }
 
@@ -57,7 +57,7 @@ proptest! {
         drift in 0..1_000_u64,
     ) {
         let limits = several();
-        let (mut memo, mut table) = (Memo::default(), Table::default());
+        let (mut cache, mut table) = (DenialCache::default(), Table::default());
         let (mut local_us, mut store_us) = (LOCAL_US, STORE_US);
         // What others did since memory last heard of a bucket, and when and how roughly it did.
         let mut heard = [(false, 0, 0); 5];
@@ -66,7 +66,7 @@ proptest! {
             store_us += step + step * drift / 1_000_000;
             let takes: Vec<Take> = wishes.iter().map(|wish| of_wish(*wish, mine, &limits)).collect();
             let buckets = || wishes.iter().map(|(bucket, ..)| *bucket);
-            if let Some(told) = memo.denial(&takes, local_us) {
+            if let Some(told) = cache.denial(&takes, local_us) {
                 let asked = decision::decide(&takes, store_us, &mut table.clone());
                 prop_assert_eq!((told.verdict, asked.verdict), (Verdict::Deny, Verdict::Deny));
                 // No wait is too short, nor longer than the way and the clocks are uncertain.
@@ -82,7 +82,7 @@ proptest! {
             let answer = decision::decide(&takes, store_us, &mut table);
             if mine {
                 let trip = Trip { sent_us: local_us - travels, arrived_us: local_us + travels };
-                memo.learn(&takes, &answer, trip);
+                cache.learn(&takes, &answer, trip);
                 buckets().for_each(|bucket| heard[bucket] = (true, local_us, 2 * travels));
                 local_us += travels;
                 store_us += travels;
@@ -112,14 +112,15 @@ fn key_of(bucket: usize) -> BucketKey {
 }
 
 /// Only this replica gives back, since what others give back is seen late.
-fn of_wish((bucket, hits, standing): (usize, u64, u8), mine: bool, limits: &[Limit]) -> Take {
+fn of_wish((bucket, hits, enforcement): (usize, u64, u8), mine: bool, limits: &[Limit]) -> Take {
     let hits = match hits {
         0 => Hits::Peek,
         8 if mine => Hits::GiveBack(2),
         hits => Hits::Take(hits.min(7)),
     };
-    let standing = [Standing::Enforced, Standing::Quota, Standing::Shadow][usize::from(standing)];
-    Take { key: key_of(bucket), ask: Ask::new(hits, &limits[bucket]).standing(standing) }
+    let enforcement =
+        [Enforcement::Enforced, Enforcement::Quota, Enforcement::Shadow][usize::from(enforcement)];
+    Take { key: key_of(bucket), demand: Demand::new(hits, &limits[bucket]).enforcement(enforcement) }
 }
 
 fn is_told_alike(is_untouched: bool, told: &Found, asked: &Found) -> Result<(), TestCaseError> {

@@ -1,11 +1,11 @@
--- Decides a flight of requests, each request all or none, in one atomic call.
+-- Decides a batch of requests, each request all or none, in one atomic call.
 --
 -- core/src/decision.rs does the same in the same words; a test holds that both answer alike. A missing bucket is a
 -- full one, or as the epoch left it. Stored are: a token bucket as full_at (whole, fraction) and the R under which the
 -- fraction was written, '<I8I4I4'; a window as its end and its count, '<I8I4'; a log as the hits held, '<I4', and its
 -- runs. The length tells what a token bucket's value holds, so that there can be more in it one day.
 --
--- KEYS     the buckets of the flight, each once; behind them, if a take asks for it, the key of the epoch, which
+-- KEYS     the buckets of the batch, each once; behind them, if a take asks for it, the key of the epoch, which
 --          is when this Redis began to hold buckets, in microseconds, as text: whoever finds it missing sets it.
 -- ARGV[1]  the requests, packed. Each: '<I2' takes; then each take '<I2BI4I8I4I8I4': index into KEYS, what is
 --          asked (kind: 0 take, 1 peek, 2 give back; + 4 for a quota, 8 for a shadow; + 16 if it is charged
@@ -183,10 +183,10 @@ local function decide(at)
     said = said + 1
     reply[said] = found
     if asked > 3 then
-      local standing = floor(asked % 16 / 4)
-      if standing == 1 then
+      local enforcement = floor(asked % 16 / 4)
+      if enforcement == 1 then
         quotas, fitting_quotas = quotas + 1, fitting_quotas + fits
-      elseif standing == 0 and fits == 0 then
+      elseif enforcement == 0 and fits == 0 then
         denied = true
       end
       any_meters = any_meters or asked % 32 >= 16

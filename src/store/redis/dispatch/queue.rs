@@ -1,8 +1,8 @@
-//! Which requests travel together. Pure: what is queued and what time it is in, a flight out.
+//! Which requests travel together. Pure: what is queued and what time it is in, a batch out.
 //!
-//! A flight is one call to Redis that carries many requests. Whatever is queued when a slot in the air is free
-//! goes out at once; nothing waits to fill a flight. One thing waits: a request for a bucket that was lately
-//! seen without room, while another flight asks for that bucket, since that flight's answer is likely its own.
+//! A batch is one call to Redis that carries many requests. Whatever is queued when a slot in the air is free
+//! goes out at once; nothing waits to fill a batch. One thing waits: a request for a bucket that was lately
+//! seen without room, while another batch asks for that bucket, since that batch's answer is likely its own.
 //! It leaves at the latest when all that is in the air has landed: no younger request takes off with a bucket that
 //! could hold it up again.
 
@@ -13,7 +13,7 @@ use std::{
 
 use foldhash::fast::RandomState;
 
-use super::memo::{Memo, Trip};
+use crate::store::redis::denial_cache::{DenialCache, Trip};
 use tollgate_core::{
     decision::{Answer, Kind, Take, Takes},
     descriptor::BucketKey,
@@ -21,12 +21,12 @@ use tollgate_core::{
 
 /// Flights in the air at once. A second one keeps Redis busy while the first one's answer travels.
 pub const MOST_IN_AIR: usize = 2;
-/// Takes in a flight, so that no call holds up Redis for long. A larger request travels alone.
+/// Takes in a batch, so that no call holds up Redis for long. A larger request travels alone.
 pub const MOST_TAKES: usize = 128;
 /// How long a take may stay queued, or as long as the deadline if that is longer: beyond it, more arrives than the
 /// store can decide.
 pub const PATIENCE_US: u64 = 100_000;
-/// A flight slower than half the deadline halves what is in the air; after this long without one it grows.
+/// A batch slower than half the deadline halves what is in the air; after this long without one it grows.
 const GOOD_US: u64 = 1_000_000;
 
 /// A request that waits for its answer; `ticket` is how the answer gets to it.
@@ -39,17 +39,17 @@ pub struct Request<T> {
 
 /// Requests that travel together.
 #[derive(Debug)]
-pub struct Flight<T> {
+pub struct Batch<T> {
     pub requests: Vec<Request<T>>,
     pub sent_us: u64,
-    /// Buckets that others wait for this flight to tell of.
+    /// Buckets that others wait for this batch to tell of.
     asks_for: Vec<BucketKey>,
 }
 
-/// What forming a flight yields: perhaps a flight, and requests that need none any more.
+/// What forming a batch yields: perhaps a batch, and requests that need none any more.
 #[derive(Debug)]
 pub struct Formed<T> {
-    pub flight: Option<Flight<T>>,
+    pub batch: Option<Batch<T>>,
     /// Denied by what has been learnt since they were queued.
     pub denied: Vec<(T, Answer)>,
     /// Queued for longer than [`PATIENCE_US`]; not sent.
@@ -58,23 +58,23 @@ pub struct Formed<T> {
 
 /// One runtime's queue.
 #[derive(Debug)]
-pub struct Flights<T> {
+pub struct Queue<T> {
     queue: VecDeque<Request<T>>,
     in_air: usize,
     allowed: usize,
     slow_us: u64,
     patience_us: u64,
     last_change_us: u64,
-    /// Buckets lately seen without room that a flight in the air asks for; no two flights ask for the same one.
+    /// Buckets lately seen without room that a batch in the air asks for; no two batches ask for the same one.
     asked_for: HashSet<BucketKey, RandomState>,
-    /// Those that a request asks for which is held: they are left to it. Only while a flight is formed.
+    /// Those that a request asks for which is held: they are left to it. Only while a batch is formed.
     reserved: HashSet<BucketKey, RandomState>,
 }
 
-impl<T> Flights<T> {
+impl<T> Queue<T> {
     /// `deadline_us` is what the store has for an answer.
-    pub fn new(deadline_us: u64) -> Flights<T> {
-        Flights {
+    pub fn new(deadline_us: u64) -> Queue<T> {
+        Queue {
             queue: VecDeque::new(),
             in_air: 0,
             allowed: MOST_IN_AIR,
@@ -90,14 +90,14 @@ impl<T> Flights<T> {
         self.queue.push_back(request);
     }
 
-    /// The next flight, if a slot is free. `is_gone` tells whether nobody waits for a request any more: such a
-    /// one leaves the queue. [`land`](Self::land) must be called for every flight.
-    pub fn form(&mut self, memo: &Memo, now_us: u64, is_gone: impl Fn(&T) -> bool) -> Formed<T> {
-        let mut formed = Formed { flight: None, denied: Vec::new(), overdue: Vec::new() };
+    /// The next batch, if a slot is free. `is_gone` tells whether nobody waits for a request any more: such a
+    /// one leaves the queue. [`land`](Self::land) must be called for every batch.
+    pub fn form(&mut self, cache: &DenialCache, now_us: u64, is_gone: impl Fn(&T) -> bool) -> Formed<T> {
+        let mut formed = Formed { batch: None, denied: Vec::new(), overdue: Vec::new() };
         if self.in_air >= self.allowed || self.queue.is_empty() {
             return formed;
         }
-        let mut flight = Flight { requests: Vec::new(), sent_us: now_us, asks_for: Vec::new() };
+        let mut batch = Batch { requests: Vec::new(), sent_us: now_us, asks_for: Vec::new() };
         let mut takes = 0;
         let mut held = VecDeque::new();
         self.reserved.clear();
@@ -107,13 +107,13 @@ impl<T> Flights<T> {
             }
             if now_us.saturating_sub(request.queued_us) > self.patience_us {
                 formed.overdue.push(request.ticket);
-            } else if let Some(answer) = memo.denial(&request.takes, now_us) {
+            } else if let Some(answer) = cache.denial(&request.takes, now_us) {
                 formed.denied.push((request.ticket, answer));
             } else if self.is_spoken_for(&request.takes) {
                 // Or younger ones would take off with one of its buckets while another is in the air, and so on by
                 // turns, for ever. No other bucket can hold it up, and reserving those too would ground requests
                 // that need not wait.
-                let out_of_room = request.takes.iter().filter(|take| memo.knows(&take.key, now_us));
+                let out_of_room = request.takes.iter().filter(|take| cache.knows(&take.key, now_us));
                 self.reserved.extend(out_of_room.map(|take| take.key));
                 held.push_back(request);
             } else if takes > 0 && takes + request.takes.len() > MOST_TAKES {
@@ -121,22 +121,22 @@ impl<T> Flights<T> {
                 break;
             } else {
                 takes += request.takes.len();
-                flight.asks_for.extend(out_of_room(memo, &request.takes, now_us));
-                flight.requests.push(request);
+                batch.asks_for.extend(out_of_room(cache, &request.takes, now_us));
+                batch.requests.push(request);
             }
         }
         // Those held are the oldest, and keep their place.
         held.append(&mut self.queue);
         self.queue = held;
-        if !flight.requests.is_empty() {
-            flight.asks_for.retain(|key| self.asked_for.insert(*key));
+        if !batch.requests.is_empty() {
+            batch.asks_for.retain(|key| self.asked_for.insert(*key));
             self.in_air += 1;
-            formed.flight = Some(flight);
+            formed.batch = Some(batch);
         }
         formed
     }
 
-    /// A flight is over: answered, refused or lost. Its slot is free, and so is what waited for it.
+    /// A batch is over: answered, refused or lost. Its slot is free, and so is what waited for it.
     pub fn land(&mut self, asks_for: &[BucketKey], trip: Trip) {
         self.in_air -= 1;
         for key in asks_for {
@@ -175,7 +175,7 @@ impl<T> Flights<T> {
     }
 }
 
-impl<T> Flight<T> {
+impl<T> Batch<T> {
     /// What [`Flights::land`] needs, once the requests are answered.
     pub fn take_asks_for(&mut self) -> Vec<BucketKey> {
         mem::take(&mut self.asks_for)
@@ -183,10 +183,14 @@ impl<T> Flight<T> {
 }
 
 /// What others may wait for.
-fn out_of_room<'a>(memo: &'a Memo, takes: &'a [Take], now_us: u64) -> impl Iterator<Item = BucketKey> + 'a {
+fn out_of_room<'a>(
+    cache: &'a DenialCache,
+    takes: &'a [Take],
+    now_us: u64,
+) -> impl Iterator<Item = BucketKey> + 'a {
     // What is given back is worth its own answer to nobody else.
-    let asking = takes.iter().filter(|take| take.ask.kind != Kind::GiveBack);
-    asking.map(|take| take.key).filter(move |key| memo.knows(key, now_us))
+    let asking = takes.iter().filter(|take| take.demand.kind != Kind::GiveBack);
+    asking.map(|take| take.key).filter(move |key| cache.knows(key, now_us))
 }
 
 #[cfg(test)]

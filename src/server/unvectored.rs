@@ -15,15 +15,15 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 #[derive(Debug)]
-pub(super) struct Whole(TokioIo<TcpStream>);
+pub(super) struct Unvectored(TokioIo<TcpStream>);
 
-impl Whole {
-    pub(super) fn new(stream: TcpStream) -> Whole {
-        Whole(TokioIo::new(stream))
+impl Unvectored {
+    pub(super) fn new(stream: TcpStream) -> Unvectored {
+        Unvectored(TokioIo::new(stream))
     }
 }
 
-impl Read for Whole {
+impl Read for Unvectored {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -34,7 +34,7 @@ impl Read for Whole {
 }
 
 /// `is_write_vectored` stays at its default, which is no.
-impl Write for Whole {
+impl Write for Unvectored {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

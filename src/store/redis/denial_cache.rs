@@ -1,4 +1,4 @@
-//! The denial memo: what the store would deny now need not be asked.
+//! The denial cache: what the store would deny now need not be asked.
 //!
 //! A take only ever empties a bucket, so one that was seen to leave no room still leaves none until enough time
 //! has passed. A take is denied from memory if and only if it would fail the script's comparison at
@@ -15,7 +15,7 @@ use foldhash::fast::RandomState;
 
 use room::Room;
 use tollgate_core::{
-    decision::{self, Answer, Ask, Buckets, Kind, Source, State, Take, Verdict},
+    decision::{self, Answer, Buckets, Demand, Kind, Source, State, Take, Verdict},
     descriptor::BucketKey,
 };
 
@@ -24,9 +24,9 @@ pub const SERVES_US: u64 = 1_000_000;
 /// Entries of one generation; there are two.
 const MOST: usize = 32_768;
 
-/// One runtime's memo.
+/// One runtime's denial cache.
 #[derive(Debug, Default)]
-pub struct Memo {
+pub struct DenialCache {
     /// What was learnt lately, and what was learnt before: when the first is full or a second old it becomes
     /// the second, so that nothing has to be searched for what is old.
     current: HashMap<BucketKey, Known, RandomState>,
@@ -103,21 +103,21 @@ impl Known {
             (Ordering::Greater, ..) | (_, Shown::GivenBack, _) => false,
             // Of one instant the fuller one counts.
             (_, Shown::NoRoom(old), Shown::NoRoom(new)) => new.lasts_longer_than(old),
-            // All requests of a flight are told one instant, and learnt from in their order.
+            // All requests of a batch are told one instant, and learnt from in their order.
             (Ordering::Equal, ..) => true,
         }
     }
 
     /// None: a take like this has to be asked of the store.
-    fn room_for(&self, ask: &Ask) -> Option<&Room> {
-        let room = self.room().filter(|room| room.is_known_for(ask))?;
-        (ask.kind != Kind::GiveBack && !ask.meters()).then_some(room)
+    fn room_for(&self, demand: &Demand) -> Option<&Room> {
+        let room = self.room().filter(|room| room.is_known_for(demand))?;
+        (demand.kind != Kind::GiveBack && !demand.meters()).then_some(room)
     }
 }
 
 // === impl Memo ===
 
-impl Memo {
+impl DenialCache {
     /// The denial that the store would answer now; none if it might admit, or has to be asked for another
     /// reason: something is given back or charged though it is denied, one of the buckets is not known, or one of
     /// the takes would fit. Of a bucket with room others may have taken since, and what is left of it is told.
@@ -128,19 +128,19 @@ impl Memo {
         let (mut latest_us, mut earliest_us, mut ends_us) = (0, 0, u64::MAX);
         for take in takes {
             let known = self.known(&take.key).filter(|known| known.is_served_at(local_us))?;
-            ends_us = known.room_for(&take.ask)?.ends_us().min(ends_us);
+            ends_us = known.room_for(&take.demand)?.ends_us().min(ends_us);
             latest_us = known.latest_us(local_us).max(latest_us);
             earliest_us = known.earliest_us(local_us).max(earliest_us);
         }
         if latest_us >= ends_us {
             return None;
         }
-        let mut view = View { memo: self, changed: Vec::new() };
+        let mut view = View { cache: self, changed: Vec::new() };
         let answer = decision::decide(takes, latest_us, &mut view);
         let fits_nowhere = answer.found.iter().all(|found| !found.fits);
         (answer.verdict == Verdict::Deny && fits_nowhere).then_some(Answer {
             now_us: earliest_us.min(latest_us),
-            source: Source::Memo,
+            source: Source::Cache,
             ..answer
         })
     }
@@ -155,10 +155,10 @@ impl Memo {
     pub fn learn(&mut self, takes: &[Take], answer: &Answer, trip: Trip) {
         for (index, (take, found)) in takes.iter().zip(&answer.found).enumerate() {
             let is_charged = take.is_charged(found, answer.verdict);
-            let shown = match take.ask.kind {
+            let shown = match take.demand.kind {
                 Kind::GiveBack if is_charged => Shown::GivenBack,
                 Kind::GiveBack => Shown::HasRoom,
-                _ => Room::after(&take.ask, found, is_charged, answer.now_us)
+                _ => Room::after(&take.demand, found, is_charged, answer.now_us)
                     .map_or(Shown::HasRoom, Shown::NoRoom),
             };
             // Room is worth remembering only where something else would be believed.
@@ -202,16 +202,16 @@ impl Memo {
 
 // === View ===
 
-/// The buckets as the memo knows them, and what a request that is being tried changed.
+/// The buckets as the denial cache knows them, and what a request that is being tried changed.
 struct View<'a> {
-    memo: &'a Memo,
+    cache: &'a DenialCache,
     changed: Vec<(BucketKey, Option<State>)>,
 }
 
 impl Buckets for View<'_> {
     fn state(&self, key: &BucketKey) -> Option<State> {
         let changed = self.changed.iter().rev().find(|(changed, _)| changed == key);
-        let known = || Some(self.memo.known(key)?.room()?.state().clone());
+        let known = || Some(self.cache.known(key)?.room()?.state().clone());
         changed.map_or_else(known, |(_, state)| state.clone())
     }
 

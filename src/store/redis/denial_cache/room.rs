@@ -2,7 +2,7 @@
 
 use tollgate_core::{
     decision::{
-        Ask, Found, Measure, Seen, State,
+        Demand, Found, Measure, Seen, State,
         fixed_window::Window,
         sliding_log::{Log, Run},
     },
@@ -32,17 +32,18 @@ struct Numbers {
 
 impl Room {
     /// What a bucket is known to be if it has no room for the same take again.
-    pub(super) fn after(ask: &Ask, found: &Found, is_charged: bool, now_us: u64) -> Option<Room> {
-        let numbers = Numbers::of(ask);
-        match (&ask.measure, found.seen) {
+    pub(super) fn after(demand: &Demand, found: &Found, is_charged: bool, now_us: u64) -> Option<Room> {
+        let numbers = Numbers::of(demand);
+        match (&demand.measure, found.seen) {
             (Measure::TokenBucket(tokens), Seen::TokenBucket { full_at }) => {
-                let after = if is_charged { ask.charged_full_at(tokens, full_at, now_us) } else { full_at };
+                let after =
+                    if is_charged { demand.charged_full_at(tokens, full_at, now_us) } else { full_at };
                 let is_full = tokens.after(after, now_us).is_none();
                 let state = State::TokenBucket(Kept::new(after, tokens.per_us));
                 is_full.then_some(Room { state, numbers, log_hits: 0 })
             }
             (Measure::FixedWindow(asked), Seen::FixedWindow(window)) => {
-                let count = if is_charged { ask.charged_count(asked, window.count) } else { window.count };
+                let count = if is_charged { demand.charged_count(asked, window.count) } else { window.count };
                 let is_full = u64::from(count) + asked.hits > u64::from(asked.limit);
                 let state = State::FixedWindow(Window { count, ..window });
                 is_full.then_some(Room { state, numbers, log_hits: 0 })
@@ -74,12 +75,12 @@ impl Room {
     }
 
     /// Whether it says anything to whoever asks this.
-    pub(super) fn is_known_for(&self, ask: &Ask) -> bool {
-        let is_known = match ask.measure {
+    pub(super) fn is_known_for(&self, demand: &Demand) -> bool {
+        let is_known = match demand.measure {
             Measure::SlidingLog(asked) => asked.hits == self.log_hits,
             Measure::TokenBucket(_) | Measure::FixedWindow(_) => true,
         };
-        is_known && self.numbers == Numbers::of(ask)
+        is_known && self.numbers == Numbers::of(demand)
     }
 
     /// From this instant on nothing is known: of the next window, or of a log that has changed by itself. A take that
@@ -107,13 +108,13 @@ impl Room {
 // === impl Numbers ===
 
 impl Numbers {
-    fn of(ask: &Ask) -> Numbers {
-        let (per_us, burst) = match &ask.measure {
+    fn of(demand: &Demand) -> Numbers {
+        let (per_us, burst) = match &demand.measure {
             Measure::TokenBucket(tokens) => (tokens.per_us, tokens.burst),
             Measure::FixedWindow(count) | Measure::SlidingLog(count) => {
                 (1, Exact::at_us(u64::from(count.limit)))
             }
         };
-        Numbers { per_us, burst, after_store_loss: ask.after_store_loss }
+        Numbers { per_us, burst, after_store_loss: demand.after_store_loss }
     }
 }

@@ -8,9 +8,9 @@ use crate::{
 
 /// What a take asks; made from hits and a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ask {
+pub struct Demand {
     pub kind: Kind,
-    pub standing: Standing,
+    pub enforcement: Enforcement,
     pub overdraft: Overdraft,
     pub after_store_loss: AfterStoreLoss,
     pub measure: Measure,
@@ -28,7 +28,7 @@ pub enum Kind {
 /// What a take that does not fit means for its request. The numbers are those of the script's arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u8)]
-pub enum Standing {
+pub enum Enforcement {
     /// The request is denied.
     #[default]
     Enforced = 0,
@@ -78,8 +78,8 @@ pub(super) struct Step {
 
 // === impl Ask ===
 
-impl Ask {
-    pub fn new(hits: Hits, limit: &Limit) -> Ask {
+impl Demand {
+    pub fn new(hits: Hits, limit: &Limit) -> Demand {
         let kind = match hits {
             Hits::Take(_) => Kind::Take,
             Hits::Peek => Kind::Peek,
@@ -115,12 +115,12 @@ impl Ask {
             Algorithm::SlidingWindowLog => Measure::SlidingLog(count(hits)),
         };
         let after_store_loss = limit.after_store_loss();
-        Ask { kind, standing: Standing::default(), overdraft, after_store_loss, measure }
+        Demand { kind, enforcement: Enforcement::default(), overdraft, after_store_loss, measure }
     }
 
     #[must_use]
-    pub fn standing(self, standing: Standing) -> Ask {
-        Ask { standing, ..self }
+    pub fn enforcement(self, enforcement: Enforcement) -> Demand {
+        Demand { enforcement, ..self }
     }
 
     /// What is asked of a token bucket.

@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 use super::line::Line;
 use crate::tasks::{self, Task};
 
-const SCRIPT: &str = include_str!("../../../lua/census.lua");
+const SCRIPT: &str = include_str!("../../../lua/replica_count.lua");
 const KEY: &str = "tg:replicas";
 const EVERY: Duration = Duration::from_secs(2);
 /// Until something is known: those that start together have spoken by then.
@@ -34,7 +34,7 @@ const LOOKS: u32 = 3;
 
 /// The count of this process, which all its runtimes share.
 #[derive(Debug)]
-pub struct Census {
+pub struct ReplicaCount {
     name: String,
     /// 0: not known yet.
     replicas: AtomicU32,
@@ -53,14 +53,14 @@ struct Looks {
 
 // === impl Census ===
 
-impl Default for Census {
-    fn default() -> Census {
+impl Default for ReplicaCount {
+    fn default() -> ReplicaCount {
         let name = format!("{:016x}", rand::random::<u64>());
-        Census { name, replicas: AtomicU32::new(0), is_taken: AtomicBool::new(false) }
+        ReplicaCount { name, replicas: AtomicU32::new(0), is_taken: AtomicBool::new(false) }
     }
 }
 
-impl Census {
+impl ReplicaCount {
     /// None until the first looks.
     pub fn replicas(&self) -> Option<NonZeroU32> {
         NonZeroU32::new(self.replicas.load(Ordering::Relaxed))

@@ -3,9 +3,9 @@
 //!
 //! | state | what happens | until |
 //! |---|---|---|
-//! | serving | all flights leave | [`TRIPS_AFTER`] flights in a row were lost |
+//! | serving | all batches leave | [`TRIPS_AFTER`] batches in a row were lost |
 //! | tripped | requests are refused at once | [`PROBE_EVERY_US`] have passed |
-//! | probing | one flight is under way, other requests are refused | it is answered: serving; it is lost: tripped |
+//! | probing | one batch is under way, other requests are refused | it is answered: serving; it is lost: tripped |
 //!
 //! Only silence counts. A refusal is an answer, and what waited too long for a slot was never sent.
 
@@ -42,7 +42,7 @@ impl Breaker {
         }
     }
 
-    /// A flight is about to leave: whether it may. It must [`land`](Self::land) if it does.
+    /// A batch is about to leave: whether it may. It must [`land`](Self::land) if it does.
     pub fn lets_leave(&mut self, now_us: u64) -> bool {
         if self.refuses(now_us) {
             return false;
@@ -53,7 +53,7 @@ impl Breaker {
         true
     }
 
-    /// A flight is over; `is_lost` if nothing came back in time.
+    /// A batch is over; `is_lost` if nothing came back in time.
     pub fn land(&mut self, is_lost: bool, now_us: u64) {
         let tripped = State::Tripped { until_us: now_us.saturating_add(PROBE_EVERY_US) };
         self.state = match (self.state, is_lost) {

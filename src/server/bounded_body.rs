@@ -26,17 +26,17 @@ pub(super) struct Unfinished(Arc<AtomicUsize>);
 
 /// The body of one request.
 #[derive(Debug)]
-pub(super) struct Intake<B = Incoming> {
+pub(super) struct BoundedBody<B = Incoming> {
     body: B,
     held: usize,
     all: Unfinished,
 }
 
-// === impl Intake ===
+// === impl BoundedBody ===
 
-impl<B> Intake<B> {
-    pub(super) fn new(body: B, all: &Unfinished) -> Intake<B> {
-        Intake { body, held: 0, all: all.clone() }
+impl<B> BoundedBody<B> {
+    pub(super) fn new(body: B, all: &Unfinished) -> BoundedBody<B> {
+        BoundedBody { body, held: 0, all: all.clone() }
     }
 
     fn hold(&mut self, bytes: usize) -> Result<(), Status> {
@@ -51,7 +51,7 @@ impl<B> Intake<B> {
     }
 }
 
-impl<B: Body<Data = Bytes, Error: Into<tonic::codegen::StdError>> + Unpin> Body for Intake<B> {
+impl<B: Body<Data = Bytes, Error: Into<tonic::codegen::StdError>> + Unpin> Body for BoundedBody<B> {
     type Data = Bytes;
     type Error = tonic::codegen::StdError;
 
@@ -82,7 +82,7 @@ impl<B: Body<Data = Bytes, Error: Into<tonic::codegen::StdError>> + Unpin> Body 
     }
 }
 
-impl<B> Drop for Intake<B> {
+impl<B> Drop for BoundedBody<B> {
     fn drop(&mut self) {
         if self.held > 0 {
             self.all.0.fetch_sub(self.held, Ordering::Relaxed);
@@ -99,16 +99,16 @@ mod tests {
 
     use super::*;
 
-    fn in_pieces(count: usize, bytes: usize, all: &Unfinished) -> Intake<BoxBody<Bytes, Infallible>> {
+    fn in_pieces(count: usize, bytes: usize, all: &Unfinished) -> BoundedBody<BoxBody<Bytes, Infallible>> {
         let piece = Bytes::from(vec![0; bytes]);
         let frames = (0..count).map(move |_| Ok(Frame::data(piece.clone())));
-        Intake::new(BoxBody::new(StreamBody::new(tokio_stream::iter(frames))), all)
+        BoundedBody::new(BoxBody::new(StreamBody::new(tokio_stream::iter(frames))), all)
     }
 
     #[tokio::test]
     async fn what_comes_in_pieces_is_counted_until_it_is_gone_and_what_comes_in_one_is_not() {
         let all = Unfinished::default();
-        let mut whole = Intake::new(Full::new(Bytes::from_static(&[0; 100])), &all);
+        let mut whole = BoundedBody::new(Full::new(Bytes::from_static(&[0; 100])), &all);
         whole.frame().await.unwrap().unwrap();
         assert_eq!(all.0.load(Ordering::Relaxed), 0);
 

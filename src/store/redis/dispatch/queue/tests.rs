@@ -1,0 +1,218 @@
+use std::collections::VecDeque;
+
+use super::{Batch, Formed, MOST_TAKES, PATIENCE_US, Queue, Request};
+use crate::store::redis::denial_cache::{DenialCache, SERVES_US, Trip};
+use tollgate_core::{
+    decision::{self, Buckets, Demand, Kind, State, Take, Verdict},
+    descriptor::{BucketKey, Hits},
+    limit::{Limit, Unit},
+};
+
+const DEADLINE_US: u64 = 10_000;
+
+fn take(number: u8) -> Take {
+    let limit = Limit::new(10, Unit::Second, Some(1)).unwrap();
+    Take { key: BucketKey::from_bytes([number; 16]), demand: Demand::new(Hits::Take(1), &limit) }
+}
+
+fn request(ticket: u32, takes: Vec<Take>) -> Request<u32> {
+    Request { takes: takes.into(), ticket, queued_us: 0 }
+}
+
+fn queue(tickets: impl IntoIterator<Item = u32>) -> Queue<u32> {
+    let mut queue = Queue::new(DEADLINE_US);
+    for ticket in tickets {
+        queue.push(request(ticket, vec![take(u8::try_from(ticket % 200).unwrap())]));
+    }
+    queue
+}
+
+fn form(queue: &mut Queue<u32>, now_us: u64) -> Formed<u32> {
+    queue.form(&DenialCache::default(), now_us, |_| false)
+}
+
+fn tickets(batch: &Batch<u32>) -> Vec<u32> {
+    batch.requests.iter().map(|request| request.ticket).collect()
+}
+
+fn quick() -> Trip {
+    Trip { sent_us: 0, arrived_us: DEADLINE_US / 10 }
+}
+
+fn give_back(number: u8) -> Take {
+    Take { demand: Demand { kind: Kind::GiveBack, ..take(number).demand }, ..take(number) }
+}
+
+/// A denial cache that has seen bucket `number` emptied just now, and at `0` of the local clock.
+fn cache_of(number: u8) -> DenialCache {
+    let mut cache = DenialCache::default();
+    learn_emptied(&mut cache, number);
+    cache
+}
+
+fn learn_emptied(cache: &mut DenialCache, number: u8) {
+    struct Full;
+    impl Buckets for Full {
+        fn state(&self, _: &BucketKey) -> Option<State> {
+            None
+        }
+        fn set_state(&mut self, _: &BucketKey, _: Option<State>) {}
+    }
+    let takes = [take(number)];
+    cache.learn(&takes, &decision::decide(&takes, 1_000_000, &mut Full), Trip { sent_us: 0, arrived_us: 0 });
+}
+
+#[test]
+fn all_that_is_queued_travels_together_and_at_once() {
+    let mut queue = queue(0..64);
+    let batch = form(&mut queue, 1).batch.unwrap();
+    assert_eq!(tickets(&batch), (0..64).collect::<Vec<_>>());
+    assert_eq!(queue.queued(), 0);
+    assert!(form(&mut queue, 1).batch.is_none(), "nothing is queued");
+}
+
+#[test]
+fn two_batches_are_in_the_air_and_a_third_waits_for_a_slot() {
+    let mut queue = queue([1]);
+    assert!(form(&mut queue, 1).batch.is_some());
+    queue.push(request(2, vec![take(2)]));
+    assert!(form(&mut queue, 1).batch.is_some());
+    queue.push(request(3, vec![take(3)]));
+    assert!(form(&mut queue, 1).batch.is_none());
+    queue.land(&[], quick());
+    assert_eq!(tickets(&form(&mut queue, 2).batch.unwrap()), [3]);
+}
+
+#[test]
+fn a_batch_is_full_at_128_takes_and_a_larger_request_travels_alone() {
+    let mut queue = queue(0..200);
+    queue.push(request(900, vec![take(1); MOST_TAKES + 1]));
+    queue.push(request(901, vec![take(1)]));
+    let sizes: Vec<usize> = (0..4)
+        .map(|_| {
+            let batch = form(&mut queue, 1).batch.unwrap();
+            queue.land(&[], quick());
+            batch.requests.iter().map(|request| request.takes.len()).sum()
+        })
+        .collect();
+    assert_eq!(sizes, [MOST_TAKES, 200 - MOST_TAKES, MOST_TAKES + 1, 1]);
+}
+
+#[test]
+fn a_call_that_was_cancelled_leaves_the_queue() {
+    let mut queue = queue(0..4);
+    let batch = queue.form(&DenialCache::default(), 1, |ticket| ticket % 2 == 0).batch.unwrap();
+    assert_eq!(tickets(&batch), [1, 3]);
+}
+
+#[test]
+fn a_take_that_was_queued_for_too_long_is_not_sent() {
+    let mut queue = queue([1]);
+    queue.push(Request { queued_us: 10, ..request(2, vec![take(2)]) });
+    let formed = form(&mut queue, PATIENCE_US + 1);
+    assert_eq!(formed.overdue, [1]);
+    assert_eq!(tickets(&formed.batch.unwrap()), [2]);
+}
+
+#[test]
+fn patience_is_never_shorter_than_the_deadline() {
+    let mut queue = Queue::new(50 * PATIENCE_US);
+    queue.push(request(1, vec![take(1)]));
+    let formed = form(&mut queue, 50 * PATIENCE_US);
+    assert!(formed.overdue.is_empty() && formed.batch.is_some());
+}
+
+#[test]
+fn what_became_known_as_denied_while_it_was_queued_is_answered_from_memory() {
+    let mut queue = queue([1, 2]);
+    let formed = queue.form(&cache_of(1), 1_000, |_| false);
+    assert_eq!(tickets(&formed.batch.unwrap()), [2]);
+    let (ticket, answer) = &formed.denied[0];
+    assert_eq!((*ticket, answer.verdict), (1, Verdict::Deny));
+}
+
+#[test]
+fn one_batch_asks_for_a_bucket_that_ran_out_and_the_others_wait_for_its_answer() {
+    // Its token is due after 100 ms, so memory can no longer deny.
+    let (cache, now_us) = (cache_of(1), 100_000);
+    let mut queue = Queue::new(DEADLINE_US);
+    let queued = |ticket, number| Request { queued_us: now_us, ..request(ticket, vec![take(number)]) };
+    queue.push(queued(1, 1));
+    let mut first = queue.form(&cache, now_us, |_| false).batch.unwrap();
+    queue.push(queued(2, 1));
+    queue.push(queued(3, 7));
+    let second = queue.form(&cache, now_us, |_| false).batch.unwrap();
+    assert_eq!(tickets(&second), [3], "another bucket does not wait");
+    queue.land(&first.take_asks_for(), quick());
+    assert_eq!(tickets(&queue.form(&cache, now_us, |_| false).batch.unwrap()), [2]);
+}
+
+/// The others travel by turns, so that one of the two buckets is always in the air.
+#[test]
+fn a_request_for_two_buckets_without_room_leaves_when_what_is_in_the_air_has_landed() {
+    let now_us = 100_000;
+    let mut cache = cache_of(1);
+    learn_emptied(&mut cache, 2);
+    let queued = |ticket, takes| Request { queued_us: now_us, ..request(ticket, takes) };
+    for both in [vec![take(1), take(2)], vec![take(2), give_back(1)]] {
+        let mut queue = Queue::new(DEADLINE_US);
+        let mut in_air = VecDeque::new();
+        for number in [1, 2] {
+            queue.push(queued(number, vec![take(u8::try_from(number).unwrap())]));
+            in_air.extend(queue.form(&cache, now_us, |_| false).batch);
+        }
+        queue.push(queued(3, both));
+        let left = (0..100).find(|round| {
+            queue.land(&in_air.pop_front().unwrap().take_asks_for(), quick());
+            queue.push(queued(10, vec![take(1)]));
+            queue.push(queued(20, vec![take(2)]));
+            // Of no concern to anybody, and so never held.
+            queue.push(queued(1_000 + round, vec![take(9)]));
+            in_air.extend(queue.form(&cache, now_us, |_| false).batch);
+            tickets(&in_air[1]).contains(&3)
+        });
+        assert_eq!(left, Some(1), "it waits for the two that were in the air, and no others");
+    }
+}
+
+#[test]
+fn a_held_request_holds_up_nobody_for_a_bucket_that_has_room() {
+    let now_us = 100_000;
+    let cache = cache_of(1);
+    let mut queue = Queue::new(DEADLINE_US);
+    let queued = |ticket, takes| Request { queued_us: now_us, ..request(ticket, takes) };
+    queue.push(queued(1, vec![take(1)]));
+    let _in_air = queue.form(&cache, now_us, |_| false).batch.unwrap();
+    queue.push(queued(2, vec![take(1), take(7)]));
+    queue.push(queued(3, vec![take(7)]));
+    let next = queue.form(&cache, now_us, |_| false).batch.unwrap();
+    assert_eq!((tickets(&next), queue.queued()), (vec![3], 1));
+}
+
+#[test]
+fn nobody_waits_for_what_was_known_of_a_bucket_over_a_second_ago() {
+    let (cache, now_us) = (cache_of(1), SERVES_US);
+    let mut queue = Queue::new(DEADLINE_US);
+    for ticket in 1..3 {
+        queue.push(Request { queued_us: now_us, ..request(ticket, vec![take(1)]) });
+        assert!(queue.form(&cache, now_us, |_| false).batch.is_some(), "request {ticket}");
+    }
+}
+
+#[test]
+fn slow_batches_halve_what_is_in_the_air_and_good_seconds_bring_it_back() {
+    let mut queue = queue([1]);
+    form(&mut queue, 1);
+    queue.land(&[], Trip { sent_us: 0, arrived_us: DEADLINE_US / 2 + 1 });
+    let in_air = |queue: &mut Queue<u32>, now_us| {
+        (0..3)
+            .filter(|ticket| {
+                queue.push(Request { queued_us: now_us, ..request(*ticket, vec![take(1)]) });
+                form(queue, now_us).batch.is_some()
+            })
+            .count()
+    };
+    assert_eq!(in_air(&mut queue, 6_000), 1);
+    queue.land(&[], Trip { sent_us: 1_100_000, arrived_us: 1_100_001 });
+    assert_eq!(in_air(&mut queue, 1_100_002), 2);
+}
