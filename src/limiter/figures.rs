@@ -3,7 +3,7 @@
 use tollgate_core::{
     decision::{Answer, Demand, Found, Measure, Seen, Take, Verdict},
     descriptor::Hits,
-    limit::{Exact, Limit},
+    limit::{Exact, Kept, Limit},
 };
 
 /// The wait that is told where none can be worked out.
@@ -94,6 +94,8 @@ fn left(limit: &Limit, (seen, demand, is_charged): (Seen, &Demand, bool), now_us
     match (seen, &demand.measure) {
         (Seen::TokenBucket { full_at }, Measure::TokenBucket(tokens)) => {
             let after = if is_charged { demand.charged_full_at(tokens, full_at, now_us) } else { full_at };
+            // Another limit of the same bucket may have charged it, and its fractions are of another size.
+            let after = Kept::new(after, tokens.per_us).under(limit.per_us());
             (limit.level(after, now_us), limit.next_token_us(after, now_us))
         }
         (Seen::FixedWindow(window), Measure::FixedWindow(asked)) => {
