@@ -10,8 +10,9 @@ use crate::{
     limiter::Limiter,
     metrics::Metrics,
     pb::rate_limit_service_server::RateLimitService as _,
-    protocol::rls::{CompiledRules, CurrentRules, MAX_DESCRIPTORS, Modes, Rls, codec},
+    protocol::rls::{MAX_DESCRIPTORS, Modes, Rls, codec},
     response::Contract,
+    rules::{CompiledRules, CurrentRules},
     store::{Backend, redis::script},
 };
 use tollgate_core::{

@@ -22,8 +22,8 @@
 //! # Around it
 //!
 //! [`tasks`] keeps running what must not end; [`store::health`] says whether the store can be used, and
-//! [`store::refusal`] what would help; [`config`] reads YAML into [`tollgate_core::rules`], and [`reload`] follows its files;
-//! [`admin`] answers operators; [`metrics`] counts; [`clock`] is the only place that reads clocks; [`logging`] and
+//! [`store::refusal`] what would help; [`config`] reads YAML into [`tollgate_core::rules`], [`reload`] follows its
+//! files, and [`rules`] puts them in force; [`admin`] answers operators; [`metrics`] counts; [`clock`] is the only place that reads clocks; [`logging`] and
 //! [`cli`] turn what was typed into all of this, and [`error`] what went wrong into one line; [`file`] reads what
 //! operators name. `tollgate-prove` is a tool of its own: it hammers any limiter from outside and audits what was
 //! admitted. `simulation`, in tests only, drives the way to the store in virtual time.
@@ -49,6 +49,7 @@ pub mod metrics;
 pub mod protocol;
 pub mod reload;
 pub mod response;
+pub mod rules;
 pub mod server;
 pub mod store;
 pub mod tasks;

@@ -144,8 +144,8 @@ impl Metrics {
 
     /// Counters for the decisions of these rules, to be shared by all runtimes. From here on these are shown, and
     /// those of limits that are gone no more; a limit goes on where one of that domain and label stood before.
-    pub fn of_rules(&self, matcher: &Matcher) -> Arc<LimitCounters> {
-        self.decisions.of_rules(matcher)
+    pub fn counters_for_rules(&self, matcher: &Matcher) -> Arc<LimitCounters> {
+        self.decisions.counters_for_rules(matcher)
     }
 
     pub fn count_request(&self, outcome: RequestOutcome) {

@@ -11,7 +11,7 @@ mod watch;
 use std::{
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         mpsc::{self, RecvTimeoutError},
     },
     thread::{self, JoinHandle},
@@ -23,9 +23,8 @@ use tracing::{error, info, warn};
 use crate::{
     config::{self, Config, Refused},
     error::SystemError,
-    metrics::{Metrics, Reload},
-    protocol::rls::{CompiledRules, CurrentRules},
-    response::Contract,
+    metrics::Reload,
+    rules::Publisher,
     tasks::{self, Task},
 };
 use bursts::Shortened;
@@ -33,20 +32,6 @@ use tollgate_core::{limit::DefaultAlgorithm, matcher::Matcher};
 use watch::Watch;
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-
-/// The rules of all runtimes.
-#[derive(Debug)]
-pub struct Publisher {
-    contract: Contract,
-    metrics: Arc<Metrics>,
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    rules: CompiledRules,
-    live: Vec<Arc<CurrentRules>>,
-}
 
 /// What is loaded at each change.
 #[derive(Debug)]
@@ -61,37 +46,6 @@ pub struct Reloader {
     // Dropped first, which ends the thread.
     stop: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-}
-
-// === impl Publisher ===
-
-impl Publisher {
-    pub fn new(matcher: Matcher, contract: Contract, metrics: Arc<Metrics>) -> Publisher {
-        let rules = CompiledRules::new(matcher, &contract, &metrics);
-        Publisher { contract, metrics, state: Mutex::new(State { rules, live: Vec::new() }) }
-    }
-
-    /// The rules of one more runtime, which follow every replacement.
-    pub fn enlist(&self) -> Arc<CurrentRules> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let live = Arc::new(CurrentRules::new(state.rules.clone()));
-        state.live.push(Arc::clone(&live));
-        live
-    }
-
-    fn matcher(&self) -> Arc<Matcher> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(state.rules.matcher())
-    }
-
-    /// From here on every request is decided by these rules. A bucket keeps what was taken from it.
-    pub fn replace(&self, matcher: Matcher) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.rules = CompiledRules::new(matcher, &self.contract, &self.metrics).after(&state.rules);
-        for live in &state.live {
-            live.replace(state.rules.clone());
-        }
-    }
 }
 
 // === impl Reloader ===
@@ -142,8 +96,8 @@ fn load(sources: &Sources, publisher: &Publisher, watch: &mut Watch) {
             if let Some(shortened) = bursts::shortened(&publisher.matcher(), &matcher) {
                 tell(&shortened);
             }
-            publisher.replace(matcher);
-            publisher.metrics.count_reload(Reload::Taken);
+            publisher.publish(matcher);
+            publisher.metrics().count_reload(Reload::Taken);
             info!(rules, domains = domain_count, "the configuration has changed and is in force");
             if rules == 0 {
                 warn!("the changed configuration holds no limit: every request passes");
@@ -153,7 +107,7 @@ fn load(sources: &Sources, publisher: &Publisher, watch: &mut Watch) {
         Err(Refused { errors, files }) => {
             let told = errors.to_string();
             if !watch.has_told(&told) {
-                publisher.metrics.count_reload(Reload::Refused);
+                publisher.metrics().count_reload(Reload::Refused);
                 error!(errors = %told, "the changed configuration is refused; the last good one stays in force");
             }
             // What mends it may be a file that was not read before, such as one of members; or nothing that shows.

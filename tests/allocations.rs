@@ -11,8 +11,9 @@ use tollgate::{
         RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::Entry, rate_limit_response::Code,
         rate_limit_service_server::RateLimitService,
     },
-    protocol::rls::{CompiledRules, CurrentRules, Rls},
+    protocol::rls::Rls,
     response::Contract,
+    rules::{CompiledRules, CurrentRules},
     store::Backend,
 };
 use tollgate_core::{

@@ -23,7 +23,8 @@ use crate::{
     logging::{self, LoggingError},
     metrics::Metrics,
     protocol::rls::{Modes, Rls},
-    reload::{Publisher, Reloader, Sources},
+    reload::{Reloader, Sources},
+    rules::Publisher,
     server::{self, Server, ServerError},
     store::{Backend, TargetError},
     tasks,
@@ -175,7 +176,7 @@ impl Serve {
         let counting = Arc::clone(&metrics);
         let started = server.start(&counting, move || {
             let limiter = Limiter::open(&backend, deadline, &fallback).quota_mode(quota_mode);
-            Rls::new(limiter, publisher.enlist(), Arc::clone(&metrics)).modes(modes)
+            Rls::new(limiter, publisher.subscribe(), Arc::clone(&metrics)).modes(modes)
         })?;
         self.announce(addresses, loaded);
         self.announce_modes(modes, quota_mode);

@@ -11,6 +11,7 @@ use std::{
 use foldhash::quality::RandomState;
 
 use super::hourly::{EVERY_US, Hourly};
+use crate::clock::Clock;
 
 /// How many subjects are told apart.
 pub const MOST: usize = 256;
@@ -23,6 +24,13 @@ pub struct Subjects {
     seed: RandomState,
     places: Box<[Place]>,
     others: Hourly,
+}
+
+/// [`Subjects`] with a clock of their own.
+#[derive(Debug)]
+pub struct Warnings {
+    clock: Clock,
+    subjects: Subjects,
 }
 
 /// What is to be told now, and how often it happened since it was told last.
@@ -45,6 +53,19 @@ impl Default for Subjects {
     fn default() -> Subjects {
         let places = (0..MOST).map(|_| Place::default()).collect();
         Subjects { seed: RandomState::default(), places, others: Hourly::new() }
+    }
+}
+
+impl Default for Warnings {
+    fn default() -> Warnings {
+        Warnings { clock: Clock::start(), subjects: Subjects::default() }
+    }
+}
+
+impl Warnings {
+    /// Counts that it happened once more with this subject. Returns what is to be told now, if anything.
+    pub fn occurs(&self, subject: impl Hash) -> Option<Due> {
+        self.subjects.occurs(subject, self.clock.now_us())
     }
 }
 

@@ -139,7 +139,7 @@ impl LimitCounters {
 impl Decisions {
     /// Counters for these rules, which take the place of those before. They go on where they stood if a limit of
     /// that domain and label was there before.
-    pub(super) fn of_rules(&self, matcher: &Matcher) -> Arc<LimitCounters> {
+    pub(super) fn counters_for_rules(&self, matcher: &Matcher) -> Arc<LimitCounters> {
         let mut shown = self.shown();
         // Or where nobody asks for the page, what is gone would pile up with each reload.
         shown.settle();

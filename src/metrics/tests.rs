@@ -59,7 +59,7 @@ fn each_request_outcome_is_counted_under_its_own_word_and_so_is_each_descriptor_
 fn a_decision_is_counted_by_domain_rule_verdict_and_source() {
     let metrics = Metrics::new();
     let matcher = rules("edge", &["api_key", "route_/login"]);
-    let (limits, counters) = (matcher.limits(), metrics.of_rules(&matcher));
+    let (limits, counters) = (matcher.limits(), metrics.counters_for_rules(&matcher));
     counters.count(&limits[1], None, Counted::Deny, Source::Store);
     counters.count(&limits[1], None, Counted::Deny, Source::Store);
     counters.count(&limits[0], None, Counted::Allow, Source::Store);
@@ -93,7 +93,7 @@ fn a_decision_is_counted_by_domain_rule_verdict_and_source() {
 fn a_series_appears_when_it_first_counts_and_those_of_a_domain_are_there_at_zero() {
     let metrics = Metrics::new();
     let matcher = rules("edge", &["api_key", "user"]);
-    let counters = metrics.of_rules(&matcher);
+    let counters = metrics.counters_for_rules(&matcher);
     assert_eq!(decisions(&metrics), Vec::<String>::new());
     for verdict in ["allow", "deny", "would_deny", "error"] {
         assert_eq!(of_domain(&metrics, "edge", verdict), Some(0), "{verdict}");
@@ -101,7 +101,7 @@ fn a_series_appears_when_it_first_counts_and_those_of_a_domain_are_there_at_zero
     counters.count(&matcher.limits()[1], None, Counted::Deny, Source::Cache);
     assert_eq!(decisions(&metrics), ["{domain=\"edge\",rule=\"user\",source=\"cache\",verdict=\"deny\"} 1"]);
     // A domain in which nothing is limited is there too.
-    let _ = metrics.of_rules(&rules("bare", &[]));
+    let _ = metrics.counters_for_rules(&rules("bare", &[]));
     assert_eq!((of_domain(&metrics, "bare", "deny"), of_domain(&metrics, "edge", "deny")), (Some(0), None));
 }
 
@@ -111,7 +111,7 @@ fn counters_go_on_when_the_rules_are_loaded_anew() {
     for keys in [&["a", "b"][..], &["b"], &["c", "b", "a"]] {
         let matcher = rules("edge", keys);
         let limit = &matcher.limits()[keys.iter().position(|key| *key == "b").unwrap()];
-        metrics.of_rules(&matcher).count(limit, None, Counted::Allow, Source::Store);
+        metrics.counters_for_rules(&matcher).count(limit, None, Counted::Allow, Source::Store);
     }
     assert_eq!(decisions(&metrics), ["{domain=\"edge\",rule=\"b\",source=\"store\",verdict=\"allow\"} 3"]);
 }
@@ -120,11 +120,11 @@ fn counters_go_on_when_the_rules_are_loaded_anew() {
 fn a_limit_that_is_gone_is_shown_no_more_and_a_request_under_way_does_not_bring_it_back() {
     let metrics = Metrics::new();
     let before = rules("edge", &["old", "kept"]);
-    let (limits, counters) = (before.limits(), metrics.of_rules(&before));
+    let (limits, counters) = (before.limits(), metrics.counters_for_rules(&before));
     for limit in limits {
         counters.count(limit, None, Counted::Allow, Source::Store);
     }
-    let now = metrics.of_rules(&rules("edge", &["kept", "new"]));
+    let now = metrics.counters_for_rules(&rules("edge", &["kept", "new"]));
     let kept = "{domain=\"edge\",rule=\"kept\",source=\"store\",verdict=\"allow\"} 1";
     assert_eq!(decisions(&metrics), [kept]);
     // By the rules with which it began, under a label that has counted and under one that has not.
@@ -140,7 +140,7 @@ fn a_limit_that_is_gone_is_shown_no_more_and_a_request_under_way_does_not_bring_
     drop(now);
     // Back again, it starts anew.
     let again = rules("edge", &["old"]);
-    metrics.of_rules(&again).count(&again.limits()[0], None, Counted::Deny, Source::Store);
+    metrics.counters_for_rules(&again).count(&again.limits()[0], None, Counted::Deny, Source::Store);
     assert_eq!(decisions(&metrics), ["{domain=\"edge\",rule=\"old\",source=\"store\",verdict=\"deny\"} 1"]);
     assert_eq!(sums(), (Some(3), Some(3)));
 }
@@ -149,7 +149,7 @@ fn a_limit_that_is_gone_is_shown_no_more_and_a_request_under_way_does_not_bring_
 fn a_hostile_name_in_the_configuration_cannot_break_the_text() {
     let metrics = Metrics::new();
     let matcher = rules("a\"} 1\nevil 1", &["b\\"]);
-    metrics.of_rules(&matcher).count(&matcher.limits()[0], None, Counted::Allow, Source::Store);
+    metrics.counters_for_rules(&matcher).count(&matcher.limits()[0], None, Counted::Allow, Source::Store);
     let text = metrics.render();
     assert!(text.contains(r#"domain="a\"} 1\nevil 1",rule="b\\""#), "{text}");
     assert!(!text.lines().any(|line| line.starts_with("evil")));
@@ -192,7 +192,7 @@ fn a_flood_of_values_in_paths_ends_in_one_more_label_and_its_rule_takes_its_path
     let of = |rule: &str, count: usize| {
         format!("{{domain=\"edge\",rule=\"{rule}\",source=\"store\",verdict=\"allow\"}} {count}")
     };
-    flood(&metrics.of_rules(&matcher));
+    flood(&metrics.counters_for_rules(&matcher));
     let shown = decisions(&metrics);
     assert_eq!(shown.len(), MOST_PATHS + 1);
     assert!(
@@ -201,7 +201,7 @@ fn a_flood_of_values_in_paths_ends_in_one_more_label_and_its_rule_takes_its_path
     );
     // There is room again for the paths of others.
     let next = rules("edge", &["client"]);
-    let counters = metrics.of_rules(&next);
+    let counters = metrics.counters_for_rules(&next);
     let _ = metrics.render();
     counters.count(&next.limits()[0], Some("client_1"), Counted::Allow, Source::Store);
     assert_eq!(decisions(&metrics), [of("client_1", 1), of("other", 20_000 - MOST_PATHS)]);
@@ -212,7 +212,7 @@ fn a_flood_of_values_in_paths_ends_in_one_more_label_and_its_rule_takes_its_path
 fn a_path_that_reads_like_the_label_of_another_rule_is_one_series_with_it() {
     let metrics = Metrics::new();
     let matcher = rules("edge", &["user", "user_alice"]);
-    let counters = metrics.of_rules(&matcher);
+    let counters = metrics.counters_for_rules(&matcher);
     counters.count(&matcher.limits()[0], Some("user_alice"), Counted::Allow, Source::Store);
     counters.count(&matcher.limits()[1], None, Counted::Allow, Source::Store);
     let of = "{domain=\"edge\",rule=\"user_alice\",source=\"store\",verdict=\"allow\"} 2";

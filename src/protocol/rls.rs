@@ -10,38 +10,34 @@ mod explain;
 mod reply;
 mod strays;
 
-use std::{
-    error::Error,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{error::Error, sync::Arc};
 
 use tonic::{Request, Response, Status};
 
 use crate::{
     error,
     limiter::{BadRequest, Descriptor, Limiter, Outcome},
-    metrics::{LimitCounters, Metrics},
+    metrics::Metrics,
     pb::{
         RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::RateLimitOverride,
         rate_limit_service_server::RateLimitService,
     },
-    response::{Contract, dynamic},
+    response::dynamic,
+    rules::{CompiledRules, CurrentRules},
 };
 pub use bounds::{MAX_DESCRIPTORS, MAX_FIELDS};
 pub use reply::Reply;
-use strays::Strays;
 use tollgate_core::{
     decision::Verdict,
     descriptor::{Entry, Hits},
     limit::{DefaultAlgorithm, Limit, LimitSpec, Period, Unit},
-    matcher::Matcher,
 };
 
 /// One runtime's service.
 #[derive(Debug)]
 pub struct Rls {
     limiter: Limiter,
-    live: Arc<CurrentRules>,
+    rules: Arc<CurrentRules>,
     metrics: Arc<Metrics>,
     modes: Modes,
 }
@@ -56,66 +52,11 @@ pub struct Modes {
     pub show_values: bool,
 }
 
-/// The rules of one runtime, which a reload replaces.
-#[derive(Debug)]
-pub struct CurrentRules(Mutex<Arc<CompiledRules>>);
-
-/// Rules, with what was made for them in advance; a copy shares all of it.
-#[derive(Debug, Clone)]
-pub struct CompiledRules {
-    matcher: Arc<Matcher>,
-    contract: Arc<Contract>,
-    counters: Arc<LimitCounters>,
-    strays: Arc<Strays>,
-}
-
-// === impl Live ===
-
-impl CurrentRules {
-    /// An Arc of its own for each runtime: the counts that requests keep of it must not meet in one cache line.
-    pub fn new(rules: CompiledRules) -> CurrentRules {
-        CurrentRules(Mutex::new(Arc::new(rules)))
-    }
-
-    /// Requests that have begun keep the rules that they began with.
-    pub fn replace(&self, rules: CompiledRules) {
-        *self.lock() = Arc::new(rules);
-    }
-
-    fn current(&self) -> Arc<CompiledRules> {
-        Arc::clone(&self.lock())
-    }
-
-    /// Free but for the moment of a replacement.
-    fn lock(&self) -> MutexGuard<'_, Arc<CompiledRules>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl CompiledRules {
-    /// From here on `metrics` shows what is counted for these rules, and for those before them no more.
-    pub fn new(matcher: Matcher, contract: &Contract, metrics: &Metrics) -> CompiledRules {
-        let counters = metrics.of_rules(&matcher);
-        let contract = Arc::new(contract.clone().for_limits(matcher.limits()));
-        CompiledRules { matcher: Arc::new(matcher), contract, counters, strays: Arc::default() }
-    }
-
-    pub fn matcher(&self) -> &Arc<Matcher> {
-        &self.matcher
-    }
-
-    /// What was told under those rules is not told anew.
-    #[must_use]
-    pub fn after(self, before: &CompiledRules) -> CompiledRules {
-        CompiledRules { strays: Arc::clone(&before.strays), ..self }
-    }
-}
-
 // === impl Rls ===
 
 impl Rls {
-    pub fn new(limiter: Limiter, live: Arc<CurrentRules>, metrics: Arc<Metrics>) -> Rls {
-        Rls { limiter, live, metrics, modes: Modes::default() }
+    pub fn new(limiter: Limiter, rules: Arc<CurrentRules>, metrics: Arc<Metrics>) -> Rls {
+        Rls { limiter, rules, metrics, modes: Modes::default() }
     }
 
     #[must_use]
@@ -131,7 +72,7 @@ impl Rls {
         let mut algorithm = DefaultAlgorithm::default();
         for (index, wire) in request.descriptors.iter().filter_map(|wire| wire.limit.as_ref()).enumerate() {
             if index == 0
-                && let Some(domain) = rules.matcher.domain(request.domain.as_bytes())
+                && let Some(domain) = rules.matcher().domain(request.domain.as_bytes())
             {
                 algorithm = domain.default_algorithm;
             }
@@ -139,7 +80,7 @@ impl Rls {
         }
         let descriptors =
             request.descriptors.iter().map(|wire| descriptor(wire, request.hits_addend, algorithm));
-        self.limiter.decide(&rules.matcher, request.domain.as_bytes(), descriptors).await
+        self.limiter.decide(rules.matcher(), request.domain.as_bytes(), descriptors).await
     }
 }
 
@@ -147,7 +88,7 @@ impl Rls {
 impl RateLimitService for Rls {
     async fn should_rate_limit(&self, request: Request<RateLimitRequest>) -> Result<Response<Reply>, Status> {
         let request = request.get_ref();
-        let rules = self.live.current();
+        let rules = self.rules.get();
         let outcome = match self.decide(&rules, request).await {
             Ok(outcome) => outcome,
             Err(bad) => {
@@ -156,9 +97,9 @@ impl RateLimitService for Rls {
                 return Err(refused(&bad));
             }
         };
-        self.count(&rules.counters, request, &outcome);
-        rules.strays.look_for(request, &rules.matcher, &outcome);
-        explain::answer(request, &rules.matcher, &outcome, self.modes);
+        self.count(rules.counters(), request, &outcome);
+        strays::look_for(rules.warnings(), request, rules.matcher(), &outcome);
+        explain::answer(request, rules.matcher(), &outcome, self.modes);
         match outcome.verdict {
             Some(verdict) => {
                 let told = if self.modes.shadow { Verdict::Allow } else { verdict };
@@ -166,7 +107,7 @@ impl RateLimitService for Rls {
                     true => Some(dynamic::metadata(request, &outcome)),
                     false => dynamic::of_fallback(&outcome),
                 };
-                let response = rules.contract.response(&outcome, told, metadata.as_ref());
+                let response = rules.contract().response(&outcome, told, metadata.as_ref());
                 Ok(Response::new(Reply::from_bytes(response)))
             }
             None => Err(Status::unavailable("the store has no answer")),
@@ -212,6 +153,3 @@ fn entries(wire: &RateLimitDescriptor) -> impl Iterator<Item = Entry<'_>> + Clon
 fn refused(bad: &(dyn Error + 'static)) -> Status {
     Status::invalid_argument(error::chain(bad).to_string())
 }
-
-#[cfg(test)]
-mod tests;

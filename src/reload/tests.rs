@@ -10,11 +10,12 @@ use std::{
     thread,
 };
 
-use super::{Publisher, Sources, load, watch::Watch};
+use super::{Sources, load, watch::Watch};
 use crate::{
     config::{self, Look, Seen},
     metrics::Metrics,
     response::{Contract, Group, Jitter},
+    rules::Publisher,
 };
 use tollgate_core::{limit::DefaultAlgorithm, matcher::Matcher};
 
@@ -181,7 +182,7 @@ fn publisher() -> Publisher {
 }
 
 fn reloads(publisher: &Publisher, result: &str) -> u32 {
-    let text = publisher.metrics.render();
+    let text = publisher.metrics().render();
     let series = format!("tollgate_config_reloads_total{{result=\"{result}\"}} ");
     text.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok()).unwrap_or(0)
 }

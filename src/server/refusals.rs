@@ -9,8 +9,7 @@ use tonic::{Code, Status};
 use tracing::warn;
 
 use crate::{
-    clock::Clock,
-    logging::subjects::{Due, Subjects},
+    logging::subjects::{Due, Warnings},
     metrics::{Metrics, RequestOutcome},
 };
 
@@ -21,21 +20,13 @@ const MOST_LETTERS: usize = 200;
 #[derive(Debug, Clone)]
 pub(super) struct Refusals {
     metrics: Arc<Metrics>,
-    told: Arc<Told>,
-}
-
-/// What was told of all runtimes.
-#[derive(Debug)]
-struct Told {
-    clock: Clock,
-    /// Some hold a number that the client chose.
-    reasons: Subjects,
+    /// By reason. Shared by all runtimes.
+    warnings: Arc<Warnings>,
 }
 
 impl Refusals {
     pub(super) fn new(metrics: Arc<Metrics>) -> Refusals {
-        let told = Told { clock: Clock::start(), reasons: Subjects::default() };
-        Refusals { metrics, told: Arc::new(told) }
+        Refusals { metrics, warnings: Arc::default() }
     }
 
     /// A decision was asked for, and this came out.
@@ -44,20 +35,13 @@ impl Refusals {
             return;
         }
         self.metrics.count_request(RequestOutcome::Invalid);
-        let Some(due) = self.told.occurs(status.message()) else { return };
+        let Some(due) = self.warnings.occurs(status.message()) else { return };
         let reason: String = status.message().chars().take(MOST_LETTERS).collect();
         let code = status.code();
         match due {
             Due::Subject { times } => warn!(?code, reason, times, "{REFUSED}"),
             Due::Others { times } => warn!(?code, reason, times, "{OTHERS}"),
         }
-    }
-}
-
-impl Told {
-    /// What is to be told now.
-    fn occurs(&self, reason: &str) -> Option<Due> {
-        self.reasons.occurs(reason, self.clock.now_us())
     }
 }
 
@@ -77,10 +61,10 @@ mod tests {
     #[test]
     fn each_reason_is_told_once_whichever_runtime_sees_it() {
         let refusals = Refusals::new(Arc::new(Metrics::new()));
-        let of_another_runtime = refusals.clone();
+        let other_runtime = refusals.clone();
         for reason in ["too many", "too long"] {
-            assert_eq!(refusals.told.occurs(reason), Some(Due::Subject { times: 1 }), "{reason}");
-            assert_eq!(of_another_runtime.told.occurs(reason), None, "{reason}");
+            assert_eq!(refusals.warnings.occurs(reason), Some(Due::Subject { times: 1 }), "{reason}");
+            assert_eq!(other_runtime.warnings.occurs(reason), None, "{reason}");
         }
     }
 

@@ -11,7 +11,7 @@ fn where_nobody_asks_for_the_page_what_is_gone_does_not_pile_up() {
     for number in 0..10 {
         let descriptors = vec![Pattern::with_limit(&format!("key-{number}"), None, limit())];
         let edge = Domain { name: "edge".to_owned(), descriptors, ..Domain::default() };
-        decisions.of_rules(&Matcher::new(vec![edge]));
+        decisions.counters_for_rules(&Matcher::new(vec![edge]));
     }
     assert_eq!(decisions.shown().leaving.len(), 1, "of the rules just before");
 }

@@ -11,11 +11,10 @@ use tracing::warn;
 
 use super::entries;
 use crate::{
-    clock::Clock,
     limiter::Outcome,
     logging::{
         short,
-        subjects::{Due, Subjects},
+        subjects::{Due, Warnings},
     },
     pb::{RateLimitDescriptor, RateLimitRequest},
 };
@@ -24,56 +23,46 @@ use tollgate_core::matcher::{DomainRules, Found, Matcher};
 /// The most keys of a descriptor that a line shows.
 const MOST_KEYS: usize = 8;
 
-/// Shared by all runtimes.
-#[derive(Debug)]
-pub(super) struct Strays {
-    clock: Clock,
-    told: Subjects,
-}
-
 /// What is told once.
 enum Stray<'a> {
     Domain(&'a str),
     Keys(&'a str, &'a RateLimitDescriptor),
 }
 
-impl Default for Strays {
-    fn default() -> Strays {
-        Strays { clock: Clock::start(), told: Subjects::default() }
-    }
-}
-
-impl Strays {
-    /// Costs nothing where a rule, or an exemption, is for every descriptor.
-    pub(super) fn look_for(&self, request: &RateLimitRequest, matcher: &Matcher, outcome: &Outcome<'_>) {
-        if outcome.without_limit.unknown_domain > 0 {
-            self.tell(&Stray::Domain(&request.domain));
-        } else if outcome.without_limit.unmatched > 0
-            && let Some(rules) = matcher.domain(request.domain.as_bytes())
-        {
-            for descriptor in unmatched(request, rules, outcome) {
-                if !rules.have_shape(entries(descriptor).map(|entry| entry.key)) {
-                    self.tell(&Stray::Keys(&request.domain, descriptor));
-                }
+/// Costs nothing where a rule, or an exemption, is for every descriptor.
+pub(super) fn look_for(
+    warnings: &Warnings,
+    request: &RateLimitRequest,
+    matcher: &Matcher,
+    outcome: &Outcome<'_>,
+) {
+    if outcome.without_limit.unknown_domain > 0 {
+        tell(warnings, &Stray::Domain(&request.domain));
+    } else if outcome.without_limit.unmatched > 0
+        && let Some(rules) = matcher.domain(request.domain.as_bytes())
+    {
+        for descriptor in unmatched(request, rules, outcome) {
+            if !rules.have_shape(entries(descriptor).map(|entry| entry.key)) {
+                tell(warnings, &Stray::Keys(&request.domain, descriptor));
             }
         }
     }
+}
 
-    fn tell(&self, stray: &Stray<'_>) {
-        let Some(due) = self.told.occurs(stray, self.clock.now_us()) else { return };
-        match (stray, due) {
-            (Stray::Domain(domain), Due::Subject { times }) => {
-                warn!(domain = short(domain.as_bytes()), times, "{UNKNOWN_DOMAIN}");
-            }
-            (Stray::Domain(domain), Due::Others { times }) => {
-                warn!(domain = short(domain.as_bytes()), times, "{OTHERS}");
-            }
-            (Stray::Keys(domain, descriptor), Due::Subject { times }) => {
-                warn!(domain = short(domain.as_bytes()), keys = keys(descriptor), times, "{UNKNOWN_KEYS}");
-            }
-            (Stray::Keys(domain, descriptor), Due::Others { times }) => {
-                warn!(domain = short(domain.as_bytes()), keys = keys(descriptor), times, "{OTHERS}");
-            }
+fn tell(warnings: &Warnings, stray: &Stray<'_>) {
+    let Some(due) = warnings.occurs(stray) else { return };
+    match (stray, due) {
+        (Stray::Domain(domain), Due::Subject { times }) => {
+            warn!(domain = short(domain.as_bytes()), times, "{UNKNOWN_DOMAIN}");
+        }
+        (Stray::Domain(domain), Due::Others { times }) => {
+            warn!(domain = short(domain.as_bytes()), times, "{OTHERS}");
+        }
+        (Stray::Keys(domain, descriptor), Due::Subject { times }) => {
+            warn!(domain = short(domain.as_bytes()), keys = keys(descriptor), times, "{UNKNOWN_KEYS}");
+        }
+        (Stray::Keys(domain, descriptor), Due::Others { times }) => {
+            warn!(domain = short(domain.as_bytes()), keys = keys(descriptor), times, "{OTHERS}");
         }
     }
 }

@@ -1,0 +1,148 @@
+//! The rules in force: compiled once, shared by all runtimes and all protocols, replaced while requests are served.
+//!
+//! A [`Publisher`] compiles rules and hands each runtime a [`CurrentRules`] of its own, from which a request takes the
+//! [`CompiledRules`] by which it is decided to its end. Whatever reads a configuration ends in [`Publisher::publish`];
+//! how descriptors are matched is left to the [`Matcher`].
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::{
+    logging::subjects::Warnings,
+    metrics::{LimitCounters, Metrics},
+    response::Contract,
+};
+use tollgate_core::matcher::Matcher;
+
+/// Rules, with everything that is prepared for them in advance. A clone shares all of it.
+#[derive(Debug, Clone)]
+pub struct CompiledRules {
+    matcher: Arc<Matcher>,
+    contract: Arc<Contract>,
+    counters: Arc<LimitCounters>,
+    warnings: Arc<Warnings>,
+}
+
+/// The rules of one runtime. A reload replaces them.
+#[derive(Debug)]
+pub struct CurrentRules(Mutex<Arc<CompiledRules>>);
+
+/// Puts rules in force in all runtimes.
+#[derive(Debug)]
+pub struct Publisher {
+    contract: Contract,
+    metrics: Arc<Metrics>,
+    published: Mutex<Published>,
+}
+
+#[derive(Debug)]
+struct Published {
+    rules: CompiledRules,
+    subscribers: Vec<Arc<CurrentRules>>,
+}
+
+// === impl CompiledRules ===
+
+impl CompiledRules {
+    /// From here on `metrics` shows what is counted for these rules, and no longer what was counted for those before.
+    pub fn new(matcher: Matcher, contract: &Contract, metrics: &Metrics) -> CompiledRules {
+        let counters = metrics.counters_for_rules(&matcher);
+        let contract = Arc::new(contract.clone().for_limits(matcher.limits()));
+        CompiledRules { matcher: Arc::new(matcher), contract, counters, warnings: Arc::default() }
+    }
+
+    /// Finds the limits of a descriptor.
+    pub fn matcher(&self) -> &Arc<Matcher> {
+        &self.matcher
+    }
+
+    /// Writes the answers.
+    pub fn contract(&self) -> &Contract {
+        &self.contract
+    }
+
+    /// Counts the decisions.
+    pub fn counters(&self) -> &LimitCounters {
+        &self.counters
+    }
+
+    /// The warnings about requests that no rule is for. They outlive a reload, which would repeat them otherwise.
+    pub fn warnings(&self) -> &Warnings {
+        &self.warnings
+    }
+
+    /// The same rules, with the warnings that were given under `earlier` ones, which are not repeated.
+    #[must_use]
+    pub fn with_warnings_of(self, earlier: &CompiledRules) -> CompiledRules {
+        CompiledRules { warnings: Arc::clone(&earlier.warnings), ..self }
+    }
+}
+
+// === impl CurrentRules ===
+
+impl CurrentRules {
+    /// Allocates an `Arc` for this runtime alone: if all runtimes counted their requests' references in one `Arc`, every
+    /// core would write the same cache line.
+    pub fn new(rules: CompiledRules) -> CurrentRules {
+        CurrentRules(Mutex::new(Arc::new(rules)))
+    }
+
+    /// The rules for a request that begins now.
+    pub fn get(&self) -> Arc<CompiledRules> {
+        Arc::clone(&self.lock())
+    }
+
+    /// Requests that have begun keep the rules that they began with.
+    pub fn replace(&self, rules: CompiledRules) {
+        *self.lock() = Arc::new(rules);
+    }
+
+    /// Only a replacement ever makes a request wait for it.
+    fn lock(&self) -> MutexGuard<'_, Arc<CompiledRules>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Publisher ===
+
+impl Publisher {
+    /// Starts with the rules of `matcher`. `contract` applies to all rules that are published later, too.
+    pub fn new(matcher: Matcher, contract: Contract, metrics: Arc<Metrics>) -> Publisher {
+        let rules = CompiledRules::new(matcher, &contract, &metrics);
+        let published = Mutex::new(Published { rules, subscribers: Vec::new() });
+        Publisher { contract, metrics, published }
+    }
+
+    /// The rules for one more runtime. They follow everything that is published.
+    pub fn subscribe(&self) -> Arc<CurrentRules> {
+        let mut published = self.lock();
+        let rules = Arc::new(CurrentRules::new(published.rules.clone()));
+        published.subscribers.push(Arc::clone(&rules));
+        rules
+    }
+
+    /// Decides every request that begins from here on by these rules. Buckets keep what was taken from them.
+    pub fn publish(&self, matcher: Matcher) {
+        let mut published = self.lock();
+        let rules = CompiledRules::new(matcher, &self.contract, &self.metrics);
+        published.rules = rules.with_warnings_of(&published.rules);
+        for subscriber in &published.subscribers {
+            subscriber.replace(published.rules.clone());
+        }
+    }
+
+    /// The rules that were published last.
+    pub(crate) fn matcher(&self) -> Arc<Matcher> {
+        Arc::clone(self.lock().rules.matcher())
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Published> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;
