@@ -3,12 +3,12 @@
 //! | route | answer |
 //! |---|---|
 //! | `GET /` | this list, as text |
-//! | `GET /healthcheck` | 200 `OK`; 500 from SIGTERM on. Liveness: Redis plays no part |
-//! | `GET /ready` | 503 and the reason until every runtime had a connection to a store that it can use, and from SIGTERM on; else 200: `OK`, or `degraded: ` and the reason, since Tollgate answers without its store too |
-//! | `GET /metrics` | Prometheus, text format |
+//! | `GET /healthcheck` | Liveness: 200 `OK`, and 500 from SIGTERM on, whatever the state of Redis |
+//! | `GET /ready` | Readiness: 503 and the reason until every runtime has had a connection to a store that it can use, and from SIGTERM on. Otherwise 200: `OK`, or `degraded: ` and the reason, because Tollgate also answers without its store |
+//! | `GET /metrics` | metrics in Prometheus text format |
 //!
-//! Anything else is 404, another method 405. It answers until the last connection of the gRPC port is
-//! gone, so that a drain can be watched.
+//! Any other path is answered with 404, any other method with 405. The port answers until the last connection of the
+//! gRPC port is closed, so that a drain can be watched.
 
 use std::{io, sync::Arc};
 
@@ -29,29 +29,31 @@ use crate::{
 };
 
 const ROUTES: &str = "\
-tollgate admin
+Tollgate's admin port
 GET /healthcheck  200 while serving, 500 from SIGTERM on
-GET /ready        200 once the store could be used, with what is wrong now; 503 and why before, and from SIGTERM on
-GET /metrics      Prometheus text format
+GET /ready        200 once every runtime has been able to use the store: OK, or degraded and the reason;
+                  503 and the reason before that, and from SIGTERM on
+GET /metrics      metrics in Prometheus text format
 ";
 
-/// What the routes show.
+/// The state that the routes show. A clone shares all of it.
 #[derive(Debug, Clone)]
 pub struct Admin {
     lifecycle: Lifecycle,
     metrics: Arc<Metrics>,
     store: Arc<StoreHealth>,
-    /// Held while the page of metrics is made. That is done off the thread that serves here, which also accepts the
-    /// connections of the gRPC port, and for one scraper at a time.
+    /// Held while the page of metrics is rendered: for one scraper at a time, and on another thread, because this one
+    /// also accepts the connections of the gRPC port.
     page: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Admin {
+    /// Shows the phase of `lifecycle` and the counts of `metrics`.
     pub fn new(lifecycle: Lifecycle, metrics: Arc<Metrics>) -> Admin {
         Admin { lifecycle, metrics, store: Arc::new(StoreHealth::always()), page: Arc::default() }
     }
 
-    /// `/ready` goes by that store; without, the store is always there.
+    /// Makes `/ready` depend on that store. Without this call, the store counts as always available.
     #[must_use]
     pub fn store(self, store: Arc<StoreHealth>) -> Admin {
         Admin { store, ..self }
@@ -61,14 +63,14 @@ impl Admin {
         Arc::clone(&self.metrics)
     }
 
-    /// Serves until dropped. Ends with an error only where the listener is broken for good.
+    /// Serves until dropped. Fails only if the listener is broken for good.
     pub(crate) async fn serve(self, listener: TcpListener) -> io::Result<()> {
         let routes = Router::new()
             .route("/", get(ROUTES))
             .route("/healthcheck", get(healthcheck))
             .route("/ready", get(ready))
             .route("/metrics", get(exposition))
-            .fallback((StatusCode::NOT_FOUND, "not found; GET / lists what there is\n"))
+            .fallback((StatusCode::NOT_FOUND, "not found; GET / lists the pages\n"))
             .with_state(self);
         axum::serve(listener, routes).await
     }
@@ -101,7 +103,7 @@ async fn exposition(State(admin): State<Admin>) -> impl IntoResponse {
     });
     match page.await {
         Ok(page) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], page).into_response(),
-        // A panic, which was reported when it happened.
+        // A panic, which the panic hook has logged.
         Err(_) => {
             Task::MetricsPage.count_panic();
             StatusCode::INTERNAL_SERVER_ERROR.into_response()

@@ -32,8 +32,8 @@ Example:
 
 /// A rate-limit service for Envoy whose limit holds.
 ///
-/// Many Envoy nodes ask one Tollgate (or several that share a Redis); the limit holds over all of them, and
-/// every 429 tells the client when to come back.
+/// Many Envoy nodes ask one Tollgate, or several that share one Redis. A limit holds across all of them, and every
+/// 429 response tells the client when to try again.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLE, max_term_width = 100)]
 pub struct Cli {

@@ -1,4 +1,4 @@
-//! Files that an operator names: read once, within bounds, and not waited for without end.
+//! Reads files that an operator names: once, up to a bound, and without waiting for ever.
 
 use std::{
     fs::{self, File},
@@ -14,22 +14,27 @@ use thiserror::Error;
 
 use crate::error::SystemError;
 
-/// How long whoever writes to a named pipe may take.
+/// How long the writer of a named pipe may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Why a file could not be read.
 #[derive(Debug, Error)]
 pub enum ReadError {
+    /// The system refused to open or read it.
     #[error(transparent)]
     System(#[from] SystemError),
+    /// The writer of a named pipe did not close it within this time.
     #[error(
-        "it is a pipe, and whoever writes to it did not end within {} s; write to a file and name that",
+        "it is a pipe whose writer did not finish within {} s; write to a file instead and name that file",
         .0.as_secs()
     )]
     SilentPipe(Duration),
 }
 
-/// The bytes of a file; of one that is longer than `most`, one byte more than that, so that even an endless file
-/// ends.
+/// The bytes of a file. Of a file longer than `most` bytes, the first `most + 1`, so that an endless file is not read
+/// for ever and the caller sees that it is too long.
+///
+/// Fails if the file cannot be read, or if it is a named pipe that is not closed within 30 seconds.
 pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, ReadError> {
     read_within(path, most, PATIENCE)
 }
@@ -39,7 +44,7 @@ fn read_within(path: &Path, most: u64, patience: Duration) -> Result<Vec<u8>, Re
     if is_pipe { read_pipe(path.to_owned(), most, patience) } else { Ok(bytes(path, most)?) }
 }
 
-/// Even opening a pipe waits for whoever writes, so a thread does it. If nobody ever does, it ends with the process.
+/// Even opening a pipe waits for its writer, so a thread does it. Without a writer the thread ends with the process.
 fn read_pipe(path: PathBuf, most: u64, patience: Duration) -> Result<Vec<u8>, ReadError> {
     let (tell, told) = mpsc::channel();
     let read = move || drop(tell.send(bytes(&path, most)));
@@ -75,10 +80,7 @@ mod tests {
         let path = pipe("silent");
         let told = read_within(&path, 10, Duration::from_millis(20)).unwrap_err();
         fs::remove_file(&path).unwrap();
-        assert!(
-            error::chain(&told).starts_with("it is a pipe, and whoever writes to it did not end"),
-            "{told}"
-        );
+        assert!(error::chain(&told).starts_with("it is a pipe whose writer did not finish"), "{told}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! How far the server is: serving, leaving, draining, ended. It only goes forward.
+//! The phase of the server: serving, leaving, draining, ended. It only moves forward.
 //!
-//! Each part that must act on a change waits for it itself, so there is no list of parts to notify.
+//! Each part that must act on a change waits for it by itself, so there is no list of parts to notify.
 
 use std::{fs, future, io, sync::Arc, time::Duration};
 
@@ -13,18 +13,20 @@ use tracing::{info, warn};
 
 use crate::clock;
 
+/// The phases, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
+    /// Connections are accepted and requests are answered.
     Serving,
-    /// Health says no, so that load balancers look elsewhere; who comes nevertheless is served as ever.
+    /// Health checks fail, so that load balancers look elsewhere. Clients that still come are served as before.
     Leaving,
-    /// Nothing new is accepted, clients are told to go, calls in flight are answered.
+    /// No connection is accepted, clients are told to leave, and calls in flight are answered.
     Draining,
-    /// What is still open is cut.
+    /// Connections that are still open are cut.
     Ended,
 }
 
-/// A shared view of the phase, and the means to advance it.
+/// Shows the phase and advances it. All clones share it.
 #[derive(Debug, Clone)]
 pub struct Lifecycle {
     phase: Arc<watch::Sender<Phase>>,
@@ -34,12 +36,12 @@ pub struct Lifecycle {
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    /// None where whoever started the process wants it to outlive a hangup.
+    /// `None` if the process was started so that it outlives a hangup.
     hangup: Option<Signal>,
 }
 
-/// How long after the first signal another one is taken for the same wish. `timeout` signals the process and then
-/// its group, and a shell's Ctrl-C may come together with the SIGTERM of what it runs.
+/// How long after the first signal another one counts as the same. `timeout` signals the process and then its group,
+/// and a shell's Ctrl-C may arrive together with a SIGTERM from the program that the shell runs.
 const ECHO: Duration = Duration::from_secs(1);
 
 // === impl Lifecycle ===
@@ -49,11 +51,12 @@ impl Lifecycle {
         Lifecycle { phase: Arc::new(watch::Sender::new(Phase::Serving)) }
     }
 
+    /// The current phase.
     pub fn phase(&self) -> Phase {
         *self.phase.borrow()
     }
 
-    /// Goes on to `phase`; stays where it is if that lies behind.
+    /// Advances to `phase`. Does nothing if that is the current phase or an earlier one.
     pub fn advance_to(&self, phase: Phase) {
         self.phase.send_if_modified(|current| {
             let ahead = *current < phase;
@@ -62,7 +65,7 @@ impl Lifecycle {
         });
     }
 
-    /// Returns once `phase` is reached or behind.
+    /// Returns once the server is in `phase` or in a later one.
     pub async fn reached(&self, phase: Phase) {
         let mut changes = self.phase.subscribe();
         changes.wait_for(|current| *current >= phase).await.expect("self holds the sender");
@@ -72,7 +75,7 @@ impl Lifecycle {
 // === impl Signals ===
 
 impl Signals {
-    /// From here on the process is not ended by these signals any more.
+    /// From here on these signals no longer end the process by themselves. Fails if the system refuses a handler.
     pub(crate) fn install() -> io::Result<Signals> {
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
@@ -80,7 +83,7 @@ impl Signals {
         Ok(Signals { terminate, interrupt, hangup })
     }
 
-    /// Leaves on the first signal, ends on the next one that is no echo of it.
+    /// Leaves on the first signal. Ends on the next one that comes more than [`ECHO`] later.
     pub(crate) async fn drive(mut self, lifecycle: Lifecycle, drain_wait: Duration, drain_timeout: Duration) {
         let signal = self.next().await;
         let first = clock::monotonic();
@@ -88,7 +91,7 @@ impl Signals {
             signal,
             ?drain_wait,
             ?drain_timeout,
-            "stopping: health says no, then what is in flight is answered"
+            "stopping: health checks fail from now on, and requests in flight are still answered"
         );
         lifecycle.advance_to(Phase::Leaving);
 
@@ -96,11 +99,11 @@ impl Signals {
         while first.elapsed() <= ECHO {
             info!(
                 signal,
-                "taken for the same wish as the first, which came within {ECHO:?}; one more ends at once"
+                "counts as the first signal, which came less than {ECHO:?} ago; a later one ends the process at once"
             );
             signal = self.next().await;
         }
-        warn!(signal, "stopping at once");
+        warn!(signal, "stopping at once, on the second signal");
         lifecycle.advance_to(Phase::Ended);
     }
 
@@ -119,8 +122,8 @@ impl Signals {
     }
 }
 
-/// Whether the process was started so that a hangup does nothing, as `nohup` starts it. Listening for the signal
-/// would undo that. Where the kernel does not say so, it is not known.
+/// Whether the process was started so that it ignores a hangup, as `nohup` does. Listening for the signal would undo
+/// that. False if the kernel does not tell.
 fn ignores_hangup() -> bool {
     const HANGUP: u64 = 1 << 0;
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();

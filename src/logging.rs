@@ -41,9 +41,11 @@ pub const START: &str = "tollgate::start";
 
 #[derive(Debug, Error)]
 pub enum LoggingError {
-    #[error("{origin} says {filter:?}, which is no log level (such as info, or tollgate=debug,h2=warn)")]
+    #[error(
+        "{origin} says {filter:?}, which is not a log level; write info, for example, or tollgate=debug,h2=warn"
+    )]
     Filter { origin: String, filter: String, source: ParseError },
-    #[error("{origin} says {word:?}, which is no log level: off, error, warn, info, debug or trace")]
+    #[error("{origin} says {word:?}, which is not a log level; write off, error, warn, info, debug or trace")]
     NoLevel { origin: String, word: String },
     #[error("cannot start logging")]
     Installed(#[source] tracing_subscriber::util::TryInitError),
@@ -144,7 +146,7 @@ mod tests {
         assert!(error.to_string().starts_with("--log-level says \"tollgate=loud\""), "{error}");
         for word in ["loud", "verbose", "warning", "info,tollgate"] {
             let refused = filter(typed(Some(word)), None).unwrap_err().to_string();
-            assert!(refused.starts_with("--log-level says ") && refused.contains("which is no log level"));
+            assert!(refused.starts_with("--log-level says ") && refused.contains("which is not a log level"));
             let refused = filter(None, Some(word.to_owned())).unwrap_err().to_string();
             assert!(refused.starts_with("RUST_LOG says "), "{refused}");
         }

@@ -1,27 +1,28 @@
-//! What is counted, and how it is exposed to Prometheus.
+//! The metrics of the process, and the page that Prometheus reads.
 //!
 //! | metric | labels | counts |
 //! |---|---|---|
-//! | `tollgate_decisions_total` | domain, rule, verdict, source | answers for one bucket; a series appears with its first |
+//! | `tollgate_decisions_total` | domain, rule, verdict, source | decisions on one bucket; a series appears with its first |
 //! | `tollgate_domain_decisions_total` | domain, verdict | the same, by domain; always there |
-//! | `tollgate_requests_total` | outcome | answers for one request |
-//! | `tollgate_descriptors_without_limit_total` | kind | descriptors that no limit holds: `unknown_domain`, `unmatched`, `exempt` or `unlimited` |
-//! | `tollgate_store_duration_seconds` | | calls into the store, by time |
-//! | `tollgate_store_errors_total` | kind | calls that the store did not answer |
-//! | `tollgate_store_refusals_total` | code | calls that the store refused: of requests, of the replica count, and on connecting |
-//! | `tollgate_panics_total` | task | tasks that a bug ended and that were started anew, and client connections that it closed |
-//! | `tollgate_malformed_buckets_total` | | stored values that made no sense |
+//! | `tollgate_requests_total` | outcome | answers to requests |
+//! | `tollgate_descriptors_without_limit_total` | kind | descriptors to which no limit applies: `unknown_domain`, `unmatched`, `exempt` or `unlimited` |
+//! | `tollgate_store_duration_seconds` | | requests to the store, by the time that they took |
+//! | `tollgate_store_errors_total` | kind | requests that the store did not answer |
+//! | `tollgate_store_refusals_total` | code | calls that Redis refused: for requests, for the replica count, and on connecting |
+//! | `tollgate_panics_total` | task | panics of tasks, which were restarted, and of client connections, which were closed |
+//! | `tollgate_malformed_buckets_total` | | stored values that could not be read |
 //! | `tollgate_config_reloads_total` | result | changed configurations: `taken` or `refused` |
 //! | `tollgate_config_stale` | | 1 while the last change is refused |
 //! | `tollgate_replicas` | | replicas that share the store; 0: not known |
-//! | `tollgate_memory_buckets` | | buckets kept in this process, by the memory store and for local answers |
-//! | `tollgate_connections_refused_total` | | connections closed at once: `--max-connections` were open |
-//! | `tollgate_connections_not_http2_total` | kind | connections closed at once: they began with `http1`, `tls` or `other` |
-//! | `tollgate_build_info` | version | 1 |
-//! | `process_…` | | what the system says of the process, under the names that all exporters use |
+//! | `tollgate_memory_buckets` | | buckets in this process, of the memory store and for local answers |
+//! | `tollgate_connections_refused_total` | | connections closed at once, because `--max-connections` were open |
+//! | `tollgate_connections_not_http2_total` | kind | connections closed at once, because they began with `http1`, `tls` or `other` |
+//! | `tollgate_build_info` | version | always 1 |
+//! | `process_…` | | what the system reports about the process, under the names that all exporters use |
 //!
-//! Labels hold what is configured or compiled in, and what a client sent only where a rule asks for it, and bounded.
-//! On the request path a count is one relaxed atomic add on a handle that exists already; nothing is looked up.
+//! The values of labels are configured or compiled in. Values that clients send become labels only where a rule asks for
+//! it, and then their number is bounded. On the request path, counting is one relaxed atomic add on a handle that
+//! exists already; nothing is looked up.
 
 mod decisions;
 mod process;
@@ -53,8 +54,16 @@ pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 const STORE_SECONDS: [f64; 14] =
     [0.000_05, 0.000_1, 0.000_2, 0.000_35, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
 
-const STRANGERS: &str = "Connections to the gRPC port that did not begin with HTTP/2 in plain text, by what they began \
-    with. Envoy lets requests pass then: http1, set http2_protocol_options on its cluster; tls, remove its transport_socket.";
+const NOT_HTTP2: &str = "Connections to the gRPC port that did not begin with plain-text HTTP/2, by what they began \
+    with. An Envoy among them gets no answer and lets its requests pass. http1: set http2_protocol_options on its \
+    cluster; tls: remove its transport_socket; other: a scanner, for example.";
+const MALFORMED: &str = "Stored buckets that could not be read and counted as full. Something else writes under \
+    Tollgate's keys, or an old version of it does.";
+const REFUSED: &str = "Connections refused because --max-connections were already open. Raise it, or find out which \
+    clients open so many.";
+const STORE_ERRORS: &str = "Requests that the store did not answer, by reason. deadline, tripped, overload: Redis or the \
+    network is slow or silent; disconnected: see the log; refused: see tollgate_store_refusals_total; full: raise \
+    --memory-buckets.";
 
 /// All metrics of the process. Shared by all runtimes.
 pub struct Metrics {
@@ -89,40 +98,35 @@ impl Metrics {
     pub fn new() -> Metrics {
         let registry = Registry::new();
         let requests = Requests::new(&registry);
-        let store_errors = counters(
-            &registry,
-            Opts::new("tollgate_store_errors_total", "Calls that the store did not answer, by reason."),
-            &["kind"],
-        );
-        let malformed = counter_alone(
-            &registry,
-            "tollgate_malformed_buckets_total",
-            "Stored buckets that made no sense and counted as full.",
-        );
-        let refused_connections = counter_alone(
-            &registry,
-            "tollgate_connections_refused_total",
-            "Connections closed at once, as many being open as may be.",
-        );
-        let strangers = Opts::new("tollgate_connections_not_http2_total", STRANGERS);
+        let store_errors =
+            counters(&registry, Opts::new("tollgate_store_errors_total", STORE_ERRORS), &["kind"]);
+        let malformed = counter_alone(&registry, "tollgate_malformed_buckets_total", MALFORMED);
+        let refused_connections = counter_alone(&registry, "tollgate_connections_refused_total", REFUSED);
+        let strangers = Opts::new("tollgate_connections_not_http2_total", NOT_HTTP2);
         let strangers = counters_from_start(&registry, strangers, "kind", &["http1", "tls", "other"]);
         let store_seconds = HistogramOpts::new(
             "tollgate_store_duration_seconds",
-            "Time that the store took to answer a request.",
+            "Time that the store took to answer a request. Near --store-deadline: Redis or the network is slow.",
         )
         .buckets(STORE_SECONDS.to_vec());
         let store_seconds = Histogram::with_opts(store_seconds).expect("the buckets ascend");
         register(&registry, &store_seconds);
 
-        let reloads =
-            Opts::new("tollgate_config_reloads_total", "Changed configurations, by what became of them.");
+        let reloads = Opts::new(
+            "tollgate_config_reloads_total",
+            "Changed configurations. refused: the log has every error, and the last good one stays in force.",
+        );
         let reloads = counters_from_start(&registry, reloads, "result", &["taken", "refused"]);
-        let stale_help = "1 while the last change of the configuration is refused.";
+        let stale_help =
+            "1 while the last change of the configuration is refused. `tollgate check` shows why.";
         let config_stale = IntGauge::new("tollgate_config_stale", stale_help).expect("the name is valid");
         register(&registry, &config_stale);
 
-        let build_info = IntGaugeVec::new(Opts::new("tollgate_build_info", "The version."), &["version"])
-            .expect("the name is valid");
+        let build_info = IntGaugeVec::new(
+            Opts::new("tollgate_build_info", "Always 1. The label is the version of Tollgate."),
+            &["version"],
+        )
+        .expect("the name is valid");
         register(&registry, &build_info);
         build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
 

@@ -1,9 +1,9 @@
-//! New rules while requests are served.
+//! Loads new rules while requests are served.
 //!
-//! A thread looks at the configuration's files twice a second. When they have changed and then stayed the same
-//! for one more look, they are loaded whole: a configuration that is wrong is refused and the last good one
-//! stays. What counts as changed is what differs from how it looked before it was read, also at the start, and
-//! also of a configuration that was refused. A request keeps the rules with which it began.
+//! A thread looks at the configuration's files twice a second. When they have changed, and then stayed the same for one
+//! more look, it loads all of them. A configuration with an error is refused, and the last good one stays in force. A
+//! file has changed if it differs from how it looked just before it was last read, whether that configuration was
+//! taken or refused. A request keeps the rules that it began with.
 
 mod bursts;
 mod watch;
@@ -33,14 +33,16 @@ use watch::Watch;
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// What is loaded at each change.
+/// What is loaded at each change, as the command line gave it.
 #[derive(Debug)]
 pub struct Sources {
+    /// Limits files, and folders of them.
     pub paths: Vec<PathBuf>,
+    /// The algorithm of limits that name none, in domains that name none.
     pub default_algorithm: DefaultAlgorithm,
 }
 
-/// The thread that looks; it ends when this is dropped.
+/// The thread that looks at the files. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Reloader {
     // Dropped first, which ends the thread.
@@ -51,7 +53,7 @@ pub struct Reloader {
 // === impl Reloader ===
 
 impl Reloader {
-    /// Follows these files, and those that `loaded` was read from.
+    /// Follows these files, and those that `loaded` was read from. Fails if the thread cannot be started.
     pub fn start(
         sources: Sources,
         loaded: &Config,
@@ -77,7 +79,7 @@ impl Drop for Reloader {
     fn drop(&mut self) {
         self.stop = None;
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread was reported when it happened.
+            // A panic of the thread was logged when it happened.
             let _ = thread.join();
         }
     }
@@ -98,9 +100,9 @@ fn load(sources: &Sources, publisher: &Publisher, watch: &mut Watch) {
             }
             publisher.publish(matcher);
             publisher.metrics().count_reload(Reload::Taken);
-            info!(rules, domains = domain_count, "the configuration has changed and is in force");
+            info!(rules, domains = domain_count, "the changed configuration is in force");
             if rules == 0 {
-                warn!("the changed configuration holds no limit: every request passes");
+                warn!("the changed configuration has no limits: every request passes");
             }
             *watch = Watch::new(files);
         }
@@ -108,9 +110,9 @@ fn load(sources: &Sources, publisher: &Publisher, watch: &mut Watch) {
             let told = errors.to_string();
             if !watch.has_told(&told) {
                 publisher.metrics().count_reload(Reload::Refused);
-                error!(errors = %told, "the changed configuration is refused; the last good one stays in force");
+                error!(errors = %told, "the changed configuration was refused; the last good one stays in force");
             }
-            // What mends it may be a file that was not read before, such as one of members; or nothing that shows.
+            // It may be mended by a file that was not read before, such as a members file, or without any visible change.
             *watch =
                 if errors.may_pass() { Watch::reading_again(files, told, watch) } else { Watch::new(files) };
         }
@@ -122,8 +124,8 @@ fn tell(shortened: &Shortened) {
     let denied_for = bursts::words(*denied_us);
     warn!(
         %domain, %rule, limits,
-        "a burst takes less time to fill than before: a key that has used up the old one may be denied for {denied_for}, \
-         since what it took stays taken; a larger burst lets it in sooner"
+        "a burst now takes less time to fill than before: a key that has used up the old burst may be denied for \
+         {denied_for}, because what it took stays taken; a larger burst would admit it sooner"
     );
 }
 

@@ -144,7 +144,7 @@ impl Server {
                     Ok(signals) => signals.drive(lifecycle, drain_wait, drain_timeout).await,
                     // Or nothing but SIGKILL would end the process from now on.
                     Err(error) => {
-                        error!(error = %SystemError::from(error), "cannot listen for signals any more; stopping");
+                        error!(error = %SystemError::from(error), "can no longer listen for signals; stopping");
                         lifecycle.advance_to(Phase::Leaving);
                     }
                 }
@@ -222,12 +222,12 @@ async fn serve_and_drain(
         never = acceptor.accept(runtimes) => match never {},
         () = leave(health, lifecycle, options.drain_wait) => {}
         () = runtimes.one_ended() => {
-            error!("a runtime has ended by itself; stopping");
+            error!("a runtime has ended unexpectedly; stopping");
             health.not_serving().await;
         }
     }
     if let Err(error) = acceptor.close(runtimes) {
-        warn!(error = %SystemError::from(error), "connections may be lost that were not accepted yet");
+        warn!(error = %SystemError::from(error), "connections that were not accepted yet may be lost");
     }
     lifecycle.advance_to(Phase::Draining);
 
@@ -240,7 +240,7 @@ async fn serve_and_drain(
     lifecycle.advance_to(Phase::Ended);
     let ended = time::timeout(CUT_GRACE, runtimes.all_ended()).await;
     if runtimes.cut() > 0 {
-        warn!(connections = runtimes.cut(), "cut what was still open");
+        warn!(connections = runtimes.cut(), "cut the connections that were still open");
     }
     ended.map_err(|_elapsed| ServerError::RuntimesStuck { count: runtimes.running() })?;
     info!("stopped");

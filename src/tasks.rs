@@ -124,7 +124,11 @@ pub fn keep_here(task: Task, mut run: impl FnMut()) {
 fn next_pause(task: Task, ran: Duration, before: Duration) -> Duration {
     task.count_panic();
     let pause = if ran >= SETTLED { FIRST_PAUSE } else { (before * 2).min(LONGEST_PAUSE) };
-    error!(task = task.name(), ?pause, "a task was ended by a bug, and is started anew");
+    error!(
+        task = task.name(),
+        ?pause,
+        "a bug ended a task of Tollgate, which is restarted after a pause; please report it"
+    );
     pause
 }
 

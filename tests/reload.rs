@@ -255,7 +255,7 @@ async fn a_reload_that_leaves_no_limit_is_in_force_and_is_warned_of() {
     file.text("domain: edge\n");
     let written = clock::monotonic();
     let warned = |log: &str| {
-        log.lines().any(|line| line.contains("WARN") && line.contains("holds no limit: every request passes"))
+        log.lines().any(|line| line.contains("WARN") && line.contains("has no limits: every request passes"))
     };
     while !warned(&tollgate.log_text()) {
         assert!(written.elapsed() < Duration::from_secs(5), "nobody is warned: {}", tollgate.log_text());

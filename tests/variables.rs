@@ -172,20 +172,20 @@ async fn variables_of_the_reference_that_name_its_store_are_missed_aloud() {
         serve.variable("REDIS_URL", "redis:6379").variable("REDIS_AUTH", "s3cret").variable("REDIS_TYPE", "")
     };
     let told = log("reference", set).await;
-    let line = told.lines().find(|line| line.contains("no --store given")).expect("it says so");
+    let line = told.lines().find(|line| line.contains("no --store was given")).expect("it says so");
     assert!(line.contains("WARN") && line.contains("REDIS_URL, REDIS_AUTH."), "{line}");
     assert!(!told.contains("s3cret") && !line.contains("REDIS_TYPE"), "{told}");
 
     let memory = log("memory", |serve| set(serve).store("memory")).await;
     assert!(!memory.contains("REDIS_URL"), "memory was asked for: {memory}");
     let plain = log("plain", |serve| serve).await;
-    assert!(plain.contains("no --store given") && !plain.contains("WARN"), "{plain}");
+    assert!(plain.contains("no --store was given") && !plain.contains("WARN"), "{plain}");
 }
 
 #[tokio::test]
 async fn a_mode_that_lets_requests_pass_says_who_has_turned_it_on() {
     let shadow = log("shadow", |serve| serve.variable("SHADOW_MODE", "1")).await;
-    assert!(shadow.contains("shadow mode: every request") && shadow.contains("by=SHADOW_MODE"), "{shadow}");
+    assert!(shadow.contains("shadow mode is on") && shadow.contains("by=SHADOW_MODE"), "{shadow}");
     let quota = log("quota", |serve| serve.variable("TOLLGATE_QUOTA_MODE", "on")).await;
     assert!(quota.contains("quota mode: ") && quota.contains("by=TOLLGATE_QUOTA_MODE"), "{quota}");
     // A flag goes before the variable of the reference.

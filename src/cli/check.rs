@@ -1,4 +1,4 @@
-//! `tollgate check`: what is wrong with limits files, and what is legal and surely not meant.
+//! `tollgate check`: finds errors in limits files, and warns of what is legal but surely not meant.
 
 mod format;
 
@@ -17,46 +17,50 @@ use crate::{
 };
 use tollgate_core::limit::DefaultAlgorithm;
 
+// clap wraps these lines.
 const EXAMPLES: &str = "\
-Ends with 0 if all is well, with 1 if something is wrong (--strict: or a warning was given), and with 2 if a file
-cannot be opened, or a folder has none. Files of one domain are checked together, so give all of them, or the folder that they are in.
+Exit status: 0 if there are no errors; 1 if there are errors (with --strict: or warnings); 2 if a file cannot be \
+read, or a folder has no limits files.
+
+The files of one domain are checked together, so give all of them, or their folder.
 
 Examples:
   tollgate check limits.yaml
   tollgate check /etc/tollgate
   tollgate check --strict --format github limits/*.yaml";
 
-/// Tell all that is wrong with limits files.
+/// Report all errors and warnings in limits files.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Check {
-    /// Limits files, or folders with all their *.yaml and *.yml; the members files that they name are checked too.
+    /// Limits files, or folders of *.yaml and *.yml files. The members files that they name are checked too.
     #[arg(required = true, value_name = "PATH")]
     files: Vec<PathBuf>,
 
-    /// As `tollgate serve` will be told: how limits count that do not say, in domains that do not say.
+    /// Algorithm where neither the limit nor its domain has `algorithm`; give the same as to `tollgate serve`.
     #[arg(long, env = "TOLLGATE_DEFAULT_ALGORITHM", value_name = "ALGORITHM", default_value = "by_period")]
     default_algorithm: DefaultAlgorithm,
 
-    /// Fail on warnings too.
+    /// Exit with 1 on warnings too.
     #[arg(long)]
     strict: bool,
 
+    /// How to print what was found.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For people: each with its line.
+    /// Text for people, with the line that each is about.
     Text,
     /// One JSON object.
     Json,
-    /// Commands that annotate a change on GitHub.
+    /// Workflow commands that annotate a change on GitHub.
     Github,
 }
 
-/// What was found, in the order in which it is told.
+/// The errors and warnings, in the order in which they are printed.
 struct Findings {
     problems: Vec<ConfigError>,
     errors: usize,

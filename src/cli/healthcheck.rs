@@ -1,4 +1,4 @@
-//! `tollgate healthcheck`: asks a running Tollgate whether it serves.
+//! `tollgate healthcheck`: asks a running Tollgate whether it is healthy.
 //!
 //! For container images, which have no curl. It reads the variable that `serve` reads, so inside the service's
 //! container it needs no arguments.
@@ -13,18 +13,19 @@ use clap::Args;
 use thiserror::Error;
 
 use super::values;
+use crate::error::SystemError;
 
-/// For connecting, and again for each read. Together below the 3 s after which the image gives up on a check,
-/// so that the reason is told.
+/// How long connecting may take, and each read. The sum is below the 3 s after which the container image gives up on a
+/// check, so that the reason is printed.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// No status line is longer. What does not end by then is not ours.
+/// No status line of Tollgate is longer; a longer one comes from something else.
 const LONGEST_STATUS_LINE: u64 = 256;
 
-/// Ask a running Tollgate whether it serves: exit status 0 if so, else 1 and the reason.
+/// Ask a running Tollgate whether it is healthy: exit status 0, or 1 and the reason.
 #[derive(Debug, Args)]
 pub struct Healthcheck {
-    /// The admin address that the service listens on; 0.0.0.0 and [::] are asked on loopback.
+    /// Admin address of the service. For 0.0.0.0 and [::], loopback is asked.
     #[arg(long, env = "TOLLGATE_ADMIN_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:8080",
         value_parser = values::address)]
     admin: SocketAddr,
@@ -33,9 +34,9 @@ pub struct Healthcheck {
 #[derive(Debug, Error)]
 pub enum HealthcheckError {
     #[error("unhealthy: cannot connect to {admin}")]
-    Connect { admin: SocketAddr, source: io::Error },
+    Connect { admin: SocketAddr, source: SystemError },
     #[error("unhealthy: no answer from {admin}")]
-    NoAnswer { admin: SocketAddr, source: io::Error },
+    NoAnswer { admin: SocketAddr, source: SystemError },
     #[error("unhealthy: {admin} answers {status_line:?}")]
     Refused { admin: SocketAddr, status_line: String },
 }
@@ -46,9 +47,9 @@ impl Healthcheck {
     pub(super) fn run(&self) -> Result<(), HealthcheckError> {
         let admin = reachable(self.admin);
         let connection = TcpStream::connect_timeout(&admin, PATIENCE)
-            .map_err(|source| HealthcheckError::Connect { admin, source })?;
+            .map_err(|error| HealthcheckError::Connect { admin, source: error.into() })?;
         let status_line = status_line(connection, admin, PATIENCE)
-            .map_err(|source| HealthcheckError::NoAnswer { admin, source })?;
+            .map_err(|error| HealthcheckError::NoAnswer { admin, source: error.into() })?;
         if status_line.split(' ').nth(1) == Some("200") {
             Ok(())
         } else {
@@ -57,7 +58,7 @@ impl Healthcheck {
     }
 }
 
-/// Where to connect to for what listens on `admin`: nothing connects to an unspecified address everywhere.
+/// The address to connect to. Not every system connects to the unspecified address, which Tollgate may listen on.
 fn reachable(mut admin: SocketAddr) -> SocketAddr {
     if admin.ip().is_unspecified() {
         admin.set_ip(match admin.ip() {
@@ -68,7 +69,7 @@ fn reachable(mut admin: SocketAddr) -> SocketAddr {
     admin
 }
 
-/// The first line of the answer. Fails when nothing comes for `patience`.
+/// The first line of the answer. Fails if nothing arrives for `patience`.
 fn status_line(mut connection: TcpStream, admin: SocketAddr, patience: Duration) -> io::Result<String> {
     connection.set_write_timeout(Some(patience))?;
     connection.set_read_timeout(Some(patience))?;

@@ -32,11 +32,15 @@ use crate::{
 use flags::{Answers, Logs, Process, Switches, WhenStoreFails};
 use tollgate_core::{limit::DefaultAlgorithm, matcher::Matcher};
 
+// clap wraps these lines.
 const EXAMPLES: &str = "\
-Lists take commas, or the flag again. Each flag is a variable too; one that is set and empty counts as not set.
-A switch is on or off; true and false, t and f, 1 and 0 are the same. A first SIGTERM, SIGHUP or Ctrl-C drains; a
-second one ends at once if it comes more than a second later.
-The line \"listening grpc=… admin=… store=…\" tells which ports were really bound.
+A flag that takes a list accepts commas, and may be repeated. Each flag can be set by an environment variable instead; \
+an empty variable counts as not set. A switch is on or off; true and false, t and f, 1 and 0 mean the same.
+
+The first SIGTERM, SIGHUP or Ctrl-C drains. A second one ends the process at once, if it comes more than a second \
+after the first.
+
+The log line \"listening grpc=… admin=… store=…\" shows the ports that were bound.
 
 Examples:
   tollgate serve --config limits.yaml
@@ -47,38 +51,37 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Serve {
-    /// YAML file with limits, or folder of such files: all its *.yaml and *.yml but those that begin with a dot.
+    /// YAML file with limits, or a folder: all its *.yaml and *.yml files except those that begin with a dot.
     ///
-    /// What changes is in force within two seconds; in a folder also what comes and goes. Folders in it are not
-    /// looked into.
+    /// Changed files take effect within two seconds; so do files that are added to a folder or removed from it.
+    /// Subfolders are not read.
     #[arg(long, env = "TOLLGATE_CONFIG", value_name = "PATH", value_delimiter = ',', required = true,
         value_parser = Item(PathBufValueParser::new()))]
     config: Vec<PathBuf>,
 
-    /// How limits count that do not say, in domains that do not say: by_period, token_bucket or fixed_window.
+    /// Algorithm where neither the limit nor its domain has `algorithm`: by_period, token_bucket or fixed_window.
     ///
-    /// by_period is a token bucket, which refills, for periods shorter than a day, and a fixed window, which resets in
-    /// UTC, for a day and longer. A limit with a burst is a token bucket.
+    /// by_period means a token bucket, which refills, for periods shorter than a day, and a fixed window, which resets
+    /// at UTC boundaries, for a day and longer. A limit with a burst is always a token bucket.
     #[arg(long, env = "TOLLGATE_DEFAULT_ALGORITHM", value_name = "ALGORITHM", default_value = "by_period")]
     default_algorithm: DefaultAlgorithm,
 
-    /// Where buckets live: memory, or redis://[user:password@]host[:port][/database] [default: memory]
+    /// Where buckets are kept: memory, or redis://[user:password@]host[:port][/database] [default: memory]
     ///
-    /// In memory they last as long as the process, and each replica counts for itself. In a URL, @ / ? # within a
-    /// password are written %40 %2F %3F %23.
+    /// Buckets in memory are lost when the process ends, and each replica counts on its own. Within the password of a
+    /// URL, write @ / ? # as %40 %2F %3F %23.
     #[arg(long, env = "TOLLGATE_STORE", value_name = "STORE", hide_env_values = true)]
     store: Option<StoreUrl>,
 
-    /// File with the password of the store's user, in place of one in the URL.
+    /// File with the password of the store's user, instead of a password in the URL.
     ///
-    /// It is read again for each connection, so a password that is rotated needs no restart. A newline at its end
-    /// is no part of it.
+    /// It is read again for each connection, so a rotated password needs no restart. A newline at its end is ignored.
     #[arg(long, env = "TOLLGATE_STORE_PASSWORD_FILE", value_name = "FILE")]
     store_password_file: Option<PathBuf>,
 
-    /// Whether keys that Redis would deny are denied from memory: on or off.
+    /// Whether Tollgate denies from memory while Redis would still deny: on or off.
     ///
-    /// The same requests pass either way; off is for comparing.
+    /// The same requests are admitted either way; turn it off only to compare.
     #[arg(long, alias = "memo", env = "TOLLGATE_DENIAL_CACHE", value_name = "SWITCH", default_value = "on",
         action = ArgAction::Set, value_parser = values::switch)]
     denial_cache: bool,
@@ -98,7 +101,7 @@ pub struct Serve {
     #[command(flatten)]
     logs: Logs,
 
-    /// Whoever reads the command line sets it.
+    /// Set by `Cli::read`, not by clap.
     #[arg(skip)]
     pub(super) origins: Origins,
 }
@@ -113,13 +116,13 @@ pub enum ServeError {
     Store { origin: String, source: TargetError },
     #[error("{origin}")]
     StorePassword { origin: String, source: TargetError },
-    #[error("{origin} none goes with no other group")]
+    #[error("{origin}: none cannot be combined with other groups")]
     HeadersNoneAndMore { origin: String },
     #[error("the variable {name} is {value:?}")]
     NoSwitch { name: &'static str, value: String, source: NoSwitch },
     #[error("{origin} names {name} twice")]
     HeadersTwice { origin: String, name: String },
-    #[error("cannot start the thread that follows the configuration")]
+    #[error("cannot start the thread that watches the configuration")]
     Reloader(#[source] SystemError),
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -220,22 +223,23 @@ impl Serve {
         let replicas = self.when_store_fails.replicas.map_or(1, NonZeroU32::get);
         if store == "memory" && replicas > 1 {
             warn!(
-                "buckets live in the memory of each of {replicas} replicas, so each admits the whole limit"
+                "each of {replicas} replicas keeps buckets in its own memory, so each admits the whole limit; \
+                 give them one Redis by --store"
             );
         } else if self.store.is_none() {
             reference::announce_memory();
         }
     }
 
-    /// What makes requests pass that limits would deny is said once, with who asked for it.
+    /// Logs the modes that let requests pass which limits would deny, and which flag or variable turned them on.
     fn announce_modes(&self, modes: Modes, quota_mode: QuotaMode) {
         if modes.shadow {
             let by = self.switches.shadow_origin(&self.origins);
-            info!(%by, "shadow mode: every request is told that it may pass; limits are charged and counted");
+            info!(%by, "shadow mode is on: every request is answered OK; limits are still charged and counted");
         }
         if quota_mode == QuotaMode::Everywhere {
             let by = self.switches.quota_origin(&self.origins);
-            info!(%by, "quota mode: a request is denied only where all of its limits are used up");
+            info!(%by, "quota mode is on: a request is denied only when all of its limits are used up");
         }
     }
 }
@@ -246,26 +250,36 @@ fn show_gauges(metrics: &Metrics, backend: &Backend, fallback: &Fallback) {
     let health = backend.health();
     metrics.show_counts(
         "tollgate_store_refusals_total",
-        "Calls that the store refused, by code; the log and /ready say what would help.",
+        "Calls that Redis refused, by its error code. The log and /ready say what would help.",
         "code",
         move || health.refusals().collect(),
     );
     metrics.show_counts(
         "tollgate_panics_total",
-        "Tasks that a bug ended and that were started anew; for clients, connections that it closed. The log says more.",
+        "Panics by task. The task was restarted, or the client's connection closed. Each is a bug: please report \
+         its log line.",
         "task",
         || tasks::panics().collect(),
     );
-    metrics.show("tollgate_replicas", "Replicas that share the store; 0: not known.", replicas);
+    metrics.show(
+        "tollgate_replicas",
+        "Replicas that share the store. 0: not known, so `local` answers as `error`; see the log, or set --replicas.",
+        replicas,
+    );
     let (backend, local) = (backend.clone(), Arc::clone(&fallback.local));
     let buckets = move || {
         let kept = local.len() + backend.memory_buckets();
         i64::try_from(kept).unwrap_or(i64::MAX)
     };
-    metrics.show("tollgate_memory_buckets", "Buckets that this process keeps.", buckets);
+    metrics.show(
+        "tollgate_memory_buckets",
+        "Buckets that this process keeps in memory, for the memory store and for local answers. If it nears \
+         --memory-buckets, raise that, or look for a descriptor whose values never repeat.",
+        buckets,
+    );
 }
 
-/// What the configuration holds.
+/// The size of the configuration.
 #[derive(Debug, Clone, Copy)]
 struct Loaded {
     rules: usize,

@@ -1,13 +1,13 @@
-//! Where the store is, without its password where anyone could read it.
+//! The address of the store, which never shows its password.
 
 use std::{convert::Infallible, fmt, str::FromStr};
 
 use crate::store::redis::RedisTarget;
 
-/// What `--store` was given. Shown and logged as `memory` or `redis://host:port`, never with user, password
-/// or database.
+/// The value of `--store`. It is shown and logged as `memory` or `redis://host:port`, never with user, password or
+/// database.
 ///
-/// Any text is taken here and judged later: clap would repeat what it refuses, password included.
+/// Any text is accepted here and checked later, because clap would print a value that it refuses, password included.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoreUrl(String);
 
@@ -38,7 +38,7 @@ impl fmt::Display for StoreUrl {
         }
         match RedisTarget::parse(&self.0) {
             Ok(target) => target.fmt(f),
-            Err(_) => f.write_str("(hidden: no address of a store)"),
+            Err(_) => f.write_str("(hidden: not a store address)"),
         }
     }
 }

@@ -11,7 +11,7 @@ use clap::{
 };
 use thiserror::Error;
 
-/// One of a list: blanks around it are no part of it.
+/// Parses one item of a list, without the blanks around it.
 #[derive(Debug, Clone)]
 pub(super) struct Item<P>(pub(super) P);
 
@@ -36,7 +36,7 @@ impl<P: TypedValueParser> TypedValueParser for Item<P> {
 // === switches ===
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("a switch is on or off; true and false, t and f, 1 and 0 are the same")]
+#[error("a switch is on or off; true and false, t and f, 1 and 0 mean the same")]
 pub struct NoSwitch;
 
 /// On or off, also as Go spells booleans.
@@ -53,23 +53,23 @@ pub(super) fn switch(text: &str) -> Result<bool, NoSwitch> {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(super) enum AddressError {
     #[error(
-        "it names no address: write 127.0.0.1:{0} for this machine alone, 0.0.0.0:{0} for all of IPv4, or [::]:{0} \
-         for IPv6 as well"
+        "the address is missing: write 127.0.0.1:{0} for this machine alone, 0.0.0.0:{0} for all of IPv4, or \
+         [::]:{0} for IPv6 as well"
     )]
     PortOnly(u16),
-    #[error("it names no port: write {}", .0.map_or("an IPv6 address as [::1]:8081".to_owned(), |ip| format!("{ip}:8081, say")))]
+    #[error("the port is missing: write {}", .0.map_or("an IPv6 address as [::1]:8081".to_owned(), |ip| format!("{ip}:8081, for example")))]
     NoPort(Option<Ipv4Addr>),
-    #[error("an address has no {0}:// before it")]
+    #[error("write the address without {0}://")]
     Url(String),
     #[error("a port is a number up to 65535")]
     Port,
-    #[error("names are not looked up, but for localhost: write the IP address, such as 10.0.0.7:{0}")]
+    #[error("host names are not looked up, except localhost: write an IP address, such as 10.0.0.7:{0}")]
     Name(u16),
     #[error("write an IP address and a port, such as 127.0.0.1:8081 or [::1]:8081")]
     Shape,
 }
 
-/// Where to listen. A name has more than one meaning, and so has a port alone; `localhost` does not.
+/// An address to listen on. Host names and ports alone are refused because they are ambiguous; `localhost` is not.
 pub(super) fn address(text: &str) -> Result<SocketAddr, AddressError> {
     let text = text.trim();
     if let Ok(address) = text.parse() {

@@ -1,6 +1,6 @@
-//! What the system says of this process, under the names that all Prometheus exporters use.
+//! What the system reports about this process, under the names that all Prometheus exporters use.
 //!
-//! Read from `/proc` at each scrape. What is not there, as on systems without `/proc`, is not shown.
+//! It is read from `/proc` at each scrape. Values that are missing, as on systems without `/proc`, are left out.
 
 use std::{
     fmt::{self, Write as _},
@@ -15,12 +15,12 @@ pub(super) struct Process {
     started_s: Option<f64>,
 }
 
-/// Of `/proc/self/stat`, after the name of the program.
+/// The fields of `/proc/self/stat` that are shown.
 #[derive(Debug, PartialEq)]
 struct Stat {
     cpu_s: f64,
     threads: u64,
-    /// After the start of the system.
+    /// Since the system started.
     started_s: f64,
 }
 
@@ -44,17 +44,27 @@ impl Process {
         let most_files = number_behind(&limits, "Max open files");
         let mut add = |name, kind, help, value: Option<String>| add(page, name, kind, help, value);
         let cpu = stat.as_ref().map(|stat| stat.cpu_s.to_string());
-        add("process_cpu_seconds_total", "counter", "CPU time, of user and system.", cpu);
+        add("process_cpu_seconds_total", "counter", "User and system CPU time in seconds.", cpu);
         let start = self.started_s.map(|start| start.to_string());
-        add("process_start_time_seconds", "gauge", "When the process started, in Unix time.", start);
+        add(
+            "process_start_time_seconds",
+            "gauge",
+            "Start of the process, in seconds since the Unix epoch.",
+            start,
+        );
         let threads = stat.as_ref().map(|stat| stat.threads.to_string());
-        add("process_threads", "gauge", "Threads of the process.", threads);
+        add("process_threads", "gauge", "Number of threads.", threads);
         let resident = resident.map(|bytes| bytes.to_string());
-        add("process_resident_memory_bytes", "gauge", "Memory in use.", resident);
+        add("process_resident_memory_bytes", "gauge", "Resident memory in bytes.", resident);
         let files = open_files().map(|files| files.to_string());
-        add("process_open_fds", "gauge", "Open file descriptors; each connection takes one.", files);
+        add(
+            "process_open_fds",
+            "gauge",
+            "Open file descriptors. Each connection takes one; near process_max_fds, raise that.",
+            files,
+        );
         let most_files = most_files.map(|files| files.to_string());
-        add("process_max_fds", "gauge", "As many file descriptors may be open.", most_files);
+        add("process_max_fds", "gauge", "Most file descriptors that the process may open.", most_files);
     }
 }
 
@@ -69,10 +79,10 @@ fn stat() -> Option<Stat> {
     parse_stat(&read("/proc/self/stat")?)
 }
 
-/// The program's name stands in parentheses, and may hold some itself.
+/// The program's name is in parentheses, and may contain parentheses itself.
 fn parse_stat(stat: &str) -> Option<Stat> {
     let (_, behind) = stat.rsplit_once(')')?;
-    // The first of these is field 3 of proc(5).
+    // The first of these is field 3 in proc(5).
     let fields: Vec<&str> = behind.split_ascii_whitespace().collect();
     let ticks = |field: usize| fields.get(field - 3)?.parse::<f64>().ok();
     Some(Stat {
@@ -82,14 +92,14 @@ fn parse_stat(stat: &str) -> Option<Stat> {
     })
 }
 
-/// The first number behind the name that a line begins with; none where it is a word, such as `unlimited`.
+/// The number that follows `name` at the beginning of a line. `None` if a word follows, such as `unlimited`.
 fn number_behind(text: &str, name: &str) -> Option<u64> {
     let behind = text.lines().find_map(|line| line.strip_prefix(name))?;
     behind.split_ascii_whitespace().next()?.parse().ok()
 }
 
 fn open_files() -> Option<usize> {
-    // One of them is that of this look.
+    // One of them is the descriptor of this directory listing.
     Some(fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1))
 }
 

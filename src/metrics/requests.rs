@@ -1,17 +1,18 @@
-//! Requests, by how they were answered, and the descriptors that no limit holds, by why.
+//! Counts requests by their outcome, and descriptors without a limit by the reason.
 
 use prometheus::{IntCounter, Opts, Registry};
 
 use super::counters;
 use crate::limiter::WithoutLimit;
 
-const REQUESTS: &str = "ShouldRateLimit requests, by outcome. unknown_domain, unmatched, exempt and unlimited pass since \
-    no limit holds them; invalid and unavailable are errors, by which Envoy's failure_mode_deny decides.";
-const WITHOUT_LIMIT: &str = "Descriptors that no limit holds, by why: their domain is not configured (unknown_domain), \
-    no rule is for them (unmatched), they end at an entry without a rate_limit (exempt), or at one that says so \
-    (unlimited). Log lines say more of the first two.";
+const REQUESTS: &str = "ShouldRateLimit requests, by outcome. unknown_domain, unmatched, exempt and unlimited pass \
+    because no limit applies to them. invalid and unavailable are errors, and Envoy lets such requests pass unless \
+    failure_mode_deny is set; the log says why.";
+const WITHOUT_LIMIT: &str = "Descriptors to which no limit applies, by reason: no limits file has their domain \
+    (unknown_domain), no rule matches them (unmatched), their rule has no rate_limit (exempt), or says that they are \
+    unlimited (unlimited). The log warns of unknown domains and keys.";
 
-/// Why no limit holds a descriptor.
+/// The reasons why no limit applies to a descriptor.
 const KINDS: [&str; 4] = ["unknown_domain", "unmatched", "exempt", "unlimited"];
 
 /// How a request was answered.
@@ -19,17 +20,17 @@ const KINDS: [&str; 4] = ["unknown_domain", "unmatched", "exempt", "unlimited"];
 pub enum RequestOutcome {
     Allow,
     Deny,
-    /// Its domain is not configured: OK.
+    /// No limits file has its domain: OK.
     UnknownDomain,
-    /// No rule is for any of its descriptors: OK.
+    /// No rule matches any of its descriptors: OK.
     Unmatched,
-    /// Of its descriptors some are exempt, and none more than that: OK.
+    /// Some of its descriptors are exempt, and no rule limits the others: OK.
     Exempt,
-    /// Rules say that it is unlimited: OK.
+    /// A rule says that it is unlimited, and no rule limits it: OK.
     Unlimited,
-    /// The request is malformed, or too much: INVALID_ARGUMENT, or another code that says so.
+    /// The request is malformed or too large: INVALID_ARGUMENT, or another code for the caller's fault.
     Invalid,
-    /// The store had no answer and the answer for that is an error: UNAVAILABLE.
+    /// The store did not answer, and a limit's fallback answer is an error: UNAVAILABLE.
     Unavailable,
 }
 

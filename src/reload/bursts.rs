@@ -1,7 +1,7 @@
-//! What new numbers do to keys that have used up their burst under the old ones.
+//! Finds limits whose new numbers make keys wait that have used up their burst under the old ones.
 //!
-//! A bucket keeps what it owes in time, so a burst that takes less time to fill than before lets nobody in who owes
-//! more than that, however quickly it refills now.
+//! A bucket keeps the time at which it will be full. If the new burst takes less time to fill than the old one, a key
+//! whose bucket needs more time than that is denied until it does not, however quickly the bucket refills now.
 
 use std::collections::HashMap;
 
@@ -10,38 +10,38 @@ use tollgate_core::{
     matcher::{Matcher, RuleLimit},
 };
 
-/// A shorter wait is not worth a word.
+/// A shorter wait is not worth a warning.
 const WORTH_TELLING_US: u64 = 60_000_000;
 
-/// The limit whose used-up keys wait the longest, of those that are worth telling.
+/// The limit whose used-up keys wait the longest, if that wait is worth a warning.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Shortened {
     pub(super) domain: String,
     pub(super) rule: String,
     /// For how long a key that has used up its burst may be denied.
     pub(super) denied_us: u64,
-    /// How many limits are worth telling.
+    /// The number of limits that are worth a warning.
     pub(super) limits: usize,
 }
 
-/// Where limits share buckets before and after a change: domain, rule, seconds, and name.
+/// What limits have in common that use the same bucket before and after a change: domain, rule, seconds, and name.
 type Place<'m> = (&'m str, &'m str, u64, Option<&'m str>);
 
-/// None if nobody has to wait for long.
+/// `None` if no key has to wait for over a minute.
 pub(super) fn shortened(before: &Matcher, after: &Matcher) -> Option<Shortened> {
     let (before, after) = (by_place(before), by_place(after));
     let mut limits = 0;
     let mut longest: Option<(u64, &RuleLimit)> = None;
     for (place, old) in &before {
         let new = after.get(place).into_iter().flatten();
-        // The tiers of one rule, by how long their bursts take: which key is in which tier is not known here.
+        // Tiers of one rule are paired by how long their bursts take, because the tier of a key is not known here.
         for (old, new) in old.iter().zip(new) {
             let denied_us = fill_us(old).saturating_sub(fill_us(new));
             if denied_us <= WORTH_TELLING_US {
                 continue;
             }
             limits += 1;
-            // The first of the configuration on a tie: a table has no order.
+            // On a tie the first in the configuration, because a hash map has no order.
             if longest.is_none_or(|(most, first)| (denied_us, first.index) > (most, new.index)) {
                 longest = Some((denied_us, new));
             }
@@ -52,10 +52,10 @@ pub(super) fn shortened(before: &Matcher, after: &Matcher) -> Option<Shortened> 
     Some(Shortened { domain, rule, denied_us, limits })
 }
 
-/// The longest to fill first.
+/// The limits of each place, with the longest to fill first.
 fn by_place(matcher: &Matcher) -> HashMap<Place<'_>, Vec<&RuleLimit>> {
     let mut places: HashMap<Place<'_>, Vec<&RuleLimit>> = HashMap::new();
-    // A limit of 0 denies everything anyway, and owes nothing.
+    // A limit of 0 denies everything anyway.
     let buckets = matcher
         .limits()
         .iter()

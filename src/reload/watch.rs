@@ -1,14 +1,14 @@
-//! Whether files have changed, told from what the system says about them.
+//! Tells whether files have changed, by their metadata.
 
 use std::mem;
 
 use crate::config::{Look, Seen};
 
-/// Looks until a file is read again that could not be read, the first time and at most: a second, and a minute.
+/// The number of looks until a file that could not be read is tried again, at first and at most: a second, and a minute.
 const FIRST_PAUSE: u32 = 2;
 const LONGEST_PAUSE: u32 = 120;
 
-/// Files and folders, how they looked before they were read, and at the last look.
+/// Files and folders, with how they looked before they were read and at the last look.
 #[derive(Debug)]
 pub(super) struct Watch {
     taken: Vec<Seen>,
@@ -16,13 +16,13 @@ pub(super) struct Watch {
     again: Option<Again>,
 }
 
-/// A file could not be read though it was there, for want of a descriptor or of a disk that answers: what mends that
-/// does not change how the file looks.
+/// A file exists but could not be read, because file descriptors ran out or the disk did not answer. The file looks the
+/// same when that is over, so it has to be tried again.
 #[derive(Debug)]
 struct Again {
-    /// What was said of it.
+    /// The errors that were logged.
     told: String,
-    /// In looks: from try to try, and what is left of it.
+    /// The number of looks between two tries, and until the next one.
     pause: u32,
     left: u32,
 }
@@ -33,19 +33,19 @@ impl Watch {
         Watch { taken, last, again: None }
     }
 
-    /// As new, and to be read again after a pause, which grows while the same is to be told as `before`.
+    /// Like `new`, but the files are read again after a pause, which grows while the errors stay the same as `before`.
     pub(super) fn reading_again(taken: Vec<Seen>, told: String, before: &Watch) -> Watch {
         let earlier = before.again.as_ref().filter(|again| again.told == told);
         let pause = earlier.map_or(FIRST_PAUSE, |again| again.pause.saturating_mul(2).min(LONGEST_PAUSE));
         Watch { again: Some(Again { told, pause, left: pause }), ..Watch::new(taken) }
     }
 
-    /// This was told of the same files, and is no news.
+    /// Whether these errors of the same files were logged already.
     pub(super) fn has_told(&self, errors: &str) -> bool {
         self.again.as_ref().is_some_and(|again| again.told == errors)
     }
 
-    /// Whether they are to be read: they have changed, or could not be read the last time.
+    /// Whether the files are to be read: they have changed, or could not be read the last time.
     pub(super) fn is_due(&mut self) -> bool {
         if self.has_settled_anew() {
             self.again = None;
@@ -57,8 +57,8 @@ impl Watch {
         again.left == 0
     }
 
-    /// They differ from what was read, and have not changed since the look before: whoever writes them is done.
-    /// True until they were read again, and are followed as they looked then.
+    /// Whether the files differ from what was read but not from the look before, so that their writer is done. Stays true
+    /// until the files are read again and a new `Watch` follows them.
     pub(super) fn has_settled_anew(&mut self) -> bool {
         let looks: Vec<Look> = self.taken.iter().map(|seen| Look::of(&seen.path)).collect();
         let is_settled = !looks.iter().any(Look::is_unsure);

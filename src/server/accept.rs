@@ -86,7 +86,7 @@ impl Bound {
     fn deal(&self, stream: TcpStream, peer: SocketAddr, runtimes: &Runtimes) {
         if runtimes.open() >= self.most {
             self.metrics.count_refused_connection();
-            debug!(%peer, most = self.most, "connection refused: as many are open as may be");
+            debug!(%peer, most = self.most, "connection refused: --max-connections are already open");
             return;
         }
         if let Err(error) = runtimes.deal(stream, peer) {

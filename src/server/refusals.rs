@@ -46,8 +46,8 @@ impl Refusals {
 }
 
 const REFUSED: &str = "a request was refused; Envoy lets it pass unlimited unless failure_mode_deny is set";
-const OTHERS: &str = "requests were refused for further reasons, of which this is one; Envoy lets them pass unlimited \
-    unless failure_mode_deny is set";
+const OTHERS: &str = "requests were refused for further reasons, and this is one of them; Envoy lets them pass \
+    unlimited unless failure_mode_deny is set";
 
 /// The fault is the caller's. Others are the store's, or say that the caller has gone.
 fn is_refusal(code: Code) -> bool {

@@ -115,9 +115,9 @@ impl Strangers {
 const ENVOY_OVER_HTTP1: &str = "Envoy calls the gRPC port over HTTP/1.1, gets no answer, and lets its requests pass \
     unlimited: set explicit_http_config: { http2_protocol_options: {} } on its cluster for Tollgate";
 const SOMEBODY_OVER_HTTP1: &str = "a client of the gRPC port speaks HTTP/1.1 and gets no answer. If it is an Envoy, its \
-    requests pass unlimited: set http2_protocol_options on its cluster for Tollgate. HTTP probes belong on the \
+    requests pass unlimited: set http2_protocol_options on its cluster for Tollgate. Send HTTP probes to the \
     admin port";
-const OVER_TLS: &str = "a client of the gRPC port speaks TLS, which Tollgate does not, and gets no answer. If it is an \
+const OVER_TLS: &str = "a client of the gRPC port speaks TLS, which Tollgate does not speak, and gets no answer. If it is an \
     Envoy, its requests pass unlimited: remove the TLS transport_socket from its cluster for Tollgate";
 
 #[cfg(test)]

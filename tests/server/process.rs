@@ -182,10 +182,10 @@ fn a_command_line_that_makes_no_sense_ends_with_2() {
     assert!(stderr.contains("--jitter"), "{stderr}");
     for (flags, said) in [
         (["--headers", "ratelimit,ratelimit"], "--headers names ratelimit twice\n"),
-        (["--headers", "none,ratelimit"], "--headers none goes with no other group\n"),
+        (["--headers", "none,ratelimit"], "--headers: none cannot be combined with other groups\n"),
         (
             ["--log-level", "loud"],
-            "--log-level says \"loud\", which is no log level: off, error, warn, info, debug or trace\n",
+            "--log-level says \"loud\", which is not a log level; write off, error, warn, info, debug or trace\n",
         ),
     ] {
         let (code, stderr) = run("usage", CONFIG, &flags);
@@ -210,6 +210,12 @@ fn several_replicas_that_each_keep_their_own_buckets_are_warned_of() {
         tollgate.line_with(" listening grpc=");
         tollgate.signal("TERM");
         let (_, rest) = tollgate.end();
-        assert_eq!(rest.contains("each of 3 replicas, so each admits the whole limit"), is_warned, "{rest}");
+        assert_eq!(
+            rest.contains(
+                "each of 3 replicas keeps buckets in its own memory, so each admits the whole limit"
+            ),
+            is_warned,
+            "{rest}"
+        );
     }
 }

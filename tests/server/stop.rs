@@ -60,7 +60,7 @@ fn a_second_signal_ends_at_once_unless_it_comes_within_a_second_of_the_first() {
         tollgate.line_with(&format!("\"SIG{}\"", signals[0]));
         // As `timeout` does it: a signal to the process, and one to its group.
         tollgate.signal(signals[0]);
-        tollgate.line_with("taken for the same wish");
+        tollgate.line_with("counts as the first signal");
         thread::sleep(LATER);
         tollgate.signal(signals[1]);
         let (code, rest) = tollgate.end();
@@ -77,7 +77,7 @@ fn a_hangup_drains_as_sigterm_does_and_does_nothing_under_nohup() {
     tollgate.signal("HUP");
     let (code, rest) = tollgate.end();
     assert_eq!(code, Some(0), "{rest}");
-    assert!(rest.contains("stopping: health says no") && rest.contains("SIGHUP"), "{rest}");
+    assert!(rest.contains("stopping: health checks fail") && rest.contains("SIGHUP"), "{rest}");
 
     let inner = command("nohup", CONFIG, &FREE_PORTS);
     let mut ignoring = Command::new("/bin/sh");
@@ -109,6 +109,7 @@ async fn sigterm_ends_with_0_while_a_client_holds_a_health_watch_open() {
     let ended = tokio::task::spawn_blocking(|| tollgate.end());
     let (code, rest) = tokio::time::timeout(SOON, ended).await.unwrap().unwrap();
     assert_eq!(code, Some(0), "{rest}");
-    let told: Vec<&str> = rest.lines().filter(|line| line.contains("cut what was still open")).collect();
+    let told: Vec<&str> =
+        rest.lines().filter(|line| line.contains("cut the connections that were still open")).collect();
     assert!(told.len() == 1 && told[0].contains("connections=3"), "once for all runtimes: {rest}");
 }

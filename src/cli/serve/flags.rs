@@ -30,45 +30,45 @@ use crate::{
 use tollgate_core::{duration, rules::OnStoreFailure};
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "When the store does not answer")]
+#[command(next_help_heading = "When the store is unavailable")]
 pub(super) struct WhenStoreFails {
     /// How long to wait for the store's answer.
     #[arg(long, env = "TOLLGATE_STORE_DEADLINE", value_name = "TIME", default_value = "10ms",
         value_parser = positive_duration)]
     pub(super) store_deadline: Duration,
 
-    /// What limits answer then that do not say: local, allow, deny or error.
+    /// Answer for limits without `on_store_failure` when the store is unavailable: local, allow, deny or error.
     ///
-    /// local decides on buckets of this process, each with this replica's share of the limit; until the number of
-    /// replicas is known it answers as error, by which Envoy's failure_mode_deny decides.
+    /// local decides by buckets in this process, each with this replica's share of the limit. Until the number of
+    /// replicas is known, it answers as error does: with a gRPC error, for which Envoy's failure_mode_deny decides.
     #[arg(long, env = "TOLLGATE_ON_STORE_FAILURE", value_name = "ANSWER", default_value = "local",
         hide_possible_values = true, ignore_case = true, value_parser = on_store_failure())]
     pub(super) on_store_failure: OnStoreFailure,
 
-    /// How many replicas share the store, for local answers [default: they count themselves in Redis].
+    /// Number of replicas that share the store, for local answers [default: replicas count themselves in Redis].
     #[arg(long, env = "TOLLGATE_REPLICAS", value_name = "COUNT")]
     pub(super) replicas: Option<NonZeroU32>,
 
-    /// Buckets that this process keeps in memory at most, in the memory store or for local answers.
+    /// Maximum number of buckets that this process keeps in memory, for the memory store or for local answers.
     #[arg(long, env = "TOLLGATE_MEMORY_BUCKETS", value_name = "COUNT", default_value_t = MOST_BUCKETS)]
     pub(super) memory_buckets: usize,
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "What clients are told")]
+#[command(next_help_heading = "Response headers and body")]
 pub(super) struct Answers {
-    /// Which groups of headers to send: retry-after, ratelimit, ratelimit-structured, problem-body; or none.
+    /// Groups to send: retry-after, ratelimit, ratelimit-structured, problem-body; or none.
     #[arg(long, env = "TOLLGATE_HEADERS", value_name = "GROUP", value_delimiter = ',',
         default_value = "retry-after,ratelimit,problem-body", hide_possible_values = true, ignore_case = true,
         value_parser = header_group())]
     headers: Vec<String>,
 
-    /// Share of the wait, 0 to 1, up to which Retry-After is raised at random, so that clients do not return
-    /// together.
+    /// Maximum share of the wait, from 0 to 1, that is added to Retry-After at random, so that clients do not all
+    /// return at once.
     #[arg(long, env = "TOLLGATE_JITTER", value_name = "SHARE", default_value = "0.2")]
     jitter: Jitter,
 
-    /// The most that is added to Retry-After at random, however long the wait, in whole seconds; 0s adds nothing.
+    /// Maximum that --jitter adds to Retry-After, however long the wait is, in whole seconds; 0s adds nothing.
     #[arg(long, env = "TOLLGATE_JITTER_MOST", value_name = "TIME", default_value = "30s",
         value_parser = duration::parse)]
     jitter_most: Duration,
@@ -77,18 +77,19 @@ pub(super) struct Answers {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Switches for all limits")]
 pub(super) struct Switches {
-    /// Tell every request that it may pass; limits are charged, counted and told as ever. SHADOW_MODE too.
+    /// Answer OK to every request; limits are still charged, counted and reported. The variable SHADOW_MODE does the
+    /// same.
     #[arg(long, env = "TOLLGATE_SHADOW_MODE", value_name = "SWITCH", num_args = 0..=1, require_equals = true,
         default_missing_value = "on", value_parser = values::switch)]
     shadow_mode: Option<bool>,
 
-    /// Deny a request only where all of its limits are used up. QUOTA_MODE too.
+    /// Deny a request only when all of its limits are used up. The variable QUOTA_MODE does the same.
     #[arg(long, env = "TOLLGATE_QUOTA_MODE", value_name = "SWITCH", num_args = 0..=1, require_equals = true,
         default_missing_value = "on", value_parser = values::switch)]
     quota_mode: Option<bool>,
 
-    /// Send dynamic metadata: the descriptors, and the metadata of the rules of those that passed.
-    /// RESPONSE_DYNAMIC_METADATA too.
+    /// Send dynamic metadata: the descriptors, and for those that passed their rules' metadata. The variable
+    /// RESPONSE_DYNAMIC_METADATA does the same.
     #[arg(long, env = "TOLLGATE_DYNAMIC_METADATA", value_name = "SWITCH", num_args = 0..=1, require_equals = true,
         default_missing_value = "on", value_parser = values::switch)]
     dynamic_metadata: Option<bool>,
@@ -97,26 +98,27 @@ pub(super) struct Switches {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Process")]
 pub(super) struct Process {
-    /// Where Envoy connects; port 0 takes any free one.
+    /// Address for Envoy's gRPC requests; port 0 takes any free port.
     #[arg(long, env = "TOLLGATE_GRPC_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:8081",
         value_parser = values::address)]
     pub(super) grpc_listen: SocketAddr,
 
-    /// HTTP for operators: /healthcheck, /ready and /metrics.
+    /// Address of the admin port, HTTP for operators: /healthcheck, /ready and /metrics.
     #[arg(long, env = "TOLLGATE_ADMIN_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:8080",
         value_parser = values::address)]
     pub(super) admin_listen: SocketAddr,
 
-    /// Threads that decide, each with a runtime of its own; at most 1024 [default: one per core].
+    /// Number of runtimes, which are the threads that serve requests; at most 1024 [default: one per core].
     #[arg(long, env = "TOLLGATE_RUNTIMES", value_name = "COUNT", value_parser = value_parser!(u16).range(1..=1024))]
     pub(super) runtimes: Option<u16>,
 
-    /// How long to go on accepting after SIGTERM or SIGHUP, with health saying no: load balancers need that time.
+    /// How long to keep accepting connections after SIGTERM or SIGHUP, while health checks already fail, so that load
+    /// balancers can send traffic elsewhere.
     #[arg(long, env = "TOLLGATE_DRAIN_WAIT", value_name = "TIME", default_value = "5s",
         value_parser = duration::parse)]
     pub(super) drain_wait: Duration,
 
-    /// How long to go on answering what is in flight after that, before connections are cut.
+    /// How long after that to keep answering requests in flight, before connections are cut.
     #[arg(long, env = "TOLLGATE_DRAIN_TIMEOUT", value_name = "TIME", default_value = "10s",
         value_parser = duration::parse)]
     pub(super) drain_timeout: Duration,
@@ -128,23 +130,24 @@ pub(super) struct Process {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connections of Envoy")]
 pub(super) struct Connections {
-    /// When a client is told to open another, give or take a tenth, so that new replicas get their share; 0s: never.
+    /// Age at which a client is told to open a new connection, give or take a tenth, so that new replicas get their
+    /// share; 0s: never.
     #[arg(long, env = "TOLLGATE_MAX_CONNECTION_AGE", value_name = "TIME", default_value = "10m",
         value_parser = duration::parse)]
     max_connection_age: Duration,
 
-    /// How long what is in flight may then take, before the connection is cut.
+    /// How long requests in flight may take after that, before the connection is cut.
     #[arg(long, env = "TOLLGATE_MAX_CONNECTION_AGE_GRACE", value_name = "TIME", default_value = "10s",
         value_parser = duration::parse)]
     max_connection_age_grace: Duration,
 
-    /// Silence after which a client is asked whether it is still there; without an answer within 10 s its connection
-    /// is cut. 0s: never.
+    /// How long a client may be silent before it is asked whether it is still there. If it does not answer within 10 s,
+    /// its connection is cut. 0s: it is never asked.
     #[arg(long, env = "TOLLGATE_KEEPALIVE", value_name = "TIME", default_value = "30s",
         value_parser = duration::parse)]
     keepalive: Duration,
 
-    /// How many may be open; beyond, new ones are closed at once. Each takes a file descriptor.
+    /// Maximum number of open connections; further ones are closed at once. Each takes a file descriptor.
     #[arg(long, env = "TOLLGATE_MAX_CONNECTIONS", value_name = "COUNT", default_value = "4096",
         value_parser = value_parser!(u32).range(1..))]
     max_connections: u32,
@@ -153,21 +156,21 @@ pub(super) struct Connections {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Logs (to stderr)")]
 pub(super) struct Logs {
-    /// text or json, one object a line.
+    /// text, or json with one object per line.
     #[arg(long, env = "TOLLGATE_LOG_FORMAT", value_name = "FORMAT", default_value = "text",
         hide_possible_values = true, ignore_case = true, value_parser = log_format())]
     pub(super) log_format: logging::Format,
 
-    /// error, warn, info, debug or trace, or a filter such as tollgate=debug,h2=warn [default: RUST_LOG, else
+    /// error, warn, info, debug or trace, or a filter such as tollgate=debug,h2=warn [default: RUST_LOG, or else
     /// info].
     #[arg(long, env = "TOLLGATE_LOG_LEVEL", value_name = "LEVEL")]
     pub(super) log_level: Option<String>,
 
-    /// Show the values of descriptors in the lines of tollgate::requests=debug, which say of each descriptor what
-    /// limits it, or why nothing does.
+    /// Show descriptor values in the log lines of tollgate::requests=debug.
     ///
-    /// What clients send may be a secret. Off, these lines show the keys that were sent and never the values; values
-    /// that stand in the limits file are part of a rule's name and are shown all the same, since they are configured.
+    /// Those lines say which limits apply to each descriptor, or why none does. The values that clients send may be
+    /// secrets, so by default only their keys are shown. Values in the limits file are part of a rule's name, and are
+    /// always shown.
     #[arg(long, env = "TOLLGATE_SHOW_VALUES", value_name = "SWITCH", num_args = 0..=1, require_equals = true,
         default_missing_value = "on", default_value = "off", action = ArgAction::Set, value_parser = values::switch)]
     pub(super) show_values: bool,
@@ -176,7 +179,7 @@ pub(super) struct Logs {
 // === impl Switches ===
 
 impl Switches {
-    /// A flag, or its variable, goes before the variable of envoyproxy/ratelimit.
+    /// A flag or its variable takes precedence over the variable of envoyproxy/ratelimit.
     pub(super) fn modes(&self) -> Result<Modes, ServeError> {
         let metadata = self.dynamic_metadata.map_or_else(|| reference::is_on(DYNAMIC_METADATA), Ok)?;
         let shadow = self.shadow_mode.map_or_else(|| reference::is_on(SHADOW_MODE), Ok)?;
@@ -188,12 +191,12 @@ impl Switches {
         Ok(if everywhere { QuotaMode::Everywhere } else { QuotaMode::AsConfigured })
     }
 
-    /// Who has turned shadow mode on, given that it is.
+    /// The flag or variable that turned shadow mode on, given that it is on.
     pub(super) fn shadow_origin(&self, origins: &Origins) -> String {
         self.shadow_mode.map_or(SHADOW_MODE.to_owned(), |_| origins.name("shadow-mode"))
     }
 
-    /// Who has turned quota mode on, given that it is.
+    /// The flag or variable that turned quota mode on, given that it is on.
     pub(super) fn quota_origin(&self, origins: &Origins) -> String {
         self.quota_mode.map_or(QUOTA_MODE.to_owned(), |_| origins.name("quota-mode"))
     }
@@ -246,7 +249,7 @@ impl Answers {
 
 // === flags that clap cannot read by itself ===
 
-/// Variables of envoyproxy/ratelimit that turn on what a flag does.
+/// Variables of envoyproxy/ratelimit that do the same as a flag.
 const SHADOW_MODE: &str = "SHADOW_MODE";
 const QUOTA_MODE: &str = "QUOTA_MODE";
 const DYNAMIC_METADATA: &str = "RESPONSE_DYNAMIC_METADATA";
@@ -270,7 +273,7 @@ fn log_format() -> impl TypedValueParser<Value = logging::Format> {
     })
 }
 
-/// A deadline of nothing would fail every request.
+/// With a deadline of 0, every request would fail.
 fn positive_duration(text: &str) -> Result<Duration, String> {
     match duration::parse(text) {
         Ok(Duration::ZERO) => Err("must be above 0".to_owned()),

@@ -1,11 +1,12 @@
-//! The variables of envoyproxy/ratelimit, for whoever comes from there: a few are read, others missed.
+//! The variables of envoyproxy/ratelimit, for operators who come from there: a few are
+//! read, and others are warned about.
 
 use tracing::{info, warn};
 
 use super::ServeError;
 use crate::cli::{values, variables};
 
-/// What tells a manifest of envoyproxy/ratelimit: its store, and where it finds its limits. None of them is read.
+/// Variables by which a manifest of envoyproxy/ratelimit is recognized. Tollgate reads none of them.
 const NOT_READ: [&str; 27] = [
     "REDIS_URL",
     "REDIS_TYPE",
@@ -42,20 +43,20 @@ pub(super) fn is_on(name: &'static str) -> Result<bool, ServeError> {
     values::switch(&value).map_err(|source| ServeError::NoSwitch { name, value, source })
 }
 
-/// Without `--store` buckets live in memory, which somebody who has set `REDIS_URL` does not expect. Values are
-/// not repeated: some are passwords.
+/// Without `--store` buckets are kept in memory, which an operator who has set `REDIS_URL` does not expect. The
+/// variables' values are not logged, because some are passwords.
 pub(super) fn announce_memory() {
     let set: Vec<&str> = NOT_READ.into_iter().filter(|name| variables::value(name).is_some()).collect();
     if set.is_empty() {
         info!(
-            "no --store given: buckets live in this process's memory; they end with it, and no other replica \
-             sees them"
+            "no --store was given: buckets are kept in this process's memory, are lost when it ends, and are \
+             not shared with other replicas"
         );
     } else {
         warn!(
-            "no --store given: buckets live in this process's memory, and no other replica sees them. \
-             These variables of envoyproxy/ratelimit are set, and Tollgate does not read them: {}. \
-             Say where Redis is by --store redis://host:port or TOLLGATE_STORE",
+            "no --store was given: buckets are kept in this process's memory, and are not shared with other \
+             replicas. These variables of envoyproxy/ratelimit are set, but Tollgate does not read them: {}. \
+             Set --store redis://host:port or TOLLGATE_STORE",
             set.join(", ")
         );
     }

@@ -61,7 +61,7 @@ fn header_groups_are_sent_as_listed_none_of_them_twice_and_none_alone() {
     assert_eq!(groups("ratelimit-structured,retry-after").unwrap(), [Group::Structured, Group::RetryAfter]);
     assert_eq!(groups("none").unwrap(), []);
     for (list, said) in [
-        ("none,ratelimit", "--headers none goes with no other group"),
+        ("none,ratelimit", "--headers: none cannot be combined with other groups"),
         ("ratelimit,retry-after,ratelimit", "--headers names ratelimit twice"),
         ("none,none", "--headers names none twice"),
     ] {

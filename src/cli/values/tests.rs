@@ -28,22 +28,22 @@ fn an_address_with_one_meaning_is_taken() {
 
 #[test]
 fn an_address_with_more_than_one_is_refused_and_the_forms_are_named() {
-    let port = "it names no address: write 127.0.0.1:8081 for this machine alone, 0.0.0.0:8081 for all of IPv4, \
+    let port = "the address is missing: write 127.0.0.1:8081 for this machine alone, 0.0.0.0:8081 for all of IPv4, \
                 or [::]:8081 for IPv6 as well";
     for (text, said) in [
         (":8081", port),
         ("8081", port),
         ("*:8081", port),
-        ("0.0.0.0", "it names no port: write 0.0.0.0:8081, say"),
-        ("::1", "it names no port: write an IPv6 address as [::1]:8081"),
-        ("::1:8081", "it names no port: write an IPv6 address as [::1]:8081"),
-        ("[::1]", "it names no port: write an IPv6 address as [::1]:8081"),
-        ("http://127.0.0.1:8081", "an address has no http:// before it"),
+        ("0.0.0.0", "the port is missing: write 0.0.0.0:8081, for example"),
+        ("::1", "the port is missing: write an IPv6 address as [::1]:8081"),
+        ("::1:8081", "the port is missing: write an IPv6 address as [::1]:8081"),
+        ("[::1]", "the port is missing: write an IPv6 address as [::1]:8081"),
+        ("http://127.0.0.1:8081", "write the address without http://"),
         ("127.0.0.1:65536", "a port is a number up to 65535"),
         ("80811", "a port is a number up to 65535"),
         (
             "tollgate:8081",
-            "names are not looked up, but for localhost: write the IP address, such as 10.0.0.7:8081",
+            "host names are not looked up, except localhost: write an IP address, such as 10.0.0.7:8081",
         ),
         ("localhost", "write an IP address and a port, such as 127.0.0.1:8081 or [::1]:8081"),
         ("localhost:", "write an IP address and a port, such as 127.0.0.1:8081 or [::1]:8081"),

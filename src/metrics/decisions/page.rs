@@ -1,6 +1,7 @@
-//! How decisions are shown: those under each label that has any, and the sums of each domain, which are always there.
+//! Writes the decisions to the page: one series for each label that has counted, and the sums of each domain, which
+//! are always there.
 //!
-//! Written by hand, since a page of 20,000 rules made of the crate's types costs a million allocations.
+//! They are written by hand, because a page of 20,000 rules would cost a million allocations with the crate's types.
 
 use std::{
     borrow::Cow,
@@ -13,15 +14,17 @@ use super::{Counts, Decisions, LimitCounters, Shown, Sum, UNDECIDED_WORD, VERDIC
 
 /// Stands for all further paths.
 const OTHER: &str = "other";
-/// The label of limits that requests brought along.
+/// The label of limits that requests bring along.
 const OVERRIDE: &str = "(override)";
 
 const HEAD: &str = "\
-# HELP tollgate_decisions_total Decisions on one bucket, by rule and by who made them; a series appears with its first.
+# HELP tollgate_decisions_total Decisions on one bucket. A series appears with its first. source local, allow, deny \
+    or error: the store did not answer.
 # TYPE tollgate_decisions_total counter
 ";
 const HEAD_OF_DOMAINS: &str = "\
-# HELP tollgate_domain_decisions_total Decisions on one bucket, by domain; each series is there from the start.
+# HELP tollgate_domain_decisions_total Decisions on one bucket, by domain. Every series is there from the start, so \
+    alerts can use it.
 # TYPE tollgate_domain_decisions_total counter
 ";
 
@@ -48,7 +51,7 @@ fn write_labels(current: &LimitCounters, page: &mut String) -> fmt::Result {
     };
     for (limit, of) in &current.labels {
         add(&limit.domain, limit.label(), &of.series.counts);
-        // Copied, since requests wait for the lock; and a path may read like the label of another rule.
+        // Copied, because requests wait for the lock. A path may also equal the label of another rule.
         of.series
             .paths()
             .iter()
@@ -101,7 +104,7 @@ fn write_domains(shown: &Shown, page: &mut String) -> fmt::Result {
     Ok(())
 }
 
-/// A label's value as the format wants it.
+/// A label's value, escaped as the text format demands.
 struct Escaped<'a>(&'a str);
 
 impl fmt::Display for Escaped<'_> {
