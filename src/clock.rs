@@ -4,7 +4,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "this is the one module that may")]
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use tollgate_core::duration::micros;
 
 /// Microseconds since the Unix epoch that never step back: read once from the system's clock, then
 /// counted by the monotonic one.
@@ -32,8 +34,4 @@ pub fn monotonic() -> Instant {
 /// The system's clock in microseconds since the Unix epoch; 0 if it stands before that.
 pub fn unix_us() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, micros)
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

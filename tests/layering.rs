@@ -12,13 +12,14 @@ const CRATES_OF_CORE: [&str; 5] = ["thiserror", "blake3", "smallvec", "foldhash"
 /// The types of the standard library that read a clock; in the core `now` is a parameter.
 const CLOCKS: [&str; 2] = ["Instant", "SystemTime"];
 /// A crate or the generated protocol, and the files that may name it.
-const OWNERS: [(&str, &[&str]); 9] = [
+const OWNERS: [(&str, &[&str]); 10] = [
     ("deadpool_redis", &["store/redis", "store"]),
     ("axum", &["admin"]),
     ("prometheus", &["metrics"]),
     ("granit_parser", &["config/yaml"]),
     ("serde_json", &["response/problem", "cli/check/format"]),
     ("clap", &["cli", "main"]),
+    ("strsim", &["config/fields/stray"]),
     ("pb::", &["protocol", "response", "server", "cli", "fuzz"]),
     ("rand::", &["response/headers", "server/limits", "store/redis"]),
     ("SystemTime", &["clock"]),

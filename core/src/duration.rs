@@ -1,4 +1,4 @@
-//! Durations as people type them: `10ms`, `1.5s`, `2m`.
+//! Durations as people type them: `10ms`, `1.5s`, `2m`; and as whole microseconds.
 //!
 //! A unit is always required, because a bare number means milliseconds to some and seconds to others.
 //! The arithmetic is exact to the nanosecond; what is finer is refused, not rounded.
@@ -54,6 +54,11 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
         return Err(DurationError::TooFine);
     }
     u64::try_from(scaled_ns / scale).map(Duration::from_nanos).or(Err(DurationError::TooLong))
+}
+
+/// Whole microseconds, rounded down; `u64::MAX` for a duration that has more.
+pub fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use tollgate_core::duration::micros;
+
 /// The monotonic clock, for measuring how long something took.
 pub(crate) fn monotonic() -> Instant {
     Instant::now()
@@ -12,5 +14,5 @@ pub(crate) fn monotonic() -> Instant {
 /// The system's clock in microseconds since the Unix epoch; 0 if it stands before that.
 pub(crate) fn unix_us() -> u64 {
     let passed = SystemTime::now().duration_since(UNIX_EPOCH);
-    passed.map_or(0, |passed| u64::try_from(passed.as_micros()).unwrap_or(u64::MAX))
+    passed.map_or(0, micros)
 }

@@ -12,6 +12,7 @@ use std::{
 };
 
 use tokio::{sync::watch, task::JoinSet, time::sleep};
+use tollgate_core::duration::micros;
 
 use super::{
     progress::Progress,
@@ -194,8 +195,4 @@ impl Round {
     fn passed_us(&self) -> u64 {
         self.timeline.before_us().saturating_sub(self.begin_us)
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,8 +1,8 @@
 //! Microseconds since the run began, by the monotonic clock.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tollgate_core::audit::Clocks;
+use tollgate_core::{audit::Clocks, duration::micros};
 
 use crate::clock;
 
@@ -25,15 +25,11 @@ impl Timeline {
 
     /// Now, rounded down: for what has not happened yet.
     pub(super) fn before_us(&self) -> u64 {
-        micros(self.zero.elapsed().as_nanos() / 1000)
+        micros(self.zero.elapsed())
     }
 
     /// Now, rounded up: for what has happened.
     pub(super) fn after_us(&self) -> u64 {
-        micros(self.zero.elapsed().as_nanos().div_ceil(1000))
+        micros(self.zero.elapsed().saturating_add(Duration::from_nanos(999)))
     }
-}
-
-fn micros(us: u128) -> u64 {
-    u64::try_from(us).unwrap_or(u64::MAX)
 }

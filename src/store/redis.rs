@@ -53,6 +53,7 @@ use script::{Call, Now};
 use tollgate_core::{
     decision::{Answer, Takes},
     descriptor::BucketKey,
+    duration::micros,
 };
 
 const LOOK_FOR_OVERDUE_EVERY: Duration = Duration::from_millis(250);
@@ -141,7 +142,7 @@ impl dispatch::Ticket for Ticket {
 impl RedisStore {
     /// Starts connecting and returns at once. Must be called within a tokio runtime.
     pub fn open(backend: &RedisBackend, deadline: Duration) -> RedisStore {
-        let deadline_us = u64::try_from(deadline.as_micros()).unwrap_or(u64::MAX);
+        let deadline_us = micros(deadline);
         let shared = Arc::new(Shared {
             line: Arc::new(Line::new(&backend.health)),
             deadline,

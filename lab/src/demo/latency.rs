@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, time::Instant};
 
-use tollgate_core::limit::{Limit, Unit};
+use tollgate_core::{
+    duration::micros,
+    limit::{Limit, Unit},
+};
 
 use super::{
     DemoError, Stack,
@@ -54,7 +57,7 @@ async fn sample(node: SocketAddr, samples: &mut Vec<u64>) -> Result<(), DemoErro
         }
         // The first one opens connections further in.
         if number > 0 {
-            samples.push(u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX));
+            samples.push(micros(sent.elapsed()));
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
-use tollgate_core::rules::OnStoreFailure;
+use tollgate_core::{duration::micros, rules::OnStoreFailure};
 
 use super::{
     FaultsError, Row, limits_file,
@@ -113,7 +113,7 @@ async fn suffer(stack: &mut Stack, kind: Kind, seconds: u64) -> Result<Outage, F
     let within = |from_us: u64, to_us: u64| -> Vec<Visit> {
         all.iter().filter(|visit| (from_us..to_us).contains(&visit.start_us)).copied().collect()
     };
-    let settled_us = fault_us + u64::try_from(SETTLED.as_micros()).unwrap_or_default();
+    let settled_us = fault_us + micros(SETTLED);
     Ok(Outage {
         name: format!("Redis {} for {seconds} s", if kind == Kind::Killed { "killed" } else { "stopped" }),
         kind,

@@ -137,16 +137,8 @@ fn closest(name: &str, known: &[&'static str]) -> Option<&'static str> {
     known.iter().filter(near).min_by_key(|candidate| distance(name, candidate)).copied()
 }
 
-/// Levenshtein's, on bytes, upper and lower case being equal.
+/// Levenshtein's distance in bytes, in which upper and lower case are equal.
 fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.bytes().enumerate() {
-            let changed = diagonal + usize::from(!x.eq_ignore_ascii_case(&y));
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
+    let [a, b] = [a, b].map(|name| name.to_ascii_lowercase().into_bytes());
+    strsim::generic_levenshtein(&a, &b)
 }

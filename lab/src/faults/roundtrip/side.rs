@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, time::Instant};
 
+use tollgate_core::duration::micros;
+
 use super::{FaultsError, ms};
 use crate::{
     faults::{
@@ -94,7 +96,7 @@ impl Side {
             };
             // The first of a round finds cold caches.
             if number > 0 {
-                self.took_us.push(u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX));
+                self.took_us.push(micros(asked.elapsed()));
             }
             self.passed += u64::from(has_passed);
         }
