@@ -18,9 +18,9 @@ use crate::{
     store::{Backend, Store, StoreError},
 };
 use members::Member;
-pub use members::{Matched, OVERRIDE, WithoutLimit};
+pub use members::{Matched, WithoutLimit};
 use tollgate_core::{
-    decision::{Answer, Enforcement, Source, Verdict},
+    decision::{Answer, Enforcement, Source, Verdict, verdict},
     descriptor::{Entry, Hits},
     limit::{Limit, LimitError},
     matcher::{Matcher, RuleLimit},
@@ -148,13 +148,15 @@ impl<'m> Outcome<'m> {
 
     /// The limits that deny the request: those enforced, and the quotas if none of them fits.
     pub fn denying(&self) -> impl DoubleEndedIterator<Item = &Decision<'m>> {
-        // One in shadow counts as fitting.
+        // A quota in shadow counts as one that fits.
         let is_quota = |decision: &&Decision<'_>| {
             decision.enforcement == Enforcement::Quota || decision.limit.options.quota_mode
         };
-        let a_quota_fits = self.decisions.iter().filter(is_quota).any(|quota| !quota.is_over());
+        let quotas = self.decisions.iter().filter(is_quota);
+        let of_quotas = verdict(quotas.map(|quota| (Enforcement::Quota, !quota.is_over())));
         self.decisions.iter().filter(move |decision| {
-            decision.is_over() && !(a_quota_fits && decision.enforcement == Enforcement::Quota)
+            decision.is_over()
+                && (decision.enforcement == Enforcement::Enforced || of_quotas == Verdict::Deny)
         })
     }
 

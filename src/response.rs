@@ -10,7 +10,7 @@ mod headers;
 mod problem;
 mod writer;
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc};
 
 use prost::Message as _;
 use prost_types::Struct;
@@ -103,7 +103,7 @@ impl Contract {
     fn body(&self, outcome: &Outcome<'_>, speaker: &Decision<'_>) -> Cow<'_, str> {
         let is_plain =
             speaker.source != Source::Deny && !speaker.never_fits && outcome.denying().count() == 1;
-        let made = self.bodies.get(speaker.limit.index).filter(|_| is_plain);
+        let made = speaker.limit.index.find(&self.bodies).filter(|_| is_plain);
         made.map_or_else(|| problem::body(outcome, speaker).into(), |body| Cow::Borrowed(&**body))
     }
 }
@@ -156,9 +156,9 @@ fn write_status(decision: &Decision<'_>, status: &mut Writer<'_>) {
     });
 }
 
-/// Rounded up: whoever comes back after that many seconds does not come too early.
+/// Rounded up, so that a client that waits that many seconds does not come too early.
 fn whole_seconds(us: u64) -> u64 {
-    us.div_ceil(u64::try_from(Duration::from_secs(1).as_micros()).expect("a million"))
+    us.div_ceil(1_000_000)
 }
 
 fn code(verdict: Verdict) -> u64 {

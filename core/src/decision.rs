@@ -176,37 +176,44 @@ impl Buckets for HashMap<BucketKey, State> {
 /// # Ok::<(), LimitError>(())
 /// ```
 pub fn decide(takes: &[Take], now_us: u64, buckets: &mut impl Buckets) -> Answer {
-    let mut found = SmallVec::with_capacity(takes.len());
+    let mut found: SmallVec<[Found; 1]> = SmallVec::with_capacity(takes.len());
     // What the takes changed: whose bucket, and its state before.
     let mut undo: SmallVec<[(usize, Option<State>); 2]> = SmallVec::new();
-    let (mut denied, mut quotas, mut fitting_quotas) = (false, 0, 0);
     for (index, take) in takes.iter().enumerate() {
         let before = buckets.state(&take.key);
         let step = step(&take.demand, before.as_ref(), now_us, buckets);
-        match take.demand.enforcement {
-            Enforcement::Enforced => denied |= !step.fits,
-            Enforcement::Quota => {
-                quotas += 1;
-                fitting_quotas += u32::from(step.fits);
-            }
-            Enforcement::Shadow => {}
-        }
         found.push(Found { fits: step.fits, seen: step.seen });
         if let Some(after) = step.charged {
             put(&take.key, after, step.missed_until_us, buckets);
             undo.push((index, before));
         }
     }
-    denied |= quotas > 0 && fitting_quotas == 0;
-    if denied {
+    let verdict =
+        verdict(takes.iter().zip(&found).map(|(take, found)| (take.demand.enforcement, found.fits)));
+    if verdict == Verdict::Deny {
         // In reverse, so that a bucket that stands twice ends at what its first take found.
         for (index, before) in undo.into_iter().rev() {
             buckets.set_state(&takes[index].key, before);
         }
         charge_what_meters(takes, now_us, buckets, &mut found);
     }
-    let verdict = if denied { Verdict::Deny } else { Verdict::Allow };
     Answer { now_us, verdict, found, malformed: 0, source: Source::Store }
+}
+
+/// The verdict on a request, from the enforcement of each of its limits and whether its take fits: Deny if an enforced
+/// take does not fit, or if there are quotas and none of them fits.
+///
+/// `decide` in `lua/batch.lua` says the same in Redis; there is no third place.
+pub fn verdict(takes: impl IntoIterator<Item = (Enforcement, bool)>) -> Verdict {
+    let (mut an_enforced_is_over, mut has_quota, mut a_quota_fits) = (false, false, false);
+    for (enforcement, fits) in takes {
+        match enforcement {
+            Enforcement::Enforced => an_enforced_is_over |= !fits,
+            Enforcement::Quota => (has_quota, a_quota_fits) = (true, a_quota_fits | fits),
+            Enforcement::Shadow => {}
+        }
+    }
+    if an_enforced_is_over || (has_quota && !a_quota_fits) { Verdict::Deny } else { Verdict::Allow }
 }
 
 fn step(demand: &Demand, state: Option<&State>, now_us: u64, buckets: &mut impl Buckets) -> Step {

@@ -24,9 +24,10 @@ use std::sync::Arc;
 
 pub use self::ending::Ending;
 pub use self::replaced::Replaced;
-pub use self::rule::{Applies, Rule, RuleLimit, Unlimited};
+pub use self::rule::{Applies, LimitIndex, Rule, RuleLimit, Unlimited};
 use self::shapes::Shapes;
 use self::tree::{Level, Node, Table};
+pub use self::wildcard::{Wildcard, is_wildcard};
 use crate::{descriptor::Entry, limit::DefaultAlgorithm, rules::Domain};
 
 mod build;

@@ -9,6 +9,7 @@ use super::{
     raw::{RawDomain, RawLimit, RawLimits, RawPattern},
     report::{Place, Report, shorten},
 };
+use tollgate_core::matcher::{Wildcard, is_wildcard};
 
 /// More wildcards than these of one level are not compared with one another.
 const MOST_COMPARED: usize = 200;
@@ -133,14 +134,14 @@ fn of_limits(limits: &[RawLimit], place: &Place<'_>, names: &HashSet<&str>, repo
 
 // === unreachable ===
 
-fn is_wildcard(raw: &RawPattern) -> bool {
-    raw.pattern.key.contains('*') || raw.pattern.value.as_deref().unwrap_or_default().contains('*')
+fn has_wildcard(raw: &RawPattern) -> bool {
+    is_wildcard(&raw.pattern.key) || raw.pattern.value.as_deref().is_some_and(is_wildcard)
 }
 
 /// Of several wildcards that match, the first counts; and any of them comes before the bare key.
 fn unreachable(patterns: &[RawPattern], place: &Place<'_>, report: &mut Report) {
     let wildcards: Vec<&RawPattern> =
-        patterns.iter().filter(|raw| is_wildcard(raw)).take(MOST_COMPARED).collect();
+        patterns.iter().filter(|raw| has_wildcard(raw)).take(MOST_COMPARED).collect();
     if wildcards.is_empty() {
         return;
     }
@@ -149,7 +150,7 @@ fn unreachable(patterns: &[RawPattern], place: &Place<'_>, report: &mut Report) 
             warn_unreachable(raw, first, place, report);
         }
     }
-    for raw in patterns.iter().filter(|raw| !is_wildcard(raw) && raw.pattern.value.is_none()) {
+    for raw in patterns.iter().filter(|raw| !has_wildcard(raw) && raw.pattern.value.is_none()) {
         if let Some(first) = wildcards.iter().take(MOST_COMPARED).find(|wildcard| covers(wildcard, raw)) {
             warn_unreachable(raw, first, place, report);
         }
@@ -181,13 +182,5 @@ fn matches(pattern: &str, text: &str) -> bool {
     if pattern.len() > LONGEST_COMPARED || text.len() > LONGEST_COMPARED {
         return false;
     }
-    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
-    let Some(text) = text.strip_prefix(head) else { return false };
-    let (middle, tail) = rest.rsplit_once('*').unwrap_or(("", rest));
-    let Some(mut text) = text.strip_suffix(tail) else { return false };
-    for piece in middle.split('*').filter(|piece| !piece.is_empty()) {
-        let Some(at) = text.find(piece) else { return false };
-        text = &text[at + piece.len()..];
-    }
-    true
+    Wildcard::new(pattern).matches(text.as_bytes())
 }

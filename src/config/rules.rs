@@ -10,6 +10,7 @@ use super::{
 };
 use tollgate_core::{
     limit::{AfterStoreLoss, DefaultAlgorithm, LimitError, LimitSpec, Overdraft, Period, Unit},
+    matcher::is_wildcard,
     rules::{NamedLimit, OnStoreFailure, Options, Pattern},
 };
 
@@ -89,7 +90,7 @@ fn descriptor(
     let metadata = fields.metadata("metadata");
     let below = descriptors(fields, default_algorithm);
     let (key, value, options) = (key?, value?, options?);
-    if options.share_threshold && !key.contains('*') && !value.as_deref().unwrap_or_default().contains('*') {
+    if options.share_threshold && !is_wildcard(&key) && !value.as_deref().is_some_and(is_wildcard) {
         let at = fields.at_value("share_threshold");
         fields.refuse(at, format_args!("share_threshold needs a `*` in the key or the value"));
     }

@@ -7,12 +7,9 @@ use tollgate_core::{
     decision::{Demand, Enforcement, Source, Take, Verdict},
     descriptor::{BucketKey, Entry, Hits},
     limit::Limit,
-    matcher::{Applies, DomainRules, Found, Rule, RuleLimit},
+    matcher::{Applies, DomainRules, Found, LimitIndex, Rule, RuleLimit},
     rules::Options,
 };
-
-/// The index of limits that requests bring along; no configured one has it.
-pub const OVERRIDE: usize = usize::MAX;
 
 /// A limit that applies, and what the request asks of it.
 pub(super) struct Member<'m> {
@@ -145,7 +142,7 @@ fn pass_where_a_quota_fits(members: &mut [Member<'_>], quota_mode: QuotaMode, a_
 
 /// A limit that a request brings along stands under no rule.
 fn asked(domain: &[u8], limit: Limit) -> RuleLimit {
-    RuleLimit::new(OVERRIDE, &String::from_utf8_lossy(domain), "(override)", limit)
+    RuleLimit::new(LimitIndex::Requested, &String::from_utf8_lossy(domain), "(override)", limit)
 }
 
 impl figures::Asked for Member<'_> {

@@ -118,7 +118,7 @@ impl LimitCounters {
     /// domain. `path`, if there is one, stands for the path of the limit.
     pub fn count(&self, limit: &RuleLimit, path: Option<&str>, counted: Counted, source: Source) {
         let place = place(counted, source);
-        match (self.limits.get(limit.index), path) {
+        match (limit.index.find(&self.limits), path) {
             (Some(OfLimit { series, .. }), None) => series.counts.add(place, 1),
             (Some(OfLimit { series, domain }), Some(path)) => {
                 if !series.count_under(&limit.label_under(path), place) {

@@ -4,7 +4,7 @@ use super::*;
 use tollgate_core::{
     decision::Source,
     limit::{Limit, Unit},
-    matcher::RuleLimit,
+    matcher::{LimitIndex, RuleLimit},
     rules::{Domain, Pattern},
 };
 
@@ -68,7 +68,7 @@ fn a_decision_is_counted_by_domain_rule_verdict_and_source() {
     counters.count(&limits[0], None, Counted::Deny, Source::Deny);
     counters.count(&limits[0], None, Counted::Deny, Source::Error);
     counters.count(&limits[0], None, Counted::WouldDeny, Source::Error);
-    let brought_along = RuleLimit::new(usize::MAX, "edge", "(override)", limits[0].limit.clone());
+    let brought_along = RuleLimit::new(LimitIndex::Requested, "edge", "(override)", limits[0].limit.clone());
     counters.count(&brought_along, None, Counted::Deny, Source::Cache);
 
     let of = |rule, verdict, source, count| {

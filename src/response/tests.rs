@@ -10,12 +10,12 @@ use crate::{
 use tollgate_core::{
     decision::{Enforcement, Source, Verdict},
     limit::{Limit, Unit},
-    matcher::RuleLimit,
+    matcher::{LimitIndex, RuleLimit},
 };
 
 fn rule(name: &str, requests_per_unit: u32, unit: Unit, burst: u32) -> RuleLimit {
     let limit = Limit::new(requests_per_unit, unit, Some(burst)).unwrap();
-    RuleLimit::new(0, "edge", name, limit)
+    RuleLimit::new(LimitIndex::Configured(0), "edge", name, limit)
 }
 
 fn decision(

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::HashMap, hash::Hash, sync::Arc};
 
 use super::{
-    Applies, DomainRules, Rule, RuleLimit, Unlimited,
+    Applies, DomainRules, LimitIndex, Rule, RuleLimit, Unlimited,
     members::MemberLimits,
     metric_path,
     rule::{RuleLimits, Step},
@@ -107,7 +107,7 @@ impl Builder<'_> {
         options: Options,
     ) -> Option<Arc<RuleLimit>> {
         let limit = Arc::new(RuleLimit {
-            index: self.limits.len(),
+            index: LimitIndex::Configured(self.limits.len()),
             domain: Arc::clone(&self.domain),
             path: Arc::clone(path),
             name: limit.name.clone(),

@@ -58,11 +58,20 @@ pub struct Unlimited {
     pub replaces: Vec<String>,
 }
 
+/// Where a limit stands among those of its [`Matcher`](super::Matcher), so that tables beside it can be looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LimitIndex {
+    /// The position in [`Matcher::limits`](super::Matcher::limits).
+    Configured(usize),
+    /// The request brought the limit along, so no table has a place for it.
+    Requested,
+}
+
 /// One limit of a rule.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RuleLimit {
-    /// Position in [`Matcher::limits`](super::Matcher::limits).
-    pub index: usize,
+    /// Where what is kept for each configured limit is found.
+    pub index: LimitIndex,
     pub domain: Arc<str>,
     /// [`Rule::path`].
     pub path: Arc<str>,
@@ -128,11 +137,24 @@ impl Step {
     }
 }
 
+// === impl LimitIndex ===
+
+impl LimitIndex {
+    /// The item for this limit in a table that has one for each of [`Matcher::limits`](super::Matcher::limits), in their
+    /// order. None for a limit that the request brought along.
+    pub fn find<T>(self, table: &[T]) -> Option<&T> {
+        match self {
+            LimitIndex::Configured(position) => table.get(position),
+            LimitIndex::Requested => None,
+        }
+    }
+}
+
 // === impl RuleLimit ===
 
 impl RuleLimit {
     /// A limit at that path, without a name and without flags.
-    pub fn new(index: usize, domain: &str, path: &str, limit: Limit) -> RuleLimit {
+    pub fn new(index: LimitIndex, domain: &str, path: &str, limit: Limit) -> RuleLimit {
         let (name, replaces, options) = (String::new(), Vec::new(), Options::default());
         let (domain, path) = (domain.into(), path.into());
         let (has_own_bucket, on_store_failure) = (false, None);

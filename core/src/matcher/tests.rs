@@ -142,7 +142,7 @@ fn rules_stand_in_the_order_of_configuration_and_know_their_place() {
         names,
         ["plan_gold.op_export", "seat", "tenant_acme", "tenant_acme.op_import", "tenant.op_delete", "seat"]
     );
-    assert!(rules.iter().enumerate().all(|(index, rule)| rule.index == index));
+    assert!(rules.iter().enumerate().all(|(index, rule)| rule.index == LimitIndex::Configured(index)));
     assert_eq!((&*rules[0].domain, &*rules[5].domain), ("shop", "edge"));
 }
 

@@ -1,29 +1,33 @@
-//! Texts in which each `*` stands for zero or more bytes.
+//! Patterns in which each `*` stands for zero or more bytes: the one place that matches them.
 
-/// Matches a whole key or a whole value, never the two joined. Bytes: values may be no UTF-8.
+/// A pattern for a whole key or a whole value, never for the two joined. It matches bytes, since values need not be
+/// UTF-8.
 #[derive(Debug)]
-pub(super) struct Wildcard {
-    /// What stands before, between and after the `*`s; alone if there is none.
+pub struct Wildcard {
+    /// The text before, between and after the `*`s; a single piece if there is none.
     pieces: Box<[Box<[u8]>]>,
 }
 
-pub(super) fn is_wildcard(text: &str) -> bool {
+/// Whether a configured key or value holds a `*`.
+pub fn is_wildcard(text: &str) -> bool {
     text.contains('*')
 }
 
 impl Wildcard {
-    pub(super) fn new(pattern: &str) -> Wildcard {
+    /// Compiles a pattern. One without a `*` matches itself alone.
+    pub fn new(pattern: &str) -> Wildcard {
         Wildcard { pieces: pattern.split('*').map(|piece| piece.as_bytes().into()).collect() }
     }
 
-    /// As it was configured.
+    /// The pattern as it was configured.
     pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.pieces.join(&b'*')).into_owned()
     }
 
-    /// The first piece is a prefix and the last a suffix of what is left; each one between is taken where it
-    /// stands first, which leaves the most room for those behind it.
-    pub(super) fn matches(&self, text: &[u8]) -> bool {
+    /// Whether the pattern matches all of `text`. It takes time in proportion to the product of both lengths at worst.
+    pub fn matches(&self, text: &[u8]) -> bool {
+        // The first piece must be a prefix, and the last a suffix of the rest. Each piece between them is taken where it
+        // occurs first, which leaves the most room for those that follow.
         let Some((first, rest)) = self.pieces.split_first() else { return false };
         let Some((last, between)) = rest.split_last() else { return text == &**first };
         let Some(mut left) = text.strip_prefix(&**first).and_then(|left| left.strip_suffix(&**last)) else {
@@ -37,9 +41,9 @@ impl Wildcard {
     }
 }
 
-/// What of the text stands behind the first occurrence of the piece.
+/// The text behind the first occurrence of the piece.
 fn behind_first<'t>(text: &'t [u8], piece: &[u8]) -> Option<&'t [u8]> {
-    // `windows` takes no length of 0, and an empty piece (`**`) stands everywhere.
+    // `windows` panics on a length of 0, and an empty piece (from `**`) occurs everywhere.
     let at = match piece.len() {
         0 => 0,
         length => text.windows(length).position(|window| window == piece)?,

@@ -6,6 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::config::report::shorten;
+use tollgate_core::matcher::is_wildcard;
 
 /// Keys, in lower case, that carry one address; headers carry several too, or one with its port.
 const ADDRESS: &str = "remote_address";
@@ -53,7 +54,7 @@ fn of_address(key: &str, value: &str) -> Option<String> {
              masked_remote_address in Envoy's actions"
         ));
     }
-    if is_header || value.contains('*') {
+    if is_header || is_wildcard(value) {
         return None;
     }
     let bare = value.trim_start_matches('[').trim_end_matches(']');
@@ -73,7 +74,7 @@ fn of_address(key: &str, value: &str) -> Option<String> {
 }
 
 fn of_range(key: &str, value: &str) -> Option<String> {
-    if !key.eq_ignore_ascii_case(RANGE) || value.contains('*') {
+    if !key.eq_ignore_ascii_case(RANGE) || is_wildcard(value) {
         return None;
     }
     let Some((address, length)) = value.split_once('/') else {

@@ -5,9 +5,7 @@ use smallvec::SmallVec;
 
 use crate::store::StoreError;
 use tollgate_core::{
-    decision::{
-        Answer, Demand, Enforcement, Found, Measure, Seen, Source, Take, Verdict, fixed_window::Window,
-    },
+    decision::{Answer, Demand, Found, Measure, Seen, Source, Take, fixed_window::Window, verdict},
     descriptor::BucketKey,
     limit::{AfterStoreLoss, Exact},
 };
@@ -135,9 +133,10 @@ pub fn answers<'a>(
     let head = exact(head);
     let mut answers = Vec::with_capacity(requests.size_hint().0);
     for takes in requests {
-        let found =
-            takes.iter().map(|take| found(&mut rest, &take.demand)).collect::<Result<SmallVec<_>, _>>()?;
-        let verdict = verdict(takes, &found);
+        let found: SmallVec<[Found; 1]> =
+            takes.iter().map(|take| found(&mut rest, &take.demand)).collect::<Result<_, _>>()?;
+        let verdict =
+            verdict(takes.iter().zip(&found).map(|(take, found)| (take.demand.enforcement, found.fits)));
         answers.push(Answer { now_us: head.whole_us, verdict, found, malformed: 0, source: Source::Store });
     }
     if !rest.is_empty() {
@@ -165,17 +164,6 @@ fn found(rest: &mut &[u8], demand: &Demand) -> Result<Found, StoreError> {
         }
     };
     Ok(Found { fits: of_take[0] == 1, seen })
-}
-
-/// As [`decide`](tollgate_core::decision::decide) says it.
-fn verdict(takes: &[Take], found: &[Found]) -> Verdict {
-    let of = |enforcement| {
-        let all = takes.iter().zip(found).filter(move |(take, _)| take.demand.enforcement == enforcement);
-        all.map(|(_, found)| found.fits)
-    };
-    let mut quotas = of(Enforcement::Quota).peekable();
-    let no_quota_fits = quotas.peek().is_some() && !quotas.any(|fits| fits);
-    if of(Enforcement::Enforced).all(|fits| fits) && !no_quota_fits { Verdict::Allow } else { Verdict::Deny }
 }
 
 const TOO_SHORT: StoreError = StoreError::Reply("it is too short");

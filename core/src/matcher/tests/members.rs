@@ -49,7 +49,7 @@ fn applied(matcher: &Matcher, entries: &[&str]) -> Option<Vec<u32>> {
         Applies::Unlimited(_) => Some(Vec::new()),
         Applies::All(limits) => {
             let numbers = limits.iter().map(|limit| {
-                assert!(Arc::ptr_eq(limit, &matcher.limits()[limit.index]));
+                assert!(Arc::ptr_eq(limit, limit.index.find(matcher.limits()).unwrap()));
                 limit.limit.requests_per_unit()
             });
             Some(numbers.collect())
