@@ -1,11 +1,11 @@
-# The service in 23 MB of libraries and nothing else: no shell, no package manager, not root.
+# The service on 23 MB of libraries, with no shell and no package manager. It does not run as root.
 #
 #   docker build -t tollgate .
 #   docker run --rm -p 127.0.0.1:8081:8081 -v "$PWD/examples/limits.yaml:/etc/tollgate/limits.yaml:ro" tollgate
 FROM rust:1-slim-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock build.rs ./
-# The workspace wants the manifest of lab as well, and a source beside it; lab itself is not built.
+# The workspace needs lab's manifest and a source file beside it, although lab itself is not built.
 COPY lab/Cargo.toml lab/
 RUN mkdir lab/src && touch lab/src/lib.rs
 COPY proto proto
@@ -14,9 +14,9 @@ COPY schema schema
 COPY core core
 COPY prove prove
 COPY src src
-# The cache outlives a checkout, and cargo goes by times: without the touch, sources older than the last build would
-# not be built, and the image would hold another checkout's program. A cache is no layer, so the program leaves it here;
-# with its symbols, for the names in a backtrace.
+# The cache outlives a checkout, and cargo compares modification times. Without the touch, sources older than the last build
+# would not be rebuilt, and the image would contain another checkout's program. A cache is not part of a layer, so the program
+# is copied out of it, with its symbols for backtraces.
 RUN --mount=type=cache,id=tollgate-registry,target=/usr/local/cargo/registry \
     --mount=type=cache,id=tollgate-target,target=/src/target,sharing=locked \
     find build.rs proto lua schema core prove src -exec touch {} + \
@@ -28,12 +28,12 @@ LABEL org.opencontainers.image.title="Tollgate" \
       org.opencontainers.image.description="A rate-limit service for Envoy whose limit holds" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /tollgate /usr/local/bin/tollgate
-# By default it listens on loopback, where nothing outside the container comes.
+# The default is loopback, which cannot be reached from outside the container.
 ENV TOLLGATE_GRPC_LISTEN=0.0.0.0:8081 \
     TOLLGATE_ADMIN_LISTEN=0.0.0.0:8080 \
     TOLLGATE_CONFIG=/etc/tollgate/limits.yaml
 EXPOSE 8080 8081
-# Liveness only: with Redis down Tollgate still answers, and restarting it would help nobody.
+# This checks liveness only. While Redis is down, Tollgate still answers, and a restart would not help.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["/usr/local/bin/tollgate", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/tollgate"]
 CMD ["serve"]

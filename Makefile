@@ -1,49 +1,49 @@
-# What a contributor types. `make` alone lists it.
+# Commands for contributors. `make` alone lists them.
 .DEFAULT_GOAL := help
 .PHONY: help setup build test compose-test lint deny demo bench algorithms faults fuzz clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## Fetch Envoy and Redis into .tools/, unless they are there
+setup: ## Fetch Envoy and Redis into .tools/, unless they are installed
 	@scripts/setup
 
 build:
 	@cargo build --workspace --locked
 
-test: setup build ## Every test, against the real Redis and Envoy
+test: setup build ## Run every test against the real Redis and Envoy
 	TOLLGATE_REQUIRE_REAL=1 cargo test --workspace --locked
 
-compose-test: ## compose.yaml in a Docker engine; says so where there is none
+compose-test: ## Test compose.yaml in a Docker engine; skipped with a message if there is none
 	@scripts/compose-test
 
-lint: ## Format and clippy, as CI wants them
+lint: ## Check the format and run clippy, as CI does
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-deny: ## Licences, doubled versions, sources and known holes of the dependencies
+deny: ## Check dependencies: licences, duplicate versions, sources, known vulnerabilities
 	@scripts/deny
 
-demo: setup ## Three Envoy nodes: naive against Tollgate, under the same load
+demo: setup ## Compare three Envoy nodes with and without Tollgate under the same load
 	@cargo build --release --workspace --locked
 	@target/release/lab demo
 
-bench: setup ## What a decision costs, beside what else could be asked; under 15 minutes
+bench: setup ## Measure what a decision costs, compared with alternatives; under 15 minutes
 	@cargo build --release --workspace --locked
 	@target/release/lab bench
 
-algorithms: setup ## Token bucket, sliding log and fixed window: memory, CPU, and what they admit
+algorithms: setup ## Compare token bucket, sliding log and fixed window: memory, CPU, what they admit
 	@cargo build --release --workspace --locked
 	@target/release/lab algorithms
 
-faults: setup ## Break everything, and measure what was promised for it; about 20 minutes
+faults: setup ## Inflict every fault and check what is promised for it; about 20 minutes
 	@scripts/setup faketime
 	@cargo build --release --workspace --locked
 	@target/release/lab faults
 
-fuzz: ## Hostile bytes for the configuration, requests and replies, for a minute
+fuzz: ## Fuzz the configuration, requests and replies for a minute
 	@scripts/fuzz
 
-clean: ## Remove what was built and fetched
+clean: ## Remove everything that was built or fetched
 	cargo clean
 	rm -rf .tools
