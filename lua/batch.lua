@@ -1,23 +1,23 @@
--- Decides a batch of requests, each request all or none, in one atomic call.
+-- Decides a batch of requests in one atomic call. Each request is charged to all of its buckets or to none.
 --
--- core/src/decision.rs does the same in the same words; a test holds that both answer alike. A missing bucket is a
--- full one, or as the epoch left it. Stored are: a token bucket as full_at (whole, fraction) and the R under which the
--- fraction was written, '<I8I4I4'; a window as its end and its count, '<I8I4'; a log as the hits held, '<I4', and its
--- runs. The length tells what a token bucket's value holds, so that there can be more in it one day.
+-- core/src/decision.rs makes the same decisions with the same words; a test compares their answers. A missing bucket is
+-- full, or used up at the epoch if the take says so. The stored values are: for a token bucket, full_at (whole, fraction)
+-- and the R of the fraction, '<I8I4I4'; for a window, its end and count, '<I8I4'; for a log, the hits held, '<I4', and its
+-- runs. A token bucket's value is recognized by its length, so that later versions can extend it.
 --
--- KEYS     the buckets of the batch, each once; behind them, if a take asks for it, the key of the epoch, which
---          is when this Redis began to hold buckets, in microseconds, as text: whoever finds it missing sets it.
--- ARGV[1]  the requests, packed. Each: '<I2' takes; then each take '<I2BI4I8I4I8I4': index into KEYS, what is
---          asked (kind: 0 take, 1 peek, 2 give back; + 4 for a quota, 8 for a shadow; + 16 if it is charged
---          though it does not fit; + 32 for a window, 64 for a log; + 128 if a bucket that is missing counts as
---          used up at the epoch), and for a token bucket R, cost (whole, fraction), burst (whole, fraction), for
---          the others limit, hits, 0, length, 0.
--- Returns  packed: '<I8I4' now, malformed buckets seen; then each take '<BI8I4': 1 if it fits, and what it
---          found: full_at, or the window's end and count, or when the oldest run leaves and the hits held;
---          behind the latter '<I8', when it would fit. The verdict follows from what fits.
+-- KEYS     the buckets of the batch, each once; then, if a take needs it, the key of the epoch: the time at which this
+--          Redis began to hold buckets, in microseconds, as text. A call that finds it missing sets it.
+-- ARGV[1]  the packed requests. Each is '<I2', the number of takes, and then for each take '<I2BI4I8I4I8I4': the index
+--          into KEYS; the demand (kind: 0 take, 1 peek, 2 give back; + 4 for a quota, + 8 for shadow; + 16 if it is
+--          charged even if it does not fit; + 32 for a window, + 64 for a log; + 128 if a missing bucket counts as used up
+--          at the epoch); then for a token bucket R, cost (whole, fraction) and burst (whole, fraction), and for the
+--          others limit, hits, 0, length, 0.
+-- Returns  packed: '<I8I4', now and the number of malformed buckets; then for each take '<BI8I4': 1 if it fits, and the
+--          state found: full_at, or the window's end and count, or the time at which the oldest run leaves and the hits
+--          held. For a log, '<I8' follows: the time at which the take would fit. The caller derives the verdict.
 --
--- Numbers: doubles are exact below 2^53, and everything here stays below. Nothing goes through tostring,
--- which is not exact; numbers leave by struct.pack or, in whole seconds, by '%d'.
+-- Numbers: doubles are exact below 2^53, and all numbers here stay below that. tostring is not exact, so numbers leave
+-- through struct.pack or, in whole seconds, through '%d'.
 
 local now = $NOW
 local pack, parse, call, floor = struct.pack, struct.unpack, redis.call, math.floor
@@ -26,13 +26,13 @@ $ALGORITHMS
 local TOO_LARGE = 2 ^ 53
 local keys = KEYS
 local stored = call('MGET', unpack(keys))
--- A bucket that was changed: full_at and the R of its fraction, or a window's end and count, or a log's runs and hits,
--- with 0 for R.
+-- The state of changed buckets: full_at (in first and second) and the R of its fraction; or a window's end and count, or a
+-- log's runs and hits, with 0 for R.
 local first, second, rate = {}, {}, {}
--- When a bucket that is stored and sound expires, in seconds.
+-- When a stored, well-formed bucket expires, in seconds.
 local kept = {}
 local malformed = 0
--- Until when a bucket counts as used up if it is missing, in microseconds; none if it is full then.
+-- Until when a missing bucket counts as used up, in microseconds; absent if a missing bucket is full.
 local used_up = {}
 
 local function is_used_up_until(k, last)
@@ -40,8 +40,8 @@ local function is_used_up_until(k, last)
 end
 
 -- === read ===
--- When a token bucket is full, as R has it. What was written under another R rounds up, so that no less time is owed
--- than was.
+-- full_at of a token bucket, with its fraction in 1/R. A fraction written under another R is rounded up, so that the bucket
+-- never owes less time than before.
 local function read_full_at(k, R)
   local value = stored[k]
   if not value then return 0, 0 end
@@ -97,7 +97,7 @@ local function epoch_of_store()
 end
 
 -- === decide ===
--- A take from a window or a log: whether it fits, its part of the reply, and the bucket afterwards if it was charged.
+-- A take from a window or a log. Returns whether it fits, its part of the reply, and the bucket's new state if it was charged.
 local function count(k, algorithm, kind, meters, limit, hits, length, guarded)
   local x, y = first[k], second[k]
   if algorithm == 1 then
@@ -145,19 +145,19 @@ end
 
 local requests, at, size = ARGV[1], 1, #ARGV[1]
 local reply, said = { '' }, 1
--- Buckets that were changed, each once: none had an R in `rate` before.
+-- The changed buckets, each once: a bucket is added when it gets its first entry in `rate`.
 local writes, written = {}, 0
--- What the takes of the request at hand have changed: bucket and its state before, four by four.
+-- The changes by the current request's takes, in groups of four: the bucket, and its previous first, second and rate.
 local undo = {}
 
--- The members that are charged though their request is denied, now that all others are undone.
+-- Charges the takes that are charged even in a denied request, after all changes of that request were undone.
 local function charge_what_meters(takes, from, replied)
   for n = 1, takes do
     local k, asked, R, a, b, c, d
     k, asked, R, a, b, c, d, from = parse('<I2BI4I8I4I8I4', requests, from)
     if asked % 32 >= 16 then
       local _, found, x, y, under = take(k, asked, R, a, b, c, d)
-      -- Whether it fits was said before; what it found is what it charges now.
+      -- The reply keeps its earlier answer to whether the take fits, and shows the state that is charged now.
       reply[replied + n] = string.sub(reply[replied + n], 1, 1) .. string.sub(found, 2)
       if x then
         if not rate[k] then
@@ -170,7 +170,7 @@ local function charge_what_meters(takes, from, replied)
   end
 end
 
--- A request, wherever it starts; returns where the next one does.
+-- Decides the request at position `at`; returns the position of the next one.
 local function decide(at)
   local takes
   takes, at = parse('<I2', requests, at)
@@ -220,8 +220,8 @@ end
 while at <= size do
   local takes, k, asked, R, cost_w, cost_f, burst_w, burst_f, behind = parse('<I2I2BI4I8I4I8I4', requests, at)
   if takes == 1 and asked == 0 then
-    -- One enforced take from a token bucket, which is most requests: as `decide` and `token_bucket` would, without
-    -- what only others need. It saves a seventh of the whole script's time.
+    -- Most requests are one enforced take from a token bucket. This repeats `decide` and `token_bucket` for that case,
+    -- which saves a seventh of the whole script's time.
     local found_w, found_f = first[k], second[k]
     if not found_w then
       found_w, found_f = read_full_at(k, R)
@@ -249,9 +249,9 @@ while at <= size do
 end
 
 -- === write ===
--- A key expires in the second after its last instant, never before it, and at an absolute time: a relative one
--- would move with a step of the clock. While that second stays the same, only the value is written, which costs
--- half as much.
+-- A key expires in the second after its last instant, never earlier. The expiry is an absolute time, because a relative one
+-- would move with a step of the clock. While that second stays the same, only the value is written, which costs half as
+-- much.
 for i = 1, written do
   local k = writes[i]
   local x, y, R = first[k], second[k], rate[k]
@@ -262,7 +262,7 @@ for i = 1, written do
     last, value = x, R > 0 and pack('<I8I4I4', x, y, R) or pack('<I8I4', x, y)
   end
   if (used_up[k] or 0) > now then
-    -- It must not be missing yet.
+    -- The bucket must not disappear yet, because a missing one would count as used up.
     if not value then
       if type(x) == 'string' then
         value = pack('<I4', 0)

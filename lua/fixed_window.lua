@@ -1,6 +1,5 @@
--- The fixed window, aligned to the epoch: when it ends, and what it has counted.
--- Returns whether the take fits, the window as it was found, and the count afterwards; no count if the take
--- leaves it as it is.
+-- The fixed window, aligned to the Unix epoch: its end and its count.
+-- Returns whether the take fits, the window before the take, and the new count; no new count if the take changes nothing.
 local function fixed_window(ends, count, kind, meters, limit, hits, length)
   if ends <= now then ends, count = now - math.fmod(now, length) + length, 0 end
   if kind == 2 then

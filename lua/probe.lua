@@ -1,8 +1,8 @@
--- Does on keys of its own what the other scripts do, so that a right or a command that is missing shows before a
--- request finds out: a script that fails halfway has written half.
+-- Runs the commands of the other scripts on its own keys, so that a missing right or command is found before a request needs
+-- it: a script that fails halfway has written half.
 --
--- KEYS     two that nobody else uses, which lie in different slots of a Redis Cluster; neither is there afterwards.
--- Returns  what was refused, two by two: the command, and what Redis said; nothing if all is well.
+-- KEYS     two keys that nothing else uses, in different slots of a Redis Cluster; neither exists afterwards.
+-- Returns  the refused commands in pairs: the command, and Redis' error; empty if all is well.
 local refused = {}
 
 local function tried(command, reply)

@@ -1,7 +1,7 @@
--- The sliding-window log: runs of (when they leave, hits), oldest first, 12 bytes each, '<I8I4'.
+-- The sliding-window log: runs of (time at which they leave, hits), oldest first, 12 bytes each, '<I8I4'.
 local RUN = 12
 
--- The log without the runs that have left.
+-- The log without expired runs.
 local function trimmed(runs, held)
   local from = 1
   while from <= #runs do
@@ -14,7 +14,7 @@ local function trimmed(runs, held)
   return runs, held
 end
 
--- When at most so many hits are left.
+-- The time at which at most `most` hits are left.
 local function falls_to(runs, held, most)
   for from = 1, #runs, RUN do
     local leaves, hits = parse('<I8I4', runs, from)
@@ -42,7 +42,7 @@ local function added(runs, held, hits, leaves)
   local run_hits = hits
   if #runs > 0 then
     local last, last_hits = parse('<I8I4', runs, #runs - RUN + 1)
-    -- Also after a step back of the clock: a log stays in the order of time.
+    -- Runs must stay in the order of time, even after a step back of the clock.
     if last >= leaves then
       leaves, run_hits, runs = last, last_hits + hits, string.sub(runs, 1, #runs - RUN)
     end
@@ -50,8 +50,8 @@ local function added(runs, held, hits, leaves)
   return runs .. pack('<I8I4', leaves, run_hits), held + hits
 end
 
--- Returns whether the take fits, when the oldest run leaves, the hits held, when the take would fit; and the
--- log afterwards, no log if the take leaves it as it is.
+-- Returns whether the take fits, when the oldest run leaves, the hits held, when the take would fit, and the new log; no new
+-- log if the take changes nothing.
 local function sliding_log(runs, held, kind, limit, hits, length)
   runs, held = trimmed(runs, held)
   local oldest = 0

@@ -1,7 +1,6 @@
--- The token bucket: one instant, full_at, in whole microseconds (w) and a fraction in 1/R us (f), R being that of
--- the take at hand.
--- What a take costs and what a full bucket is worth come as time too; core/src/decision/token_bucket.rs says why.
--- Returns whether the take fits, and full_at afterwards; no full_at if the take leaves the bucket as it is.
+-- The token bucket: one instant, full_at, in whole microseconds (w) and a fraction in 1/R us (f), with the R of this take.
+-- The cost of the take and the burst are also given as time; core/src/decision/token_bucket.rs says why.
+-- Returns whether the take fits, and the new full_at; no full_at if the take changes nothing.
 local function token_bucket(w, f, kind, meters, R, cost_w, cost_f, burst_w, burst_f)
   local found_w, found_f = w, f
   if kind == 2 then
@@ -21,7 +20,7 @@ local function token_bucket(w, f, kind, meters, R, cost_w, cost_f, burst_w, burs
     return 1, w, f
   end
   if kind == 1 or not meters then return 0 end
-  -- Charged though it does not fit: down to a second burst below empty, and never up.
+  -- Charged although it does not fit: until the bucket owes one burst. The charge never lowers full_at.
   local most_w, most_f = full_w + burst_w, burst_f + burst_f
   if most_f >= R then most_w, most_f = most_w + 1, most_f - R end
   if w > most_w or (w == most_w and f > most_f) then w, f = most_w, most_f end
