@@ -13,12 +13,12 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
-use health::StoreHealth;
-use memory::{Full, MemoryStore};
-use redis::{
+use self::redis::{
     AddressError, PasswordError, PasswordFile, RedisBackend, RedisStore, RedisTarget,
     replica_count::ReplicaCount,
 };
+use health::StoreHealth;
+use memory::{Full, MemoryStore};
 use refusal::Refusal;
 use tollgate_core::{
     decision::{Answer, Takes},

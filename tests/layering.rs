@@ -13,7 +13,7 @@ const CRATES_OF_CORE: [&str; 5] = ["thiserror", "blake3", "smallvec", "foldhash"
 const CLOCKS: [&str; 2] = ["Instant", "SystemTime"];
 /// A crate or the generated protocol, and the files that may name it.
 const OWNERS: [(&str, &[&str]); 10] = [
-    ("deadpool_redis", &["store/redis", "store"]),
+    ("use redis::", &["store/redis"]),
     ("axum", &["admin"]),
     ("prometheus", &["metrics"]),
     ("granit_parser", &["config/yaml"]),

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use deadpool_redis::redis::{Connection, cmd};
+use redis::{Connection, cmd};
 use tokio::time::Instant;
 use tollgate::store::{Backend, Store, StoreError, refusal::Refusal};
 use tollgate_core::{

@@ -9,11 +9,11 @@ use std::{
     time::Duration,
 };
 
-use deadpool_redis::redis::{Connection, cmd};
 use lab::{
     binaries, http,
     tollgate::{Serve, Tollgate},
 };
+use redis::{Connection, cmd};
 use support::exposed::Exposed;
 use tollgate::{
     clock,

@@ -5,13 +5,13 @@ mod support;
 
 use std::{path::PathBuf, sync::OnceLock, time::Duration};
 
-use deadpool_redis::redis::{Connection, cmd};
 use lab::{
     binaries::Part,
     http,
     redis::Redis,
     tollgate::{Serve, Tollgate},
 };
+use redis::{Connection, cmd};
 use tollgate::{
     clock,
     pb::{

@@ -27,7 +27,7 @@ use std::{
     time::Duration,
 };
 
-use deadpool_redis::redis::{Cmd, RedisError, Value};
+use redis::{Cmd, RedisError, Value};
 use tokio::{
     sync::{Notify, oneshot},
     task::JoinHandle,

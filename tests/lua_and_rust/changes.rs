@@ -1,7 +1,7 @@
 //! What the script admits while the numbers of limits change between takes, and replicas disagree about them.
 
-use deadpool_redis::redis::{Connection, cmd};
 use rand::{RngExt, rngs::SmallRng, seq::IndexedRandom};
+use redis::{Connection, cmd};
 use tollgate::store::redis::script::Call;
 use tollgate_core::{
     decision::{Demand, Take, Verdict},

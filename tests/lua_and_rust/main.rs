@@ -8,8 +8,8 @@ mod support;
 
 use std::collections::HashMap;
 
-use deadpool_redis::redis::{Connection, Pipeline, cmd, pipe};
 use rand::{SeedableRng, rngs::SmallRng};
+use redis::{Connection, Pipeline, cmd, pipe};
 use tollgate::store::redis::script::{self, Call, EPOCH_KEY, Now};
 use tollgate_core::{
     decision::{Answer, Buckets, Seen, State, Take, decide},

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use deadpool_redis::redis::{Connection, cmd, pipe};
+use redis::{Connection, cmd, pipe};
 use tollgate::store::redis::script::{self, Call, EPOCH_KEY, Now, redis_key};
 use tollgate_core::{
     decision::{Answer, Demand, State, Take, decide},

@@ -7,7 +7,7 @@ mod service;
 #[path = "../support/mod.rs"]
 mod support;
 
-use deadpool_redis::redis::{Connection, cmd};
+use redis::{Connection, cmd};
 use service::{Metadata, Service, descriptor};
 use support::exposed::{Exposed, shows};
 use tollgate::pb::rate_limit_response::Code as Overall;

@@ -11,8 +11,8 @@ use std::{
     time::Duration,
 };
 
-use deadpool_redis::redis::{Client, Connection};
 use lab::{binaries::Part, redis::Redis};
+use redis::{Client, Connection};
 use tollgate::store::{Backend, Store, StoreError};
 use tollgate_core::{
     decision::{Demand, Take, Takes},

@@ -6,7 +6,7 @@
 
 use std::{fmt, net::Ipv6Addr};
 
-use deadpool_redis::redis::{
+use redis::{
     ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo,
     io::tcp::TcpSettings,
 };

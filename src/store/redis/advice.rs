@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use deadpool_redis::redis::{RedisError, aio::MultiplexedConnection, cmd};
+use redis::{RedisError, aio::MultiplexedConnection, cmd};
 use tokio::time::timeout;
 
 use crate::store::refusal::Complaint;

@@ -2,9 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use deadpool_redis::{
-    Manager, Pool, PoolError, Runtime,
-    redis::{AsyncConnectionConfig, ConnectionInfo, ErrorKind, RedisError, aio::MultiplexedConnection, cmd},
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, RedisError, aio::MultiplexedConnection, cmd,
 };
 use tokio::time::{sleep, timeout};
 
@@ -139,16 +138,15 @@ async fn open(target: &RedisTarget, advice: &Advice) -> Result<Opened, NoConnect
     }
 }
 
-/// Taken out of the pool for good.
 async fn connect(login: ConnectionInfo) -> Result<MultiplexedConnection, NoConnection> {
-    match pool(login).get().await {
-        Ok(pooled) => Ok(deadpool_redis::Connection::take(pooled)),
-        Err(PoolError::Backend(error)) if error.kind() == ErrorKind::AuthenticationFailed => {
-            Err(NoConnection::Denied(Complaint::of(Refusal::WrongPass)))
-        }
-        Err(PoolError::Backend(error)) => Err(refused_login(&error)),
-        Err(error) => Err(NoConnection::Away(error.to_string())),
-    }
+    // The store deadline bounds each call; the crate's own default of 500 ms would cut short a longer one.
+    let config =
+        AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(Some(CONNECT_TIMEOUT));
+    let client = Client::open(login)?;
+    client.get_multiplexed_async_connection_with_config(&config).await.map_err(|error| match error.kind() {
+        ErrorKind::AuthenticationFailed => NoConnection::Denied(Complaint::of(Refusal::WrongPass)),
+        _ => refused_login(&error),
+    })
 }
 
 /// What Redis says to a log-in or a database that it does not take.
@@ -167,17 +165,4 @@ impl From<RedisError> for NoConnection {
     fn from(error: RedisError) -> NoConnection {
         NoConnection::Away(error.to_string())
     }
-}
-
-fn pool(login: ConnectionInfo) -> Pool {
-    // The store's own deadline counts, and it is shorter than the crate's default of 500 ms or longer
-    // only where a test says so.
-    let config =
-        AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(Some(CONNECT_TIMEOUT));
-    let manager = Manager::new_with_config(login, config).expect("the address was parsed before");
-    Pool::builder(manager)
-        .max_size(1)
-        .runtime(Runtime::Tokio1)
-        .build()
-        .expect("a pool without timeouts needs nothing more")
 }

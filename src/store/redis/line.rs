@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use deadpool_redis::redis::{RedisError, aio::MultiplexedConnection};
+use redis::{RedisError, aio::MultiplexedConnection};
 use tokio::sync::Notify;
 
 use crate::store::{

@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use deadpool_redis::redis::{FromRedisValue as _, RedisError, Value, aio::MultiplexedConnection, cmd};
+use redis::{FromRedisValue as _, RedisError, Value, aio::MultiplexedConnection, cmd};
 
 use super::script::{self, Now};
 use crate::store::refusal::{Complaint, Refusal};

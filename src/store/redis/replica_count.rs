@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use deadpool_redis::redis::cmd;
+use redis::cmd;
 use tokio::time::{sleep, timeout};
 
 use super::line::Line;

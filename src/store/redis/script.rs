@@ -1,6 +1,6 @@
 //! The script's text, its arguments and its reply; the layout is documented in `lua/batch.lua`.
 
-use deadpool_redis::redis::{Cmd, cmd};
+use redis::{Cmd, cmd};
 use smallvec::SmallVec;
 
 use crate::store::StoreError;
