@@ -1,7 +1,7 @@
-//! Where log lines go and how they look: to stderr, as text or as one JSON object a line.
+//! Sets up the log: lines on stderr, as text or as one JSON object per line.
 //!
-//! The start line ([`START`]) passes every filter: scripts read the bound ports from it. What may happen with every
-//! request is told [`hourly`].
+//! The start line ([`START`]) passes every filter, because scripts read the bound ports from it. Whatever could be logged
+//! with every request is logged [`hourly`].
 
 pub mod hourly;
 mod short;
@@ -12,6 +12,7 @@ use std::{
     env,
     io::{self, IsTerminal as _},
     panic::{self, PanicHookInfo},
+    sync::LazyLock,
     thread,
 };
 
@@ -25,38 +26,58 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
+/// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
+    /// Text for people, in colours on a terminal.
     Text,
+    /// One JSON object per line.
     Json,
 }
 
 pub use short::short;
+use subjects::{Due, Warnings};
 
-/// Target of the lines at debug that say of each descriptor which limits hold it, or why none does.
+/// Target of the debug lines that say for each descriptor which limits apply to it, or why none does.
 pub const REQUESTS: &str = "tollgate::requests";
 
 /// Target of the line that says where the process listens.
 pub const START: &str = "tollgate::start";
 
+/// Why logging could not be set up.
 #[derive(Debug, Error)]
 pub enum LoggingError {
+    /// A filter that does not parse.
     #[error(
         "{origin} says {filter:?}, which is not a log level; write info, for example, or tollgate=debug,h2=warn"
     )]
-    Filter { origin: String, filter: String, source: ParseError },
+    Filter {
+        /// The flag or variable that it came from.
+        origin: String,
+        /// The filter.
+        filter: String,
+        /// What is wrong with it.
+        source: ParseError,
+    },
+    /// A word that is neither a level nor a `target=level`.
     #[error("{origin} says {word:?}, which is not a log level; write off, error, warn, info, debug or trace")]
-    NoLevel { origin: String, word: String },
+    NoLevel {
+        /// The flag or variable that it came from.
+        origin: String,
+        /// The word.
+        word: String,
+    },
+    /// Logging was set up before.
     #[error("cannot start logging")]
     Installed(#[source] tracing_subscriber::util::TryInitError),
 }
 
-/// Sets up logging for the process. The level is `level`, which comes with who said it, else that of RUST_LOG, else
-/// info.
+/// Sets up logging for the process. The level is `level`, which comes with the flag or variable that set it, or else
+/// that of RUST_LOG, or else info.
 ///
-/// From here on a panic is a line of the log too.
+/// From here on panics are logged too.
 ///
-/// Fails on a level that cannot be understood, and when called twice.
+/// Fails on a level that does not parse, and when called twice.
 pub fn init(format: Format, level: Option<(String, &str)>) -> Result<(), LoggingError> {
     let filter = filter(level, env::var("RUST_LOG").ok())?;
     let registry = tracing_subscriber::registry().with(filter);
@@ -75,8 +96,15 @@ pub fn init(format: Format, level: Option<(String, &str)>) -> Result<(), Logging
     Ok(())
 }
 
-/// As a line of the log, which also a reader of JSON understands.
+/// Panics, by their place in the code.
+static PANICS: LazyLock<Warnings> = LazyLock::new(Warnings::default);
+
+/// Logs a panic in the format of the log. A client might be able to cause one with each connection, so each place in the
+/// code is logged the first time, and then once an hour with the number of times.
 fn tell_panic(panic: &PanicHookInfo<'_>) {
+    let (Some(Due::Subject { times }) | Some(Due::Others { times })) = PANICS.occurs(panic.location()) else {
+        return;
+    };
     let payload = panic.payload();
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
@@ -86,6 +114,7 @@ fn tell_panic(panic: &PanicHookInfo<'_>) {
     tracing::error!(
         place,
         thread = thread::current().name(),
+        times,
         backtrace = is_captured.then(|| tracing::field::display(backtrace)),
         "a bug in Tollgate, please report it: {text}"
     );
@@ -97,7 +126,7 @@ fn filter(level: Option<(String, &str)>, rust_log: Option<String>) -> Result<Env
         (None, Some(rust_log)) => ("RUST_LOG".to_owned(), rust_log),
         (None, None) => ("the default".to_owned(), String::new()),
     };
-    // Blanks around the items of a list are no part of them.
+    // Blanks around the items of a list are ignored.
     let filter = filter.split(',').map(str::trim).collect::<Vec<_>>().join(",");
     if let Some(word) = filter.split(',').find(|word| !is_level(word) && !word.contains('=')) {
         let word = word.to_owned();
@@ -112,7 +141,7 @@ fn filter(level: Option<(String, &str)>, rust_log: Option<String>) -> Result<Env
     })
 }
 
-/// A bare word that is no level would be taken for a target, and all others would fall silent.
+/// A bare word that is not a level would be taken for a target, and all other targets would fall silent.
 fn is_level(word: &str) -> bool {
     word.is_empty() || word.parse::<LevelFilter>().is_ok()
 }

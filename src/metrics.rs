@@ -17,6 +17,7 @@
 //! | `tollgate_memory_buckets` | | buckets in this process, of the memory store and for local answers |
 //! | `tollgate_connections_refused_total` | | connections closed at once, because `--max-connections` were open |
 //! | `tollgate_connections_not_http2_total` | kind | connections closed at once, because they began with `http1`, `tls` or `other` |
+//! | `tollgate_unknown_methods_total` | | calls of gRPC methods that Tollgate does not have |
 //! | `tollgate_build_info` | version | always 1 |
 //! | `process_…` | | what the system reports about the process, under the names that all exporters use |
 //!
@@ -61,6 +62,8 @@ const MALFORMED: &str = "Stored buckets that could not be read and counted as fu
     Tollgate's keys, or an old version of it does.";
 const REFUSED: &str = "Connections refused because --max-connections were already open. Raise it, or find out which \
     clients open so many.";
+const UNKNOWN_METHODS: &str = "Calls of gRPC methods that Tollgate does not have, answered UNIMPLEMENTED. The log has \
+    their paths. If the caller is an Envoy, it may let its requests pass.";
 const STORE_ERRORS: &str = "Requests that the store did not answer, by reason. deadline, tripped, overload: Redis or the \
     network is slow or silent; disconnected: see the log; refused: see tollgate_store_refusals_total; full: raise \
     --memory-buckets.";
@@ -74,7 +77,8 @@ pub struct Metrics {
     store_errors: IntCounterVec,
     malformed: IntCounter,
     refused_connections: IntCounter,
-    strangers: IntCounterVec,
+    not_http2: IntCounterVec,
+    unknown_methods: IntCounter,
     reloads: IntCounterVec,
     config_stale: IntGauge,
     lookups: Mutex<Vec<Lookup>>,
@@ -102,8 +106,9 @@ impl Metrics {
             counters(&registry, Opts::new("tollgate_store_errors_total", STORE_ERRORS), &["kind"]);
         let malformed = counter_alone(&registry, "tollgate_malformed_buckets_total", MALFORMED);
         let refused_connections = counter_alone(&registry, "tollgate_connections_refused_total", REFUSED);
-        let strangers = Opts::new("tollgate_connections_not_http2_total", NOT_HTTP2);
-        let strangers = counters_from_start(&registry, strangers, "kind", &["http1", "tls", "other"]);
+        let unknown_methods = counter_alone(&registry, "tollgate_unknown_methods_total", UNKNOWN_METHODS);
+        let not_http2 = Opts::new("tollgate_connections_not_http2_total", NOT_HTTP2);
+        let not_http2 = counters_from_start(&registry, not_http2, "kind", &["http1", "tls", "other"]);
         let store_seconds = HistogramOpts::new(
             "tollgate_store_duration_seconds",
             "Time that the store took to answer a request. Near --store-deadline: Redis or the network is slow.",
@@ -139,7 +144,8 @@ impl Metrics {
             store_errors,
             malformed,
             refused_connections,
-            strangers,
+            not_http2,
+            unknown_methods,
             reloads,
             config_stale,
             lookups: Mutex::default(),
@@ -177,9 +183,14 @@ impl Metrics {
         self.refused_connections.inc();
     }
 
-    /// A client of the gRPC port that did not begin with HTTP/2; `kind` is one of a handful of fixed words.
-    pub fn count_stranger(&self, kind: &'static str) {
-        self.strangers.with_label_values(&[kind]).inc();
+    /// A client of the gRPC port that did not begin with HTTP/2. `kind` is one of a handful of fixed words.
+    pub fn count_not_http2(&self, kind: &'static str) {
+        self.not_http2.with_label_values(&[kind]).inc();
+    }
+
+    /// A call of a gRPC method that Tollgate does not have.
+    pub fn count_unknown_method(&self) {
+        self.unknown_methods.inc();
     }
 
     pub fn count_reload(&self, reload: Reload) {

@@ -1,15 +1,14 @@
 //! The process as its peers see it: two ports, one runtime per core, and an orderly end.
 //!
-//! The calling thread accepts connections, deals each to the runtime with the fewest open ones, and answers
-//! the admin port. Each runtime is one thread that serves its connections and nothing else, with a service
-//! built on that thread, so that what a service owns (connections to Redis) is driven by one runtime.
+//! The thread that calls [`Server::run`] accepts connections, deals each to the runtime with the fewest open
+//! connections, and serves the admin port. A runtime is a thread that only serves its connections. Its service is built
+//! on that thread, so that whatever the service owns, such as connections to Redis, is driven by one runtime.
 //!
-//! Stopping has three phases, see [`Phase`]. In the first two no call is lost; the third cuts what is left.
-//! [`Server::run`] returns only when each thread has been joined.
+//! Stopping has three phases, see [`Phase`]. In the first two no call is lost; the third cuts the connections that are
+//! left. [`Server::run`] returns only when every thread has been joined.
 
-use std::{fmt, io, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use thiserror::Error;
 use tokio::{net::TcpListener, runtime, select, time};
 use tracing::{error, info, warn};
 
@@ -25,42 +24,48 @@ use crate::{
 mod accept;
 mod bounded_body;
 mod connection;
+mod endings;
+mod error;
 mod limits;
+mod not_http2;
 mod refusals;
 mod routes;
 mod runtimes;
-mod strangers;
 mod unvectored;
 
+pub use error::{Port, ServerError};
 pub use limits::ConnectionLimits;
 
 use accept::{Acceptor, bind};
+use endings::Endings;
 use refusals::Refusals;
 use routes::{Health, Routes};
 use runtimes::Runtimes;
-use strangers::Strangers;
 
-/// How long the runtimes may take to end once their connections are cut. They need microseconds; one that
-/// is stuck must not hold up the end.
+/// How long the runtimes may take to end once their connections are cut. They need microseconds; a stuck one must not
+/// keep the process from ending.
 const CUT_GRACE: Duration = Duration::from_secs(1);
 
+/// How a server listens, serves and stops.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Port 0: any free one.
+    /// Where Envoy connects. Port 0 takes any free port.
     pub grpc_listen: SocketAddr,
-    /// Port 0: any free one.
+    /// Where operators connect. Port 0 takes any free port.
     pub admin_listen: SocketAddr,
+    /// The number of runtimes, which are threads.
     pub runtimes: NonZeroUsize,
-    /// From the signal to stop, which turns health, until nothing new is accepted.
+    /// From the signal to stop, when health checks begin to fail, until no connection is accepted any more.
     pub drain_wait: Duration,
     /// From then until open connections are cut.
     pub drain_timeout: Duration,
+    /// How long each connection may live.
     pub connections: ConnectionLimits,
-    /// Beyond it new connections are closed at once.
+    /// The maximum number of open connections. Further ones are closed at once.
     pub max_connections: usize,
 }
 
-/// Both ports, bound; nothing is accepted yet.
+/// Both ports are bound, but nothing is accepted yet.
 #[derive(Debug)]
 pub struct Server {
     main: runtime::Runtime,
@@ -71,45 +76,26 @@ pub struct Server {
     options: Options,
 }
 
-/// A server whose runtimes run.
+/// A server whose runtimes run, but which accepts nothing yet.
 pub struct Started {
     server: Server,
     health: Health,
     runtimes: Runtimes,
 }
 
-/// The addresses really bound.
+/// The addresses that were bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Addresses {
+    /// Of the gRPC port.
     pub grpc: SocketAddr,
+    /// Of the admin port.
     pub admin: SocketAddr,
-}
-
-#[derive(Debug, Error)]
-pub enum ServerError {
-    #[error("cannot listen on {address} ({port})")]
-    Listen { address: SocketAddr, port: Port, source: SystemError },
-    #[error("cannot start a runtime")]
-    Start(#[source] SystemError),
-    #[error("cannot listen for signals")]
-    Signals(#[source] SystemError),
-    #[error("the admin server has ended")]
-    AdminEnded(#[source] SystemError),
-    #[error("runtime {index} has panicked")]
-    RuntimePanicked { index: usize },
-    #[error("{count} runtimes did not end within {CUT_GRACE:?} of being cut")]
-    RuntimesStuck { count: usize },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Port {
-    Grpc,
-    Admin,
 }
 
 // === impl Server ===
 
 impl Server {
+    /// Binds both ports. Fails with [`ServerError::Listen`] or [`ServerError::Start`].
     pub fn bind(options: Options) -> Result<Server, ServerError> {
         let main = current_thread_runtime()?;
         let (grpc, grpc_address) = main.block_on(bind(options.grpc_listen, Port::Grpc))?;
@@ -118,18 +104,19 @@ impl Server {
         Ok(Server { main, grpc, admin, addresses, lifecycle: Lifecycle::new(), options })
     }
 
+    /// The addresses that were bound.
     pub fn addresses(&self) -> Addresses {
         self.addresses
     }
 
-    /// A handle that shows how far the server is, and stops it.
+    /// A handle that shows the server's phase, and stops it.
     pub fn lifecycle(&self) -> Lifecycle {
         self.lifecycle.clone()
     }
 
-    /// From here on SIGTERM, SIGINT and SIGHUP stop this server, and a second signal, more than a second after
-    /// the first, ends it at once. Acts for the whole process and cannot be undone, so tests that share one stop
-    /// their servers by the lifecycle.
+    /// From here on SIGTERM, SIGINT and SIGHUP stop this server, and a second signal that comes more than a second after
+    /// the first ends it at once. This acts for the whole process and cannot be undone, so tests that share a process
+    /// stop their servers by the lifecycle. Fails if the system refuses a handler.
     pub fn stop_on_signals(&self) -> Result<(), ServerError> {
         let _context = self.main.enter();
         let signals = Signals::install().map_err(|error| ServerError::Signals(error.into()))?;
@@ -142,7 +129,7 @@ impl Server {
             async move {
                 match signals {
                     Ok(signals) => signals.drive(lifecycle, drain_wait, drain_timeout).await,
-                    // Or nothing but SIGKILL would end the process from now on.
+                    // Otherwise only SIGKILL could end the process from now on.
                     Err(error) => {
                         error!(error = %SystemError::from(error), "can no longer listen for signals; stopping");
                         lifecycle.advance_to(Phase::Leaving);
@@ -153,8 +140,8 @@ impl Server {
         Ok(())
     }
 
-    /// Starts the runtimes, which accept nothing yet. `make_service` is called once on the thread of each,
-    /// inside its context. Fails when a runtime cannot be started.
+    /// Starts the runtimes; no connection is accepted yet. Each calls `make_service` once, on its own thread and in its
+    /// own context. Fails if a runtime cannot be started.
     pub fn start<S: RateLimitService>(
         self,
         metrics: &Arc<Metrics>,
@@ -165,8 +152,8 @@ impl Server {
             let (health, refusals) = (health.clone(), Refusals::new(Arc::clone(metrics)));
             Arc::new(move || Routes::new(make_service(), &health, &refusals))
         };
-        let strangers = Strangers::new(Arc::clone(metrics));
-        let runtimes = Runtimes::start(&self.options, make_routes, &self.lifecycle, strangers)?;
+        let endings = Endings::new(Arc::clone(metrics));
+        let runtimes = Runtimes::start(&self.options, make_routes, &self.lifecycle, endings)?;
         Ok(Started { server: self, health, runtimes })
     }
 
@@ -185,7 +172,7 @@ impl Server {
 impl Started {
     /// Serves until the lifecycle has ended.
     ///
-    /// Fails when a runtime panics or cannot be ended. Connections that had to be cut are no failure.
+    /// Fails if a runtime panics or does not end. Connections that had to be cut are no failure.
     pub fn serve(self, admin: Admin) -> Result<(), ServerError> {
         let Started { server, health, mut runtimes } = self;
         let Server { main, grpc, admin: admin_listener, lifecycle, options, .. } = server;
@@ -200,7 +187,7 @@ impl Started {
                 }
             }
         });
-        // A thread that is stuck cannot be joined; the process ends without it.
+        // A stuck thread cannot be joined. The process ends without it.
         if let Err(ServerError::RuntimesStuck { .. }) = outcome {
             return outcome;
         }
@@ -216,8 +203,8 @@ async fn serve_and_drain(
     lifecycle: &Lifecycle,
     options: &Options,
 ) -> Result<(), ServerError> {
-    // A runtime that ends by itself has panicked: its share of the connections would fail in silence, so
-    // the others are drained and the process ends with an error, which `join` finds.
+    // A runtime that ends by itself has panicked, and its connections have failed. The others are drained, and the process
+    // ends with an error, which `join` finds.
     select! {
         never = acceptor.accept(runtimes) => match never {},
         () = leave(health, lifecycle, options.drain_wait) => {}
@@ -231,7 +218,7 @@ async fn serve_and_drain(
     }
     lifecycle.advance_to(Phase::Draining);
 
-    runtimes.deal_no_more();
+    runtimes.stop_dealing();
     select! {
         () = runtimes.all_ended() => {}
         () = time::sleep(options.drain_timeout) => {}
@@ -239,15 +226,16 @@ async fn serve_and_drain(
     }
     lifecycle.advance_to(Phase::Ended);
     let ended = time::timeout(CUT_GRACE, runtimes.all_ended()).await;
-    if runtimes.cut() > 0 {
-        warn!(connections = runtimes.cut(), "cut the connections that were still open");
+    let cut = runtimes.endings().cut();
+    if cut > 0 {
+        warn!(connections = cut, "cut the connections that were still open");
     }
     ended.map_err(|_elapsed| ServerError::RuntimesStuck { count: runtimes.running() })?;
     info!("stopped");
     Ok(())
 }
 
-/// Returns once it is time to drain: `drain_wait` after health turned, or sooner when told so.
+/// Returns when it is time to drain: `drain_wait` after health checks began to fail, or earlier if the lifecycle says so.
 async fn leave(health: &Health, lifecycle: &Lifecycle, drain_wait: Duration) {
     lifecycle.reached(Phase::Leaving).await;
     health.not_serving().await;
@@ -262,15 +250,4 @@ fn current_thread_runtime() -> Result<runtime::Runtime, ServerError> {
         .enable_all()
         .build()
         .map_err(|error| ServerError::Start(error.into()))
-}
-
-// === impl Port ===
-
-impl fmt::Display for Port {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Port::Grpc => "gRPC",
-            Port::Admin => "admin",
-        })
-    }
 }

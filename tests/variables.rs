@@ -187,7 +187,7 @@ async fn a_mode_that_lets_requests_pass_says_who_has_turned_it_on() {
     let shadow = log("shadow", |serve| serve.variable("SHADOW_MODE", "1")).await;
     assert!(shadow.contains("shadow mode is on") && shadow.contains("by=SHADOW_MODE"), "{shadow}");
     let quota = log("quota", |serve| serve.variable("TOLLGATE_QUOTA_MODE", "on")).await;
-    assert!(quota.contains("quota mode: ") && quota.contains("by=TOLLGATE_QUOTA_MODE"), "{quota}");
+    assert!(quota.contains("quota mode is on") && quota.contains("by=TOLLGATE_QUOTA_MODE"), "{quota}");
     // A flag goes before the variable of the reference.
     let off = log("off", |serve| serve.variable("SHADOW_MODE", "true").args(&["--shadow-mode=off"])).await;
     assert!(!off.contains("shadow mode"), "{off}");

@@ -263,7 +263,8 @@ fn show_gauges(metrics: &Metrics, backend: &Backend, fallback: &Fallback) {
     );
     metrics.show(
         "tollgate_replicas",
-        "Replicas that share the store. 0: not known, so `local` answers as `error`; see the log, or set --replicas.",
+        "Replicas that share the store; 0 with the memory store. If it stays 0 with Redis, the number is not known and \
+         `local` answers as `error`: see the log, or set --replicas.",
         replicas,
     );
     let (backend, local) = (backend.clone(), Arc::clone(&fallback.local));

@@ -1,14 +1,14 @@
-//! Warnings about what may happen with every request: told the first time, then once an hour with the count.
+//! Bounds log lines that could come with every request: the first time, and then once an hour with the count.
 //!
-//! Pure but for its counters: the time is a parameter, and the caller writes the line. What happens after the last
-//! line is told with the next one, if there is a next one; a metric beside it counts without delay.
+//! The time is a parameter, and the caller writes the line. The times after the last line are told with the next one, if
+//! there is a next one; a metric beside it counts them without delay.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The least time between two lines.
+/// The shortest time between two lines, in microseconds: one hour.
 pub const EVERY_US: u64 = 60 * 60 * 1_000_000;
 
-/// One kind of line, shared by all threads. Where one kind has many subjects, each has its own.
+/// One kind of line, shared by all threads. If one kind has many subjects, each subject has its own `Hourly`.
 ///
 /// ```
 /// # use tollgate::{clock::Clock, logging::hourly::Hourly};
@@ -20,39 +20,41 @@ pub const EVERY_US: u64 = 60 * 60 * 1_000_000;
 #[derive(Debug, Default)]
 pub struct Hourly {
     untold: AtomicU64,
-    /// 0: nothing was told yet.
+    /// When the next line is due. 0: nothing was told yet.
     next_us: AtomicU64,
 }
 
 impl Hourly {
+    /// The first occurrence is told.
     pub const fn new() -> Hourly {
         Hourly { untold: AtomicU64::new(0), next_us: AtomicU64::new(0) }
     }
 
-    /// It happened once more, at an instant of a clock that does not step back. If it is to be told now: how often
-    /// it happened since it was told last, this time included.
+    /// Counts that it happened once more, at an instant in microseconds of a clock that does not step back. If a line is
+    /// due, returns how often it happened since the last line, this time included.
     pub fn occurs(&self, now_us: u64) -> Option<u64> {
         self.untold.fetch_add(1, Ordering::Relaxed);
         let next_us = self.next_us.load(Ordering::Relaxed);
         if now_us < next_us {
             return None;
         }
-        // Of several threads that come at once, one tells.
+        // Of several threads at the same time, only one writes the line.
         let told = now_us.saturating_add(EVERY_US);
         self.next_us.compare_exchange(next_us, told, Ordering::Relaxed, Ordering::Relaxed).ok()?;
         Some(self.untold.swap(0, Ordering::Relaxed).max(1))
     }
 }
 
-// For whoever keeps many of them.
+// For `Subjects`, which keeps many of them.
 impl Hourly {
-    /// The next line was due at that instant already. Not where nothing was told yet: whoever got it is about to.
+    /// Whether the next line was already due at that instant. False if nothing was told yet, because the thread that
+    /// took this is about to tell.
     pub(super) fn is_idle(&self, at_us: u64) -> bool {
         let next_us = self.next_us.load(Ordering::Relaxed);
         next_us > 0 && next_us <= at_us
     }
 
-    /// When the next line is due stays, so that of threads that come at once one tells.
+    /// Keeps when the next line is due, so that of several threads at the same time only one writes it.
     pub(super) fn forget_count(&self) {
         self.untold.store(0, Ordering::Relaxed);
     }

@@ -1,17 +1,18 @@
-//! Texts that clients choose, as a log line may show them.
+//! Makes texts that clients choose fit for a log line.
 
-/// The most characters that are shown.
+/// The maximum number of characters that are shown.
 const LONGEST: usize = 64;
 
-/// The first characters; what would break the line, or make it read otherwise than it is written, is escaped.
+/// The first 64 characters, and `…` if there are more. Characters that would break the line, or change how it reads, are
+/// escaped; bytes that are not UTF-8 are replaced.
 pub fn short(text: &[u8]) -> String {
-    // Not all of it is read.
+    // A long text is not read to its end.
     let head = &text[..text.len().min(4 * LONGEST)];
     let lossy = String::from_utf8_lossy(head);
     let mut letters = lossy.chars();
     let mut shown = String::new();
     for letter in letters.by_ref().take(LONGEST) {
-        // Quotes and backslashes are left to the format of the log.
+        // The format of the log escapes quotes and backslashes itself.
         match letter {
             '"' | '\'' | '\\' => shown.push(letter),
             _ => shown.extend(letter.escape_debug()),

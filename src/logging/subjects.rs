@@ -1,7 +1,7 @@
-//! Hourly warnings about many subjects, which clients choose: memory and log stay bounded whatever they send.
+//! Hourly warnings about many subjects, which clients choose: memory and log stay bounded whatever clients send.
 //!
-//! Up to [`MOST`] subjects have a warning each; what comes beyond is told as one kind, with an example. A subject that
-//! was not seen for an hour after its line was due makes room. No lock and no allocation: a subject is a seeded hash.
+//! Up to [`MOST`] subjects have a warning each; further ones share one warning, which shows one of them. A subject that is
+//! not seen for an hour after its line was due makes room. There is no lock and no allocation: a subject is a seeded hash.
 
 use std::{
     hash::{BuildHasher as _, Hash},
@@ -13,12 +13,12 @@ use foldhash::quality::RandomState;
 use super::hourly::{EVERY_US, Hourly};
 use crate::clock::Clock;
 
-/// How many subjects are told apart.
+/// The number of subjects that are told apart.
 pub const MOST: usize = 256;
-/// A subject stands in one of so many places, by its hash.
+/// The number of places in which a subject may be, by its hash.
 const PLACES: usize = 16;
 
-/// Shared by all threads.
+/// The subjects of one kind of warning, shared by all threads.
 #[derive(Debug)]
 pub struct Subjects {
     seed: RandomState,
@@ -33,18 +33,24 @@ pub struct Warnings {
     subjects: Subjects,
 }
 
-/// What is to be told now, and how often it happened since it was told last.
+/// Which line is due now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
-    /// This subject.
-    Subject { times: u64 },
-    /// All subjects that have no warning of their own; this one is an example.
-    Others { times: u64 },
+    /// The line of this subject.
+    Subject {
+        /// How often it happened since its last line, this time included.
+        times: u64,
+    },
+    /// The line of all subjects that have none of their own. This subject is an example of them.
+    Others {
+        /// How often it happened with any of them since their last line, this time included.
+        times: u64,
+    },
 }
 
 #[derive(Debug, Default)]
 struct Place {
-    /// The hash of its subject; 0: none.
+    /// The hash of its subject. 0: the place is free.
     subject: AtomicU64,
     hourly: Hourly,
 }
@@ -63,16 +69,17 @@ impl Default for Warnings {
 }
 
 impl Warnings {
-    /// Counts that it happened once more with this subject. Returns what is to be told now, if anything.
+    /// Counts that it happened once more with this subject. Returns the line that is due, if any.
     pub fn occurs(&self, subject: impl Hash) -> Option<Due> {
         self.subjects.occurs(subject, self.clock.now_us())
     }
 }
 
 impl Subjects {
-    /// It happened with this subject, at an instant of a clock that does not step back.
+    /// Counts that it happened once more with this subject, at an instant in microseconds of a clock that does not step
+    /// back. Returns the line that is due, if any.
     pub fn occurs(&self, subject: impl Hash, now_us: u64) -> Option<Due> {
-        // 0 is taken.
+        // 0 means a free place.
         let subject = self.seed.hash_one(subject).max(1);
         match self.place(subject, now_us) {
             Some(place) => place.hourly.occurs(now_us).map(|times| Due::Subject { times }),
@@ -80,7 +87,7 @@ impl Subjects {
         }
     }
 
-    /// Its own, which it gets if there is one to be had.
+    /// The place of this subject, or one that it can take.
     fn place(&self, subject: u64, now_us: u64) -> Option<&Place> {
         let places = MOST as u64;
         let candidates = (0..PLACES as u64).map(|nth| ((subject % places) + nth) % places);
@@ -98,7 +105,7 @@ impl Place {
         self.subject.load(Ordering::Relaxed) == subject
     }
 
-    /// Takes it if it is free, or if its subject was not seen for long.
+    /// Takes the place if it is free, or if its subject was not seen for an hour after its line was due.
     fn is_taken_by(&self, subject: u64, now_us: u64) -> bool {
         let before = self.subject.load(Ordering::Relaxed);
         if before == subject {
@@ -109,13 +116,13 @@ impl Place {
         }
         match self.subject.compare_exchange(before, subject, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(before) => {
-                // A free place has nothing to forget, and whoever comes with this subject may count there already.
+                // A free place has nothing to forget, and another thread may count there already for this subject.
                 if before != 0 {
                     self.hourly.forget_count();
                 }
                 true
             }
-            // Another thread got it. Unless it came with the same subject, this one looks on.
+            // Another thread took it. Unless that has the same subject, this one tries the next place.
             Err(taken_by) => taken_by == subject,
         }
     }

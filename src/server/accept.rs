@@ -1,4 +1,4 @@
-//! The listeners: how they are opened; what the gRPC port accepts, and how it closes.
+//! Opens both listeners, accepts connections on the gRPC port, and closes it.
 
 use std::{
     convert::Infallible,
@@ -17,48 +17,48 @@ use tracing::{debug, warn};
 use super::{Port, ServerError, runtimes::Runtimes};
 use crate::{error::SystemError, metrics::Metrics};
 
-/// How long to wait before accepting again when the process is out of file descriptors or memory. Trying at
-/// once would spin, and keep busy the thread that answers the admin port.
+/// How long to wait before accepting again when the process is out of file descriptors or memory. Trying at once would
+/// spin, and starve the admin port, which this thread also serves.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Connections that the kernel accepts before we do. What comes beyond has to try again after a second, which is
-/// longer than Envoy waits; tokio's 128 is less than what a fleet opens at once when a replica has left.
+/// Maximum number of connections that the kernel accepts before the process does. A client beyond it tries again after a
+/// second, which is longer than Envoy waits. tokio's 128 is less than what a fleet opens at once when a replica leaves.
 const BACKLOG: u32 = 1_024;
 
-/// Where connections come in.
+/// Accepts the connections of the gRPC port.
 #[derive(Debug)]
 pub(super) struct Acceptor {
     listener: TcpListener,
-    bound: Bound,
+    dealer: Dealer,
 }
 
-/// How many connections may be open, and who counts those beyond.
+/// Deals accepted connections to the runtimes. Closes and counts those beyond the maximum.
 #[derive(Debug)]
-struct Bound {
-    most: usize,
+struct Dealer {
+    max_connections: usize,
     metrics: Arc<Metrics>,
 }
 
 // === impl Acceptor ===
 
 impl Acceptor {
-    pub(super) fn new(listener: TcpListener, most: usize, metrics: Arc<Metrics>) -> Acceptor {
-        Acceptor { listener, bound: Bound { most, metrics } }
+    pub(super) fn new(listener: TcpListener, max_connections: usize, metrics: Arc<Metrics>) -> Acceptor {
+        Acceptor { listener, dealer: Dealer { max_connections, metrics } }
     }
 
-    /// Closes the listener, once the connections that the kernel has accepted already are dealt: it would reset
-    /// them. One that comes between the last look and the close still is.
+    /// Deals the connections that the kernel has accepted already, which it would reset, and then closes the listener. A
+    /// connection that arrives between the last look and the close is still reset.
     pub(super) fn close(self, runtimes: &Runtimes) -> io::Result<()> {
-        // Asked without the runtime, which would go by what it last heard from the kernel.
+        // Asks the kernel itself, because tokio would answer by what it last heard from it.
         let listener = self.listener.into_std()?;
         for _ in 0..BACKLOG {
             match listener.accept() {
                 Ok((stream, peer)) => {
                     stream.set_nonblocking(true)?;
-                    self.bound.deal(TcpStream::from_std(stream)?, peer, runtimes);
+                    self.dealer.deal(TcpStream::from_std(stream)?, peer, runtimes);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if has_gone_again(&error) => {}
+                Err(error) if was_aborted_by_client(&error) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -69,8 +69,8 @@ impl Acceptor {
     pub(super) async fn accept(&self, runtimes: &Runtimes) -> Infallible {
         loop {
             match self.listener.accept().await {
-                Ok((stream, peer)) => self.bound.deal(stream, peer, runtimes),
-                Err(error) if has_gone_again(&error) => {}
+                Ok((stream, peer)) => self.dealer.deal(stream, peer, runtimes),
+                Err(error) if was_aborted_by_client(&error) => {}
                 Err(error) => {
                     warn!(error = %SystemError::from(error), "cannot accept connections; trying again");
                     time::sleep(ACCEPT_PAUSE).await;
@@ -80,13 +80,13 @@ impl Acceptor {
     }
 }
 
-// === impl Bound ===
+// === impl Dealer ===
 
-impl Bound {
+impl Dealer {
     fn deal(&self, stream: TcpStream, peer: SocketAddr, runtimes: &Runtimes) {
-        if runtimes.open() >= self.most {
+        if runtimes.open() >= self.max_connections {
             self.metrics.count_refused_connection();
-            debug!(%peer, most = self.most, "connection refused: --max-connections are already open");
+            debug!(%peer, max_connections = self.max_connections, "connection refused: --max-connections are already open");
             return;
         }
         if let Err(error) = runtimes.deal(stream, peer) {
@@ -95,19 +95,20 @@ impl Bound {
     }
 }
 
-/// The client has, before it was accepted; nothing is wrong here.
-fn has_gone_again(error: &io::Error) -> bool {
+/// The client aborted the connection before it was accepted, which is no fault of this process.
+fn was_aborted_by_client(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset)
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A successor on the same port does not have to wait for connections of ours that linger.
+    // A later process can listen on the same port while connections of this one linger.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
+/// Listens on `address`. Returns the address that was bound, whose port differs if 0 was asked for.
 pub(super) async fn bind(address: SocketAddr, port: Port) -> Result<(TcpListener, SocketAddr), ServerError> {
     let failed = |error: io::Error| ServerError::Listen { address, port, source: error.into() };
     let listener = listen(address).map_err(failed)?;

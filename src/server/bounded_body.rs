@@ -1,7 +1,7 @@
-//! Requests that have begun and do not end: what they hold together is bounded.
+//! Bounds the memory of requests that have begun but do not end.
 //!
-//! A message that comes in pieces is kept until it is whole, and a client may leave thousands of them unfinished.
-//! Nearly every request comes in one piece, which is not counted.
+//! A message that arrives in pieces is kept until it is complete, and a client may leave thousands of them unfinished.
+//! Nearly every request arrives in one piece, which is not counted.
 
 use std::{
     pin::Pin,
@@ -16,15 +16,16 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tonic::Status;
 
-/// What unfinished messages may hold on one runtime. Envoy with 1,024 calls under way, each with a header of the 60 kB
-/// that it lets pass, is just below; a client of the nodes must not get beyond, or what it sends is not limited.
-const MOST_UNFINISHED_BYTES: usize = 64 << 20;
+/// Maximum size of all unfinished messages of one runtime. Envoy with 1,024 calls under way, each with a header of the
+/// 60 kB that it lets pass, stays just below. A client of the nodes must not be able to exceed this, because its
+/// requests would pass unlimited.
+const MAX_UNFINISHED_BYTES: usize = 64 << 20;
 
-/// Bytes of all unfinished messages of one runtime.
+/// The size of all unfinished messages of one runtime in bytes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Unfinished(Arc<AtomicUsize>);
 
-/// The body of one request.
+/// The body of one request, which fails with RESOURCE_EXHAUSTED when unfinished messages take too much memory.
 #[derive(Debug)]
 pub(super) struct BoundedBody<B = Incoming> {
     body: B,
@@ -39,14 +40,15 @@ impl<B> BoundedBody<B> {
         BoundedBody { body, held: 0, all: all.clone() }
     }
 
+    /// Counts bytes of an unfinished message until this is dropped.
     fn hold(&mut self, bytes: usize) -> Result<(), Status> {
         self.held += bytes;
         let before = self.all.0.fetch_add(bytes, Ordering::Relaxed);
-        if before + bytes <= MOST_UNFINISHED_BYTES {
+        if before + bytes <= MAX_UNFINISHED_BYTES {
             return Ok(());
         }
         Err(Status::resource_exhausted(format!(
-            "unfinished requests hold more than {MOST_UNFINISHED_BYTES} bytes"
+            "unfinished requests take more than {MAX_UNFINISHED_BYTES} bytes"
         )))
     }
 }
@@ -122,7 +124,7 @@ mod tests {
     #[tokio::test]
     async fn a_piece_beyond_the_bound_is_refused_and_later_ones_are_taken_again() {
         let all = Unfinished::default();
-        let half = MOST_UNFINISHED_BYTES / 2;
+        let half = MAX_UNFINISHED_BYTES / 2;
         let mut held: Vec<_> = (0..2).map(|_| in_pieces(1, half, &all)).collect();
         for body in &mut held {
             body.frame().await.unwrap().unwrap();

@@ -7,36 +7,36 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use thiserror::Error;
 use tokio::{io::Interest, net::TcpStream, select, time};
 
-use super::{ConnectionLimits, routes::Routes, strangers::Opening, unvectored::Unvectored};
+use super::{ConnectionLimits, not_http2::Opening, routes::Routes, unvectored::Unvectored};
 use crate::{
     error::SystemError,
     lifecycle::{Lifecycle, Phase},
     pb::rate_limit_service_server::RateLimitService,
 };
 
-/// Streams that a client may have open on one connection. hyper's default is 200; a request beyond it is
-/// one that Envoy lets pass unlimited, and its own circuit breaker allows 1,024 on each of its workers.
+/// Maximum number of streams that a client may have open on one connection. hyper's default is 200. Envoy's own circuit
+/// breaker allows 1,024 on each of its workers, and Envoy lets a request beyond our maximum pass unlimited.
 const MAX_STREAMS: u32 = 4_096;
 
-/// Streams that a client may have opened and reset again before we saw them; beyond it h2 closes the
-/// connection. Its default of 20 is reached when we stall for longer than Envoy's timeout (20 ms) with more
-/// than that many calls under way: the next read brings them and their resets together.
+/// Maximum number of streams that a client may have opened and reset before the server has seen them. Beyond it h2
+/// closes the connection. Its default of 20 is too low: when the server stalls for longer than Envoy's timeout (20 ms)
+/// with more calls than that under way, the next read brings the calls and their resets together.
 const MAX_UNSEEN_RESETS: usize = 1_024;
 
-/// Bytes that may be on their way to us. With hyper's 1 MiB many long requests wait for the window and come in splinters,
-/// and h2 closes a connection whose splinters exceed half of it (`too_many_data_frames`). What is read is bounded by
-/// `bounded_body`.
+/// Bytes that a client may send before they are read. With hyper's 1 MiB, many long requests wait for the window and
+/// arrive in small frames, and h2 closes a connection on which those exceed half of it (`too_many_data_frames`).
+/// `bounded_body` bounds what has been read.
 const CONNECTION_WINDOW: u32 = 16 << 20;
 
-/// Headers of one call, names and values. Envoy sends some 400 bytes of its own, and `initial_metadata` may hold a
-/// header of its client's.
+/// Maximum size of the headers of one call, names and values. Envoy sends some 400 bytes of its own, and
+/// `initial_metadata` may contain a header of Envoy's client.
 const MAX_HEADER_BYTES: u32 = 64 << 10;
 
-/// Time that a client has to say that it speaks HTTP/2.
+/// How long a client may take to send the HTTP/2 preface.
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The same once the server drains: enough for a connection that was accepted just before, with its first
-/// request right behind the preface.
+/// The same once the server drains. It is enough for a connection that was accepted just before and whose first request
+/// follows the preface at once.
 const PREFACE_GRACE: Duration = Duration::from_millis(100);
 
 /// The first bytes of every HTTP/2 connection (RFC 9113, section 3.4).
@@ -44,15 +44,15 @@ const PREFACE: &[u8; PREFACE_BYTES] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 const PREFACE_BYTES: usize = 24;
 
-/// Pause before looking again for the rest of first bytes that came in pieces, which no known client sends.
+/// Pause before looking again if the first bytes arrive in pieces, which no known client does.
 const PREFACE_PAUSE: Duration = Duration::from_millis(10);
 
-/// Why a connection ended otherwise than by its client closing it.
+/// Why a connection ended, if its client did not close it.
 #[derive(Debug, Error)]
 pub(super) enum ConnectionError {
-    #[error("its client does not speak HTTP/2: {0:?}")]
+    #[error("the client does not speak HTTP/2: {0:?}")]
     NotHttp2(Opening),
-    #[error("nothing was sent for {PREFACE_TIMEOUT:?}")]
+    #[error("the client sent nothing for {PREFACE_TIMEOUT:?}")]
     Silent,
     #[error("it broke before the first request")]
     Broken(#[source] SystemError),
@@ -60,7 +60,7 @@ pub(super) enum ConnectionError {
     Http2(#[source] hyper::Error),
     #[error("it was still open when the server ended")]
     Cut,
-    #[error("it was still open {0:?} after its client was told to open another")]
+    #[error("it was still open {0:?} after the client was told to open another")]
     Outstayed(Duration),
 }
 
@@ -77,8 +77,8 @@ pub(super) fn http2(limits: &ConnectionLimits) -> http2::Builder<TokioExecutor> 
     http2
 }
 
-/// Serves until the client closes the connection, or it is drained, too old or cut. Requests under way when it
-/// is drained or too old are answered, and the client is told (GOAWAY) to open no more.
+/// Serves until the client closes the connection, or until it is drained, too old or cut. When it is drained or too old,
+/// requests under way are answered, and the client is told (GOAWAY) to send no more on it.
 pub(super) async fn serve<S: RateLimitService>(
     stream: std::net::TcpStream,
     routes: Routes<S>,
@@ -87,7 +87,7 @@ pub(super) async fn serve<S: RateLimitService>(
     limits: &ConnectionLimits,
 ) -> Result<(), ConnectionError> {
     let stream = TcpStream::from_std(stream).map_err(|error| ConnectionError::Broken(error.into()))?;
-    // hyper would wait for the preface for ever, also while draining.
+    // hyper would wait for the preface for ever, even while draining.
     select! {
         greeted = time::timeout(PREFACE_TIMEOUT, greeting(&stream)) => match greeted {
             Ok(Ok(true)) => {}
@@ -118,15 +118,15 @@ async fn draining_for(grace: Duration, lifecycle: &Lifecycle) {
     time::sleep(grace).await;
 }
 
-/// Whether the client has begun to speak HTTP/2; not if it has closed the connection without a word.
-/// Leaves its bytes to be read. Where they may still become another protocol that is told apart, it waits for more.
+/// Whether the client has begun to speak HTTP/2; false if it has closed the connection without sending anything. Does
+/// not consume its bytes. Waits for more of them while they may still turn out to be one protocol or another.
 async fn greeting(stream: &TcpStream) -> Result<bool, ConnectionError> {
     let broken = |error: io::Error| ConnectionError::Broken(error.into());
     let mut start = [0; PREFACE_BYTES];
     loop {
         let there = stream.peek(&mut start).await.map_err(broken)?;
         let start = &start[..there];
-        let not_http2 = || Err(ConnectionError::NotHttp2(Opening::of(start)));
+        let not_http2 = || Err(ConnectionError::NotHttp2(Opening::from_bytes(start)));
         match there {
             0 => return Ok(false),
             PREFACE_BYTES if start == PREFACE => return Ok(true),
@@ -139,12 +139,12 @@ async fn greeting(stream: &TcpStream) -> Result<bool, ConnectionError> {
     }
 }
 
-/// Of a client that has stopped in the middle of its first bytes, or before them.
+/// The error for a client that stopped in the middle of its first bytes, or before them.
 async fn stalled(stream: &TcpStream) -> ConnectionError {
     let mut start = [0; PREFACE_BYTES];
     match time::timeout(Duration::ZERO, stream.peek(&mut start)).await {
         Ok(Ok(there)) if !PREFACE.starts_with(&start[..there]) => {
-            ConnectionError::NotHttp2(Opening::of(&start[..there]))
+            ConnectionError::NotHttp2(Opening::from_bytes(&start[..there]))
         }
         _ => ConnectionError::Silent,
     }
@@ -165,7 +165,7 @@ mod tests {
         (client.unwrap(), server.unwrap().0)
     }
 
-    /// Polled once, when there is something to read.
+    /// Polls once, when there is something to read.
     async fn is_decided<F: Future>(server: &TcpStream, greeting: Pin<&mut F>) -> Option<F::Output> {
         server.readable().await.unwrap();
         time::timeout(Duration::ZERO, greeting).await.ok()

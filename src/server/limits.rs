@@ -1,30 +1,30 @@
-//! What one client may hold, and for how long.
+//! How long connections may live, and how long they may be silent.
 
 use std::time::Duration;
 
-/// How far the age of connections is spread, so that those opened together do not come back together.
+/// How far the maximum age is spread, as a share of it, so that connections opened together do not all return at once.
 const AGE_JITTER: f64 = 0.1;
 
 /// Bounds on connections of the gRPC port.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionLimits {
-    /// After that time, give or take a tenth, its client is told to open another; None: never.
+    /// The age at which a client is told to open another connection, give or take a tenth. `None`: never.
     pub max_age: Option<Duration>,
-    /// How long calls may then still take, before the connection is cut.
+    /// How long calls may take after that, before the connection is cut.
     pub max_age_grace: Duration,
-    /// Silence after which a client is asked whether it is still there; None: never.
+    /// How long a client may be silent before it is asked whether it is still there. `None`: it is never asked.
     pub keepalive: Option<Duration>,
-    /// How long it may take to say so, before the connection is cut.
+    /// How long it may take to answer, before the connection is cut.
     pub keepalive_timeout: Duration,
 }
 
 // === impl ConnectionLimits ===
 
 impl ConnectionLimits {
-    /// Of one connection.
+    /// The maximum age of one connection.
     pub(super) fn age(&self) -> Duration {
         let jitter = rand::random_range(1.0 - AGE_JITTER..1.0 + AGE_JITTER);
-        // tokio takes what is beyond its reckoning as decades.
+        // tokio's sleep caps a duration that it cannot represent at some decades.
         self.max_age.map_or(Duration::MAX, |age| age.mul_f64(jitter))
     }
 }

@@ -1,7 +1,7 @@
-//! Calls that are refused for what they are: too long, too much in them, without meaning. Counted and told, since
-//! Envoy lets the request of such a call pass unlimited unless `failure_mode_deny` is set.
+//! Calls that are refused for what they are: malformed, too large, or of a method that Tollgate does not have.
 //!
-//! All of them come by here, also those that no service has seen, because their bytes could not be read.
+//! They are counted and logged, because Envoy lets the request of such a call pass unlimited unless
+//! `failure_mode_deny` is set. Calls that no service has seen, because their bytes could not be read, are among them.
 
 use std::sync::Arc;
 
@@ -9,19 +9,29 @@ use tonic::{Code, Status};
 use tracing::warn;
 
 use crate::{
-    logging::subjects::{Due, Warnings},
+    logging::{
+        short,
+        subjects::{Due, Warnings},
+    },
     metrics::{Metrics, RequestOutcome},
 };
 
-/// Of a reason, which may hold a word of the client's.
-const MOST_LETTERS: usize = 200;
+/// The most characters of a reason that are logged. A reason may contain a word that the client chose.
+const MAX_REASON: usize = 200;
 
-/// Refusals as one runtime sees them.
+/// Counts refusals, and warns of them. A clone shares the counts and what was told.
 #[derive(Debug, Clone)]
 pub(super) struct Refusals {
     metrics: Arc<Metrics>,
-    /// By reason. Shared by all runtimes.
-    warnings: Arc<Warnings>,
+    warnings: Arc<RefusalWarnings>,
+}
+
+#[derive(Debug, Default)]
+struct RefusalWarnings {
+    /// By reason; some contain a number that the client chose.
+    reasons: Warnings,
+    /// By path, which the client chose.
+    unknown_methods: Warnings,
 }
 
 impl Refusals {
@@ -29,27 +39,43 @@ impl Refusals {
         Refusals { metrics, warnings: Arc::default() }
     }
 
-    /// A decision was asked for, and this came out.
+    /// Takes the status of a call that asked for a decision. Does nothing unless the fault is the caller's.
     pub(super) fn note(&self, status: &Status) {
         if !is_refusal(status.code()) {
             return;
         }
         self.metrics.count_request(RequestOutcome::Invalid);
-        let Some(due) = self.warnings.occurs(status.message()) else { return };
-        let reason: String = status.message().chars().take(MOST_LETTERS).collect();
+        let Some(due) = self.warnings.reasons.occurs(status.message()) else { return };
+        let reason: String = status.message().chars().take(MAX_REASON).collect();
         let code = status.code();
         match due {
             Due::Subject { times } => warn!(?code, reason, times, "{REFUSED}"),
-            Due::Others { times } => warn!(?code, reason, times, "{OTHERS}"),
+            Due::Others { times } => warn!(?code, reason, times, "{OTHERS_REFUSED}"),
+        }
+    }
+
+    /// Takes the path of a call that no service here answers.
+    pub(super) fn note_unknown_method(&self, path: &str) {
+        self.metrics.count_unknown_method();
+        let Some(due) = self.warnings.unknown_methods.occurs(path) else { return };
+        let path = short(path.as_bytes());
+        match due {
+            Due::Subject { times } => warn!(path, times, "{UNKNOWN_METHOD}"),
+            Due::Others { times } => warn!(path, times, "{OTHER_UNKNOWN_METHODS}"),
         }
     }
 }
 
 const REFUSED: &str = "a request was refused; Envoy lets it pass unlimited unless failure_mode_deny is set";
-const OTHERS: &str = "requests were refused for further reasons, and this is one of them; Envoy lets them pass \
+const OTHERS_REFUSED: &str = "requests were refused for further reasons, and this is one of them; Envoy lets them pass \
     unlimited unless failure_mode_deny is set";
+const UNKNOWN_METHOD: &str = "a call of an unknown gRPC method was answered UNIMPLEMENTED; decisions are made by \
+    envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit. If the caller is an Envoy, it may let its requests \
+    pass unlimited";
+const OTHER_UNKNOWN_METHODS: &str = "calls of further unknown gRPC methods were answered UNIMPLEMENTED, and this is one \
+    of them. If a caller is an Envoy, it may let its requests pass unlimited";
 
-/// The fault is the caller's. Others are the store's, or say that the caller has gone.
+/// Whether the fault is the caller's. Other codes blame the store, or say that the caller has gone.
 fn is_refusal(code: Code) -> bool {
     matches!(code, Code::InvalidArgument | Code::OutOfRange | Code::ResourceExhausted | Code::Unimplemented)
 }
@@ -63,8 +89,9 @@ mod tests {
         let refusals = Refusals::new(Arc::new(Metrics::new()));
         let other_runtime = refusals.clone();
         for reason in ["too many", "too long"] {
-            assert_eq!(refusals.warnings.occurs(reason), Some(Due::Subject { times: 1 }), "{reason}");
-            assert_eq!(other_runtime.warnings.occurs(reason), None, "{reason}");
+            let told = |refusals: &Refusals| refusals.warnings.reasons.occurs(reason);
+            assert_eq!(told(&refusals), Some(Due::Subject { times: 1 }), "{reason}");
+            assert_eq!(told(&other_runtime), None, "{reason}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Which service answers a request: decisions first, then health and reflection.
+//! Routes a request to its service: decisions first, then health and reflection.
 
 use std::{
     convert::Infallible,
@@ -30,35 +30,41 @@ use crate::pb::{
 /// The path of every decision, compared before any routing.
 const DECIDE: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 
-/// The largest request that is decoded; beyond it the answer is OUT_OF_RANGE, and Envoy lets the request pass. So
-/// this must be more than a client of the nodes can bring about: header values of 60 kB, in each of 68 descriptors.
+/// The largest request that is decoded. A larger one is answered with OUT_OF_RANGE, and Envoy lets it pass, so this must
+/// be more than a client of the nodes can cause: it fits header values of 60 kB in each of 68 descriptors.
 const MAX_REQUEST_BYTES: usize = 4 << 20;
 
-/// What envoyproxy/ratelimit calls itself in gRPC health.
+/// The name of envoyproxy/ratelimit in gRPC health.
 const NAME_IN_REFERENCE: &str = "ratelimit";
 
-/// The services of one runtime.
+/// The services of one runtime. A clone shares them.
 pub(super) struct Routes<S> {
     decide: RateLimitServiceServer<S>,
     others: tonic::service::Routes,
     unfinished: Unfinished,
-    /// Of this runtime alone: it is cloned for each call, and the count of one shared by all would be written by all
-    /// cores.
+    /// An `Arc` of this runtime alone: it is cloned for each call, and all cores would write the count of a shared one.
     refusals: Arc<Refusals>,
 }
 
-/// gRPC health: of the server (the empty name) and of the rate-limit service, always the same.
+/// gRPC health of the server (the empty name) and of the rate-limit service, which are always the same.
 ///
-/// The service has two names: its own, and the one under which envoyproxy/ratelimit answers. Without that one the
-/// health checks of clusters made for it would find no service, and Envoy would let every request pass.
+/// The service has two names: its own, and that of envoyproxy/ratelimit. Without the latter, the health checks of
+/// clusters that were configured for envoyproxy/ratelimit would find no service, and Envoy would let every request pass.
 #[derive(Debug, Clone)]
 pub(super) struct Health(HealthReporter);
 
-/// A response in the making.
-pub(super) struct Answer {
+/// The response of one call.
+pub(super) struct ResponseFuture {
     response: BoxFuture<Response<Body>, Infallible>,
-    /// Of a call that asks for a decision.
-    refusals: Option<Arc<Refusals>>,
+    refusals: Arc<Refusals>,
+    method: Method,
+}
+
+/// What a call asks for.
+enum Method {
+    Decide,
+    /// The path of any other method.
+    Other(Box<str>),
 }
 
 // === impl Routes ===
@@ -97,36 +103,49 @@ impl<S> Clone for Routes<S> {
 impl<S: RateLimitService> hyper::service::Service<Request<Incoming>> for Routes<S> {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Answer;
+    type Future = ResponseFuture;
 
-    fn call(&self, request: Request<Incoming>) -> Answer {
+    fn call(&self, request: Request<Incoming>) -> ResponseFuture {
         let request = request.map(|body| BoundedBody::new(body, &self.unfinished));
-        // tower's services want `&mut self`. Both clones are a counter each, and both are always ready.
+        let refusals = self.refusals.clone();
+        // tower's services want `&mut self`. Cloning either is cheap, and both are always ready.
         if request.uri().path() == DECIDE {
-            Answer { response: self.decide.clone().call(request), refusals: Some(self.refusals.clone()) }
+            ResponseFuture { response: self.decide.clone().call(request), refusals, method: Method::Decide }
         } else {
-            Answer { response: Box::pin(self.others.clone().call(request)), refusals: None }
+            let method = Method::Other(request.uri().path().into());
+            ResponseFuture { response: Box::pin(self.others.clone().call(request)), refusals, method }
         }
     }
 }
 
-// === impl Answer ===
+// === impl ResponseFuture ===
 
-impl Future for Answer {
+impl Future for ResponseFuture {
     type Output = Result<Response<Body>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Ok(response) = ready!(self.response.as_mut().poll(context));
         let response = blame_the_client(response);
-        if let (Some(refusals), Some(status)) = (&self.refusals, response.extensions().get::<Status>()) {
-            refusals.note(status);
+        match &self.method {
+            Method::Decide => {
+                if let Some(status) = response.extensions().get::<Status>() {
+                    self.refusals.note(status);
+                }
+            }
+            Method::Other(path) if is_unimplemented(&response) => self.refusals.note_unknown_method(path),
+            Method::Other(_) => {}
         }
         Poll::Ready(Ok(response))
     }
 }
 
-/// tonic says INTERNAL to a body whose framing is broken, cut short or missing. The fault is the client's,
-/// so that becomes INVALID_ARGUMENT; no service here answers INTERNAL itself.
+fn is_unimplemented(response: &Response<Body>) -> bool {
+    let code = response.headers().get(Status::GRPC_STATUS);
+    code.is_some_and(|code| Code::from_bytes(code.as_bytes()) == Code::Unimplemented)
+}
+
+/// tonic answers INTERNAL to a body whose framing is broken, cut short or missing. The fault is the client's, so this
+/// turns it into INVALID_ARGUMENT. No service here answers INTERNAL itself.
 fn blame_the_client(response: Response<Body>) -> Response<Body> {
     match response.extensions().get::<Status>() {
         Some(status) if status.code() == Code::Internal => {

@@ -1,11 +1,10 @@
-//! One thread per core with a runtime of its own, and the dealing of connections to them.
+//! The runtimes: threads that serve connections, and the dealing of connections to them.
 //!
-//! Envoy opens one HTTP/2 connection per worker and keeps it for hours, so where a connection lands decides
-//! how even the load is: it is dealt to the runtime with the fewest open ones, not hashed.
+//! Envoy opens one HTTP/2 connection per worker and keeps it for hours, so where a connection lands decides how evenly
+//! the load is spread. It is dealt to the runtime with the fewest open connections, not hashed.
 
 use std::{
     convert::Infallible,
-    error::Error,
     io,
     net::SocketAddr,
     sync::{
@@ -22,30 +21,25 @@ use tokio::{
         mpsc::{self, UnboundedReceiver, UnboundedSender},
         watch,
     },
-    task::{JoinError, JoinSet},
+    task::JoinSet,
 };
-use tracing::{debug, error};
 
 use super::{
-    ConnectionLimits, Lifecycle, Options, ServerError,
-    connection::{self, ConnectionError},
-    current_thread_runtime,
+    ConnectionLimits, Lifecycle, Options, ServerError, connection, current_thread_runtime, endings::Endings,
     routes::Routes,
-    strangers::Strangers,
 };
-use crate::{pb::rate_limit_service_server::RateLimitService, tasks::Task};
+use crate::pb::rate_limit_service_server::RateLimitService;
 
-/// All runtimes. Dropped, they run on; [`Runtimes::join`] waits for them.
+/// All runtimes. They go on when this is dropped; [`Runtimes::join`] waits for them.
 pub(super) struct Runtimes {
     handles: Vec<Handle>,
     running: watch::Receiver<usize>,
-    /// Connections that were still open when the server ended, of runtimes that have ended.
-    cut: Arc<AtomicUsize>,
+    endings: Arc<Endings>,
 }
 
-/// One runtime, seen from the thread that accepts.
+/// One runtime, as the thread that accepts connections sees it.
 struct Handle {
-    /// None once no more are dealt.
+    /// `None` once no more connections are dealt.
     sender: Option<UnboundedSender<Accepted>>,
     open: Arc<AtomicUsize>,
     thread: JoinHandle<()>,
@@ -58,96 +52,96 @@ struct Accepted {
     open_connection: OpenConnection,
 }
 
-/// Counts one connection of a runtime for as long as it lives, however it ends.
+/// Counts one open connection of a runtime until it is dropped, however the connection ends.
 struct OpenConnection(Arc<AtomicUsize>);
 
-/// Counts one thread for as long as it runs, however it ends.
+/// Counts one running thread until it is dropped, however the thread ends.
 struct Running(watch::Sender<usize>);
 
-/// What the runtimes of a server have in common.
+/// What all runtimes of a server share.
 #[derive(Clone)]
 struct SharedState {
     lifecycle: Lifecycle,
     limits: ConnectionLimits,
-    strangers: Arc<Strangers>,
-    cut: Arc<AtomicUsize>,
+    endings: Arc<Endings>,
 }
 
 // === impl Runtimes ===
 
 impl Runtimes {
-    /// Starts the threads. `make_routes` is called on each, inside the context of its runtime; returns when it has
-    /// been called on all.
+    /// Starts the threads, and returns when all of them have called `make_routes`, each in the context of its runtime.
+    /// Fails if a thread or its runtime cannot be started.
     pub(super) fn start<S: RateLimitService>(
         options: &Options,
         make_routes: Arc<impl Fn() -> Routes<S> + Send + Sync + 'static>,
         lifecycle: &Lifecycle,
-        strangers: Strangers,
+        endings: Endings,
     ) -> Result<Runtimes, ServerError> {
-        let (lifecycle, limits, strangers) = (lifecycle.clone(), options.connections, Arc::new(strangers));
-        let cut = Arc::<AtomicUsize>::default();
-        let shared = SharedState { lifecycle, limits, strangers, cut: Arc::clone(&cut) };
+        let (lifecycle, limits, endings) = (lifecycle.clone(), options.connections, Arc::new(endings));
+        let shared = SharedState { lifecycle, limits, endings: Arc::clone(&endings) };
         let running = watch::Sender::new(0);
-        let mut runtimes = Runtimes { handles: Vec::new(), running: running.subscribe(), cut };
-        // Nothing is sent: that the last sender is gone says that all routes are made.
-        let (making, all_made) = std::sync::mpsc::channel::<Infallible>();
+        let mut runtimes = Runtimes { handles: Vec::new(), running: running.subscribe(), endings };
+        // Nothing is ever sent. When the last sender is dropped, all runtimes have their routes.
+        let (starting, all_started) = std::sync::mpsc::channel::<Infallible>();
         for index in 0..options.runtimes.get() {
             let running = Running::start(&running);
             let runtime = current_thread_runtime()?;
-            let (sender, dealt) = mpsc::unbounded_channel();
-            let (make_routes, making, shared) = (Arc::clone(&make_routes), making.clone(), shared.clone());
+            let (sender, accepted) = mpsc::unbounded_channel();
+            let (make_routes, starting, shared) =
+                (Arc::clone(&make_routes), starting.clone(), shared.clone());
             let thread = thread::Builder::new()
                 .name(format!("runtime-{index}"))
                 .spawn(move || {
-                    // Dropped in reverse order, also by a panic: it runs until all its tasks are gone.
+                    // Dropped in reverse order, also by a panic: the thread counts as running until its tasks are gone.
                     let (_running, runtime) = (running, runtime);
                     runtime.block_on(async {
                         let routes = make_routes();
-                        drop(making);
-                        serve_connections(dealt, routes, shared).await;
+                        drop(starting);
+                        serve_connections(accepted, routes, shared).await;
                     });
                 })
                 .map_err(|error| ServerError::Start(error.into()))?;
             runtimes.handles.push(Handle { sender: Some(sender), open: Arc::default(), thread });
         }
-        drop(making);
-        // Whoever asks from now on, such as `/ready`, knows of all of them. A thread that panicked has let go as well.
-        let _ = all_made.recv();
+        drop(starting);
+        // From here on `/ready` knows of every runtime. A thread that panicked has dropped its sender too.
+        let _ = all_started.recv();
         Ok(runtimes)
     }
 
-    /// Hands the connection to the runtime with the fewest open ones, the first of several. Fails where the
-    /// connection has broken already, or the runtime ends.
+    /// Hands the connection to the runtime with the fewest open connections, the first of several. Fails if the
+    /// connection has broken already, or if the runtime has ended.
     pub(super) fn deal(&self, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
-        // Small answers must not wait for the acknowledgement of earlier ones.
+        // Small answers must not wait for the acknowledgement of earlier ones (Nagle's algorithm).
         stream.set_nodelay(true)?;
-        // Off this thread's event loop; the runtime puts it on its own.
+        // Takes it off this thread's event loop. The runtime registers it with its own.
         let stream = stream.into_std()?;
         let fewest = self.handles.iter().min_by_key(|handle| handle.open.load(Ordering::Relaxed));
         let handle = fewest.expect("there is at least one runtime");
-        let open_connection = OpenConnection::take(&handle.open);
+        let open_connection = OpenConnection::count(&handle.open);
         let sender = handle.sender.as_ref().ok_or(io::ErrorKind::ConnectionAborted)?;
         sender
             .send(Accepted { stream, peer, open_connection })
             .map_err(|_unsent| io::ErrorKind::ConnectionAborted.into())
     }
 
-    /// Connections that are open or on their way to their runtime.
+    /// The number of connections that are open or on their way to their runtime.
     pub(super) fn open(&self) -> usize {
         self.handles.iter().map(|handle| handle.open.load(Ordering::Relaxed)).sum()
     }
 
-    pub(super) fn deal_no_more(&mut self) {
+    /// Lets each runtime end once its connections are closed.
+    pub(super) fn stop_dealing(&mut self) {
         for handle in &mut self.handles {
             handle.sender = None;
         }
     }
 
-    /// Connections that were still open when the server ended.
-    pub(super) fn cut(&self) -> usize {
-        self.cut.load(Ordering::Relaxed)
+    pub(super) fn endings(&self) -> &Endings {
+        &self.endings
     }
 
+    /// The number of runtimes that have not ended.
     pub(super) fn running(&self) -> usize {
         *self.running.borrow()
     }
@@ -162,13 +156,13 @@ impl Runtimes {
     }
 
     async fn until_running(&self, few_enough: impl Fn(usize) -> bool) {
-        // An error says that the last thread is gone, and its count with it.
+        // An error means that the last thread is gone, and the sender of the count with it.
         let _ = self.running.clone().wait_for(|running| few_enough(*running)).await;
     }
 
-    /// Waits for all threads, which end when nothing is dealt any more and their connections are closed.
+    /// Waits for all threads. They end when no more connections are dealt and theirs are closed.
     pub(super) fn join(mut self) -> Result<(), ServerError> {
-        self.deal_no_more();
+        self.stop_dealing();
         let mut outcome = Ok(());
         for (index, handle) in self.handles.into_iter().enumerate() {
             if handle.thread.join().is_err() {
@@ -179,11 +173,11 @@ impl Runtimes {
     }
 }
 
-/// The whole life of one runtime: until nothing more can be dealt and all its connections are closed.
+/// The whole life of one runtime: until no more connections are dealt and all of its own are closed.
 async fn serve_connections<S: RateLimitService>(
     mut accepted: UnboundedReceiver<Accepted>,
     routes: Routes<S>,
-    SharedState { lifecycle, limits, strangers, cut }: SharedState,
+    SharedState { lifecycle, limits, endings }: SharedState,
 ) {
     let http2 = connection::http2(&limits);
     let mut connections = JoinSet::new();
@@ -197,42 +191,18 @@ async fn serve_connections<S: RateLimitService>(
                     (peer, connection::serve(stream, routes, &http2, &lifecycle, &limits).await)
                 });
             }
-            Some(ended) = connections.join_next() => {
-                cut.fetch_add(report(ended, &strangers).into(), Ordering::Relaxed);
-            }
+            Some(ended) = connections.join_next() => endings.note(ended),
         }
     }
     while let Some(ended) = connections.join_next().await {
-        cut.fetch_add(report(ended, &strangers).into(), Ordering::Relaxed);
-    }
-}
-
-/// Logs how a connection ended, and tells whether it was cut. What a client can cause is not an error.
-fn report(
-    ended: Result<(SocketAddr, Result<(), ConnectionError>), JoinError>,
-    strangers: &Strangers,
-) -> bool {
-    match ended {
-        Ok((_, Ok(()))) => false,
-        Ok((peer, Err(error))) => {
-            if let ConnectionError::NotHttp2(opening) = &error {
-                strangers.came(peer, *opening);
-            }
-            debug!(%peer, error = &error as &dyn Error, "connection ended");
-            matches!(error, ConnectionError::Cut)
-        }
-        Err(panic) => {
-            Task::ClientConnection.count_panic();
-            error!(error = &panic as &dyn Error, "a client's connection was lost to a bug");
-            false
-        }
+        endings.note(ended);
     }
 }
 
 // === impl OpenConnection, Running ===
 
 impl OpenConnection {
-    fn take(open: &Arc<AtomicUsize>) -> OpenConnection {
+    fn count(open: &Arc<AtomicUsize>) -> OpenConnection {
         open.fetch_add(1, Ordering::Relaxed);
         OpenConnection(Arc::clone(open))
     }
@@ -262,26 +232,28 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::metrics::Metrics;
 
-    /// One runtime of which the test holds the receiving end.
+    /// One runtime. The test holds its receiving end.
     fn one_runtime() -> (Runtimes, UnboundedReceiver<Accepted>) {
-        let (sender, dealt) = mpsc::unbounded_channel();
+        let (sender, accepted) = mpsc::unbounded_channel();
         let handle = Handle { sender: Some(sender), open: Arc::default(), thread: thread::spawn(|| ()) };
         let running = watch::Sender::new(1).subscribe();
-        (Runtimes { handles: vec![handle], running, cut: Arc::default() }, dealt)
+        let endings = Arc::new(Endings::new(Arc::new(Metrics::new())));
+        (Runtimes { handles: vec![handle], running, endings }, accepted)
     }
 
     #[tokio::test]
-    async fn a_dealt_connection_sends_small_answers_at_once_and_holds_a_seat_while_it_lives() {
+    async fn a_dealt_connection_sends_small_answers_at_once_and_is_counted_while_it_lives() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (accepted, peer) = listener.accept().await.unwrap();
-        assert!(!accepted.nodelay().unwrap(), "the kernel's default is on already: nothing to see here");
+        let (stream, peer) = listener.accept().await.unwrap();
+        assert!(!stream.nodelay().unwrap(), "the kernel's default is on already: nothing to see here");
 
-        let (runtimes, mut dealt) = one_runtime();
-        runtimes.deal(accepted, peer).unwrap();
+        let (runtimes, mut accepted) = one_runtime();
+        runtimes.deal(stream, peer).unwrap();
         let open = || runtimes.handles[0].open.load(Ordering::Relaxed);
-        let Accepted { stream, peer, open_connection } = dealt.recv().await.unwrap();
+        let Accepted { stream, peer, open_connection } = accepted.recv().await.unwrap();
         assert!(stream.nodelay().unwrap());
         assert_eq!((peer, open()), (client.local_addr().unwrap(), 1));
         drop(open_connection);

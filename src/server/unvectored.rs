@@ -1,8 +1,8 @@
-//! A socket that takes one piece at a time, so that small answers leave together.
+//! A socket without vectored writes, so that small answers are sent together.
 //!
-//! h2 writes each DATA frame of 256 bytes or more by itself if the socket takes several pieces at once, and copies
-//! those below 1,024 into one buffer if it does not (`CHAIN_THRESHOLD` in its `codec/framed_write.rs`). A denial
-//! with its body lies between the two: without this, each costs a system call of its own, and twice the CPU.
+//! If the socket supports vectored writes, h2 writes each DATA frame of 256 bytes or more by itself. If it does not, h2
+//! copies frames below 1,024 bytes into one buffer (`CHAIN_THRESHOLD` in its `codec/framed_write.rs`). A denial with its
+//! body lies between the two: with vectored writes each would cost a system call of its own, and twice the CPU.
 
 use std::{
     io,
@@ -14,6 +14,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+/// A TCP stream whose writes are not vectored.
 #[derive(Debug)]
 pub(super) struct Unvectored(TokioIo<TcpStream>);
 
@@ -33,7 +34,7 @@ impl Read for Unvectored {
     }
 }
 
-/// `is_write_vectored` stays at its default, which is no.
+/// `is_write_vectored` keeps its default, which is false.
 impl Write for Unvectored {
     fn poll_write(
         mut self: Pin<&mut Self>,

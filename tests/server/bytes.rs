@@ -34,11 +34,16 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// HPACK without a table: POST, http, :path and content-type.
+/// The headers of a call of ShouldRateLimit.
 pub(crate) fn request_headers() -> Vec<u8> {
+    headers_for(PATH)
+}
+
+/// HPACK without a table: POST, http, :path and content-type.
+pub(crate) fn headers_for(path: &str) -> Vec<u8> {
     let literal =
         |name: &[u8], value: &str| [name, &[u8::try_from(value.len()).unwrap()], value.as_bytes()].concat();
-    [vec![0x83, 0x86], literal(&[0x04], PATH), literal(&[0x0f, 0x10], "application/grpc")].concat()
+    [vec![0x83, 0x86], literal(&[0x04], path), literal(&[0x0f, 0x10], "application/grpc")].concat()
 }
 
 /// A call of ShouldRateLimit with an empty message.

@@ -44,17 +44,17 @@ pub(crate) struct Stage {
     pub(crate) services: AtomicUsize,
 }
 
-/// A call waits for a permit of `acceptor`. Its answer carries the number of its runtime as `raw_body`.
+/// A call waits for a permit of `gate`. Its answer carries the number of its runtime as `raw_body`.
 pub(crate) struct Gated {
     runtime: u8,
-    acceptor: Arc<Semaphore>,
+    gate: Arc<Semaphore>,
     stage: Arc<Stage>,
 }
 
 impl Gated {
     /// One that nobody calls.
     pub(crate) fn idle() -> Gated {
-        Gated { runtime: 0, acceptor: Arc::new(Semaphore::new(0)), stage: Arc::default() }
+        Gated { runtime: 0, gate: Arc::new(Semaphore::new(0)), stage: Arc::default() }
     }
 }
 
@@ -65,7 +65,7 @@ impl RateLimitService for Gated {
         _request: Request<RateLimitRequest>,
     ) -> Result<Response<Reply>, Status> {
         self.stage.arrived.fetch_add(1, Ordering::SeqCst);
-        let _permit = self.acceptor.acquire().await.unwrap();
+        let _permit = self.gate.acquire().await.unwrap();
         let answer = RateLimitResponse { raw_body: vec![self.runtime].into(), ..Default::default() };
         Ok(Response::new(answer.into()))
     }
@@ -76,7 +76,7 @@ pub(crate) struct Running {
     pub(crate) lifecycle: Lifecycle,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) stage: Arc<Stage>,
-    pub(crate) acceptor: Arc<Semaphore>,
+    pub(crate) gate: Arc<Semaphore>,
     thread: Option<JoinHandle<Result<(), ServerError>>>,
 }
 
@@ -91,12 +91,12 @@ impl Running {
 
     pub(crate) fn over(options: Options) -> Running {
         let stage = Arc::<Stage>::default();
-        let acceptor = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
+        let gate = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
         let make_service = {
-            let (stage, acceptor) = (Arc::clone(&stage), Arc::clone(&acceptor));
+            let (stage, gate) = (Arc::clone(&stage), Arc::clone(&gate));
             move || Gated {
                 runtime: u8::try_from(stage.services.fetch_add(1, Ordering::SeqCst)).unwrap(),
-                acceptor: Arc::clone(&acceptor),
+                gate: Arc::clone(&gate),
                 stage: Arc::clone(&stage),
             }
         };
@@ -111,16 +111,16 @@ impl Running {
             server.run(admin, make_service)
         });
         let (addresses, lifecycle) = binding.recv().unwrap();
-        Running { addresses, lifecycle, metrics, stage, acceptor, thread: Some(thread) }
+        Running { addresses, lifecycle, metrics, stage, gate, thread: Some(thread) }
     }
 
     /// Calls wait from here on, until [`Running::open_gate`].
     pub(crate) fn close_gate(&self) {
-        self.acceptor.forget_permits(Semaphore::MAX_PERMITS);
+        self.gate.forget_permits(Semaphore::MAX_PERMITS);
     }
 
     pub(crate) fn open_gate(&self) {
-        self.acceptor.add_permits(Semaphore::MAX_PERMITS);
+        self.gate.add_permits(Semaphore::MAX_PERMITS);
     }
 
     pub(crate) async fn until_arrived(&self, calls: usize) {

@@ -1,8 +1,8 @@
-//! Clients of the gRPC port that do not begin with HTTP/2 in plain text: counted, and told where a setting is wrong.
+//! Clients of the gRPC port that do not begin with plain-text HTTP/2: counted, and warned about.
 //!
-//! Envoy speaks HTTP/1.1 unless its cluster says otherwise, gets no answer, and lets every request pass without a
-//! word. So a warning names the setting. Probes and scanners come to every open port; one that speaks neither
-//! HTTP nor TLS is counted and blamed for nothing, and one that says nothing is not even counted.
+//! Envoy speaks HTTP/1.1 unless its cluster says otherwise. It gets no answer then, and lets every request pass in
+//! silence, so a warning names the setting. Probes and scanners come to every open port: one that speaks neither HTTP
+//! nor TLS is only counted, and one that sends nothing is not even counted.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -13,27 +13,27 @@ use crate::{clock::Clock, logging::hourly::Hourly, metrics::Metrics};
 /// What a connection began with in place of HTTP/2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opening {
-    /// What Envoy asks for each request, over HTTP/1.1.
+    /// Envoy's call for a decision, over HTTP/1.1.
     Decision,
     Http1,
     Tls,
     Other,
 }
 
-/// All of them, in the whole process.
+/// Counts and warnings for the whole process.
 #[derive(Debug)]
-pub(super) struct Strangers {
+pub(super) struct NotHttp2 {
     metrics: Arc<Metrics>,
     clock: Clock,
-    /// Apart from other HTTP/1.1, so that a probe which came before does not keep Envoy's mistake from being told.
+    /// Apart from other HTTP/1.1, so that an earlier probe does not hide the warning about an Envoy.
     decision: Hourly,
     http1: Hourly,
     tls: Hourly,
 }
 
-/// A call to the rate-limit service, as far as the first bytes show it.
+/// A call to the rate-limit service, as far as it fits into the bytes that are looked at.
 const DECISION: &[u8] = b"POST /envoy.service.rate";
-/// How requests of HTTP/1.1 begin.
+/// The beginnings of HTTP/1.1 requests.
 const REQUESTS: [&[u8]; 9] = [
     b"GET /",
     b"HEAD /",
@@ -51,8 +51,8 @@ const HANDSHAKE: &[u8] = &[0x16, 0x03];
 // === impl Opening ===
 
 impl Opening {
-    /// By the first bytes, however many have come.
-    pub(super) fn of(start: &[u8]) -> Opening {
+    /// Judges by the first bytes, however many have arrived.
+    pub(super) fn from_bytes(start: &[u8]) -> Opening {
         if start.starts_with(DECISION) {
             Opening::Decision
         } else if REQUESTS.iter().any(|request| start.starts_with(request)) {
@@ -64,13 +64,13 @@ impl Opening {
         }
     }
 
-    /// What follows these first bytes may still make them something else that is told apart.
+    /// Whether the bytes that follow may still turn this into another opening.
     pub(super) fn is_unfinished(start: &[u8]) -> bool {
         let mut all = REQUESTS.into_iter().chain([DECISION, HANDSHAKE]);
         all.any(|whole| whole.len() > start.len() && whole.starts_with(start))
     }
 
-    /// The word in metrics.
+    /// The word in the metric's label.
     const fn kind(self) -> &'static str {
         match self {
             Opening::Decision | Opening::Http1 => "http1",
@@ -80,16 +80,17 @@ impl Opening {
     }
 }
 
-// === impl Strangers ===
+// === impl NotHttp2 ===
 
-impl Strangers {
-    pub(super) fn new(metrics: Arc<Metrics>) -> Strangers {
+impl NotHttp2 {
+    pub(super) fn new(metrics: Arc<Metrics>) -> NotHttp2 {
         let [decision, http1, tls] = [const { Hourly::new() }; 3];
-        Strangers { metrics, clock: Clock::start(), decision, http1, tls }
+        NotHttp2 { metrics, clock: Clock::start(), decision, http1, tls }
     }
 
-    pub(super) fn came(&self, peer: SocketAddr, opening: Opening) {
-        self.metrics.count_stranger(opening.kind());
+    /// A connection from `peer` began like this, and was closed.
+    pub(super) fn note(&self, peer: SocketAddr, opening: Opening) {
+        self.metrics.count_not_http2(opening.kind());
         let told = |kind: &Hourly| kind.occurs(self.clock.now_us());
         match opening {
             Opening::Decision => {
@@ -140,7 +141,7 @@ mod tests {
             (&[0x16, 0x03], Opening::Tls),
             (&[0x16], Opening::Other),
             (&[0x16, 0x02], Opening::Other),
-            // Of nmap, a proxy's preamble, Redis, ssh, and halves of a word.
+            // nmap, a proxy's preamble, Redis, ssh, and parts of a word.
             (b"OPTIONS sip:nm SIP/2.0", Opening::Other),
             (b"PROXY TCP4 10.0.0.1", Opening::Other),
             (b"PING\r\n", Opening::Other),
@@ -149,7 +150,7 @@ mod tests {
             (b"PRI * HTTP/2.0\r\n\r\nXX", Opening::Other),
         ];
         for (start, opening) in expected {
-            assert_eq!(Opening::of(start), opening, "{}", String::from_utf8_lossy(start));
+            assert_eq!(Opening::from_bytes(start), opening, "{}", String::from_utf8_lossy(start));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Clients of the gRPC port that do not speak HTTP/2: told with the setting that is wrong, and counted.
+//! Clients of the gRPC port that do not speak HTTP/2: a warning names the setting that is wrong, and all are counted.
 
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
@@ -8,7 +8,7 @@ use crate::{
     harness,
 };
 
-/// As Envoy sends it where its cluster says nothing of HTTP/2.
+/// What Envoy sends if its cluster does not ask for HTTP/2.
 const DECISION: &[u8] =
     b"POST /envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit HTTP/1.1\r\nhost: x\r\n\r\n";
 const PROBE: &[u8] = b"GET /healthcheck HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -22,16 +22,16 @@ fn counted(admin: SocketAddr) -> [u64; 3] {
     })
 }
 
-/// More runtimes than one, and all of them see such clients: they are told once for the process.
+/// There are several runtimes, and all of them see such clients; the process warns once.
 #[test]
-fn whoever_speaks_http1_or_tls_is_told_once_with_the_setting_and_all_are_counted() {
-    let mut tollgate = Tollgate::start("strangers", &["--runtimes", "3"]);
+fn clients_that_speak_http1_or_tls_are_warned_of_once_with_the_setting_and_all_are_counted() {
+    let mut tollgate = Tollgate::start("not-http2", &["--runtimes", "3"]);
     let line = tollgate.line_with(" listening grpc=");
     let address = |name| field(&line, name).parse::<SocketAddr>().unwrap();
     let (grpc, admin) = (address("grpc"), address("admin"));
     assert_eq!(counted(admin), [0; 3], "there from the start");
 
-    // A probe before, which does not hide that Envoy has the same trouble.
+    // The probe comes first, and must not hide the warning about Envoy.
     for (client, times) in [(PROBE, 4), (DECISION, 6), (TLS, 5), (b"QUIT\r\n", 3)] {
         let mut open: Vec<TcpStream> = (0..times).map(|_| send(grpc, client)).collect();
         open.iter_mut().for_each(assert_closed);
