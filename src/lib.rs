@@ -15,7 +15,7 @@
 //! | burst and refill; exact time | [`tollgate_core::limit`] |
 //! | one request's takes in, one answer out | [`store`], [`store::memory`], [`store::redis`] |
 //! | what need not be asked, and which requests travel together | [`store::redis::denial_cache`], [`store::redis::dispatch::queue`], both driven by [`store::redis::dispatch`] |
-//! | what is answered when the store has none | [`fallback`], [`fallback::local`], [`store::redis::dispatch::breaker`] |
+//! | what is answered when the store has none | [`fallback`], [`fallback::local`], [`store::redis::dispatch`] |
 //! | does a take fit, and what does it leave? | [`tollgate_core::decision`], [`tollgate_core::decision::token_bucket`], [`tollgate_core::decision::sliding_log`], [`tollgate_core::decision::fixed_window`]; in Redis `lua/batch.lua` and its siblings |
 //! | verdict, statuses, headers, body | [`response`] |
 //!

@@ -1,12 +1,11 @@
-//! Buckets in Redis: one script decides, so a request is atomic on any number of nodes.
+//! Buckets in Redis: one script decides each request atomically, on any number of nodes.
 //!
-//! Every runtime has a store of its own, since a connection is driven by the runtime that opened it. A take
-//! that the [`denial_cache`] knows to be denied is answered from memory; all others are queued, and [`queue`] carry
-//! them to Redis together; the [`dispatch`] drives both. A request never waits for a connection. A take is sent
-//! again only after NOSCRIPT, which proves that nothing ran, and never after silence, when it may have been
-//! charged. No take waits for ever: what is queued is given up after [`queue::PATIENCE_US`], by whoever forms
-//! batches or, should that one be stuck, by a task of its own; and what is in the air lands, also if its task
-//! panics.
+//! Every runtime has its own store, since a connection is driven by the runtime that opened it. A take that the
+//! [`denial_cache`] can deny is answered from memory; the [`dispatch`]er queues all others, and they travel to Redis in
+//! batches. A request never waits for a connection. A take is sent again only after NOSCRIPT, which proves that nothing
+//! ran, and never after silence, when it may have been charged. No take waits forever: a queued one is given up after
+//! [`queue::PATIENCE_US`](dispatch::queue::PATIENCE_US), by the tasks that send batches or, if those are stuck, by a
+//! task of its own; and a batch lands even if the task that sent it panics.
 
 mod address;
 mod advice;
@@ -20,63 +19,60 @@ pub mod replica_count;
 pub mod script;
 
 use std::{
-    future::{self, Future},
-    pin::pin,
-    sync::Arc,
-    task::Poll,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use redis::{Cmd, RedisError, Value};
 use tokio::{
     sync::{Notify, oneshot},
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::sleep,
 };
 
 use crate::{
     clock::Clock,
-    store::{StoreError, TargetError, health::StoreHealth, refusal::Refusal},
+    store::{StoreError, TargetError, health::StoreHealth},
     tasks::{self, Task},
 };
 pub use address::{AddressError, RedisTarget};
 use advice::Advice;
 use connection::keep_connected;
+use denial_cache::{DenialCache, Refunds};
 use dispatch::{
-    DenialCaches, Dispatcher,
-    queue::{Batch, MOST_IN_AIR},
+    Dispatched, Dispatcher,
+    queue::{Batch, MOST_UNDER_WAY},
 };
-use line::{Connection, Line};
+use line::Line;
 pub use password::{PasswordError, PasswordFile};
 use replica_count::ReplicaCount;
-use script::{Call, Now};
+use script::Call;
 use tollgate_core::{
     decision::{Answer, Takes},
     descriptor::BucketKey,
-    duration::micros,
 };
 
 const LOOK_FOR_OVERDUE_EVERY: Duration = Duration::from_millis(250);
 
-/// How the store is used; the same on every runtime.
+/// How Redis is used; the same on every runtime.
 #[derive(Debug, Clone)]
 pub struct RedisBackend {
     target: RedisTarget,
     health: Arc<StoreHealth>,
-    /// None: the denial cache is off.
-    denial_caches: Option<Arc<DenialCaches>>,
+    /// None if the denial cache is off.
+    refunds: Option<Arc<Refunds>>,
     replica_count: Arc<ReplicaCount>,
     advice: Arc<Advice>,
-    /// One for all runtimes, since what one of them gave back is told to the denial caches of the others.
+    /// One clock for all runtimes, since each tells the others at what time something was given back.
     clock: Arc<Clock>,
 }
 
 impl RedisBackend {
+    /// A Redis at this address, with a denial cache.
     pub fn new(target: RedisTarget) -> RedisBackend {
         RedisBackend {
             health: Arc::new(StoreHealth::of(target.to_string())),
             target,
-            denial_caches: Some(Arc::default()),
+            refunds: Some(Arc::default()),
             replica_count: Arc::default(),
             advice: Arc::default(),
             clock: Arc::new(Clock::start()),
@@ -91,7 +87,7 @@ impl RedisBackend {
         Ok(RedisBackend { target: self.target.password_in(file), ..self })
     }
 
-    /// How many replicas share this Redis, as they count themselves.
+    /// The number of replicas that share this Redis, as they count themselves.
     pub fn replica_count(&self) -> &Arc<ReplicaCount> {
         &self.replica_count
     }
@@ -100,10 +96,10 @@ impl RedisBackend {
         Arc::clone(&self.health)
     }
 
-    /// Every take is asked of Redis, also one that memory could deny.
+    /// Asks Redis about every take, even if memory could deny it.
     #[must_use]
     pub fn without_denial_cache(self) -> RedisBackend {
-        RedisBackend { denial_caches: None, ..self }
+        RedisBackend { refunds: None, ..self }
     }
 }
 
@@ -112,19 +108,31 @@ impl RedisBackend {
 /// One runtime's store.
 #[derive(Debug)]
 pub struct RedisStore {
-    shared: Arc<Shared>,
+    runtime: Arc<Runtime>,
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// What takes, batches and the connection's keeper share.
+/// What the requests and tasks of one runtime use.
 #[derive(Debug)]
-struct Shared {
+struct Runtime {
     line: Arc<Line>,
     deadline: Duration,
     clock: Clock,
-    dispatcher: Dispatcher<Ticket>,
+    queues: OwnThread<Queues>,
+    /// Wakes a sender when a request was queued.
     queued: Notify,
 }
+
+#[derive(Debug)]
+struct Queues {
+    dispatcher: Dispatcher<Ticket>,
+    denial_cache: DenialCache,
+}
+
+/// A value that only the thread of its runtime uses, so the lock is never contended. It is a mutex all the same because
+/// tonic and hyper want futures that could move between threads.
+#[derive(Debug, Default)]
+struct OwnThread<T>(Mutex<T>);
 
 type Ticket = oneshot::Sender<Result<Answer, StoreError>>;
 
@@ -134,7 +142,7 @@ impl dispatch::Ticket for Ticket {
     }
 
     fn answer(self, answer: Result<Answer, StoreError>) {
-        // Fails where the caller has gone meanwhile.
+        // Fails if the caller has gone meanwhile.
         let _ = self.send(answer);
     }
 }
@@ -142,56 +150,62 @@ impl dispatch::Ticket for Ticket {
 impl RedisStore {
     /// Starts connecting and returns at once. Must be called within a tokio runtime.
     pub fn open(backend: &RedisBackend, deadline: Duration) -> RedisStore {
-        let deadline_us = micros(deadline);
-        let shared = Arc::new(Shared {
+        let deadline_us = u64::try_from(deadline.as_micros()).unwrap_or(u64::MAX);
+        let denial_cache = backend.refunds.as_ref().map_or_else(DenialCache::off, DenialCache::sharing);
+        let runtime = Arc::new(Runtime {
             line: Arc::new(Line::new(&backend.health)),
             deadline,
             clock: *backend.clock,
-            dispatcher: Dispatcher::new(backend.denial_caches.clone(), deadline_us),
+            queues: OwnThread::new(Queues { dispatcher: Dispatcher::new(deadline_us), denial_cache }),
             queued: Notify::new(),
         });
         let mut tasks = Vec::new();
-        for _ in 0..MOST_IN_AIR {
-            let shared = Arc::clone(&shared);
-            tasks.push(tasks::keep(Task::StoreCalls, move || fly(Arc::clone(&shared))));
+        for _ in 0..MOST_UNDER_WAY {
+            let runtime = Arc::clone(&runtime);
+            tasks.push(tasks::keep(Task::StoreCalls, move || send_batches(Arc::clone(&runtime))));
         }
-        let queue = Arc::clone(&shared);
+        let queue = Arc::clone(&runtime);
         tasks.push(tasks::keep(Task::StoreQueue, move || give_up_overdue(Arc::clone(&queue))));
         let (line, target, advice) =
-            (Arc::clone(&shared.line), backend.target.clone(), Arc::clone(&backend.advice));
+            (Arc::clone(&runtime.line), backend.target.clone(), Arc::clone(&backend.advice));
         tasks.push(tasks::keep(Task::StoreConnection, move || {
             keep_connected(Arc::clone(&line), target.clone(), Arc::clone(&advice))
         }));
         if backend.replica_count.is_free() {
-            let (replica_count, line) = (Arc::clone(&backend.replica_count), Arc::clone(&shared.line));
+            let (replica_count, line) = (Arc::clone(&backend.replica_count), Arc::clone(&runtime.line));
             tasks.push(tasks::keep(Task::ReplicaCount, move || {
                 Arc::clone(&replica_count).count(Arc::clone(&line))
             }));
         }
-        RedisStore { shared, tasks }
+        RedisStore { runtime, tasks }
     }
 
-    /// Takes all or none. Without a connection it fails at once.
+    /// Takes all or none. Without a connection it fails at once, unless memory can deny the request.
     pub async fn take(&self, takes: Takes) -> Result<Answer, StoreError> {
-        let now_us = self.shared.clock.now_us();
-        if let Some(denial) = self.shared.dispatcher.denial(&takes, now_us) {
-            return Ok(denial);
+        let (now_us, is_up) = (self.runtime.clock.now_us(), self.runtime.line.is_up());
+        let dispatched = self.runtime.queues.with(|Queues { dispatcher, denial_cache }| {
+            if is_up {
+                dispatcher.dispatch(takes, oneshot::channel, denial_cache, now_us)
+            } else {
+                let denial = denial_cache.denial(&takes, now_us);
+                denial.map_or(Dispatched::Refused(StoreError::Disconnected), Dispatched::Denied)
+            }
+        });
+        match dispatched {
+            Dispatched::Denied(denial) => Ok(denial),
+            Dispatched::Refused(error) => Err(error),
+            Dispatched::Queued(answer) => {
+                self.runtime.queued.notify_one();
+                // The ticket is dropped unanswered only if the store is dropped, or if a task panics.
+                answer.await.unwrap_or(Err(StoreError::Abandoned))
+            }
         }
-        if !self.shared.line.is_up() {
-            return Err(StoreError::Disconnected);
-        }
-        let (ticket, answer) = oneshot::channel();
-        self.shared.dispatcher.push(takes, ticket, now_us);
-        self.shared.queued.notify_one();
-        // Dropped unanswered only where the store itself is dropped, or a task panics.
-        answer.await.unwrap_or(Err(StoreError::Abandoned))
     }
-}
 
-impl RedisStore {
-    /// Whether this bucket was lately seen without room.
+    /// Whether this bucket was recently seen without room.
     pub fn is_known_empty(&self, key: &BucketKey) -> bool {
-        self.shared.dispatcher.is_known_empty(key, self.shared.clock.now_us())
+        let now_us = self.runtime.clock.now_us();
+        self.runtime.queues.with(|queues| queues.denial_cache.knows(key, now_us))
     }
 }
 
@@ -203,105 +217,81 @@ impl Drop for RedisStore {
     }
 }
 
-// === flying ===
+impl<T> OwnThread<T> {
+    fn new(value: T) -> OwnThread<T> {
+        OwnThread(Mutex::new(value))
+    }
 
-/// One slot in the air: forms a batch, sends it, hands out its answers, for ever.
-async fn fly(shared: Arc<Shared>) {
-    loop {
-        // Woken after the requests that are being read at the moment, so these travel together.
-        let Some(batch) = shared.dispatcher.form(shared.clock.now_us()) else {
-            shared.queued.notified().await;
-            continue;
-        };
-        let mut aloft = Aloft { shared: &shared, batch: Some(batch) };
-        let answers = aloft.send().await;
-        aloft.land(answers);
+    fn with<R>(&self, use_it: impl FnOnce(&mut T) -> R) -> R {
+        // A panic leaves nothing half-changed: each change is one call of pure code.
+        use_it(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// A batch, which lands however its task ends: its slot would stay taken, and what waits for it would wait for ever.
-struct Aloft<'a> {
-    shared: &'a Shared,
+// === batches ===
+
+/// One slot: sends a batch, hands out its answers, and goes on to the next, forever.
+async fn send_batches(runtime: Arc<Runtime>) {
+    loop {
+        // It is woken after the requests that are being read at the moment, so these travel together.
+        let Some(batch) = runtime.next_batch() else {
+            runtime.queued.notified().await;
+            continue;
+        };
+        let mut sent = SentBatch { runtime: &runtime, batch: Some(batch) };
+        let answers = sent.answers().await;
+        sent.landed(answers);
+    }
+}
+
+/// A batch that lands however its task ends. Otherwise its slot would stay taken, and the requests that wait for it would
+/// wait forever.
+struct SentBatch<'a> {
+    runtime: &'a Runtime,
     batch: Option<Batch<Ticket>>,
 }
 
-impl Aloft<'_> {
-    async fn send(&self) -> Result<Vec<Answer>, StoreError> {
+impl SentBatch<'_> {
+    async fn answers(&self) -> Result<Vec<Answer>, StoreError> {
         tasks::may_panic(Task::StoreCalls);
-        self.shared.send(self.batch.as_ref().ok_or(StoreError::Abandoned)?).await
+        let batch = self.batch.as_ref().ok_or(StoreError::Abandoned)?;
+        let requests = || batch.requests.iter().map(|request| &request.takes[..]);
+        let reply = self.runtime.line.call(&Call::new(requests()), self.runtime.deadline).await?;
+        script::answers(&reply, requests())
     }
 
-    fn land(&mut self, answers: Result<Vec<Answer>, StoreError>) {
-        if let Some(batch) = self.batch.take() {
-            self.shared.dispatcher.land(batch, answers, self.shared.clock.now_us());
-        }
+    fn landed(&mut self, answers: Result<Vec<Answer>, StoreError>) {
+        let Some(batch) = self.batch.take() else { return };
+        let now_us = self.runtime.clock.now_us();
+        self.runtime.queues.with(|Queues { dispatcher, denial_cache }| {
+            dispatcher.landed(batch, answers, denial_cache, now_us);
+        });
     }
 }
 
-impl Drop for Aloft<'_> {
+impl Drop for SentBatch<'_> {
     fn drop(&mut self) {
-        self.land(Err(StoreError::Abandoned));
+        self.landed(Err(StoreError::Abandoned));
     }
 }
 
-/// For ever: a bound for what waits in the queue that does not depend on those who empty it.
-async fn give_up_overdue(shared: Arc<Shared>) {
+impl Runtime {
+    fn next_batch(&self) -> Option<Batch<Ticket>> {
+        let now_us = self.clock.now_us();
+        self.queues.with(|Queues { dispatcher, denial_cache }| dispatcher.next(denial_cache, now_us))
+    }
+}
+
+/// Bounds the wait in the queue, forever, without depending on the tasks that empty it.
+async fn give_up_overdue(runtime: Arc<Runtime>) {
     loop {
         sleep(LOOK_FOR_OVERDUE_EVERY).await;
-        shared.dispatcher.give_up_overdue(shared.clock.now_us());
-    }
-}
-
-impl Shared {
-    async fn send(&self, batch: &Batch<Ticket>) -> Result<Vec<Answer>, StoreError> {
-        let connection = self.line.connection().ok_or(StoreError::Disconnected)?;
-        let call = Call::new(batch.requests.iter().map(|request| &request.takes[..]));
-        let mut reply = self.exchange(&connection, &call.command("EVALSHA", &connection.script)).await;
-        if reply.as_ref().is_err_and(StoreError::may_be_sent_again) {
-            reply = self.exchange(&connection, &call.command("EVAL", &script::text(Now::Server))).await;
-        }
-        match reply? {
-            Value::BulkString(bytes) => {
-                script::answers(&bytes, batch.requests.iter().map(|request| &request.takes[..]))
-            }
-            _ => Err(StoreError::Reply("it is not a string")),
-        }
-    }
-
-    async fn exchange(&self, connection: &Connection, command: &Cmd) -> Result<Value, StoreError> {
-        let mut handle = connection.inner.clone();
-        let reply = within(self.deadline, handle.send_packed_command(command)).await;
-        // What Redis says in place of an answer comes as a value.
-        let reply = reply.ok_or(StoreError::Deadline)?.and_then(Value::extract_error);
-        reply.map_err(|error| {
-            self.line.note(connection.number, &error);
-            store_error(&error)
-        })
-    }
-}
-
-/// None if the answer is not there in time. What has arrived by then is still read: a runtime that was
-/// busy elsewhere is not a dead Redis.
-async fn within<T>(deadline: Duration, answer: impl Future<Output = T>) -> Option<T> {
-    let mut answer = pin!(answer);
-    if let Ok(answer) = timeout(deadline, answer.as_mut()).await {
-        return Some(answer);
-    }
-    for _ in 0..2 {
-        // Lets the connection's task look at its socket.
-        tokio::task::yield_now().await;
-        let look = future::poll_fn(|cx| Poll::Ready(answer.as_mut().poll(cx)));
-        if let Poll::Ready(answer) = look.await {
-            return Some(answer);
-        }
-    }
-    None
-}
-
-fn store_error(error: &RedisError) -> StoreError {
-    match error.code() {
-        Some(code) => StoreError::Refused(Refusal::of(code, error.detail().unwrap_or_default())),
-        None => StoreError::Disconnected,
+        let now_us = runtime.clock.now_us();
+        runtime.queues.with(|Queues { dispatcher, denial_cache }| {
+            dispatcher.give_up_overdue(now_us);
+            // Bounds what the other runtimes have told, also while this one is idle.
+            denial_cache.receive_refunds();
+        });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Broken,
-    upheaval::Toll,
+    disturbance::Effects,
     world::{Request, World},
 };
 use tollgate_core::{
@@ -28,10 +28,10 @@ struct Spans {
 impl World<'_> {
     /// The hot buckets, but for those that were given something back.
     pub(super) fn audit(&self) -> Result<(), Broken> {
-        let toll = Toll::of(&self.plan.upheavals);
+        let effects = Effects::of(&self.plan.disturbances);
         for bucket in (0..self.plan.hot).filter(|bucket| !self.plan.buckets[*bucket].refunds) {
             let of = &self.plan.buckets[bucket];
-            let (small, [of_store, of_shares]) = self.bounds(bucket, &toll);
+            let (small, [of_store, of_shares]) = self.bounds(bucket, &effects);
             let spans = self.spans(bucket);
             let found = |promise, detail| Err(Broken::new(promise, bucket, detail));
             if let Some(worst) = too_much(&spans.store_admitted, &of_store).filter(WorstInterval::is_too_much)
@@ -45,8 +45,8 @@ impl World<'_> {
                 return found("with fallback answers never more than twice", format!("{worst:?}"));
             }
             // What befell the store makes denials that are right, and that only the store's own account can judge.
-            let may_be_missing = of.is_guarded() && (toll.losses > 0 || self.plan.epoch_us.is_none());
-            let is_judged = !toll.is_set_back && !may_be_missing;
+            let may_be_missing = of.is_guarded() && (effects.losses > 0 || self.plan.epoch_us.is_none());
+            let is_judged = !effects.is_set_back && !may_be_missing;
             let denials = small.map(|small| too_little(&spans.charged, &spans.denied, &small));
             if let Some(worst) = denials.and_then(|denials| denials.worst).filter(|_| is_judged) {
                 return found("clients never see too little", format!("{worst:?}"));
@@ -57,7 +57,7 @@ impl World<'_> {
 
     /// What the limits in force allow at least, if they allow anything; what they allow the store at most, given what
     /// befell that; and what they allow all local buckets together.
-    fn bounds(&self, bucket: usize, toll: &Toll) -> (Option<Allowance>, [Allowance; 2]) {
+    fn bounds(&self, bucket: usize, effects: &Effects) -> (Option<Allowance>, [Allowance; 2]) {
         let of = &self.plan.buckets[bucket];
         let limits = Extremes::of(self.plan.limits_in_force(of));
         let allowance = |(requests, burst)| {
@@ -70,8 +70,8 @@ impl World<'_> {
         };
         // One that is lost counts as full, or as used up by the smaller burst when the larger one is asked for.
         let each_loss = if of.is_guarded() { limits.raised } else { limits.largest };
-        let lost = toll.losses * i128::from(each_loss);
-        let of_store = large.and_hits(lost).and_refill_of_us(toll.forward_us);
+        let lost = effects.losses * i128::from(each_loss);
+        let of_store = large.and_hits(lost).and_refill_of_us(effects.forward_us);
         // A replica that begins anew has a share of the burst again.
         let restarts: i128 = self.replicas.iter().map(|replica| replica.restarts).sum();
         let replicas = u32::try_from(self.replicas.len()).expect("a few");

@@ -19,26 +19,26 @@ pub(super) struct BreakerWatch {
 }
 
 impl BreakerWatch {
-    pub(super) fn take_off(&mut self, journey: usize, now_us: u64, bucket: usize) -> Result<(), Broken> {
+    pub(super) fn sent(&mut self, sent: usize, now_us: u64, bucket: usize) -> Result<(), Broken> {
         let Some(tripped_us) = self.tripped_us else { return Ok(()) };
         let passed_us = now_us - tripped_us;
         if self.probe.is_some() || passed_us < PROBE_EVERY_US {
             let detail = format!("{passed_us} µs after it tripped: {self:?}");
             return Err(Broken::new("one probe in 100 ms", bucket, detail));
         }
-        self.probe = Some(journey);
+        self.probe = Some(sent);
         self.probes += 1;
         Ok(())
     }
 
-    pub(super) fn land(&mut self, journey: usize, is_lost: bool, now_us: u64) {
+    pub(super) fn landed(&mut self, sent: usize, is_lost: bool, now_us: u64) {
         if !is_lost {
             (self.lost, self.tripped_us, self.probe) = (0, None, None);
             return;
         }
         self.lost += 1;
         let trips = self.tripped_us.is_none() && self.lost >= TRIPS_AFTER;
-        if trips || self.probe == Some(journey) {
+        if trips || self.probe == Some(sent) {
             self.trips += usize::from(trips);
             (self.tripped_us, self.probe) = (Some(now_us), None);
         }

@@ -4,7 +4,7 @@ use super::{
     Broken,
     bucket::number_of,
     plan::CacheMode,
-    world::{Fate, Heard, Journey, World},
+    world::{Fate, Heard, SentBatch, World},
 };
 use tollgate::store::StoreError;
 use tollgate_core::{
@@ -15,7 +15,7 @@ use tollgate_core::{
 
 // What is promised; not the constants of the code, which might be wrong.
 pub(super) const SERVES_US: u64 = 1_000_000;
-const MOST_IN_AIR: usize = 2;
+const MOST_UNDER_WAY: usize = 2;
 const MOST_TAKES: usize = 128;
 
 /// What memory said of one bucket.
@@ -173,8 +173,8 @@ impl World<'_> {
 
     // === batches ===
 
-    pub(super) fn takes_off_well(&mut self, journey: usize) -> Result<(), Broken> {
-        let of = &self.journeys[journey];
+    pub(super) fn is_sent_rightly(&mut self, sent: usize) -> Result<(), Broken> {
+        let of = &self.sent_batches[sent];
         let queued_us = |request: &usize| (self.now_ns - self.requests[*request].asked_ns) / 1_000;
         if let Some(request) =
             of.requests.iter().find(|request| queued_us(request) > self.patience_us() * 1_001 / 1_000)
@@ -189,22 +189,22 @@ impl World<'_> {
         }
         let runtime = of.runtime;
         let now_us = self.local_us(runtime);
-        self.runtimes[runtime].watch.take_off(journey, now_us, bucket)?;
-        let in_air = self.runtimes[runtime].in_air.len();
-        if in_air > MOST_IN_AIR {
-            return Err(Broken::new("at most two batches are in the air", bucket, format!("{in_air}")));
+        self.runtimes[runtime].watch.sent(sent, now_us, bucket)?;
+        let under_way = self.runtimes[runtime].under_way.len();
+        if under_way > MOST_UNDER_WAY {
+            return Err(Broken::new("at most two batches are in the air", bucket, format!("{under_way}")));
         }
         Ok(())
     }
 
     /// A batch has told something: what was given back, all runtimes of this replica know at once, and no older
     /// answer makes them forget it.
-    pub(super) fn is_learnt(&mut self, journey: usize) -> Result<(), Broken> {
-        let Journey { runtime, sent_us, sent_ns, .. } = self.journeys[journey];
-        self.hears(journey);
-        let is_stale = self.suffered_ns.is_some_and(|suffered_ns| sent_ns <= suffered_ns);
+    pub(super) fn is_learnt(&mut self, sent: usize) -> Result<(), Broken> {
+        let SentBatch { runtime, sent_us, sent_ns, .. } = self.sent_batches[sent];
+        self.hears(sent);
+        let is_stale = self.disturbed_ns.is_some_and(|disturbed_ns| sent_ns <= disturbed_ns);
         let replica = self.plan.runtimes[runtime].replica;
-        for request in self.journeys[journey].requests.clone() {
+        for request in self.sent_batches[sent].requests.clone() {
             for wish in self.requests[request].wishes.clone() {
                 let shows = self.requests[request].shows(wish.bucket);
                 let of = &mut self.runtimes[runtime];
@@ -222,27 +222,27 @@ impl World<'_> {
                 }
             }
         }
-        self.room_is_seen(journey)
+        self.room_is_seen(sent)
     }
 
     /// Answers have come to a runtime.
-    fn hears(&mut self, journey: usize) {
-        let Journey { runtime, sent_us, ref requests, .. } = self.journeys[journey];
+    fn hears(&mut self, sent: usize) {
+        let SentBatch { runtime, sent_us, ref requests, .. } = self.sent_batches[sent];
         let now_us = self.local_us(runtime);
         let wishes = requests.iter().flat_map(|request| &self.requests[*request].wishes);
         for wish in wishes {
             let heard = self.runtimes[runtime].heard.entry(wish.bucket).or_default();
-            if heard.latest != Some(journey) {
+            if heard.latest != Some(sent) {
                 heard.is_apart = sent_us > heard.arrived_us;
-                (heard.latest, heard.arrived_us) = (Some(journey), now_us);
+                (heard.latest, heard.arrived_us) = (Some(sent), now_us);
             }
         }
     }
 
     /// What was known of a bucket ends when an answer shows room, and begins when one shows none, unless an older
     /// answer comes after that. Also after a step back of the store's clock, where answers do not overlap.
-    fn room_is_seen(&self, journey: usize) -> Result<(), Broken> {
-        let Journey { runtime, sent_us, requests, .. } = &self.journeys[journey];
+    fn room_is_seen(&self, sent: usize) -> Result<(), Broken> {
+        let SentBatch { runtime, sent_us, requests, .. } = &self.sent_batches[sent];
         // What left over a second ago is learnt, and no longer served.
         let is_served = self.local_us(*runtime) - sent_us < SERVES_US;
         let is_learnt = self.plan.denial_cache == CacheMode::On && is_served;
@@ -272,7 +272,7 @@ impl World<'_> {
         let one = [Take { key: of.key, demand: Demand::new(Hits::Take(1), limit) }];
         for (runtime, of) in self.plan.runtimes.iter().enumerate().filter(|(_, of)| of.replica == replica) {
             let now_us = of.clock.now_us(self.now_ns);
-            if let Some(denial) = self.runtimes[runtime].dispatcher.denial(&one, now_us) {
+            if let Some(denial) = self.runtimes[runtime].denial_cache.borrow_mut().denial(&one, now_us) {
                 self.store_would_deny(runtime, &one, &denial)?;
             }
         }
@@ -280,7 +280,7 @@ impl World<'_> {
     }
 
     pub(super) fn everyone_was_answered(&self) -> Result<(), Broken> {
-        let is_open = |fate| matches!(fate, Fate::Queued | Fate::Away);
+        let is_open = |fate| matches!(fate, Fate::Queued | Fate::Sent);
         match self.requests.iter().position(|request| is_open(request.fate)) {
             Some(request) => {
                 let bucket = self.requests[request].wishes[0].bucket;

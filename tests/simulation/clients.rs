@@ -6,12 +6,15 @@ use rand::RngExt;
 
 use super::{
     Broken,
+    disturbance::Replica,
     plan::Pace,
     traffic::{self, Wish},
-    upheaval::Replica,
     world::{Event, Fate, Request, Ticket, World},
 };
-use tollgate::{fallback::local::LocalTake, store::StoreError};
+use tollgate::{
+    fallback::local::LocalTake,
+    store::{StoreError, redis::dispatch::Dispatched},
+};
 use tollgate_core::{
     decision::{Answer, Demand, Source, Take, Verdict},
     descriptor::Hits,
@@ -45,13 +48,13 @@ impl World<'_> {
 
         let now_us = self.local_us(of.runtime);
         let runtime = &mut self.runtimes[of.runtime];
-        if let Some(denial) = runtime.dispatcher.denial(&takes, now_us) {
-            return self.answered(request, Ok(denial));
+        let ticket = || (Ticket { request, post: Rc::clone(&self.post) }, ());
+        let denial_cache = runtime.denial_cache.get_mut();
+        match runtime.dispatcher.dispatch(takes.into(), ticket, denial_cache, now_us) {
+            Dispatched::Denied(denial) => return self.answered(request, Ok(denial)),
+            Dispatched::Refused(error) => return self.answered(request, Err(error)),
+            Dispatched::Queued(()) => runtime.queued.push(request),
         }
-        runtime.dispatcher.push(takes.into(), Ticket { request, post: Rc::clone(&self.post) }, now_us);
-        runtime.queued.push(request);
-        // A tripped breaker answers at once.
-        self.deliver()?;
         self.wake(of.runtime);
         if self.weather.random_bool(self.plan.network.cancelled) {
             let after_ns = self.weather.random_range(0..20_000_000);
@@ -107,7 +110,7 @@ impl World<'_> {
     // === answers ===
 
     /// What the local buckets of its replica say, each with its share; all replicas are known.
-    fn guess(&mut self, request: usize) -> Verdict {
+    fn fallback_answer(&mut self, request: usize) -> Verdict {
         let of = &self.requests[request];
         let runtime = self.plan.clients[of.client].runtime;
         let (number, local_us) = (self.plan.runtimes[runtime].replica, self.local_us(runtime));
@@ -116,7 +119,8 @@ impl World<'_> {
             let bucket = &self.plan.buckets[wish.bucket];
             let share = bucket.limits[wish.edition].share(replicas)?;
             let take = Take { key: bucket.key, demand: Demand::new(wish.hits, &share) };
-            let is_known_empty = self.runtimes[runtime].dispatcher.is_known_empty(&bucket.key, local_us);
+            let is_known_empty =
+                self.runtimes[runtime].denial_cache.borrow_mut().knows(&bucket.key, local_us);
             Some(LocalTake { take, is_known_empty })
         };
         let takes: Option<Vec<LocalTake>> = of.wishes.iter().map(take).collect();
@@ -140,7 +144,7 @@ impl World<'_> {
         self.requests[request].fate = Fate::Answered;
         let told = match answer {
             Ok(answer) => (answer.verdict, answer.source),
-            Err(_) => (self.guess(request), Source::Local),
+            Err(_) => (self.fallback_answer(request), Source::Local),
         };
         self.requests[request].answered = Some((self.now_ns, told));
         self.go_on(request);

@@ -11,15 +11,15 @@ mod bucket;
 mod checks;
 mod clients;
 mod clock;
-mod flying;
+mod disturbance;
 mod journal;
 mod meter;
+mod network;
 mod plan;
 mod queue;
 mod store;
 mod table;
 mod traffic;
-mod upheaval;
 mod world;
 
 use std::{

@@ -7,7 +7,7 @@ use rand::{RngExt, rngs::SmallRng, seq::IndexedRandom};
 use super::{
     bucket::{Bucket, EDITIONS, buckets},
     clock::SkewedClock,
-    upheaval::{self, Upheaval},
+    disturbance::{self, Disturbance},
 };
 use tollgate_core::limit::Limit;
 
@@ -31,7 +31,7 @@ pub(super) struct Plan {
     pub(super) runtimes: Vec<RuntimePlan>,
     pub(super) clients: Vec<Client>,
     pub(super) network: Network,
-    pub(super) upheavals: Vec<(u64, Upheaval)>,
+    pub(super) disturbances: Vec<(u64, Disturbance)>,
     /// When the store began; none: it does with the run.
     pub(super) epoch_us: Option<u64>,
 }
@@ -104,7 +104,7 @@ impl Plan {
         let replicas = runtimes.last().map_or(0, |runtime| runtime.replica) + 1;
         Plan {
             until_ns,
-            upheavals: upheaval::plan(rng, until_ns, replicas),
+            disturbances: disturbance::plan(rng, until_ns, replicas),
             epoch_us: Some(0).filter(|_| rng.random_bool(0.7)),
             deadline_us,
             denial_cache: if rng.random_bool(0.9) { CacheMode::On } else { CacheMode::Off },
@@ -139,7 +139,7 @@ impl Plan {
             runtimes,
             clients,
             network: Network::steady(delay_ns),
-            upheavals: Vec::new(),
+            disturbances: Vec::new(),
             epoch_us: Some(0),
         }
     }
@@ -150,8 +150,8 @@ impl Plan {
         bucket: &'p Bucket,
     ) -> impl Iterator<Item = &'p Limit> + Clone {
         let is_reloaded = |edition: usize| {
-            let to = |upheaval: &Upheaval| matches!(upheaval, Upheaval::Reload { edition: to, .. } if *to == edition);
-            self.upheavals.iter().any(|(_, upheaval)| to(upheaval))
+            let to = |disturbance: &Disturbance| matches!(disturbance, Disturbance::Reload { edition: to, .. } if *to == edition);
+            self.disturbances.iter().any(|(_, disturbance)| to(disturbance))
         };
         let in_force = move |edition: &usize| self.editions.contains(edition) || is_reloaded(*edition);
         (0..EDITIONS).filter(in_force).map(|edition| &bucket.limits[edition])

@@ -3,7 +3,7 @@
 use super::{
     Broken,
     checks::SERVES_US,
-    world::{Fate, Heard, Journey, Request, World},
+    world::{Fate, Heard, Request, SentBatch, World},
 };
 use tollgate_core::descriptor::Hits;
 
@@ -11,7 +11,7 @@ use tollgate_core::descriptor::Hits;
 const PATIENCE_US: u64 = 100_000;
 const MOST_TAKES: usize = 128;
 /// Nobody who can travel waits for as many, one after the other.
-const FLIGHTS: u64 = 5;
+const BATCHES: u64 = 5;
 
 impl World<'_> {
     /// Never shorter than the deadline, or an answer that came late but in time would make others overdue.
@@ -35,15 +35,17 @@ impl World<'_> {
         let (of, now_us) = (&self.runtimes[runtime], self.local_us(runtime));
         let is_fresh = |heard: &Heard| now_us - heard.sent_us < SERVES_US;
         of.heard.get(&bucket).is_some_and(is_fresh)
-            && of.dispatcher.is_known_empty(&self.plan.buckets[bucket].key, now_us)
+            && of.denial_cache.borrow_mut().knows(&self.plan.buckets[bucket].key, now_us)
     }
 
     /// What is left in the queue when a slot has looked at it: what finds no room in the batch, and what waits for
     /// older requests that are in the air, or that wait themselves. So nobody is passed over for ever.
-    pub(super) fn nobody_waits_in_vain(&mut self, runtime: usize, took_off: bool) -> Result<(), Broken> {
+    pub(super) fn nobody_waits_in_vain(&mut self, runtime: usize, is_sent: bool) -> Result<(), Broken> {
         self.runtimes[runtime].queued.retain(|request| self.requests[*request].fate == Fate::Queued);
-        let (others, taken) = match self.runtimes[runtime].in_air.split_last() {
-            Some((newest, others)) if took_off => (others.to_vec(), self.takes_of(&self.journeys[*newest])),
+        let (others, taken) = match self.runtimes[runtime].under_way.split_last() {
+            Some((newest, others)) if is_sent => {
+                (others.to_vec(), self.takes_of(&self.sent_batches[*newest]))
+            }
             // As many may be in the air as may be.
             Some(_) => return Ok(()),
             None => (Vec::new(), 0),
@@ -55,14 +57,14 @@ impl World<'_> {
             queued.into_iter().for_each(|request| self.requests[request].is_crowded = true);
             return Ok(());
         }
-        let in_air = others.iter().flat_map(|journey| &self.journeys[*journey].empty);
-        let in_air: Vec<(usize, usize)> = in_air.copied().collect();
+        let under_way = others.iter().flat_map(|sent| &self.sent_batches[*sent].empty);
+        let under_way: Vec<(usize, usize)> = under_way.copied().collect();
         let mut reserved: Vec<usize> = Vec::new();
         for request in queued {
             let wishes = &self.requests[request].wishes;
             let waits_for = |bucket| {
                 reserved.contains(&bucket)
-                    || in_air.iter().any(|(older, asked)| *older < request && *asked == bucket)
+                    || under_way.iter().any(|(older, asked)| *older < request && *asked == bucket)
             };
             if !wishes.iter().any(|wish| waits_for(wish.bucket)) {
                 let detail = format!("request {request}, though a slot is free");
@@ -74,8 +76,8 @@ impl World<'_> {
         Ok(())
     }
 
-    fn takes_of(&self, journey: &Journey) -> usize {
-        journey.requests.iter().map(|request| self.requests[*request].takes.len()).sum()
+    fn takes_of(&self, sent: &SentBatch) -> usize {
+        sent.requests.iter().map(|request| self.requests[*request].takes.len()).sum()
     }
 
     /// It was overload: more was asked than batches could carry, or one of them took long. What waits for others
@@ -83,15 +85,15 @@ impl World<'_> {
     pub(super) fn is_given_up_rightly(&self, request: usize) -> Result<(), Broken> {
         let of = &self.requests[request];
         let runtime = self.plan.clients[of.client].runtime;
-        let long_ns = self.patience_us() * 1_000 / FLIGHTS;
-        let flown_ns = |journey: &Journey| journey.landed_ns.unwrap_or(self.now_ns) - journey.sent_ns;
+        let long_ns = self.patience_us() * 1_000 / BATCHES;
+        let took_ns = |sent: &SentBatch| sent.landed_ns.unwrap_or(self.now_ns) - sent.sent_ns;
         // Each is sent twice at most.
         let lately_ns = of.asked_ns.saturating_sub(2 * self.plan.deadline_us * 1_000);
-        let lately = self.journeys.iter().rev().take_while(|journey| journey.sent_ns >= lately_ns);
-        let mut meanwhile = lately.filter(|journey| {
-            journey.runtime == runtime && journey.landed_ns.is_none_or(|landed_ns| landed_ns >= of.asked_ns)
+        let lately = self.sent_batches.iter().rev().take_while(|sent| sent.sent_ns >= lately_ns);
+        let mut meanwhile = lately.filter(|sent| {
+            sent.runtime == runtime && sent.landed_ns.is_none_or(|landed_ns| landed_ns >= of.asked_ns)
         });
-        if of.is_crowded || meanwhile.any(|journey| flown_ns(journey) >= long_ns) {
+        if of.is_crowded || meanwhile.any(|sent| took_ns(sent) >= long_ns) {
             return Ok(());
         }
         let detail = format!("request {request}");

@@ -87,7 +87,7 @@ impl Store {
         self.table.states[bucket].is_none() || is_lately(self.missing_ns[bucket], at_ns)
     }
 
-    // === upheavals ===
+    // === disturbances ===
 
     pub(super) fn lose(&mut self, at_ns: u64, buckets: &[Bucket]) {
         let now_us = self.now_us(at_ns);

@@ -13,14 +13,17 @@ use std::{
 use rand::{SeedableRng, rngs::SmallRng};
 
 use super::{
-    Broken, breaker::BreakerWatch, checks::Told, journal::Journal, plan::Plan, store::Store, traffic::Wish,
-    upheaval::Replica,
+    Broken, breaker::BreakerWatch, checks::Told, disturbance::Replica, journal::Journal, plan::Plan,
+    store::Store, traffic::Wish,
 };
 use tollgate::store::{
     StoreError,
-    redis::dispatch::{
-        self, Dispatcher,
-        queue::{Batch, MOST_IN_AIR},
+    redis::{
+        denial_cache::DenialCache,
+        dispatch::{
+            self, Dispatcher,
+            queue::{Batch, MOST_UNDER_WAY},
+        },
     },
 };
 use tollgate_core::decision::{Answer, Source, Take, Verdict};
@@ -36,13 +39,13 @@ pub(super) struct World<'a> {
     scheduled: u64,
     pub(super) store: Store,
     /// When the store last suffered something that no memory knows of.
-    pub(super) suffered_ns: Option<u64>,
+    pub(super) disturbed_ns: Option<u64>,
     /// Until then nothing reaches the store.
     pub(super) silent_until_ns: u64,
     pub(super) replicas: Vec<Replica>,
     pub(super) runtimes: Vec<Runtime>,
     pub(super) requests: Vec<Request>,
-    pub(super) journeys: Vec<Journey>,
+    pub(super) sent_batches: Vec<SentBatch>,
     /// The bucket that a client comes back for.
     pub(super) returns_for: Vec<Option<usize>>,
     pub(super) post: Rc<Post>,
@@ -58,40 +61,42 @@ pub(super) enum Event {
         request: usize,
     },
     /// `life`: of the process that was woken.
-    Form {
+    NextBatch {
         runtime: usize,
         life: u32,
     },
     Arrive {
-        journey: usize,
+        sent: usize,
         attempt: u32,
     },
     Execute {
-        journey: usize,
+        sent: usize,
         attempt: u32,
     },
     Reply {
-        journey: usize,
+        sent: usize,
         attempt: u32,
     },
     Deadline {
-        journey: usize,
+        sent: usize,
         attempt: u32,
     },
-    Suffer {
-        upheaval: usize,
+    Disturb {
+        disturbance: usize,
     },
 }
 
 #[derive(Debug)]
 pub(super) struct Runtime {
     pub(super) dispatcher: Dispatcher<Ticket>,
+    /// Checks look into it too.
+    pub(super) denial_cache: RefCell<DenialCache>,
     /// How many processes were here before.
     pub(super) life: u32,
     /// Slots that wait to be woken, and a waking that none was there for, as tokio's `Notify` keeps it.
     pub(super) idle: usize,
     pub(super) permit: bool,
-    pub(super) in_air: Vec<usize>,
+    pub(super) under_way: Vec<usize>,
     /// Requests that have neither left nor been answered.
     pub(super) queued: Vec<usize>,
     /// What memory last said of a bucket, until the store tells something new.
@@ -114,7 +119,7 @@ pub(super) struct Heard {
     /// The newest one shows that whatever it asked for would fit again, or that nothing would.
     pub(super) shows_room: bool,
     pub(super) shows_none: bool,
-    /// Which journey brought the latest one, when, and whether that left after all others had come.
+    /// Which sent brought the latest one, when, and whether that left after all others had come.
     pub(super) latest: Option<usize>,
     pub(super) arrived_us: u64,
     pub(super) is_apart: bool,
@@ -141,14 +146,14 @@ pub(super) struct Request {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     Queued,
-    Away,
+    Sent,
     Answered,
     Cancelled,
 }
 
 /// A batch under way; its requests are still known when it has landed and the store only then executes it.
 #[derive(Debug)]
-pub(super) struct Journey {
+pub(super) struct SentBatch {
     pub(super) runtime: usize,
     /// None: it has landed.
     pub(super) batch: Option<Batch<Ticket>>,
@@ -187,13 +192,14 @@ impl dispatch::Ticket for Ticket {
 }
 
 impl Runtime {
-    pub(super) fn new(dispatcher: Dispatcher<Ticket>) -> Runtime {
+    pub(super) fn new(dispatcher: Dispatcher<Ticket>, denial_cache: DenialCache) -> Runtime {
         Runtime {
             dispatcher,
+            denial_cache: RefCell::new(denial_cache),
             life: 0,
-            idle: MOST_IN_AIR,
+            idle: MOST_UNDER_WAY,
             permit: false,
-            in_air: Vec::new(),
+            under_way: Vec::new(),
             queued: Vec::new(),
             told: HashMap::new(),
             heard: HashMap::new(),
@@ -235,12 +241,12 @@ impl<'a> World<'a> {
             agenda: BinaryHeap::new(),
             scheduled: 0,
             store: Store::new(plan),
-            suffered_ns: None,
+            disturbed_ns: None,
             silent_until_ns: 0,
             runtimes: plan.runtimes.iter().map(|of| runtime(of.replica)).collect(),
             replicas,
             requests: Vec::new(),
-            journeys: Vec::new(),
+            sent_batches: Vec::new(),
             returns_for: vec![None; plan.clients.len()],
             post: Rc::default(),
             journal,
@@ -252,8 +258,8 @@ impl<'a> World<'a> {
         for client in 0..self.plan.clients.len() {
             self.ask_later(client);
         }
-        for (upheaval, (at_ns, _)) in self.plan.upheavals.iter().enumerate() {
-            self.schedule(*at_ns, Event::Suffer { upheaval });
+        for (disturbance, (at_ns, _)) in self.plan.disturbances.iter().enumerate() {
+            self.schedule(*at_ns, Event::Disturb { disturbance });
         }
         while let Some(Reverse((at_ns, _, event))) = self.agenda.pop() {
             self.now_ns = at_ns;
@@ -261,13 +267,13 @@ impl<'a> World<'a> {
                 Event::Demand { client } => self.ask(client)?,
                 Event::Cancel { request } => self.cancel(request),
                 // Whoever was woken may be gone.
-                Event::Form { runtime, life } if life != self.runtimes[runtime].life => {}
-                Event::Form { runtime, .. } => self.form(runtime)?,
-                Event::Arrive { journey, attempt } => self.arrive(journey, attempt),
-                Event::Execute { journey, attempt } => self.execute(journey, attempt)?,
-                Event::Reply { journey, attempt } => self.reply(journey, attempt)?,
-                Event::Deadline { journey, attempt } => self.run_out(journey, attempt)?,
-                Event::Suffer { upheaval } => self.suffer(self.plan.upheavals[upheaval].1),
+                Event::NextBatch { runtime, life } if life != self.runtimes[runtime].life => {}
+                Event::NextBatch { runtime, .. } => self.next_batch(runtime)?,
+                Event::Arrive { sent, attempt } => self.arrive(sent, attempt),
+                Event::Execute { sent, attempt } => self.execute(sent, attempt)?,
+                Event::Reply { sent, attempt } => self.reply(sent, attempt)?,
+                Event::Deadline { sent, attempt } => self.run_out(sent, attempt)?,
+                Event::Disturb { disturbance } => self.disturb(self.plan.disturbances[disturbance].1),
             }
         }
         self.everyone_was_answered()

@@ -1,18 +1,20 @@
-//! The denial cache: what the store would deny now need not be asked.
+//! The denial cache: Tollgate denies a take from memory while Redis would still deny it.
 //!
-//! A take only ever empties a bucket, so one that was seen to leave no room still leaves none until enough time
-//! has passed. A take is denied from memory if and only if it would fail the script's comparison at
-//! the latest instant that the store's clock can show by now. So memory never denies what the store would
-//! admit, and it never admits. What may fill a bucket elsewhere (a refund or reset through another replica, a
-//! store that lost its data or whose clock stepped forward) stays unseen for a second at most: no entry serves longer.
-//! What was learnt under one limit says nothing to whoever asks for the same bucket under other numbers.
+//! A take only ever empties a bucket, so a bucket that was seen without room has none until enough time has passed. A
+//! take is denied from memory if and only if it would fail the script's comparison at the latest instant that Redis'
+//! clock can show by now. So memory never denies what Redis would admit, and it never admits. Refunds and resets made
+//! through another replica, lost data and forward steps of Redis' clock are noticed within one second, since no entry
+//! serves longer. An entry learnt under one limit answers only for takes under the same numbers.
 
+mod refunds;
 mod room;
 
-use std::{cmp::Ordering, collections::HashMap};
+use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
 use foldhash::fast::RandomState;
 
+pub use refunds::Refunds;
+use refunds::{Exchange, Refund};
 use room::Room;
 use tollgate_core::{
     decision::{self, Answer, Buckets, Demand, Kind, Source, State, Take, Verdict},
@@ -21,26 +23,37 @@ use tollgate_core::{
 
 /// No entry serves longer than this after its take was sent.
 pub const SERVES_US: u64 = 1_000_000;
-/// Entries of one generation; there are two.
+/// The number of entries in one generation; there are two.
 const MOST: usize = 32_768;
 
-/// One runtime's denial cache.
+/// One runtime's denial cache. Only that runtime's thread uses it; other runtimes reach it through [`Refunds`].
 #[derive(Debug, Default)]
 pub struct DenialCache {
-    /// What was learnt lately, and what was learnt before: when the first is full or a second old it becomes
-    /// the second, so that nothing has to be searched for what is old.
+    /// When the current generation is full or a second old it replaces the previous one, so that nothing has to be
+    /// searched for old entries.
     current: HashMap<BucketKey, Known, RandomState>,
     previous: HashMap<BucketKey, Known, RandomState>,
     turned_us: u64,
+    mode: Mode,
 }
 
-/// A bucket as an answer of the store showed it, after whatever that answer charged.
+#[derive(Debug, Default)]
+enum Mode {
+    /// Learns nothing, and so denies nothing.
+    Off,
+    /// No other runtime gives anything back.
+    #[default]
+    Alone,
+    Shared(Exchange),
+}
+
+/// A bucket as an answer from Redis showed it, after what that answer charged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Known {
     shown: Shown,
-    /// The store's clock at that answer.
+    /// Redis' clock at that answer.
     told_us: u64,
-    /// The local clock before the take left and after its answer came.
+    /// The local clock before the take was sent and after its answer had arrived.
     sent_us: u64,
     arrived_us: u64,
 }
@@ -48,38 +61,42 @@ struct Known {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Shown {
     NoRoom(Room),
-    /// Room for the same take again, so nothing is denied by what was learnt before.
+    /// Room for the same take again, so that what was learnt before denies nothing.
     HasRoom,
-    /// Something was given back, so whatever was learnt before `told_us` is void.
+    /// Something was given back, so everything learnt before `told_us` is void.
     GivenBack,
 }
 
-/// When an answer was asked for and when it came, by the local clock.
+/// When a batch was sent and when its answer arrived, by the local clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trip {
+    /// Before the batch was written to the socket.
     pub sent_us: u64,
+    /// After its answer was read.
     pub arrived_us: u64,
 }
 
 // === impl Known ===
 
 impl Known {
-    /// The latest that the store's clock can show by now: counted from before the take left, with room for
-    /// clocks that run apart by one in a thousand. Clocks show whole microseconds, so up to one more has passed.
+    fn new(shown: Shown, told_us: u64, trip: Trip) -> Known {
+        Known { shown, told_us, sent_us: trip.sent_us, arrived_us: trip.arrived_us }
+    }
+
+    /// The latest instant that Redis' clock can show by now: counted from before the take was sent, with room for
+    /// clocks that drift apart by one in a thousand. Clocks show whole microseconds, so up to one more has passed.
     fn latest_us(&self, local_us: u64) -> u64 {
         let passed = local_us.saturating_sub(self.sent_us).saturating_add(1);
         self.told_us.saturating_add(passed).saturating_add(passed.div_ceil(1_000))
     }
 
-    /// The earliest: counted from after the answer came, with the same room. Waits told to clients go by it, so
-    /// none is too short.
+    /// The earliest instant: counted from after the answer arrived, with the same room. Waits told to clients are
+    /// computed from it, so none is too short.
     fn earliest_us(&self, local_us: u64) -> u64 {
         let passed = local_us.saturating_sub(self.arrived_us).saturating_sub(1);
         self.told_us.saturating_add(passed - passed.div_ceil(1_000))
     }
-}
 
-impl Known {
     fn room(&self) -> Option<&Room> {
         match &self.shown {
             Shown::NoRoom(room) => Some(room),
@@ -91,37 +108,48 @@ impl Known {
         local_us.saturating_sub(self.sent_us) < SERVES_US
     }
 
-    /// Whether what the other one shows came after this. An older answer never lowers what a newer one has shown.
+    /// Whether the other entry is newer. An older answer never lowers what a newer one has shown.
     fn gives_way_to(&self, other: &Known) -> bool {
-        // It left after this one had arrived, so it came later whatever the store's clock shows, which may have
-        // stepped back. What no longer serves was so asked for again.
+        // It was sent after this one had arrived, so it is newer whatever Redis' clock shows, which may have stepped
+        // back. So an entry that no longer serves always gives way.
         if other.sent_us > self.arrived_us {
             return true;
         }
         match (self.told_us.cmp(&other.told_us), &self.shown, &other.shown) {
             (Ordering::Less, ..) => true,
             (Ordering::Greater, ..) | (_, Shown::GivenBack, _) => false,
-            // Of one instant the fuller one counts.
+            // Of two entries of one instant, the one that denies for longer counts.
             (_, Shown::NoRoom(old), Shown::NoRoom(new)) => new.lasts_longer_than(old),
-            // All requests of a batch are told one instant, and learnt from in their order.
+            // All answers of a batch have one instant, and are learnt in their order.
             (Ordering::Equal, ..) => true,
         }
     }
 
-    /// None: a take like this has to be asked of the store.
+    /// None if Redis must be asked about a take like this.
     fn room_for(&self, demand: &Demand) -> Option<&Room> {
         let room = self.room().filter(|room| room.is_known_for(demand))?;
         (demand.kind != Kind::GiveBack && !demand.meters()).then_some(room)
     }
 }
 
-// === impl Memo ===
+// === impl DenialCache ===
 
 impl DenialCache {
-    /// The denial that the store would answer now; none if it might admit, or has to be asked for another
-    /// reason: something is given back or charged though it is denied, one of the buckets is not known, or one of
-    /// the takes would fit. Of a bucket with room others may have taken since, and what is left of it is told.
-    pub fn denial(&self, takes: &[Take], local_us: u64) -> Option<Answer> {
+    /// A cache that learns nothing, for a Tollgate that asks Redis about every take.
+    pub fn off() -> DenialCache {
+        DenialCache { mode: Mode::Off, ..DenialCache::default() }
+    }
+
+    /// The cache of one of several runtimes: what any of them gives back, none goes on denying.
+    pub fn sharing(refunds: &Arc<Refunds>) -> DenialCache {
+        DenialCache { mode: Mode::Shared(Exchange::join(refunds)), ..DenialCache::default() }
+    }
+
+    /// The denial that Redis would answer now. None if Redis might admit, or must be asked for another reason: the
+    /// request gives something back, or is charged although it is denied; one of its buckets is not known; or one of
+    /// its takes would fit. (Others may have taken from a bucket with room since, and the answer tells what is left.)
+    pub fn denial(&mut self, takes: &[Take], local_us: u64) -> Option<Answer> {
+        self.receive_refunds();
         if self.current.is_empty() && self.previous.is_empty() {
             return None;
         }
@@ -145,14 +173,19 @@ impl DenialCache {
         })
     }
 
-    /// Whether this bucket was seen without room, and not so long ago that it may have changed unseen.
-    pub fn knows(&self, key: &BucketKey, local_us: u64) -> bool {
+    /// Whether this bucket was seen without room, by an entry that still serves.
+    pub fn knows(&mut self, key: &BucketKey, local_us: u64) -> bool {
+        self.receive_refunds();
         self.known(key).is_some_and(|known| known.room().is_some() && known.is_served_at(local_us))
     }
 
-    /// Learns from the store's answer to a request which of its buckets have no room for the same take again, and
-    /// which of those that had none have some now.
+    /// Learns from Redis' answer to a request which of its buckets have no room for the same take again, which of
+    /// those that had none have some now, and what was given back. The latter is told to the other runtimes.
     pub fn learn(&mut self, takes: &[Take], answer: &Answer, trip: Trip) {
+        if let Mode::Off = self.mode {
+            return;
+        }
+        self.receive_refunds();
         for (index, (take, found)) in takes.iter().zip(&answer.found).enumerate() {
             let is_charged = take.is_charged(found, answer.verdict);
             let shown = match take.demand.kind {
@@ -161,26 +194,40 @@ impl DenialCache {
                 _ => Room::after(&take.demand, found, is_charged, answer.now_us)
                     .map_or(Shown::HasRoom, Shown::NoRoom),
             };
-            // Room is worth remembering only where something else would be believed.
+            // Room is worth remembering only where it replaces an entry that denies.
             if shown == Shown::HasRoom && self.known(&take.key).is_none_or(|known| known.room().is_none()) {
                 continue;
             }
-            // Of a bucket that stands twice: on a denied request nothing was charged, so the first take found what
-            // is there now; else the last one did.
+            // If the request names a bucket twice: on Deny nothing was charged, so its first take found what is there
+            // now; on Allow its last one did.
             let others = if answer.verdict == Verdict::Deny { &takes[..index] } else { &takes[index + 1..] };
             if others.iter().any(|other| other.key == take.key) {
                 continue;
             }
-            let Trip { sent_us, arrived_us } = trip;
-            self.insert(take.key, Known { shown, told_us: answer.now_us, sent_us, arrived_us });
+            self.insert(take.key, Known::new(shown, answer.now_us, trip));
+        }
+        let given_back = takes.iter().zip(&answer.found).filter(|(take, found)| {
+            take.demand.kind == Kind::GiveBack && take.is_charged(found, answer.verdict)
+        });
+        for (take, _) in given_back {
+            let refund = Refund { key: take.key, told_us: answer.now_us, trip };
+            self.void(refund);
+            if let Mode::Shared(exchange) = &self.mode {
+                exchange.tell(refund);
+            }
         }
     }
 
-    /// Something was given back to this bucket at `told_us` of the store's clock, through another runtime of this
-    /// process, whose local clock it shares.
-    pub fn void(&mut self, key: BucketKey, told_us: u64, trip: Trip) {
-        let Trip { sent_us, arrived_us } = trip;
-        self.insert(key, Known { shown: Shown::GivenBack, told_us, sent_us, arrived_us });
+    /// Reads what other runtimes gave back. Each method that answers begins with it, so that no answer is older than a
+    /// refund that was told.
+    pub fn receive_refunds(&mut self) {
+        if let Mode::Shared(exchange) = &self.mode {
+            exchange.receive().into_iter().for_each(|refund| self.void(refund));
+        }
+    }
+
+    fn void(&mut self, refund: Refund) {
+        self.insert(refund.key, Known::new(Shown::GivenBack, refund.told_us, refund.trip));
     }
 
     fn known(&self, key: &BucketKey) -> Option<&Known> {
@@ -202,7 +249,7 @@ impl DenialCache {
 
 // === View ===
 
-/// The buckets as the denial cache knows them, and what a request that is being tried changed.
+/// The buckets as the denial cache knows them, with the changes of the request that is being tried.
 struct View<'a> {
     cache: &'a DenialCache,
     changed: Vec<(BucketKey, Option<State>)>,

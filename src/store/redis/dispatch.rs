@@ -1,90 +1,103 @@
-//! One runtime's denial cache and batches, driven together: requests come in, batches and answers go out.
+//! The dispatcher of one Redis: a queue that forms batches, and a breaker.
 //!
-//! Time is a parameter, and carrying a batch to the store and back is left to the caller. So production and
-//! the simulation drive this same code. The locks are free but for the moment in which another runtime of this
-//! replica reports a refund.
+//! Time is a parameter, and the caller carries batches to Redis and back, so production and the simulation drive this
+//! same code. The denial cache belongs to the runtime and is lent to each call: a runtime that used several Redis
+//! masters would have a dispatcher for each, and one denial cache.
+//!
+//! A Redis that does not answer must cost microseconds, not a deadline for each request. So the breaker is
+//!
+//! | state | what happens | until |
+//! |---|---|---|
+//! | serving | all batches are sent | [`TRIPS_AFTER`] batches in a row are lost |
+//! | tripped | requests are refused at once | [`PROBE_EVERY_US`] have passed |
+//! | probing | one batch is under way, other requests are refused | it is answered: serving; it is lost: tripped |
+//!
+//! Only silence counts. A refusal is an answer, and a request that waited too long in the queue was never sent.
 
-pub mod breaker;
 pub mod queue;
-
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::denial_cache::{DenialCache, Trip};
 use crate::store::StoreError;
-use breaker::Breaker;
 use queue::{Batch, Queue, Request};
-use tollgate_core::{
-    decision::{Answer, Kind, Take, Takes},
-    descriptor::BucketKey,
-};
+use tollgate_core::decision::{Answer, Takes};
 
-/// Whoever waits for the answer to a request.
+/// The number of batches in a row that must be lost: one that was unlucky trips nothing.
+pub const TRIPS_AFTER: u32 = 3;
+/// While requests come in, a Redis that has come back is found within this time.
+pub const PROBE_EVERY_US: u64 = 100_000;
+
+/// The caller of a request, who waits for its answer.
 pub trait Ticket {
-    /// Nobody waits any more.
+    /// Whether the caller no longer waits.
     fn is_gone(&self) -> bool;
+    /// Gives the caller the answer. Does nothing if the caller no longer waits.
     fn answer(self, answer: Result<Answer, StoreError>);
 }
 
-/// The denial caches of all runtimes of this replica: what one of them gave back, no other may go on denying.
-#[derive(Debug, Default)]
-pub struct DenialCaches(Mutex<Vec<Arc<Mutex<DenialCache>>>>);
+/// What became of a request; `A` is what its caller awaits.
+#[derive(Debug)]
+pub enum Dispatched<A> {
+    /// The denial cache answers, so Redis is not asked.
+    Denied(Answer),
+    /// The request waits for a batch. The caller must wake a sender of batches.
+    Queued(A),
+    /// The request was not queued.
+    Refused(StoreError),
+}
 
+/// One runtime's dispatcher of one Redis.
 #[derive(Debug)]
 pub struct Dispatcher<T> {
-    queue: Mutex<Queue<T>>,
-    breaker: Mutex<Breaker>,
-    denial_cache: Arc<Mutex<DenialCache>>,
-    /// None: the denial cache is off, and stays empty.
-    denial_caches: Option<Arc<DenialCaches>>,
+    queue: Queue<T>,
+    breaker: Breaker,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Breaker {
+    Serving { lost: u32 },
+    Tripped { until_us: u64 },
+    Probing,
 }
 
 // === impl Dispatcher ===
 
 impl<T: Ticket> Dispatcher<T> {
-    /// `deadline_us` is what the store has for an answer.
-    pub fn new(denial_caches: Option<Arc<DenialCaches>>, deadline_us: u64) -> Dispatcher<T> {
-        let denial_cache = Arc::default();
-        if let Some(denial_caches) = &denial_caches {
-            lock(&denial_caches.0).push(Arc::clone(&denial_cache));
+    /// `deadline_us` is the time that Redis has for an answer.
+    pub fn new(deadline_us: u64) -> Dispatcher<T> {
+        Dispatcher { queue: Queue::new(deadline_us), breaker: Breaker::Serving { lost: 0 } }
+    }
+
+    /// Denies a request from memory, queues it, or refuses it because the breaker has tripped. `ticket` makes the
+    /// ticket, and what the caller awaits; it is called only if the request is queued.
+    pub fn dispatch<A>(
+        &mut self,
+        takes: Takes,
+        ticket: impl FnOnce() -> (T, A),
+        denial_cache: &mut DenialCache,
+        now_us: u64,
+    ) -> Dispatched<A> {
+        if let Some(denial) = denial_cache.denial(&takes, now_us) {
+            return Dispatched::Denied(denial);
         }
-        let (queue, breaker) = (Mutex::new(Queue::new(deadline_us)), Mutex::default());
-        Dispatcher { queue, breaker, denial_cache, denial_caches }
-    }
-
-    /// The denial that needs no store; if there is none, the request must be [`push`](Self::push)ed.
-    pub fn denial(&self, takes: &[Take], now_us: u64) -> Option<Answer> {
-        lock(&self.denial_cache).denial(takes, now_us)
-    }
-
-    /// Whether this bucket was seen without room, and not longer ago than memory serves.
-    pub fn is_known_empty(&self, key: &BucketKey, now_us: u64) -> bool {
-        lock(&self.denial_cache).knows(key, now_us)
-    }
-
-    /// Queues a request; while the store is silent it is refused. Whoever forms batches must then be woken.
-    pub fn push(&self, takes: Takes, ticket: T, now_us: u64) {
-        if lock(&self.breaker).refuses(now_us) {
-            ticket.answer(Err(StoreError::Tripped));
-            return;
+        if self.breaker.refuses(now_us) {
+            return Dispatched::Refused(StoreError::Tripped);
         }
-        lock(&self.queue).push(Request { takes, ticket, queued_us: now_us });
+        let (ticket, awaited) = ticket();
+        self.queue.push(Request { takes, ticket, queued_us: now_us });
+        Dispatched::Queued(awaited)
     }
 
-    /// Whether the store has answered lately, as far as anybody knows.
-    pub fn is_serving(&self) -> bool {
-        lock(&self.breaker).is_serving()
-    }
-
-    /// The next batch, if a slot is free and something must travel; answers what need not. Each batch must
-    /// [`land`](Self::land), and whoever lands one must then form the next.
-    pub fn form(&self, now_us: u64) -> Option<Batch<T>> {
-        if lock(&self.breaker).refuses(now_us) {
-            for ticket in lock(&self.queue).give_up() {
+    /// The next batch to send, if there is a free slot and a request that must be sent. Requests that need not be sent
+    /// are answered here. Each batch must end in [`landed`](Self::landed), and whoever calls that must then ask for
+    /// the next batch.
+    pub fn next(&mut self, denial_cache: &mut DenialCache, now_us: u64) -> Option<Batch<T>> {
+        if self.breaker.refuses(now_us) {
+            for ticket in self.queue.give_up() {
                 ticket.answer(Err(StoreError::Tripped));
             }
             return None;
         }
-        let formed = lock(&self.queue).form(&lock(&self.denial_cache), now_us, T::is_gone);
+        let formed = self.queue.next(denial_cache, now_us, T::is_gone);
         for (ticket, answer) in formed.denied {
             ticket.answer(Ok(answer));
         }
@@ -92,30 +105,35 @@ impl<T: Ticket> Dispatcher<T> {
             ticket.answer(Err(StoreError::Overload));
         }
         if formed.batch.is_some() {
-            lock(&self.breaker).lets_leave(now_us);
+            self.breaker.sends();
         }
         formed.batch
     }
 
-    /// Gives up what has waited in the queue for too long, as [`form`](Self::form) does it, though no slot is free.
-    pub fn give_up_overdue(&self, now_us: u64) {
-        let overdue = lock(&self.queue).overdue(now_us);
-        for ticket in overdue {
+    /// Gives up the requests that have waited too long, as [`next`](Self::next) does, even while no slot is free.
+    pub fn give_up_overdue(&mut self, now_us: u64) {
+        for ticket in self.queue.overdue(now_us) {
             ticket.answer(Err(StoreError::Overload));
         }
     }
 
-    /// The batch is over: learns what it told, frees its slot, and hands out its answers.
-    pub fn land(&self, mut batch: Batch<T>, answers: Result<Vec<Answer>, StoreError>, now_us: u64) {
+    /// A batch was answered, refused or lost: frees its slot, learns from its answers, and hands them out.
+    pub fn landed(
+        &mut self,
+        batch: Batch<T>,
+        answers: Result<Vec<Answer>, StoreError>,
+        denial_cache: &mut DenialCache,
+        now_us: u64,
+    ) {
         let trip = Trip { sent_us: batch.sent_us, arrived_us: now_us };
-        // First of all: should anything below panic, the slot is free all the same.
-        lock(&self.breaker).land(matches!(answers, Err(StoreError::Deadline)), now_us);
-        lock(&self.queue).land(&batch.take_asks_for(), trip);
-        if let Ok(answers) = &answers {
-            self.learn(&batch, answers, trip);
-        }
+        // First, so that the slot is free even if something below panics.
+        self.breaker.landed(matches!(answers, Err(StoreError::Deadline)), now_us);
+        self.queue.landed(&batch.awaited, trip);
         match answers {
             Ok(answers) => {
+                for (request, answer) in batch.requests.iter().zip(&answers) {
+                    denial_cache.learn(&request.takes, answer, trip);
+                }
                 for (request, answer) in batch.requests.into_iter().zip(answers) {
                     request.ticket.answer(Ok(answer));
                 }
@@ -127,29 +145,41 @@ impl<T: Ticket> Dispatcher<T> {
             }
         }
     }
+}
 
-    fn learn(&self, batch: &Batch<T>, answers: &[Answer], trip: Trip) {
-        let Some(denial_caches) = &self.denial_caches else { return };
-        let mut denial_cache = lock(&self.denial_cache);
-        for (request, answer) in batch.requests.iter().zip(answers) {
-            denial_cache.learn(&request.takes, answer, trip);
+// === impl Breaker ===
+
+impl Breaker {
+    /// Whether requests must not even be queued.
+    fn refuses(self, now_us: u64) -> bool {
+        match self {
+            Breaker::Serving { .. } => false,
+            Breaker::Tripped { until_us } => now_us < until_us,
+            Breaker::Probing => true,
         }
-        drop(denial_cache);
-        let given_back = batch.requests.iter().zip(answers).flat_map(|(request, answer)| {
-            let given = request.takes.iter().zip(&answer.found).filter(|(take, found)| {
-                take.demand.kind == Kind::GiveBack && take.is_charged(found, answer.verdict)
-            });
-            given.map(|(take, _)| (take.key, answer.now_us))
-        });
-        for (key, told_us) in given_back {
-            for denial_cache in lock(&denial_caches.0).iter() {
-                lock(denial_cache).void(key, told_us, trip);
+    }
+
+    /// A batch is sent while the breaker does not refuse: after a trip it is the probe.
+    fn sends(&mut self) {
+        if let Breaker::Tripped { .. } = self {
+            *self = Breaker::Probing;
+        }
+    }
+
+    /// A batch is over; `is_lost` if nothing came back in time.
+    fn landed(&mut self, is_lost: bool, now_us: u64) {
+        let tripped = Breaker::Tripped { until_us: now_us.saturating_add(PROBE_EVERY_US) };
+        *self = match (*self, is_lost) {
+            // Also one that was sent before the breaker tripped: an answer says more than the clock.
+            (_, false) => Breaker::Serving { lost: 0 },
+            (Breaker::Serving { lost }, true) if lost + 1 < TRIPS_AFTER => {
+                Breaker::Serving { lost: lost + 1 }
             }
-        }
+            (Breaker::Serving { .. } | Breaker::Probing, true) => tripped,
+            (tripped_before @ Breaker::Tripped { .. }, true) => tripped_before,
+        };
     }
 }
 
-/// Nothing is left half-changed by a panic: each change under these locks is one call of pure code.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+#[cfg(test)]
+mod tests;

@@ -1,31 +1,48 @@
-//! The connection of one runtime that is in use, if there is one: what takes, the replica count and its keeper share.
+//! The connection that one runtime uses at the moment, if there is one. Takes, the replica count and the task that keeps
+//! the connection share it.
 
 use std::{
     fmt,
+    future::{self, Future},
+    pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        Arc,
+        atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
+    time::Duration,
 };
 
-use redis::{RedisError, aio::MultiplexedConnection};
-use tokio::sync::Notify;
+use redis::{Cmd, RedisError, Value, aio::MultiplexedConnection};
+use tokio::{sync::Notify, task::yield_now, time::timeout};
 
+use super::{
+    OwnThread,
+    script::{self, Call, Now},
+};
 use crate::store::{
+    StoreError,
     health::{LineHealth, StoreHealth},
     refusal::{Complaint, Refusal},
 };
 
 #[derive(Debug)]
 pub(super) struct Line {
-    connection: Mutex<Option<Connection>>,
-    /// Connections so far.
-    opened: AtomicU64,
-    /// Refusals so far of what was sent over them.
-    refused: AtomicU64,
+    state: OwnThread<State>,
+    /// Whether there is a connection; each request reads it.
+    is_up: AtomicBool,
     taken_up: Notify,
     lost: Notify,
     pub(super) health: LineHealth,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    connection: Option<Connection>,
+    /// The number of connections so far.
+    opened: u64,
+    /// The number of refusals of calls sent over them so far.
+    refused: u64,
 }
 
 #[derive(Clone)]
@@ -47,9 +64,8 @@ impl fmt::Debug for Connection {
 impl Line {
     pub(super) fn new(health: &Arc<StoreHealth>) -> Line {
         Line {
-            connection: Mutex::default(),
-            opened: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
+            state: OwnThread::default(),
+            is_up: AtomicBool::new(false),
             taken_up: Notify::new(),
             lost: Notify::new(),
             health: LineHealth::of(health),
@@ -57,18 +73,22 @@ impl Line {
     }
 
     pub(super) fn is_up(&self) -> bool {
-        self.locked().is_some()
+        self.is_up.load(Ordering::Relaxed)
     }
 
     pub(super) fn connection(&self) -> Option<Connection> {
-        self.locked().clone()
+        self.state.with(|state| state.connection.clone())
     }
 
-    /// From now on requests go over this connection, until it is [given up](Self::give_up).
+    /// Requests use this connection from now on, until it is [given up](Self::give_up).
     pub(super) fn take_up(&self, inner: MultiplexedConnection, script: Arc<str>) -> Connection {
-        let number = self.opened.fetch_add(1, Ordering::Relaxed);
-        let connection = Connection { inner, script, number };
-        *self.locked() = Some(connection.clone());
+        let connection = self.state.with(|state| {
+            let connection = Connection { inner, script, number: state.opened };
+            state.opened += 1;
+            state.connection = Some(connection.clone());
+            connection
+        });
+        self.is_up.store(true, Ordering::Relaxed);
         self.taken_up.notify_waiters();
         connection
     }
@@ -84,51 +104,112 @@ impl Line {
         }
     }
 
-    /// Learns from a failure whether connection `number` is of any more use, and tells what was refused.
+    // === calls ===
+
+    /// Sends a call of the script and returns its reply. It is sent again only if Redis does not know the script.
+    pub(super) async fn call(&self, call: &Call, deadline: Duration) -> Result<Vec<u8>, StoreError> {
+        let connection = self.connection().ok_or(StoreError::Disconnected)?;
+        let mut reply =
+            self.exchange(&connection, &call.command("EVALSHA", &connection.script), deadline).await;
+        if reply.as_ref().is_err_and(StoreError::may_be_sent_again) {
+            let again = call.command("EVAL", &script::text(Now::Server));
+            reply = self.exchange(&connection, &again, deadline).await;
+        }
+        match reply? {
+            Value::BulkString(bytes) => Ok(bytes),
+            _ => Err(StoreError::Reply("it is not a string")),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        connection: &Connection,
+        command: &Cmd,
+        deadline: Duration,
+    ) -> Result<Value, StoreError> {
+        let mut handle = connection.inner.clone();
+        let reply = within(deadline, handle.send_packed_command(command)).await;
+        // Redis' errors arrive as values.
+        let reply = reply.ok_or(StoreError::Deadline)?.and_then(Value::extract_error);
+        reply.map_err(|error| {
+            self.note(connection.number, &error);
+            store_error(&error)
+        })
+    }
+
+    // === failures ===
+
+    /// Learns from a failure whether connection `number` is still of use, and reports what was refused.
     pub(super) fn note(&self, number: u64, error: &RedisError) {
-        // Without a code it comes from the connection.
+        // An error without a code comes from the connection.
         let Some(code) = error.code() else { return self.give_up(number) };
         let complaint = Complaint::of_error(code, error.detail().unwrap_or_default());
         match complaint.refusal {
-            // Sent again at once: nothing is amiss.
+            // The call is sent again at once: nothing is wrong.
             Refusal::NoScript => self.health.count(Refusal::NoScript),
             _ => self.is_refused(number, &complaint),
         }
     }
 
-    /// Something that every request needs was refused over connection `number`.
+    /// Redis refused, over connection `number`, something that every request needs.
     pub(super) fn is_refused(&self, number: u64, complaint: &Complaint) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-        if self.connection().is_some_and(|connection| connection.number == number) {
+        let is_in_use = self.state.with(|state| {
+            state.refused += 1;
+            state.connection.as_ref().is_some_and(|connection| connection.number == number)
+        });
+        if is_in_use {
             self.health.is_refused(complaint);
         } else {
             self.health.count(complaint.refusal);
         }
-        // A demoted master keeps its connections and refuses every write, so that one is given up as well.
+        // A demoted master keeps its connections and refuses every write, so its connection is given up as well.
         if complaint.refusal == Refusal::ReadOnly {
             self.give_up(number);
         }
     }
 
-    /// How often something was refused so far.
+    /// The number of refusals so far.
     pub(super) fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
+        self.state.with(|state| state.refused)
     }
 
     pub(super) fn give_up(&self, number: u64) {
-        let mut connection = self.locked();
-        if connection.as_ref().is_some_and(|connection| connection.number == number) {
-            *connection = None;
+        let is_given_up = self
+            .state
+            .with(|state| state.connection.take_if(|connection| connection.number == number).is_some());
+        if is_given_up {
+            self.is_up.store(false, Ordering::Relaxed);
             self.lost.notify_one();
         }
     }
 
-    /// Returns when the connection in use was given up.
+    /// Returns when the connection in use is given up.
     pub(super) async fn lost(&self) {
         self.lost.notified().await;
     }
+}
 
-    fn locked(&self) -> MutexGuard<'_, Option<Connection>> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+/// None if the answer does not arrive in time. An answer that has arrived by then is still read: a runtime that was busy
+/// elsewhere is not a dead Redis.
+async fn within<T>(deadline: Duration, answer: impl Future<Output = T>) -> Option<T> {
+    let mut answer = pin!(answer);
+    if let Ok(answer) = timeout(deadline, answer.as_mut()).await {
+        return Some(answer);
+    }
+    for _ in 0..2 {
+        // Lets the connection's task read its socket.
+        yield_now().await;
+        let look = future::poll_fn(|cx| Poll::Ready(answer.as_mut().poll(cx)));
+        if let Poll::Ready(answer) = look.await {
+            return Some(answer);
+        }
+    }
+    None
+}
+
+fn store_error(error: &RedisError) -> StoreError {
+    match error.code() {
+        Some(code) => StoreError::Refused(Refusal::of(code, error.detail().unwrap_or_default())),
+        None => StoreError::Disconnected,
     }
 }

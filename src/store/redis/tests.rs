@@ -27,7 +27,7 @@ async fn store(deadline: Duration) -> Option<(Redis, RedisBackend, RedisStore)> 
 }
 
 async fn until_up(store: &RedisStore) {
-    tokio::time::timeout(GENEROUS, store.shared.line.up()).await.expect("a connection");
+    tokio::time::timeout(GENEROUS, store.runtime.line.up()).await.expect("a connection");
 }
 
 async fn take(store: &RedisStore) -> Result<Answer, StoreError> {
@@ -42,7 +42,7 @@ async fn a_call_whose_task_panics_fails_its_requests_and_no_others() {
     let Some((_redis, _, store)) = store(GENEROUS).await else { return };
     take(&store).await.unwrap();
     // More often than there are slots, each of which would be lost.
-    for _ in 0..3 * MOST_IN_AIR {
+    for _ in 0..3 * MOST_UNDER_WAY {
         seam::arm(Task::StoreCalls);
         assert!(matches!(take(&store).await, Err(StoreError::Abandoned)));
         take(&store).await.unwrap();
@@ -78,7 +78,7 @@ async fn a_take_that_nobody_fetches_from_the_queue_is_given_up() {
     let Some((_redis, _, mut store)) = store(Duration::from_millis(50)).await else { return };
     take(&store).await.unwrap();
     // Whatever may keep those who form batches from it.
-    let calls: Vec<_> = store.tasks.drain(..MOST_IN_AIR).collect();
+    let calls: Vec<_> = store.tasks.drain(..MOST_UNDER_WAY).collect();
     for call in &calls {
         call.abort();
     }

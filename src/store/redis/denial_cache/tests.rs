@@ -1,8 +1,8 @@
 mod alike;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
-use super::{DenialCache, MOST, SERVES_US, Trip};
+use super::{DenialCache, MOST, Refund, SERVES_US, Trip};
 use tollgate_core::{
     decision::{self, Answer, Buckets, Demand, Source, State, Take, Verdict},
     descriptor::{BucketKey, Hits},
@@ -42,7 +42,7 @@ fn emptied() -> (DenialCache, Table) {
 
 #[test]
 fn an_admission_that_leaves_no_room_is_enough_to_deny_the_next() {
-    let (cache, _) = emptied();
+    let (mut cache, _) = emptied();
     let denial = cache.denial(&one(1), LOCAL_US + 1_000).unwrap();
     assert_eq!((denial.verdict, denial.source), (Verdict::Deny, Source::Cache));
     assert!(cache.denial(&one(2), LOCAL_US + 1_000).is_none(), "another bucket");
@@ -50,7 +50,7 @@ fn an_admission_that_leaves_no_room_is_enough_to_deny_the_next() {
 
 #[test]
 fn memory_denies_until_the_store_might_admit_and_no_longer() {
-    let (cache, _) = emptied();
+    let (mut cache, _) = emptied();
     // A token comes after 100 ms of the store's clock, which may run a thousandth faster and, when the take
     // left, have been about to show the next microsecond.
     let last_us = 99_899;
@@ -60,8 +60,8 @@ fn memory_denies_until_the_store_might_admit_and_no_longer() {
 
 #[test]
 fn a_wait_told_from_memory_counts_down_and_is_never_too_short() {
-    let (cache, _) = emptied();
-    let wait_us = |local_us| {
+    let (mut cache, _) = emptied();
+    let mut wait_us = |local_us| {
         let denial = cache.denial(&one(1), local_us).unwrap();
         ten().wait_us(denial.found[0].full_at(), ten().cost(1), denial.now_us)
     };
@@ -102,7 +102,7 @@ fn after_a_step_back_of_the_stores_clock_memory_serves_as_before() {
         decision::decide(&one(1), now_us, &mut table)
     };
     let is_served =
-        |cache: &DenialCache, sent_us| cache.denial(&one(1), LOCAL_US + sent_us + 1_000).is_some();
+        |cache: &mut DenialCache, sent_us| cache.denial(&one(1), LOCAL_US + sent_us + 1_000).is_some();
     let known_before = || {
         let mut cache = DenialCache::default();
         cache.learn(&one(1), &deny_at(STORE_US), trip(0));
@@ -111,21 +111,21 @@ fn after_a_step_back_of_the_stores_clock_memory_serves_as_before() {
     // An entry that no longer serves gives way, whichever generation it is in.
     let mut cache = known_before();
     cache.learn(&one(1), &deny_at(STORE_US - HOUR_US), trip(SERVES_US));
-    assert!(is_served(&cache, SERVES_US));
+    assert!(is_served(&mut cache, SERVES_US));
     let mut cache = known_before();
     cache.learn(&one(2), &deny_at(STORE_US), trip(SERVES_US));
     assert!(cache.previous.contains_key(&one(1)[0].key));
     cache.learn(&one(1), &deny_at(STORE_US - HOUR_US), trip(SERVES_US + 10));
-    assert!(is_served(&cache, SERVES_US + 10));
+    assert!(is_served(&mut cache, SERVES_US + 10));
     // So does what was given back before the step.
     let mut cache = known_before();
-    cache.void(one(1)[0].key, STORE_US + 1_000, trip(1_000));
+    cache.void(Refund { key: one(1)[0].key, told_us: STORE_US + 1_000, trip: trip(1_000) });
     cache.learn(&one(1), &deny_at(STORE_US - HOUR_US), trip(2_000));
-    assert!(is_served(&cache, 2_000));
+    assert!(is_served(&mut cache, 2_000));
     // And a refund after the step ends what was learnt before it.
     let mut cache = known_before();
-    cache.void(one(1)[0].key, STORE_US - HOUR_US, trip(1_000));
-    assert!(!is_served(&cache, 1_000));
+    cache.void(Refund { key: one(1)[0].key, told_us: STORE_US - HOUR_US, trip: trip(1_000) });
+    assert!(!is_served(&mut cache, 1_000));
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn of_two_answers_that_were_under_way_together_the_stores_clock_tells_the_older(
     let under_way = |sent_us| Trip { sent_us: LOCAL_US + sent_us, arrived_us: LOCAL_US + 1_100_000 };
     let (mut cache, mut table) = (DenialCache::default(), Table::default());
     let early = decision::decide(&[slow(1, 1)], STORE_US, &mut table);
-    cache.void(slow(1, 1).key, STORE_US + 10, under_way(0));
+    cache.void(Refund { key: slow(1, 1).key, told_us: STORE_US + 10, trip: under_way(0) });
     cache.learn(&[slow(1, 1)], &early, under_way(900_000));
     assert!(
         !cache.knows(&slow(1, 1).key, LOCAL_US + 1_100_000),
@@ -239,16 +239,16 @@ fn what_is_known_of_a_bucket_ends_when_room_is_seen_or_after_a_second() {
         cache.learn(&takes(hits), &answer, trip(sent_us));
     };
     // One that is too large marks a healthy bucket until the next answer, or for a second.
-    let knows = |cache: &DenialCache, local_us| cache.knows(&one(1)[0].key, LOCAL_US + local_us);
+    let knows = |cache: &mut DenialCache, local_us| cache.knows(&one(1)[0].key, LOCAL_US + local_us);
     ask(&mut cache, 11, 0);
-    assert!(knows(&cache, SERVES_US - 1) && !knows(&cache, SERVES_US));
+    assert!(knows(&mut cache, SERVES_US - 1) && !knows(&mut cache, SERVES_US));
     ask(&mut cache, 1, 1_000);
-    assert!(!knows(&cache, 2_000));
+    assert!(!knows(&mut cache, 2_000));
     // Of several takes from one bucket the last one tells.
     let twice = [takes(1)[0], takes(8)[0]];
     let answer = decision::decide(&twice, STORE_US + 2_000, &mut table);
     cache.learn(&twice, &answer, trip(2_000));
-    assert_eq!((answer.verdict, knows(&cache, 3_000)), (Verdict::Allow, true));
+    assert_eq!((answer.verdict, knows(&mut cache, 3_000)), (Verdict::Allow, true));
 }
 
 #[test]
@@ -280,7 +280,7 @@ fn week_of(requests: u32) -> Limit {
 fn what_was_given_back_is_asked_for_again() {
     let (mut cache, _) = emptied();
     let key = one(1)[0].key;
-    cache.void(key, STORE_US + 1_000, trip(1_000));
+    cache.void(Refund { key, told_us: STORE_US + 1_000, trip: trip(1_000) });
     assert!(cache.denial(&one(1), LOCAL_US + 2_000).is_none());
     // A denial from before the refund that comes late changes nothing.
     let denied = decision::decide(&one(1), STORE_US + 500, &mut emptied().1);
@@ -298,7 +298,7 @@ fn what_was_given_back_is_asked_for_again() {
 
 #[test]
 fn a_request_is_denied_from_memory_only_if_each_of_its_buckets_is_known() {
-    let (cache, _) = emptied();
+    let (mut cache, _) = emptied();
     let both = [one(1)[0], one(2)[0]];
     assert!(cache.denial(&both, LOCAL_US).is_none());
     let refund = [one(1)[0], take(1, Hits::GiveBack(1))];
@@ -307,7 +307,7 @@ fn a_request_is_denied_from_memory_only_if_each_of_its_buckets_is_known() {
 
 #[test]
 fn a_peek_is_denied_and_learnt_from_as_a_take_is() {
-    let (cache, mut table) = emptied();
+    let (mut cache, mut table) = emptied();
     let peek = [take(1, Hits::Peek)];
     assert!(cache.denial(&peek, LOCAL_US + 1_000).is_some());
     let mut cache = DenialCache::default();
@@ -326,4 +326,30 @@ fn however_many_buckets_are_denied_memory_stays_bounded() {
         cache.learn(&takes, &decision::decide(&takes, STORE_US, &mut Table::default()), trip(number / 1_000));
     }
     assert!(cache.current.len() + cache.previous.len() <= 2 * MOST);
+}
+
+#[test]
+fn a_refund_through_one_runtime_is_known_to_all_and_to_the_cache_of_no_other_process() {
+    let (here, elsewhere) = (Arc::default(), Arc::default());
+    let mut caches = [&here, &here, &elsewhere].map(DenialCache::sharing);
+    drop(DenialCache::sharing(&here));
+    let mut table = Table::default();
+    let emptied = decision::decide(&one(1), STORE_US, &mut table);
+    caches.iter_mut().for_each(|cache| cache.learn(&one(1), &emptied, trip(0)));
+    let refund = [take(1, Hits::GiveBack(1))];
+    let given_back = decision::decide(&refund, STORE_US + 1_000, &mut table);
+    caches[0].learn(&refund, &given_back, trip(1_000));
+    let known = caches.each_mut().map(|cache| cache.knows(&one(1)[0].key, LOCAL_US + 2_000));
+    assert_eq!(known, [false, false, true]);
+    // Nor does an older answer that arrives late make the other runtime forget it.
+    let denied = Answer { now_us: STORE_US + 500, ..emptied };
+    caches[1].learn(&one(1), &denied, trip(500));
+    assert!(caches[1].denial(&one(1), LOCAL_US + 2_000).is_none());
+}
+
+#[test]
+fn a_denial_cache_that_is_off_learns_nothing() {
+    let mut cache = DenialCache::off();
+    cache.learn(&one(1), &decision::decide(&one(1), STORE_US, &mut Table::default()), trip(0));
+    assert!(!cache.knows(&one(1)[0].key, LOCAL_US + 1_000));
 }

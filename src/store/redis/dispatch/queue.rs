@@ -1,10 +1,10 @@
-//! Which requests travel together. Pure: what is queued and what time it is in, a batch out.
+//! Decides which requests travel together. Pure: requests and the time go in, batches come out.
 //!
-//! A batch is one call to Redis that carries many requests. Whatever is queued when a slot in the air is free
-//! goes out at once; nothing waits to fill a batch. One thing waits: a request for a bucket that was lately
-//! seen without room, while another batch asks for that bucket, since that batch's answer is likely its own.
-//! It leaves at the latest when all that is in the air has landed: no younger request takes off with a bucket that
-//! could hold it up again.
+//! A batch is one call to Redis that carries many requests. When a slot is free, everything that is queued is sent at
+//! once; nothing waits to fill a batch. Only one kind of request waits: if its bucket was recently seen without room
+//! and a batch under way asks for that bucket, that batch's answer is probably its own. It is sent at the latest when
+//! every batch that was under way has landed: meanwhile no younger request is sent that asks for a bucket which could
+//! hold it up again.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -19,178 +19,194 @@ use tollgate_core::{
     descriptor::BucketKey,
 };
 
-/// Flights in the air at once. A second one keeps Redis busy while the first one's answer travels.
-pub const MOST_IN_AIR: usize = 2;
-/// Takes in a batch, so that no call holds up Redis for long. A larger request travels alone.
+/// The number of batches under way at once. A second one keeps Redis busy while the first one's answer travels.
+pub const MOST_UNDER_WAY: usize = 2;
+/// The number of takes in a batch, so that no call holds up Redis for long. A larger request travels alone.
 pub const MOST_TAKES: usize = 128;
-/// How long a take may stay queued, or as long as the deadline if that is longer: beyond it, more arrives than the
-/// store can decide.
+/// How long a take may stay queued, unless the deadline is longer: after that, more requests arrive than the store can
+/// decide.
 pub const PATIENCE_US: u64 = 100_000;
-/// A batch slower than half the deadline halves what is in the air; after this long without one it grows.
+/// A batch that takes more than half the deadline halves the number of slots. Each period of this length without one
+/// adds a slot.
 const GOOD_US: u64 = 1_000_000;
 
-/// A request that waits for its answer; `ticket` is how the answer gets to it.
+/// A request that waits for its answer.
 #[derive(Debug)]
 pub struct Request<T> {
+    /// What it asks of its buckets.
     pub takes: Takes,
+    /// How the answer reaches the caller.
     pub ticket: T,
+    /// When it was queued, by the local clock.
     pub queued_us: u64,
 }
 
 /// Requests that travel together.
 #[derive(Debug)]
 pub struct Batch<T> {
+    /// At least one.
     pub requests: Vec<Request<T>>,
+    /// When it was formed, by the local clock.
     pub sent_us: u64,
-    /// Buckets that others wait for this batch to tell of.
-    asks_for: Vec<BucketKey>,
+    /// Buckets for which other requests wait until this batch has landed.
+    pub(super) awaited: Vec<BucketKey>,
 }
 
-/// What forming a batch yields: perhaps a batch, and requests that need none any more.
+/// The next batch, if there is one, and requests that need none any more.
 #[derive(Debug)]
 pub struct Formed<T> {
+    /// The batch to send.
     pub batch: Option<Batch<T>>,
-    /// Denied by what has been learnt since they were queued.
+    /// Requests that can be denied by what was learnt since they were queued.
     pub denied: Vec<(T, Answer)>,
-    /// Queued for longer than [`PATIENCE_US`]; not sent.
+    /// Requests that were queued for longer than [`PATIENCE_US`] and are not sent.
     pub overdue: Vec<T>,
 }
 
-/// One runtime's queue.
+/// The requests of one runtime that wait for a batch to one Redis.
 #[derive(Debug)]
 pub struct Queue<T> {
-    queue: VecDeque<Request<T>>,
-    in_air: usize,
-    allowed: usize,
+    requests: VecDeque<Request<T>>,
+    under_way: usize,
+    /// The number of batches that may be under way.
+    slots: usize,
     slow_us: u64,
     patience_us: u64,
     last_change_us: u64,
-    /// Buckets lately seen without room that a batch in the air asks for; no two batches ask for the same one.
-    asked_for: HashSet<BucketKey, RandomState>,
-    /// Those that a request asks for which is held: they are left to it. Only while a batch is formed.
+    /// Buckets recently seen without room that a batch under way asks for, each in one batch.
+    awaited: HashSet<BucketKey, RandomState>,
+    /// Buckets without room that a held request asks for: younger requests for them wait. Used only while a batch is
+    /// formed, and kept for its memory.
     reserved: HashSet<BucketKey, RandomState>,
 }
 
 impl<T> Queue<T> {
-    /// `deadline_us` is what the store has for an answer.
+    /// `deadline_us` is the time that Redis has for an answer.
     pub fn new(deadline_us: u64) -> Queue<T> {
         Queue {
-            queue: VecDeque::new(),
-            in_air: 0,
-            allowed: MOST_IN_AIR,
+            requests: VecDeque::new(),
+            under_way: 0,
+            slots: MOST_UNDER_WAY,
             slow_us: deadline_us / 2,
             patience_us: PATIENCE_US.max(deadline_us),
             last_change_us: 0,
-            asked_for: HashSet::default(),
+            awaited: HashSet::default(),
             reserved: HashSet::default(),
         }
     }
 
+    /// Queues a request behind the others.
     pub fn push(&mut self, request: Request<T>) {
-        self.queue.push_back(request);
+        self.requests.push_back(request);
     }
 
-    /// The next batch, if a slot is free. `is_gone` tells whether nobody waits for a request any more: such a
-    /// one leaves the queue. [`land`](Self::land) must be called for every batch.
-    pub fn form(&mut self, cache: &DenialCache, now_us: u64, is_gone: impl Fn(&T) -> bool) -> Formed<T> {
+    /// The next batch, if a slot is free. A request whose caller no longer waits, by `is_gone`, leaves the queue.
+    /// [`landed`](Self::landed) must be called for every batch.
+    pub fn next(
+        &mut self,
+        denial_cache: &mut DenialCache,
+        now_us: u64,
+        is_gone: impl Fn(&T) -> bool,
+    ) -> Formed<T> {
         let mut formed = Formed { batch: None, denied: Vec::new(), overdue: Vec::new() };
-        if self.in_air >= self.allowed || self.queue.is_empty() {
+        if self.under_way >= self.slots || self.requests.is_empty() {
             return formed;
         }
-        let mut batch = Batch { requests: Vec::new(), sent_us: now_us, asks_for: Vec::new() };
+        let mut batch = Batch { requests: Vec::new(), sent_us: now_us, awaited: Vec::new() };
         let mut takes = 0;
         let mut held = VecDeque::new();
         self.reserved.clear();
-        while let Some(request) = self.queue.pop_front() {
+        while let Some(request) = self.requests.pop_front() {
             if is_gone(&request.ticket) {
                 continue;
             }
             if now_us.saturating_sub(request.queued_us) > self.patience_us {
                 formed.overdue.push(request.ticket);
-            } else if let Some(answer) = cache.denial(&request.takes, now_us) {
+            } else if let Some(answer) = denial_cache.denial(&request.takes, now_us) {
                 formed.denied.push((request.ticket, answer));
-            } else if self.is_spoken_for(&request.takes) {
-                // Or younger ones would take off with one of its buckets while another is in the air, and so on by
-                // turns, for ever. No other bucket can hold it up, and reserving those too would ground requests
+            } else if self.must_wait(&request.takes) {
+                // Without this, younger requests would be sent with one of its buckets while another is under way, by
+                // turns and for ever. A bucket with room cannot hold it up, and reserving that too would stop requests
                 // that need not wait.
-                let out_of_room = request.takes.iter().filter(|take| cache.knows(&take.key, now_us));
-                self.reserved.extend(out_of_room.map(|take| take.key));
+                let without_room = request.takes.iter().filter(|take| denial_cache.knows(&take.key, now_us));
+                self.reserved.extend(without_room.map(|take| take.key));
                 held.push_back(request);
             } else if takes > 0 && takes + request.takes.len() > MOST_TAKES {
-                self.queue.push_front(request);
+                self.requests.push_front(request);
                 break;
             } else {
                 takes += request.takes.len();
-                batch.asks_for.extend(out_of_room(cache, &request.takes, now_us));
+                batch.awaited.extend(without_room(denial_cache, &request.takes, now_us));
                 batch.requests.push(request);
             }
         }
-        // Those held are the oldest, and keep their place.
-        held.append(&mut self.queue);
-        self.queue = held;
+        // The held requests are the oldest, and keep their place.
+        held.append(&mut self.requests);
+        self.requests = held;
         if !batch.requests.is_empty() {
-            batch.asks_for.retain(|key| self.asked_for.insert(*key));
-            self.in_air += 1;
+            batch.awaited.retain(|key| self.awaited.insert(*key));
+            self.under_way += 1;
             formed.batch = Some(batch);
         }
         formed
     }
 
-    /// A batch is over: answered, refused or lost. Its slot is free, and so is what waited for it.
-    pub fn land(&mut self, asks_for: &[BucketKey], trip: Trip) {
-        self.in_air -= 1;
-        for key in asks_for {
-            self.asked_for.remove(key);
+    /// A batch was answered, refused or lost. Its slot is free, and requests no longer wait for the buckets in
+    /// `awaited`.
+    pub fn landed(&mut self, awaited: &[BucketKey], trip: Trip) {
+        self.under_way -= 1;
+        for key in awaited {
+            self.awaited.remove(key);
         }
         if trip.arrived_us.saturating_sub(trip.sent_us) > self.slow_us {
-            self.allowed = (self.allowed / 2).max(1);
+            self.slots = (self.slots / 2).max(1);
             self.last_change_us = trip.arrived_us;
-        } else if self.allowed < MOST_IN_AIR && trip.arrived_us.saturating_sub(self.last_change_us) >= GOOD_US
+        } else if self.slots < MOST_UNDER_WAY
+            && trip.arrived_us.saturating_sub(self.last_change_us) >= GOOD_US
         {
-            self.allowed += 1;
+            self.slots += 1;
             self.last_change_us = trip.arrived_us;
         }
     }
 
-    /// Whoever has been queued for longer than anybody should be; they leave the queue.
-    pub fn overdue(&mut self, now_us: u64) -> Vec<T> {
+    /// Removes the requests that have been queued for too long.
+    pub fn overdue(&mut self, now_us: u64) -> impl Iterator<Item = T> {
         let is_overdue = |request: &Request<T>| now_us.saturating_sub(request.queued_us) > self.patience_us;
-        // The oldest are in front.
-        let overdue = self.queue.iter().take_while(|request| is_overdue(request)).count();
-        self.queue.drain(..overdue).map(|request| request.ticket).collect()
+        // The oldest requests are in front.
+        let overdue = self.requests.iter().take_while(|request| is_overdue(request)).count();
+        self.requests.drain(..overdue).map(|request| request.ticket)
     }
 
-    /// Empties the queue.
-    pub fn give_up(&mut self) -> impl Iterator<Item = T> {
-        mem::take(&mut self.queue).into_iter().map(|request| request.ticket)
+    /// Removes all requests.
+    pub fn give_up(&mut self) -> impl Iterator<Item = T> + use<T> {
+        mem::take(&mut self.requests).into_iter().map(|request| request.ticket)
     }
 
-    pub fn queued(&self) -> usize {
-        self.queue.len()
+    /// The number of requests that wait.
+    pub fn len(&self) -> usize {
+        self.requests.len()
     }
 
-    fn is_spoken_for(&self, takes: &[Take]) -> bool {
-        // A set that is empty does not even look at the key.
-        takes.iter().any(|take| self.asked_for.contains(&take.key) || self.reserved.contains(&take.key))
+    /// Whether no request waits.
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// Whether a request asks for a bucket that an older one was sent for, or waits for.
+    fn must_wait(&self, takes: &[Take]) -> bool {
+        // An empty set does not even hash the key.
+        takes.iter().any(|take| self.awaited.contains(&take.key) || self.reserved.contains(&take.key))
     }
 }
 
-impl<T> Batch<T> {
-    /// What [`Flights::land`] needs, once the requests are answered.
-    pub fn take_asks_for(&mut self) -> Vec<BucketKey> {
-        mem::take(&mut self.asks_for)
-    }
-}
-
-/// What others may wait for.
-fn out_of_room<'a>(
-    cache: &'a DenialCache,
+/// The buckets of a request for which others may wait. Nobody waits for a give-back: its answer helps no other request.
+fn without_room<'a>(
+    denial_cache: &'a mut DenialCache,
     takes: &'a [Take],
     now_us: u64,
 ) -> impl Iterator<Item = BucketKey> + 'a {
-    // What is given back is worth its own answer to nobody else.
     let asking = takes.iter().filter(|take| take.demand.kind != Kind::GiveBack);
-    asking.map(|take| take.key).filter(move |key| cache.knows(key, now_us))
+    asking.map(|take| take.key).filter(move |key| denial_cache.knows(key, now_us))
 }
 
 #[cfg(test)]

@@ -27,8 +27,8 @@ fn queue(tickets: impl IntoIterator<Item = u32>) -> Queue<u32> {
     queue
 }
 
-fn form(queue: &mut Queue<u32>, now_us: u64) -> Formed<u32> {
-    queue.form(&DenialCache::default(), now_us, |_| false)
+fn next(queue: &mut Queue<u32>, now_us: u64) -> Formed<u32> {
+    queue.next(&mut DenialCache::default(), now_us, |_| false)
 }
 
 fn tickets(batch: &Batch<u32>) -> Vec<u32> {
@@ -63,24 +63,24 @@ fn learn_emptied(cache: &mut DenialCache, number: u8) {
 }
 
 #[test]
-fn all_that_is_queued_travels_together_and_at_once() {
+fn everything_that_is_queued_travels_together_and_at_once() {
     let mut queue = queue(0..64);
-    let batch = form(&mut queue, 1).batch.unwrap();
+    let batch = next(&mut queue, 1).batch.unwrap();
     assert_eq!(tickets(&batch), (0..64).collect::<Vec<_>>());
-    assert_eq!(queue.queued(), 0);
-    assert!(form(&mut queue, 1).batch.is_none(), "nothing is queued");
+    assert_eq!(queue.len(), 0);
+    assert!(next(&mut queue, 1).batch.is_none(), "nothing is queued");
 }
 
 #[test]
-fn two_batches_are_in_the_air_and_a_third_waits_for_a_slot() {
+fn two_batches_are_under_way_and_a_third_waits_for_a_slot() {
     let mut queue = queue([1]);
-    assert!(form(&mut queue, 1).batch.is_some());
+    assert!(next(&mut queue, 1).batch.is_some());
     queue.push(request(2, vec![take(2)]));
-    assert!(form(&mut queue, 1).batch.is_some());
+    assert!(next(&mut queue, 1).batch.is_some());
     queue.push(request(3, vec![take(3)]));
-    assert!(form(&mut queue, 1).batch.is_none());
-    queue.land(&[], quick());
-    assert_eq!(tickets(&form(&mut queue, 2).batch.unwrap()), [3]);
+    assert!(next(&mut queue, 1).batch.is_none());
+    queue.landed(&[], quick());
+    assert_eq!(tickets(&next(&mut queue, 2).batch.unwrap()), [3]);
 }
 
 #[test]
@@ -90,8 +90,8 @@ fn a_batch_is_full_at_128_takes_and_a_larger_request_travels_alone() {
     queue.push(request(901, vec![take(1)]));
     let sizes: Vec<usize> = (0..4)
         .map(|_| {
-            let batch = form(&mut queue, 1).batch.unwrap();
-            queue.land(&[], quick());
+            let batch = next(&mut queue, 1).batch.unwrap();
+            queue.landed(&[], quick());
             batch.requests.iter().map(|request| request.takes.len()).sum()
         })
         .collect();
@@ -101,7 +101,7 @@ fn a_batch_is_full_at_128_takes_and_a_larger_request_travels_alone() {
 #[test]
 fn a_call_that_was_cancelled_leaves_the_queue() {
     let mut queue = queue(0..4);
-    let batch = queue.form(&DenialCache::default(), 1, |ticket| ticket % 2 == 0).batch.unwrap();
+    let batch = queue.next(&mut DenialCache::default(), 1, |ticket| ticket % 2 == 0).batch.unwrap();
     assert_eq!(tickets(&batch), [1, 3]);
 }
 
@@ -109,7 +109,7 @@ fn a_call_that_was_cancelled_leaves_the_queue() {
 fn a_take_that_was_queued_for_too_long_is_not_sent() {
     let mut queue = queue([1]);
     queue.push(Request { queued_us: 10, ..request(2, vec![take(2)]) });
-    let formed = form(&mut queue, PATIENCE_US + 1);
+    let formed = next(&mut queue, PATIENCE_US + 1);
     assert_eq!(formed.overdue, [1]);
     assert_eq!(tickets(&formed.batch.unwrap()), [2]);
 }
@@ -118,14 +118,14 @@ fn a_take_that_was_queued_for_too_long_is_not_sent() {
 fn patience_is_never_shorter_than_the_deadline() {
     let mut queue = Queue::new(50 * PATIENCE_US);
     queue.push(request(1, vec![take(1)]));
-    let formed = form(&mut queue, 50 * PATIENCE_US);
+    let formed = next(&mut queue, 50 * PATIENCE_US);
     assert!(formed.overdue.is_empty() && formed.batch.is_some());
 }
 
 #[test]
-fn what_became_known_as_denied_while_it_was_queued_is_answered_from_memory() {
+fn a_request_that_memory_learnt_to_deny_while_it_was_queued_is_answered_from_memory() {
     let mut queue = queue([1, 2]);
-    let formed = queue.form(&cache_of(1), 1_000, |_| false);
+    let formed = queue.next(&mut cache_of(1), 1_000, |_| false);
     assert_eq!(tickets(&formed.batch.unwrap()), [2]);
     let (ticket, answer) = &formed.denied[0];
     assert_eq!((*ticket, answer.verdict), (1, Verdict::Deny));
@@ -133,86 +133,86 @@ fn what_became_known_as_denied_while_it_was_queued_is_answered_from_memory() {
 
 #[test]
 fn one_batch_asks_for_a_bucket_that_ran_out_and_the_others_wait_for_its_answer() {
-    // Its token is due after 100 ms, so memory can no longer deny.
-    let (cache, now_us) = (cache_of(1), 100_000);
+    // A token is back after 100 ms, so memory can no longer deny.
+    let (mut cache, now_us) = (cache_of(1), 100_000);
     let mut queue = Queue::new(DEADLINE_US);
     let queued = |ticket, number| Request { queued_us: now_us, ..request(ticket, vec![take(number)]) };
     queue.push(queued(1, 1));
-    let mut first = queue.form(&cache, now_us, |_| false).batch.unwrap();
+    let first = queue.next(&mut cache, now_us, |_| false).batch.unwrap();
     queue.push(queued(2, 1));
     queue.push(queued(3, 7));
-    let second = queue.form(&cache, now_us, |_| false).batch.unwrap();
+    let second = queue.next(&mut cache, now_us, |_| false).batch.unwrap();
     assert_eq!(tickets(&second), [3], "another bucket does not wait");
-    queue.land(&first.take_asks_for(), quick());
-    assert_eq!(tickets(&queue.form(&cache, now_us, |_| false).batch.unwrap()), [2]);
+    queue.landed(&first.awaited, quick());
+    assert_eq!(tickets(&queue.next(&mut cache, now_us, |_| false).batch.unwrap()), [2]);
 }
 
-/// The others travel by turns, so that one of the two buckets is always in the air.
+/// The others travel by turns, so that one of the two buckets is always under way.
 #[test]
-fn a_request_for_two_buckets_without_room_leaves_when_what_is_in_the_air_has_landed() {
+fn a_request_for_two_buckets_without_room_is_sent_when_all_that_was_under_way_has_landed() {
     let now_us = 100_000;
     let mut cache = cache_of(1);
     learn_emptied(&mut cache, 2);
     let queued = |ticket, takes| Request { queued_us: now_us, ..request(ticket, takes) };
     for both in [vec![take(1), take(2)], vec![take(2), give_back(1)]] {
         let mut queue = Queue::new(DEADLINE_US);
-        let mut in_air = VecDeque::new();
+        let mut under_way = VecDeque::new();
         for number in [1, 2] {
             queue.push(queued(number, vec![take(u8::try_from(number).unwrap())]));
-            in_air.extend(queue.form(&cache, now_us, |_| false).batch);
+            under_way.extend(queue.next(&mut cache, now_us, |_| false).batch);
         }
         queue.push(queued(3, both));
         let left = (0..100).find(|round| {
-            queue.land(&in_air.pop_front().unwrap().take_asks_for(), quick());
+            queue.landed(&under_way.pop_front().unwrap().awaited, quick());
             queue.push(queued(10, vec![take(1)]));
             queue.push(queued(20, vec![take(2)]));
-            // Of no concern to anybody, and so never held.
+            // For a bucket that nobody else asks for, so never held.
             queue.push(queued(1_000 + round, vec![take(9)]));
-            in_air.extend(queue.form(&cache, now_us, |_| false).batch);
-            tickets(&in_air[1]).contains(&3)
+            under_way.extend(queue.next(&mut cache, now_us, |_| false).batch);
+            tickets(&under_way[1]).contains(&3)
         });
-        assert_eq!(left, Some(1), "it waits for the two that were in the air, and no others");
+        assert_eq!(left, Some(1), "it waits for the two that were under way, and no others");
     }
 }
 
 #[test]
-fn a_held_request_holds_up_nobody_for_a_bucket_that_has_room() {
+fn a_held_request_holds_up_no_other_for_a_bucket_that_has_room() {
     let now_us = 100_000;
-    let cache = cache_of(1);
+    let mut cache = cache_of(1);
     let mut queue = Queue::new(DEADLINE_US);
     let queued = |ticket, takes| Request { queued_us: now_us, ..request(ticket, takes) };
     queue.push(queued(1, vec![take(1)]));
-    let _in_air = queue.form(&cache, now_us, |_| false).batch.unwrap();
+    let _under_way = queue.next(&mut cache, now_us, |_| false).batch.unwrap();
     queue.push(queued(2, vec![take(1), take(7)]));
     queue.push(queued(3, vec![take(7)]));
-    let next = queue.form(&cache, now_us, |_| false).batch.unwrap();
-    assert_eq!((tickets(&next), queue.queued()), (vec![3], 1));
+    let next = queue.next(&mut cache, now_us, |_| false).batch.unwrap();
+    assert_eq!((tickets(&next), queue.len()), (vec![3], 1));
 }
 
 #[test]
-fn nobody_waits_for_what_was_known_of_a_bucket_over_a_second_ago() {
-    let (cache, now_us) = (cache_of(1), SERVES_US);
+fn no_request_waits_for_what_was_known_of_a_bucket_over_a_second_ago() {
+    let (mut cache, now_us) = (cache_of(1), SERVES_US);
     let mut queue = Queue::new(DEADLINE_US);
     for ticket in 1..3 {
         queue.push(Request { queued_us: now_us, ..request(ticket, vec![take(1)]) });
-        assert!(queue.form(&cache, now_us, |_| false).batch.is_some(), "request {ticket}");
+        assert!(queue.next(&mut cache, now_us, |_| false).batch.is_some(), "request {ticket}");
     }
 }
 
 #[test]
-fn slow_batches_halve_what_is_in_the_air_and_good_seconds_bring_it_back() {
+fn slow_batches_halve_the_slots_and_good_seconds_bring_them_back() {
     let mut queue = queue([1]);
-    form(&mut queue, 1);
-    queue.land(&[], Trip { sent_us: 0, arrived_us: DEADLINE_US / 2 + 1 });
-    let in_air = |queue: &mut Queue<u32>, now_us| {
+    next(&mut queue, 1);
+    queue.landed(&[], Trip { sent_us: 0, arrived_us: DEADLINE_US / 2 + 1 });
+    let sent = |queue: &mut Queue<u32>, now_us| {
         (0..3)
             .filter(|ticket| {
                 queue.push(Request { queued_us: now_us, ..request(*ticket, vec![take(1)]) });
-                form(queue, now_us).batch.is_some()
+                next(queue, now_us).batch.is_some()
             })
             .count()
     };
-    assert_eq!(in_air(&mut queue, 6_000), 1);
-    queue.land(&[], Trip { sent_us: 1_100_000, arrived_us: 1_100_001 });
-    assert_eq!(in_air(&mut queue, 1_100_002), 2);
+    assert_eq!(sent(&mut queue, 6_000), 1);
+    queue.landed(&[], Trip { sent_us: 1_100_000, arrived_us: 1_100_001 });
+    assert_eq!(sent(&mut queue, 1_100_002), 2);
 }

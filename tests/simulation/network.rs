@@ -6,7 +6,7 @@ use rand::RngExt;
 
 use super::{
     Broken,
-    world::{Event, Fate, Journey, Ticket, World},
+    world::{Event, Fate, SentBatch, Ticket, World},
 };
 use tollgate::store::{StoreError, redis::dispatch::queue::Batch, refusal::Refusal};
 use tollgate_core::decision::Answer;
@@ -22,22 +22,24 @@ impl World<'_> {
         }
         of.idle -= 1;
         let life = of.life;
-        self.schedule(wake_ns, Event::Form { runtime, life });
+        self.schedule(wake_ns, Event::NextBatch { runtime, life });
     }
 
     /// A slot is free: it takes the next batch up, or waits.
-    pub(super) fn form(&mut self, runtime: usize) -> Result<(), Broken> {
+    pub(super) fn next_batch(&mut self, runtime: usize) -> Result<(), Broken> {
         loop {
-            let batch = self.runtimes[runtime].dispatcher.form(self.local_us(runtime));
+            let now_us = self.local_us(runtime);
+            let of = &mut self.runtimes[runtime];
+            let batch = of.dispatcher.next(of.denial_cache.get_mut(), now_us);
             self.deliver()?;
-            let took_off = batch.is_some();
+            let is_sent = batch.is_some();
             if let Some(batch) = batch {
-                self.take_off(runtime, batch);
+                self.note_sent(runtime, batch);
             }
-            self.nobody_waits_in_vain(runtime, took_off)?;
-            if took_off {
-                self.takes_off_well(self.journeys.len() - 1)?;
-                self.send(self.journeys.len() - 1);
+            self.nobody_waits_in_vain(runtime, is_sent)?;
+            if is_sent {
+                self.is_sent_rightly(self.sent_batches.len() - 1)?;
+                self.send(self.sent_batches.len() - 1);
                 return Ok(());
             }
             let of = &mut self.runtimes[runtime];
@@ -49,16 +51,16 @@ impl World<'_> {
         }
     }
 
-    fn take_off(&mut self, runtime: usize, batch: Batch<Ticket>) {
+    fn note_sent(&mut self, runtime: usize, batch: Batch<Ticket>) {
         let requests: Vec<usize> = batch.requests.iter().map(|request| request.ticket.request).collect();
         for &request in &requests {
-            self.requests[request].fate = Fate::Away;
+            self.requests[request].fate = Fate::Sent;
             self.note(request, |_| "leaves".to_owned());
         }
-        self.runtimes[runtime].in_air.push(self.journeys.len());
+        self.runtimes[runtime].under_way.push(self.sent_batches.len());
         let sent_us = batch.sent_us;
         let empty = self.known_empty(runtime, &requests);
-        self.journeys.push(Journey {
+        self.sent_batches.push(SentBatch {
             runtime,
             batch: Some(batch),
             requests,
@@ -71,13 +73,13 @@ impl World<'_> {
         });
     }
 
-    fn send(&mut self, journey: usize) {
-        let attempt = self.journeys[journey].attempt;
-        self.schedule(self.plan.deadline_us * 1_000, Event::Deadline { journey, attempt });
+    fn send(&mut self, sent: usize) {
+        let attempt = self.sent_batches[sent].attempt;
+        self.schedule(self.plan.deadline_us * 1_000, Event::Deadline { sent, attempt });
         let is_lost = self.weather.random_bool(self.plan.network.lost_there);
         if !is_lost && self.silent_until_ns <= self.now_ns {
             let way_ns = self.weather.random_range(self.plan.network.there_ns.clone()) + self.lateness_ns();
-            self.schedule(way_ns, Event::Arrive { journey, attempt });
+            self.schedule(way_ns, Event::Arrive { sent, attempt });
         }
     }
 
@@ -89,34 +91,34 @@ impl World<'_> {
     // === the store ===
 
     /// The store works in the order of arrival, one batch at a time.
-    pub(super) fn arrive(&mut self, journey: usize, attempt: u32) {
+    pub(super) fn arrive(&mut self, sent: usize, attempt: u32) {
         let network = &self.plan.network;
         let mut start_ns = self.store.free_ns.max(self.now_ns);
         if self.weather.random_bool(network.stalled) {
             start_ns += self.weather.random_range(0..network.stall_ns);
         }
         self.store.free_ns = start_ns + network.busy_ns;
-        self.schedule(start_ns - self.now_ns, Event::Execute { journey, attempt });
+        self.schedule(start_ns - self.now_ns, Event::Execute { sent, attempt });
     }
 
-    pub(super) fn execute(&mut self, journey: usize, attempt: u32) -> Result<(), Broken> {
+    pub(super) fn execute(&mut self, sent: usize, attempt: u32) -> Result<(), Broken> {
         let reply = if self.weather.random_bool(self.plan.network.refused) {
             let is_forgotten = attempt == 0 && self.weather.random_bool(0.5);
             Err(StoreError::Refused(if is_forgotten { Refusal::NoScript } else { Refusal::Loading }))
         } else {
             let mut answers = Vec::new();
-            for request in self.journeys[journey].requests.clone() {
+            for request in self.sent_batches[sent].requests.clone() {
                 answers.push(self.execute_one(request)?);
             }
             Ok(answers)
         };
-        let of = &mut self.journeys[journey];
+        let of = &mut self.sent_batches[sent];
         if of.attempt == attempt {
             of.reply = Some(reply);
         }
         if !self.weather.random_bool(self.plan.network.lost_back) {
             let way_ns = self.weather.random_range(self.plan.network.back_ns.clone()) + self.lateness_ns();
-            self.schedule(way_ns, Event::Reply { journey, attempt });
+            self.schedule(way_ns, Event::Reply { sent, attempt });
         }
         Ok(())
     }
@@ -138,51 +140,51 @@ impl World<'_> {
 
     // === the way back ===
 
-    pub(super) fn reply(&mut self, journey: usize, attempt: u32) -> Result<(), Broken> {
-        let of = &mut self.journeys[journey];
+    pub(super) fn reply(&mut self, sent: usize, attempt: u32) -> Result<(), Broken> {
+        let of = &mut self.sent_batches[sent];
         // Nobody listens any more: it has landed, or is under way again.
         if of.attempt != attempt || of.batch.is_none() {
             return Ok(());
         }
         match of.reply.take().expect("the store has answered") {
-            Err(error) => self.fail(journey, error),
-            answers => self.land(journey, answers),
+            Err(error) => self.fail(sent, error),
+            answers => self.landed(sent, answers),
         }
     }
 
-    pub(super) fn run_out(&mut self, journey: usize, attempt: u32) -> Result<(), Broken> {
-        let of = &self.journeys[journey];
+    pub(super) fn run_out(&mut self, sent: usize, attempt: u32) -> Result<(), Broken> {
+        let of = &self.sent_batches[sent];
         if of.attempt != attempt || of.batch.is_none() {
             return Ok(());
         }
-        self.fail(journey, StoreError::Deadline)
+        self.fail(sent, StoreError::Deadline)
     }
 
-    fn fail(&mut self, journey: usize, error: StoreError) -> Result<(), Broken> {
-        let of = &mut self.journeys[journey];
+    fn fail(&mut self, sent: usize, error: StoreError) -> Result<(), Broken> {
+        let of = &mut self.sent_batches[sent];
         if of.attempt == 0 && error.may_be_sent_again() {
             of.attempt += 1;
-            self.send(journey);
+            self.send(sent);
             return Ok(());
         }
-        self.land(journey, Err(error))
+        self.landed(sent, Err(error))
     }
 
-    fn land(&mut self, journey: usize, answers: Result<Vec<Answer>, StoreError>) -> Result<(), Broken> {
-        let runtime = self.journeys[journey].runtime;
-        let batch = self.journeys[journey].batch.take().expect("it is in the air");
-        self.journeys[journey].landed_ns = Some(self.now_ns);
+    fn landed(&mut self, sent: usize, answers: Result<Vec<Answer>, StoreError>) -> Result<(), Broken> {
+        let runtime = self.sent_batches[sent].runtime;
+        let batch = self.sent_batches[sent].batch.take().expect("it is in the air");
+        self.sent_batches[sent].landed_ns = Some(self.now_ns);
         let are_told = answers.is_ok();
         let now_us = self.local_us(runtime);
         let of = &mut self.runtimes[runtime];
-        of.watch.land(journey, matches!(answers, Err(StoreError::Deadline)), now_us);
-        of.in_air.retain(|in_air| *in_air != journey);
-        of.dispatcher.land(batch, answers, now_us);
+        of.watch.landed(sent, matches!(answers, Err(StoreError::Deadline)), now_us);
+        of.under_way.retain(|under_way| *under_way != sent);
+        of.dispatcher.landed(batch, answers, of.denial_cache.get_mut(), now_us);
         if are_told {
-            self.is_learnt(journey)?;
+            self.is_learnt(sent)?;
         }
         self.deliver()?;
         // The slot that landed this batch goes on to the next.
-        self.form(runtime)
+        self.next_batch(runtime)
     }
 }

@@ -11,11 +11,14 @@ use super::{
 };
 use tollgate::{
     fallback::local::Local,
-    store::redis::dispatch::{DenialCaches, Dispatcher},
+    store::redis::{
+        denial_cache::{DenialCache, Refunds},
+        dispatch::Dispatcher,
+    },
 };
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Upheaval {
+pub(super) enum Disturbance {
     /// The store forgets every bucket, and when it began.
     StoreLoss,
     /// By so many microseconds.
@@ -29,7 +32,7 @@ pub(super) enum Upheaval {
 }
 
 /// When, and what; in no order.
-pub(super) fn plan(rng: &mut SmallRng, until_ns: u64, replicas: usize) -> Vec<(u64, Upheaval)> {
+pub(super) fn plan(rng: &mut SmallRng, until_ns: u64, replicas: usize) -> Vec<(u64, Disturbance)> {
     let count = if rng.random_bool(0.5) { 0 } else { rng.random_range(1..=4) };
     let mut all: Vec<_> = (0..count).map(|_| (rng.random_range(0..until_ns), any(rng, replicas))).collect();
     // Numbers go up and down, and replicas follow one another.
@@ -38,25 +41,25 @@ pub(super) fn plan(rng: &mut SmallRng, until_ns: u64, replicas: usize) -> Vec<(u
     all
 }
 
-fn reload(rng: &mut SmallRng, replicas: usize) -> Upheaval {
-    Upheaval::Reload { replica: rng.random_range(0..replicas), edition: rng.random_range(0..EDITIONS) }
+fn reload(rng: &mut SmallRng, replicas: usize) -> Disturbance {
+    Disturbance::Reload { replica: rng.random_range(0..replicas), edition: rng.random_range(0..EDITIONS) }
 }
 
-fn any(rng: &mut SmallRng, replicas: usize) -> Upheaval {
+fn any(rng: &mut SmallRng, replicas: usize) -> Disturbance {
     let replica = rng.random_range(0..replicas);
     match rng.random_range(0..5) {
-        0 => Upheaval::StoreLoss,
-        1 => Upheaval::ClockStep(*[1, 1_000, 300_000, 5_000_000].choose(rng).expect("one")),
-        2 => Upheaval::ClockStep(-*[1, 1_000, 300_000, 5_000_000].choose(rng).expect("one")),
-        3 => Upheaval::Restart { replica },
-        _ => Upheaval::Silence { ns: rng.random_range(1..=800) * MS },
+        0 => Disturbance::StoreLoss,
+        1 => Disturbance::ClockStep(*[1, 1_000, 300_000, 5_000_000].choose(rng).expect("one")),
+        2 => Disturbance::ClockStep(-*[1, 1_000, 300_000, 5_000_000].choose(rng).expect("one")),
+        3 => Disturbance::Restart { replica },
+        _ => Disturbance::Silence { ns: rng.random_range(1..=800) * MS },
     }
 }
 
 /// A process of Tollgate, as far as its runtimes share it.
 #[derive(Debug)]
 pub(super) struct Replica {
-    denial_caches: Arc<DenialCaches>,
+    refunds: Arc<Refunds>,
     pub(super) local: Local,
     /// Which of its buckets' limits it has.
     pub(super) edition: usize,
@@ -66,36 +69,39 @@ pub(super) struct Replica {
 impl Replica {
     pub(super) fn new(edition: usize) -> Replica {
         let local = Local::new(1_000_000, Box::new(|| None));
-        Replica { denial_caches: Arc::default(), local, edition, restarts: 0 }
+        Replica { refunds: Arc::default(), local, edition, restarts: 0 }
     }
 
     pub(super) fn runtime(&self, denial_cache: CacheMode, deadline_us: u64) -> Runtime {
-        let denial_caches = (denial_cache == CacheMode::On).then(|| Arc::clone(&self.denial_caches));
-        Runtime::new(Dispatcher::new(denial_caches, deadline_us))
+        let denial_cache = match denial_cache {
+            CacheMode::On => DenialCache::sharing(&self.refunds),
+            CacheMode::Off => DenialCache::off(),
+        };
+        Runtime::new(Dispatcher::new(deadline_us), denial_cache)
     }
 }
 
 impl World<'_> {
-    pub(super) fn suffer(&mut self, upheaval: Upheaval) {
-        match upheaval {
-            Upheaval::StoreLoss => {
+    pub(super) fn disturb(&mut self, disturbance: Disturbance) {
+        match disturbance {
+            Disturbance::StoreLoss => {
                 self.store.lose(self.now_ns, &self.plan.buckets);
                 self.nobody_knows();
             }
-            Upheaval::ClockStep(by_us) => {
+            Disturbance::ClockStep(by_us) => {
                 self.store.step(self.now_ns, by_us);
                 self.nobody_knows();
             }
-            Upheaval::Silence { ns } => self.silent_until_ns = self.silent_until_ns.max(self.now_ns + ns),
-            Upheaval::Restart { replica } => self.restart(replica),
-            Upheaval::Reload { replica, edition } => self.replicas[replica].edition = edition,
+            Disturbance::Silence { ns } => self.silent_until_ns = self.silent_until_ns.max(self.now_ns + ns),
+            Disturbance::Restart { replica } => self.restart(replica),
+            Disturbance::Reload { replica, edition } => self.replicas[replica].edition = edition,
         }
-        self.journal.note_all(self.now_ns, || format!("{upheaval:?}"));
+        self.journal.note_all(self.now_ns, || format!("{disturbance:?}"));
     }
 
     /// What was heard before is stale now.
     fn nobody_knows(&mut self) {
-        self.suffered_ns = Some(self.now_ns);
+        self.disturbed_ns = Some(self.now_ns);
         let heard = self.runtimes.iter_mut().flat_map(|runtime| runtime.heard.values_mut());
         heard.for_each(|heard| heard.stale_us = Some(heard.sent_us));
     }
@@ -111,15 +117,15 @@ impl World<'_> {
             let new = self.replicas[replica].runtime(self.plan.denial_cache, self.plan.deadline_us);
             let old = std::mem::replace(&mut self.runtimes[runtime], new);
             self.runtimes[runtime].life = old.life + 1;
-            for journey in old.in_air {
-                self.journeys[journey].batch = None;
-                self.journeys[journey].landed_ns = Some(self.now_ns);
+            for sent in old.under_way {
+                self.sent_batches[sent].batch = None;
+                self.sent_batches[sent].landed_ns = Some(self.now_ns);
             }
         }
         // Their connections break, and they ask again when they like.
         for request in 0..self.requests.len() {
             let of = &self.requests[request];
-            let is_open = matches!(of.fate, Fate::Queued | Fate::Away);
+            let is_open = matches!(of.fate, Fate::Queued | Fate::Sent);
             if is_open && self.plan.runtimes[self.plan.clients[of.client].runtime].replica == replica {
                 self.cancel(request);
             }
@@ -129,25 +135,25 @@ impl World<'_> {
 
 /// How far a run's promises are from those of a quiet one.
 #[derive(Debug, Default)]
-pub(super) struct Toll {
+pub(super) struct Effects {
     pub(super) losses: i128,
     pub(super) forward_us: i128,
     pub(super) is_set_back: bool,
 }
 
-impl Toll {
-    pub(super) fn of(upheavals: &[(u64, Upheaval)]) -> Toll {
-        let mut toll = Toll::default();
-        for (_, upheaval) in upheavals {
-            match upheaval {
-                Upheaval::StoreLoss => toll.losses += 1,
-                Upheaval::ClockStep(by_us) => {
-                    toll.forward_us += i128::from(*by_us.max(&0));
-                    toll.is_set_back |= *by_us < 0;
+impl Effects {
+    pub(super) fn of(disturbances: &[(u64, Disturbance)]) -> Effects {
+        let mut effects = Effects::default();
+        for (_, disturbance) in disturbances {
+            match disturbance {
+                Disturbance::StoreLoss => effects.losses += 1,
+                Disturbance::ClockStep(by_us) => {
+                    effects.forward_us += i128::from(*by_us.max(&0));
+                    effects.is_set_back |= *by_us < 0;
                 }
-                Upheaval::Restart { .. } | Upheaval::Reload { .. } | Upheaval::Silence { .. } => {}
+                Disturbance::Restart { .. } | Disturbance::Reload { .. } | Disturbance::Silence { .. } => {}
             }
         }
-        toll
+        effects
     }
 }
