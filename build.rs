@@ -1,10 +1,9 @@
 //! Compiles `proto/` without a `protoc`.
 //!
-//! The published descriptors (served by reflection) stay as written. The generated code differs in three
-//! points, none of which shows on the wire. Entry keys and values are read as bytes, because Envoy fills
-//! these proto strings with header values that need not be UTF-8, and a decode error would let such a request
-//! pass unlimited. The server's answer is a type of ours that is encoded already. Headers are read as bytes,
-//! as Envoy does.
+//! The descriptors that reflection serves are those of the files. The generated code differs from them in three points,
+//! none of which shows on the wire. Entry keys and values are bytes, because Envoy fills these proto strings with header
+//! values that need not be UTF-8, and a decoding error would let such a request pass unlimited. The server's answer is a
+//! type of ours that is encoded already. Headers are bytes, as in Envoy.
 
 use std::{env, error::Error, fs, path::PathBuf};
 
@@ -33,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// `rate_limit_service_server`, as for the service of [`RLS`], but for the type of its answer.
+/// Generates `rate_limit_service_server` for the service of [`RLS`], with another type of answer.
 fn server() {
     let decide = manual::Method::builder()
         .name("should_rate_limit")
@@ -63,7 +62,7 @@ fn strings_as_bytes(descriptors: &mut FileDescriptorSet, package: &str, name: &s
     }
 }
 
-/// The message of that name, which is this one or stands in it.
+/// The message of that name: this one, or one nested in it.
 fn named<'a>(message: &'a mut DescriptorProto, name: &str) -> Option<&'a mut DescriptorProto> {
     if message.name() == name {
         return Some(message);

@@ -1,7 +1,7 @@
-//! What was typed, and what it means.
+//! Reads the command line, and runs what it asks for.
 //!
-//! Each subcommand has a module with its flags and a `run` that wires the parts together. Only
-//! [`Cli::run`] knows them all.
+//! Each subcommand has a module with its flags and a `run` that wires the parts together. Only [`Cli::run`] knows all of
+//! them.
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -50,18 +50,22 @@ enum Command {
     Healthcheck(Healthcheck),
 }
 
+/// Why a subcommand failed.
 #[derive(Debug, Error)]
 pub enum CliError {
+    /// `serve` did not start, or did not end well.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// `healthcheck` found the service unhealthy.
     #[error(transparent)]
     Healthcheck(#[from] HealthcheckError),
+    /// The output could not be printed.
     #[error("cannot write to stdout")]
     Stdout(#[source] SystemError),
 }
 
 impl CliError {
-    /// 2 for what was typed wrongly, as clap has it; else 1.
+    /// 2 for a command line that is wrong, as clap does; otherwise 1.
     pub fn exit_status(&self) -> u8 {
         match self {
             CliError::Serve(error) if error.is_misuse() => 2,
@@ -71,18 +75,19 @@ impl CliError {
 }
 
 impl Cli {
-    /// What `line`, with the program's name before it, and the variables of the process say.
+    /// Reads `line`, which begins with the program's name, and the environment variables. The error is also how clap asks
+    /// for help and version to be printed.
     pub fn read(line: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
         let line: Vec<OsString> = line.into_iter().collect();
         let matches = variables::matches(Cli::command(), &line)?;
         let mut cli = Cli::from_arg_matches(&matches)?;
         if let (Command::Serve(serve), Some((_, matches))) = (&mut cli.command, matches.subcommand()) {
-            serve.origins = Origins::of(matches);
+            serve.origins = Origins::from_matches(matches);
         }
         Ok(cli)
     }
 
-    /// Does what the command says. Returns when it is done: for `serve`, after it was told to stop.
+    /// Runs the subcommand to its end; `serve` ends after a signal. Returns the exit status.
     pub fn run(self) -> Result<ExitCode, CliError> {
         match self.command {
             Command::Serve(serve) => serve.run()?,

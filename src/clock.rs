@@ -1,6 +1,6 @@
-//! The only place that reads the machine's clocks.
+//! The only module that reads the machine's clocks.
 //!
-//! Everything else takes `now` as a parameter, or is handed a [`Clock`].
+//! Everything else takes `now` as a parameter, or is given a [`Clock`].
 
 #![allow(clippy::disallowed_methods, reason = "this is the one module that may")]
 
@@ -8,8 +8,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tollgate_core::duration::micros;
 
-/// Microseconds since the Unix epoch that never step back: read once from the system's clock, then
-/// counted by the monotonic one.
+/// Microseconds since the Unix epoch that never step back: the system's clock is read once, and the monotonic clock
+/// counts from there.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     start: Instant,
@@ -17,21 +17,23 @@ pub struct Clock {
 }
 
 impl Clock {
+    /// Reads the system's clock.
     pub fn start() -> Clock {
         Clock { start: Instant::now(), start_us: unix_us() }
     }
 
+    /// Microseconds since the Unix epoch.
     pub fn now_us(&self) -> u64 {
         self.start_us.saturating_add(micros(self.start.elapsed()))
     }
 }
 
-/// The monotonic clock, for measuring how long something took.
+/// An instant of the monotonic clock, to measure how long something takes.
 pub fn monotonic() -> Instant {
     Instant::now()
 }
 
-/// The system's clock in microseconds since the Unix epoch; 0 if it stands before that.
+/// The system's clock in microseconds since the Unix epoch; 0 if it is set to before that.
 pub fn unix_us() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, micros)
 }

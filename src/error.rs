@@ -1,8 +1,8 @@
-//! How errors read: one line, outermost first, in the words of this crate also where the system speaks.
+//! Formats errors: on one line, outermost first, with the system's messages in the same form as ours.
 
 use std::{error::Error, fmt, io};
 
-/// What the operating system said, in a form that reads on after a colon: `address already in use`.
+/// An error of the operating system, in a form that fits after a colon: `address already in use`.
 #[derive(Debug)]
 pub struct SystemError(io::Error);
 

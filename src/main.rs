@@ -1,4 +1,4 @@
-//! The binary: reads the command line, prints what went wrong, and sets the exit code.
+//! The binary: runs the command line, prints its error, and sets the exit status.
 
 use std::{
     env,
@@ -8,14 +8,14 @@ use std::{
 
 use tollgate::{cli::Cli, error};
 
-/// What a shell expects from a command line that was not understood.
+/// The exit status that a shell expects from a wrong command line.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = match Cli::read(env::args_os()) {
         Ok(cli) => cli,
         Err(shown) => {
-            // Help and version come this way too; they go to stdout and are no failure.
+            // Help and version arrive here too. They go to stdout and are no failure.
             let printed = shown.print();
             return if shown.use_stderr() || printed.is_err() {
                 ExitCode::from(USAGE)
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     match cli.run() {
         Ok(status) => status,
         Err(error) => {
-            // If stderr is gone there is nowhere left to complain.
+            // If stderr is closed, there is nowhere to report that.
             let _ = writeln!(io::stderr(), "{}", error::chain(&error));
             ExitCode::from(error.exit_status())
         }

@@ -42,7 +42,7 @@ use prometheus::{
 
 use crate::limiter::WithoutLimit;
 use decisions::Decisions;
-pub use decisions::{Counted, LimitCounters, MOST_PATHS};
+pub use decisions::{Counted, LimitCounters, MAX_PATHS};
 use process::Process;
 pub use requests::RequestOutcome;
 use requests::Requests;
@@ -85,20 +85,23 @@ pub struct Metrics {
     process: Process,
 }
 
-/// Brings what is shown up to date, when somebody asks.
+/// Updates a metric when the page is scraped.
 type Lookup = Box<dyn Fn() + Send + Sync>;
 
-/// What became of a changed configuration.
+/// What happened to a changed configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reload {
+    /// It is in force.
     Taken,
+    /// It has errors, and the last good one stays in force.
     Refused,
 }
 
 // === impl Metrics ===
 
 impl Metrics {
-    #[expect(clippy::new_without_default, reason = "a default set of counters would be one nobody reads")]
+    /// All metrics, at zero.
+    #[expect(clippy::new_without_default, reason = "nobody would read a default set of counters")]
     pub fn new() -> Metrics {
         let registry = Registry::new();
         let requests = Requests::new(&registry);
@@ -152,47 +155,54 @@ impl Metrics {
         }
     }
 
-    /// Counters for the decisions of these rules, to be shared by all runtimes. From here on these are shown, and
-    /// those of limits that are gone no more; a limit goes on where one of that domain and label stood before.
+    /// Counters for the decisions of these rules, to be shared by all runtimes. From here on the page shows these rules and
+    /// no longer the limits that are gone. A limit whose domain and label existed before keeps its counts.
     pub fn counters_for_rules(&self, matcher: &Matcher) -> Arc<LimitCounters> {
         self.decisions.counters_for_rules(matcher)
     }
 
+    /// Counts one answer to a request.
     pub fn count_request(&self, outcome: RequestOutcome) {
         self.requests.count(outcome);
     }
 
+    /// Counts the descriptors of one request to which no limit applies.
     pub fn count_without_limit(&self, descriptors: WithoutLimit) {
         self.requests.count_without_limit(descriptors);
     }
 
+    /// Records how long the store took to answer one request.
     pub fn observe_store(&self, took: Duration) {
         self.store_seconds.observe(took.as_secs_f64());
     }
 
-    /// `kind` is one of a handful of fixed words. Looks its counter up: errors are not the request path.
+    /// Counts a request that the store did not answer. `kind` is one of a handful of fixed words. The counter is looked up
+    /// by it, which is too slow for the path of requests that are answered.
     pub fn count_store_error(&self, kind: &'static str) {
         self.store_errors.with_label_values(&[kind]).inc();
     }
 
+    /// Counts stored buckets that could not be read.
     pub fn count_malformed(&self, buckets: u32) {
         self.malformed.inc_by(u64::from(buckets));
     }
 
+    /// Counts a connection that was refused because the maximum was open.
     pub fn count_refused_connection(&self) {
         self.refused_connections.inc();
     }
 
-    /// A client of the gRPC port that did not begin with HTTP/2. `kind` is one of a handful of fixed words.
+    /// Counts a client of the gRPC port that did not begin with HTTP/2. `kind` is one of a handful of fixed words.
     pub fn count_not_http2(&self, kind: &'static str) {
         self.not_http2.with_label_values(&[kind]).inc();
     }
 
-    /// A call of a gRPC method that Tollgate does not have.
+    /// Counts a call of a gRPC method that Tollgate does not have.
     pub fn count_unknown_method(&self) {
         self.unknown_methods.inc();
     }
 
+    /// Counts a changed configuration, and shows whether the one in force is stale.
     pub fn count_reload(&self, reload: Reload) {
         let (result, stale) = match reload {
             Reload::Taken => ("taken", 0),
@@ -202,15 +212,15 @@ impl Metrics {
         self.config_stale.set(stale);
     }
 
-    /// Shows a value under this name, looked up at each scrape. A name is given once.
+    /// Adds a gauge whose value is looked up at each scrape. Panics if the name exists already.
     pub fn show(&self, name: &str, help: &str, value: impl Fn() -> i64 + Send + Sync + 'static) {
         let shown = IntGauge::new(name, help).expect("the name is valid");
         register(&self.registry, &shown);
         self.look_up(move || shown.set(value()));
     }
 
-    /// Shows counts that are kept elsewhere under this name, one for each word of the label, looked up at each scrape.
-    /// They must never fall. A name is given once.
+    /// Adds a counter whose values are kept elsewhere, one for each word of the label, and looked up at each scrape. They
+    /// must never fall. Panics if the name exists already.
     pub fn show_counts(
         &self,
         name: &str,
@@ -231,9 +241,9 @@ impl Metrics {
         self.lookups.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(lookup));
     }
 
-    /// Everything in Prometheus' text format.
+    /// All metrics in Prometheus' text format.
     pub fn render(&self) -> String {
-        // One page at a time, or two would add the same difference.
+        // One page at a time, because two would add the same difference twice.
         for lookup in &*self.lookups.lock().unwrap_or_else(PoisonError::into_inner) {
             lookup();
         }
@@ -258,7 +268,7 @@ fn counters(registry: &Registry, opts: Opts, labels: &[&str]) -> IntCounterVec {
     counters
 }
 
-/// By one label, whose values are all there from the start, so that a rate can be taken of the first of each.
+/// Counters by one label. All its values exist from the start, so that `rate()` misses no first increment.
 fn counters_from_start(registry: &Registry, opts: Opts, label: &str, values: &[&str]) -> IntCounterVec {
     let counters = counters(registry, opts, &[label]);
     for value in values {

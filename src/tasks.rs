@@ -1,8 +1,8 @@
-//! Tasks that must not end: whoever starts one here hears of its panic, and it is started anew.
+//! Restarts tasks that must not end, when they panic.
 //!
-//! A panic is a bug. It costs what it was at, such as the requests of one call to the store, and nothing else: it is
-//! logged where it happens ([`logging`](crate::logging)), counted here, and the task begins again after a pause. What
-//! the task shares with others must stay sound when it ends anywhere; that is left to the task.
+//! A panic is a bug. It fails what the task was doing, such as the requests of one call to the store, and nothing else:
+//! it is logged where it happens ([`logging`](crate::logging)), counted here, and the task starts again after a pause.
+//! What the task shares with others must stay sound wherever the task ends; that is left to the task.
 
 use std::{
     future::Future,
@@ -20,32 +20,39 @@ use tracing::error;
 
 use crate::clock;
 
-/// Between a panic and the new start; doubled up to the longest where one follows the other.
+/// The pause between a panic and the restart. It doubles with each panic, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Whoever ran for so long starts anew after the first pause again.
+/// A task that ran for this long before it panicked restarts after [`FIRST_PAUSE`] again.
 const SETTLED: Duration = Duration::from_secs(10);
 
-/// Whose panics are counted; [`Task::name`] is the metric's label.
+/// The tasks whose panics are counted. [`Task::name`] is the metric's label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
     /// Carries requests to the store.
     StoreCalls,
-    /// Gives up requests that wait for too long.
+    /// Gives up requests that have waited too long for the store.
     StoreQueue,
+    /// Connects to the store.
     StoreConnection,
+    /// Counts the replicas that share the store.
     ReplicaCount,
+    /// Removes full buckets from memory.
     Sweep,
+    /// Follows the configuration's files.
     Reload,
+    /// Waits for signals.
     Signals,
-    /// Of a client, which has to connect again.
+    /// Serves one client's connection. It is not restarted: the client has to connect again.
     ClientConnection,
+    /// Renders the page of metrics. It is not restarted: the scraper gets an error.
     MetricsPage,
 }
 
 static PANICS: [AtomicU64; Task::ALL.len()] = [const { AtomicU64::new(0) }; Task::ALL.len()];
 
 impl Task {
+    /// All tasks, in the order of the enum.
     pub const ALL: [Task; 9] = [
         Task::StoreCalls,
         Task::StoreQueue,
@@ -58,6 +65,7 @@ impl Task {
         Task::MetricsPage,
     ];
 
+    /// The name in metrics and in the log.
     pub const fn name(self) -> &'static str {
         match self {
             Task::StoreCalls => "store_calls",
@@ -72,20 +80,22 @@ impl Task {
         }
     }
 
-    /// It has panicked.
+    /// Counts a panic of this task.
     pub fn count_panic(self) {
         PANICS[self as usize].fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// Panics of this process, by task.
+/// The number of panics of this process, by the name of the task.
 pub fn panics() -> impl Iterator<Item = (&'static str, u64)> {
     let counts = PANICS.iter().map(|count| count.load(Ordering::Relaxed));
     Task::ALL.into_iter().map(Task::name).zip(counts)
 }
 
-/// Runs what `make` makes until it returns, and again after each panic. Aborting the handle ends both. Must be called
-/// within a tokio runtime.
+/// Runs the future that `make` returns, and a new one after each panic, until one returns. Aborting the handle ends the
+/// future too.
+///
+/// Panics outside a tokio runtime.
 pub fn keep<F>(task: Task, mut make: impl FnMut() -> F + Send + 'static) -> JoinHandle<()>
 where
     F: Future<Output = ()> + Send + 'static,
@@ -94,7 +104,7 @@ where
         let mut pause = FIRST_PAUSE;
         loop {
             let started = clock::monotonic();
-            // Dropped with this task, it takes the other along.
+            // Aborts the task in it when this one is dropped.
             let mut running = JoinSet::new();
             running.spawn(make());
             match running.join_next().await {
@@ -107,7 +117,7 @@ where
     })
 }
 
-/// As [`keep`], on this thread.
+/// Runs `run` on this thread, and again after each panic, until it returns.
 pub fn keep_here(task: Task, mut run: impl FnMut()) {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -120,7 +130,7 @@ pub fn keep_here(task: Task, mut run: impl FnMut()) {
     }
 }
 
-/// Counts and tells that a task which ran for so long is started anew, and when.
+/// Counts and logs a panic of a task that `ran` for this long. Returns the pause before its restart.
 fn next_pause(task: Task, ran: Duration, before: Duration) -> Duration {
     task.count_panic();
     let pause = if ran >= SETTLED { FIRST_PAUSE } else { (before * 2).min(LONGEST_PAUSE) };
@@ -132,7 +142,7 @@ fn next_pause(task: Task, ran: Duration, before: Duration) -> Duration {
     pause
 }
 
-/// Where a test may end a task by a panic; costs nothing in other builds.
+/// A place at which a test may make a task panic. It costs nothing in other builds.
 #[cfg(not(test))]
 pub(crate) const fn may_panic(_: Task) {}
 
@@ -149,7 +159,7 @@ pub(crate) mod seam {
         static ARMED: RefCell<Vec<Task>> = const { RefCell::new(Vec::new()) };
     }
 
-    /// The next time that this task comes by on this thread, it panics.
+    /// Makes this task panic the next time that it passes `may_panic` on this thread.
     pub(crate) fn arm(task: Task) {
         ARMED.with_borrow_mut(|armed| armed.push(task));
     }

@@ -71,7 +71,7 @@ struct Findings {
 
 impl Check {
     pub(super) fn run(&self) -> Result<ExitCode, SystemError> {
-        let findings = Findings::of(config::check(&self.files, self.default_algorithm));
+        let findings = Findings::new(config::check(&self.files, self.default_algorithm));
         let text = match self.format {
             Format::Text => format::text(&findings),
             Format::Json => format::json(&findings),
@@ -85,7 +85,7 @@ impl Check {
 // === impl Findings ===
 
 impl Findings {
-    fn of(checked: Checked) -> Findings {
+    fn new(checked: Checked) -> Findings {
         let Checked { domains, warnings, files, texts } = checked;
         let (domains, errors) = match domains {
             Ok(domains) => (domains.len(), Vec::new()),

@@ -31,14 +31,33 @@ pub struct Healthcheck {
     admin: SocketAddr,
 }
 
+/// Why the service counts as unhealthy.
 #[derive(Debug, Error)]
 pub enum HealthcheckError {
+    /// Nothing listens there, or the connection takes too long.
     #[error("unhealthy: cannot connect to {admin}")]
-    Connect { admin: SocketAddr, source: SystemError },
+    Connect {
+        /// The address that was tried.
+        admin: SocketAddr,
+        /// What the system said.
+        source: SystemError,
+    },
+    /// The connection broke, or nothing arrived in time.
     #[error("unhealthy: no answer from {admin}")]
-    NoAnswer { admin: SocketAddr, source: SystemError },
+    NoAnswer {
+        /// The address that was asked.
+        admin: SocketAddr,
+        /// What the system said.
+        source: SystemError,
+    },
+    /// The status is not 200.
     #[error("unhealthy: {admin} answers {status_line:?}")]
-    Refused { admin: SocketAddr, status_line: String },
+    Refused {
+        /// The address that answered.
+        admin: SocketAddr,
+        /// The first line of the answer.
+        status_line: String,
+    },
 }
 
 // === impl Healthcheck ===

@@ -1,6 +1,7 @@
 //! `tollgate serve`: its flags, and the wiring of the service.
 
 mod flags;
+mod gauges;
 mod reference;
 
 use std::{num::NonZeroU32, path::PathBuf, sync::Arc};
@@ -27,7 +28,6 @@ use crate::{
     rules::Publisher,
     server::{self, Server, ServerError},
     store::{Backend, TargetError},
-    tasks,
 };
 use flags::{Answers, Logs, Process, Switches, WhenStoreFails};
 use tollgate_core::{limit::DefaultAlgorithm, matcher::Matcher};
@@ -106,24 +106,35 @@ pub struct Serve {
     pub(super) origins: Origins,
 }
 
+/// Why `serve` did not start, or did not end well. `origin` is the flag or variable that a value came from.
 #[derive(Debug, Error)]
+#[expect(missing_docs, reason = "the fields are what the message shows")]
 pub enum ServeError {
+    /// Logging could not be set up.
     #[error(transparent)]
     Logging(#[from] LoggingError),
+    /// The limits files have errors.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
+    /// The address of the store is wrong.
     #[error("{origin}")]
     Store { origin: String, source: TargetError },
+    /// The file with the store's password cannot be used.
     #[error("{origin}")]
     StorePassword { origin: String, source: TargetError },
+    /// `--headers` lists `none` and another group.
     #[error("{origin}: none cannot be combined with other groups")]
     HeadersNoneAndMore { origin: String },
+    /// A variable of envoyproxy/ratelimit is neither on nor off.
     #[error("the variable {name} is {value:?}")]
     NoSwitch { name: &'static str, value: String, source: NoSwitch },
+    /// `--headers` lists a group twice.
     #[error("{origin} names {name} twice")]
     HeadersTwice { origin: String, name: String },
+    /// The system refused a thread.
     #[error("cannot start the thread that watches the configuration")]
     Reloader(#[source] SystemError),
+    /// The server did not start, or did not end well.
     #[error(transparent)]
     Server(#[from] ServerError),
 }
@@ -131,7 +142,7 @@ pub enum ServeError {
 // === impl ServeError ===
 
 impl ServeError {
-    /// Whether what was typed makes no sense by itself, whatever the machine and its files are like.
+    /// Whether the command line is wrong by itself, whatever the machine and its files are like.
     pub fn is_misuse(&self) -> bool {
         match self {
             ServeError::HeadersNoneAndMore { .. }
@@ -174,7 +185,7 @@ impl Serve {
         let admin = Admin::new(server.lifecycle(), Arc::clone(&metrics)).store(backend.health());
         let deadline = self.when_store_fails.store_deadline;
         let fallback = self.fallback(&backend);
-        show_gauges(&metrics, &backend, &fallback);
+        gauges::add(&metrics, &backend, &fallback);
         let addresses = server.addresses();
         let counting = Arc::clone(&metrics);
         let started = server.start(&counting, move || {
@@ -212,7 +223,7 @@ impl Serve {
         Ok(if self.denial_cache { backend } else { backend.without_denial_cache() })
     }
 
-    /// Scripts read the first line: its words and their order are an interface.
+    /// Logs the start. Scripts read the first line, so its words and their order are an interface.
     fn announce(&self, addresses: server::Addresses, Loaded { rules, domains }: Loaded) {
         let store = self.store.as_ref().map_or("memory".to_owned(), StoreUrl::to_string);
         let server::Addresses { grpc, admin } = addresses;
@@ -242,42 +253,6 @@ impl Serve {
             info!(%by, "quota mode is on: a request is denied only when all of its limits are used up");
         }
     }
-}
-
-fn show_gauges(metrics: &Metrics, backend: &Backend, fallback: &Fallback) {
-    let local = Arc::clone(&fallback.local);
-    let replicas = move || local.replicas().map_or(0, |replicas| replicas.get().into());
-    let health = backend.health();
-    metrics.show_counts(
-        "tollgate_store_refusals_total",
-        "Calls that Redis refused, by its error code. The log and /ready say what would help.",
-        "code",
-        move || health.refusals().collect(),
-    );
-    metrics.show_counts(
-        "tollgate_panics_total",
-        "Panics by task. The task was restarted, or the client's connection closed. Each is a bug: please report \
-         its log line.",
-        "task",
-        || tasks::panics().collect(),
-    );
-    metrics.show(
-        "tollgate_replicas",
-        "Replicas that share the store; 0 with the memory store. If it stays 0 with Redis, the number is not known and \
-         `local` answers as `error`: see the log, or set --replicas.",
-        replicas,
-    );
-    let (backend, local) = (backend.clone(), Arc::clone(&fallback.local));
-    let buckets = move || {
-        let kept = local.len() + backend.memory_buckets();
-        i64::try_from(kept).unwrap_or(i64::MAX)
-    };
-    metrics.show(
-        "tollgate_memory_buckets",
-        "Buckets that this process keeps in memory, for the memory store and for local answers. If it nears \
-         --memory-buckets, raise that, or look for a descriptor whose values never repeat.",
-        buckets,
-    );
 }
 
 /// The size of the configuration.

@@ -12,6 +12,7 @@ use crate::store::redis::RedisTarget;
 pub struct StoreUrl(String);
 
 impl StoreUrl {
+    /// Whether buckets are kept in this process.
     pub fn is_memory(&self) -> bool {
         self.0 == "memory"
     }
@@ -26,7 +27,7 @@ impl FromStr for StoreUrl {
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<StoreUrl, Infallible> {
-        // An address holds no blanks, and a line end comes with a file or a variable.
+        // An address contains no blanks, but a variable may end with a newline.
         Ok(StoreUrl(text.trim().to_owned()))
     }
 }

@@ -1,5 +1,5 @@
-//! The variables beside the flags. One that is set and empty counts as not set, as in a manifest that leaves a
-//! value open; what is wrong with a value is said of the variable that it came from.
+//! The environment variables of the flags. An empty one counts as not set, because a manifest may leave a value open. An
+//! error about a value names the variable that it came from.
 
 use std::{
     collections::HashSet,
@@ -18,24 +18,24 @@ use clap::{
 #[derive(Debug, Clone, Default)]
 pub(super) struct Origins(HashSet<String>);
 
-/// What the line and the variables say together.
+/// Reads the command line together with the variables.
 pub(super) fn matches(command: Command, line: &[OsString]) -> Result<ArgMatches, clap::Error> {
     let mut reading = without_empty(command.clone());
     reading.try_get_matches_from_mut(line).map_err(|error| match error.kind() {
-        // Its own help also shows the variables that are empty.
+        // The unchanged command also shows the empty variables in its help.
         ErrorKind::DisplayHelp => command.try_get_matches_from(line).err().unwrap_or(error),
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => naming_variable(error, &reading, line),
         _ => error,
     })
 }
 
-/// The value of a variable that has no flag; none where it is empty.
+/// The value of a variable that has no flag. `None` if it is empty.
 pub(super) fn value(name: &str) -> Option<String> {
     let value = env::var_os(name)?.to_string_lossy().trim().to_owned();
     Some(value).filter(|value| !value.is_empty())
 }
 
-/// Variables that had another name, which still works where the new one is not set.
+/// Variables that were renamed, with their old names, which still work if the new one is not set.
 const EARLIER_NAMES: [(&str, &str); 1] = [("TOLLGATE_DENIAL_CACHE", "TOLLGATE_MEMO")];
 
 fn without_empty(command: Command) -> Command {
@@ -53,7 +53,7 @@ fn without_empty(command: Command) -> Command {
     command.mut_subcommands(without_empty)
 }
 
-/// The error with the variable in the flag's place, where the flag was not typed.
+/// The error with the variable's name instead of the flag's, if the flag was not typed.
 fn naming_variable(mut error: clap::Error, command: &Command, line: &[OsString]) -> clap::Error {
     let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else { return error };
     let subcommand = line.iter().find_map(|word| command.find_subcommand(word));
@@ -75,14 +75,14 @@ fn is_flag(word: &str, flag: &str) -> bool {
 // === impl Origins ===
 
 impl Origins {
-    /// Of one subcommand.
-    pub(super) fn of(matches: &ArgMatches) -> Origins {
+    /// The flags of one subcommand whose values came from variables.
+    pub(super) fn from_matches(matches: &ArgMatches) -> Origins {
         let ids = matches.ids().map(|id| id.as_str());
         let from_variable = |id: &&str| matches.value_source(id) == Some(ValueSource::EnvVariable);
         Origins(ids.filter(from_variable).map(str::to_owned).collect())
     }
 
-    /// What a message calls the flag: `--store`, or `TOLLGATE_STORE` where that said it.
+    /// The name of the flag in messages: `--store`, or `TOLLGATE_STORE` if the value came from there.
     pub(super) fn name(&self, flag: &str) -> String {
         let id = flag.replace('-', "_");
         if self.0.contains(&id) { variable(&id) } else { format!("--{flag}") }

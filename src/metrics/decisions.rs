@@ -1,11 +1,11 @@
-//! Decisions, counted by limit, verdict and source.
+//! Counts decisions by limit, verdict and source.
 //!
-//! Labels hold what is configured, unless a rule asks for values of the request (`detailed_metric`,
-//! `value_to_metric`): then there are [`MOST_PATHS`] paths at most, and the rest is counted under `other`.
+//! The values of labels are configured, unless a rule asks for values of the request (`detailed_metric`,
+//! `value_to_metric`). The process then has at most [`MAX_PATHS`] such paths, and counts further ones as `other`.
 //!
-//! The counters of a limit belong to the rules in force. New rules take over those of the limits that are still
-//! there; the others are shown no more, also where a request that is under way still counts into them. What a limit
-//! has counted stays in the sum of its domain, which would otherwise fall and look as if the process had started anew.
+//! The counters of a limit belong to the rules in force. New rules take over the counters of limits that are still there.
+//! The others are no longer shown, even if a request under way still counts into them. What they counted stays in the sum
+//! of their domain, which would otherwise fall and look like a restart of the process.
 
 mod page;
 
@@ -24,26 +24,28 @@ use tollgate_core::{
     matcher::{Matcher, RuleLimit},
 };
 
-/// Paths with values of requests, in the whole process.
-pub const MOST_PATHS: usize = 1_000;
+/// The maximum number of paths with values of requests, in the whole process.
+pub const MAX_PATHS: usize = 1_000;
 
-/// What a decision is counted as.
+/// The verdict under which a decision is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counted {
+    /// It fits.
     Allow,
+    /// It does not fit.
     Deny,
-    /// A shadow, which denies nothing.
+    /// It does not fit, but the limit is in shadow mode and denies nothing.
     WouldDeny,
 }
 
-/// Counters for the rules of one matcher.
+/// The counters of the rules of one matcher. All runtimes share them.
 #[derive(Debug, Default)]
 pub struct LimitCounters {
     /// By [`RuleLimit::index`].
-    limits: Vec<OfLimit>,
-    /// One for each label, which several limits of one rule may have in common.
-    labels: Vec<(Arc<RuleLimit>, OfLimit)>,
-    domains: HashMap<Box<str>, Arc<OfDomain>, RandomState>,
+    limits: Vec<LimitCounter>,
+    /// One for each label, which several limits of a rule may share.
+    labels: Vec<(Arc<RuleLimit>, LimitCounter)>,
+    domains: HashMap<Box<str>, Arc<DomainCounts>, RandomState>,
 }
 
 /// All decisions of the process.
@@ -56,17 +58,18 @@ pub(super) struct Decisions {
 #[derive(Debug, Default)]
 struct Shown {
     current: Arc<LimitCounters>,
-    /// Of limits that are gone, while a request that began before may still count into them.
-    leaving: Vec<OfLimit>,
+    /// The counters of limits that are gone, while a request that began before may still count into them.
+    leaving: Vec<LimitCounter>,
 }
 
+/// The counter of one limit, and of its domain.
 #[derive(Debug, Clone)]
-struct OfLimit {
+struct LimitCounter {
     series: Arc<Series>,
-    domain: Arc<OfDomain>,
+    domain: Arc<DomainCounts>,
 }
 
-/// What is counted under one label, and under the paths that stand for it.
+/// The counts under one label, and under the paths that replace it.
 #[derive(Debug)]
 struct Series {
     counts: Counts,
@@ -74,17 +77,18 @@ struct Series {
     left: Arc<PathsLeft>,
 }
 
+/// What a domain counts beside its limits.
 #[derive(Debug, Default)]
-struct OfDomain {
+struct DomainCounts {
     /// Under limits that requests brought along.
     overrides: Counts,
-    /// Under paths beyond [`MOST_PATHS`].
+    /// Under paths beyond [`MAX_PATHS`].
     other: Counts,
     /// Under limits that are gone.
     gone: Counts,
 }
 
-/// How many more paths may get counters.
+/// The number of paths that may still get counters.
 #[derive(Debug)]
 struct PathsLeft(AtomicUsize);
 
@@ -92,14 +96,14 @@ struct PathsLeft(AtomicUsize);
 struct Counts([AtomicU64; PLACES]);
 
 const VERDICTS: [&str; 3] = ["allow", "deny", "would_deny"];
-/// Those that make decisions; [`Source::Error`] comes behind them.
+/// The sources that make decisions. [`Source::Error`] follows them in the enum.
 const SOURCES: [Source; 5] = [Source::Store, Source::Cache, Source::Local, Source::Allow, Source::Deny];
-/// Where no decision was made there is no verdict, and so one place alone.
+/// The place of requests without a decision, and so without a verdict.
 const UNDECIDED: usize = VERDICTS.len() * SOURCES.len();
 const UNDECIDED_WORD: &str = "error";
 const PLACES: usize = UNDECIDED + 1;
 
-/// What was counted at each place.
+/// The count at each place.
 type Sum = [u64; PLACES];
 
 impl From<Verdict> for Counted {
@@ -114,13 +118,13 @@ impl From<Verdict> for Counted {
 // === impl LimitCounters ===
 
 impl LimitCounters {
-    /// Counts one decision under its limit; one that a request brought along has no index, and is counted for its
-    /// domain. `path`, if there is one, stands for the path of the limit.
+    /// Counts one decision under its limit, or under `path` in its stead. A limit that a request brought along has no
+    /// index, and is counted under its domain.
     pub fn count(&self, limit: &RuleLimit, path: Option<&str>, counted: Counted, source: Source) {
         let place = place(counted, source);
         match (limit.index.find(&self.limits), path) {
-            (Some(OfLimit { series, .. }), None) => series.counts.add(place, 1),
-            (Some(OfLimit { series, domain }), Some(path)) => {
+            (Some(LimitCounter { series, .. }), None) => series.counts.add(place, 1),
+            (Some(LimitCounter { series, domain }), Some(path)) => {
                 if !series.count_under(&limit.label_under(path), place) {
                     domain.other.add(place, 1);
                 }
@@ -137,39 +141,42 @@ impl LimitCounters {
 // === impl Decisions ===
 
 impl Decisions {
-    /// Counters for these rules, which take the place of those before. They go on where they stood if a limit of
-    /// that domain and label was there before.
+    /// Counters for these rules, which replace the rules before. A limit whose domain and label existed before keeps its
+    /// counts.
     pub(super) fn counters_for_rules(&self, matcher: &Matcher) -> Arc<LimitCounters> {
         let mut shown = self.shown();
-        // Or where nobody asks for the page, what is gone would pile up with each reload.
+        // Otherwise the limits that are gone would pile up with each reload if nobody scrapes the page.
         shown.settle();
         let (next, gone) = self.successor(&shown.current, matcher);
         shown.leaving.extend(gone);
-        shown.leaving.retain(|of| next.domains.values().any(|domain| Arc::ptr_eq(domain, &of.domain)));
+        shown
+            .leaving
+            .retain(|counter| next.domains.values().any(|domain| Arc::ptr_eq(domain, &counter.domain)));
         shown.current = Arc::new(next);
         Arc::clone(&shown.current)
     }
 
-    /// The counters for the rules of `matcher`, and what of `before` is not among them.
-    fn successor(&self, before: &LimitCounters, matcher: &Matcher) -> (LimitCounters, Vec<OfLimit>) {
-        let label_of = |limit: &RuleLimit| (Arc::clone(&limit.domain), limit.label().into_owned());
-        let old = before.labels.iter().map(|(limit, of)| (label_of(limit), of.clone()));
-        let mut old: HashMap<_, OfLimit> = old.collect();
+    /// The counters for the rules of `matcher`, and those of `before` that are not among them.
+    fn successor(&self, before: &LimitCounters, matcher: &Matcher) -> (LimitCounters, Vec<LimitCounter>) {
+        let label = |limit: &RuleLimit| (Arc::clone(&limit.domain), limit.label().into_owned());
+        let old = before.labels.iter().map(|(limit, counter)| (label(limit), counter.clone()));
+        let mut old: HashMap<_, LimitCounter> = old.collect();
         let mut next = LimitCounters::default();
         for name in matcher.domains() {
             next.domains.insert(name.into(), before.domains.get(name).cloned().unwrap_or_default());
         }
-        let mut made: HashMap<_, OfLimit> = HashMap::new();
+        let mut made: HashMap<_, LimitCounter> = HashMap::new();
         for limit in matcher.limits() {
-            let label = label_of(limit);
-            let of = made.get(&label).cloned().unwrap_or_else(|| {
+            let label = label(limit);
+            let counter = made.get(&label).cloned().unwrap_or_else(|| {
                 let domain = next.domains.get(&*limit.domain).cloned().unwrap_or_default();
-                let of = old.remove(&label).unwrap_or_else(|| OfLimit { series: self.series(), domain });
-                next.labels.push((Arc::clone(limit), of.clone()));
-                made.insert(label, of.clone());
-                of
+                let new = || LimitCounter { series: self.series(), domain };
+                let counter = old.remove(&label).unwrap_or_else(new);
+                next.labels.push((Arc::clone(limit), counter.clone()));
+                made.insert(label, counter.clone());
+                counter
             });
-            next.limits.push(of);
+            next.limits.push(counter);
         }
         (next, old.into_values().collect())
     }
@@ -185,9 +192,9 @@ impl Decisions {
 }
 
 impl Shown {
-    /// Adds to its domain what was counted under each limit that is gone, once nobody counts there any more.
+    /// Adds the counts of limits that are gone to their domains, once no request counts into them any more.
     fn settle(&mut self) {
-        for OfLimit { series, domain } in std::mem::take(&mut self.leaving) {
+        for LimitCounter { series, domain } in std::mem::take(&mut self.leaving) {
             match Arc::try_unwrap(series) {
                 Ok(series) => {
                     series
@@ -196,7 +203,7 @@ impl Shown {
                         .enumerate()
                         .for_each(|(place, more)| domain.gone.add(place, more));
                 }
-                Err(series) => self.leaving.push(OfLimit { series, domain }),
+                Err(series) => self.leaving.push(LimitCounter { series, domain }),
             }
         }
     }
@@ -205,7 +212,7 @@ impl Shown {
 // === impl Series, PathsLeft ===
 
 impl Series {
-    /// False, and nothing is counted, where there are no more paths to be had.
+    /// Counts under this label. False, without counting, if no more paths may get counters.
     fn count_under(&self, label: &str, place: usize) -> bool {
         let mut paths = self.paths();
         if !paths.contains_key(label) {
@@ -245,7 +252,7 @@ impl PathsLeft {
 
 impl Default for PathsLeft {
     fn default() -> PathsLeft {
-        PathsLeft(MOST_PATHS.into())
+        PathsLeft(MAX_PATHS.into())
     }
 }
 
@@ -267,13 +274,12 @@ fn add_all(sum: &mut Sum, more: &Sum) {
 
 fn place(counted: Counted, source: Source) -> usize {
     match source {
-        // No decision was made where none could be.
         Source::Error => UNDECIDED,
         _ => counted as usize * SOURCES.len() + source as usize,
     }
 }
 
-/// The verdict and the source that are counted at that place.
+/// The verdict and the source of that place.
 fn words(place: usize) -> (&'static str, &'static str) {
     match VERDICTS.get(place / SOURCES.len()) {
         Some(verdict) => (verdict, SOURCES[place % SOURCES.len()].word()),

@@ -18,7 +18,9 @@ const KINDS: [&str; 4] = ["unknown_domain", "unmatched", "exempt", "unlimited"];
 /// How a request was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestOutcome {
+    /// It may pass: OK.
     Allow,
+    /// A limit denies it: OVER_LIMIT.
     Deny,
     /// No limits file has its domain: OK.
     UnknownDomain,

@@ -21,7 +21,7 @@ fn decisions(metrics: &Metrics) -> Vec<String> {
     page.lines().filter_map(|line| line.strip_prefix("tollgate_decisions_total")).map(str::to_owned).collect()
 }
 
-fn of_domain(metrics: &Metrics, domain: &str, verdict: &str) -> Option<u64> {
+fn domain_count(metrics: &Metrics, domain: &str, verdict: &str) -> Option<u64> {
     let labels = format!("domain=\"{domain}\",verdict=\"{verdict}\"");
     value(&metrics.render(), &format!("tollgate_domain_decisions_total{{{labels}}}"))
 }
@@ -71,21 +71,21 @@ fn a_decision_is_counted_by_domain_rule_verdict_and_source() {
     let brought_along = RuleLimit::new(LimitIndex::Requested, "edge", "(override)", limits[0].limit.clone());
     counters.count(&brought_along, None, Counted::Deny, Source::Cache);
 
-    let of = |rule, verdict, source, count| {
+    let series = |rule, verdict, source, count| {
         format!("{{domain=\"edge\",rule=\"{rule}\",source=\"{source}\",verdict=\"{verdict}\"}} {count}")
     };
     let all = [
-        of("(override)", "deny", "cache", 1),
-        of("api_key", "allow", "store", 1),
-        of("api_key", "allow", "allow", 1),
-        of("api_key", "deny", "deny", 1),
-        of("api_key", "would_deny", "local", 1),
-        of("api_key", "error", "error", 2),
-        of("route_/login", "deny", "store", 2),
+        series("(override)", "deny", "cache", 1),
+        series("api_key", "allow", "store", 1),
+        series("api_key", "allow", "allow", 1),
+        series("api_key", "deny", "deny", 1),
+        series("api_key", "would_deny", "local", 1),
+        series("api_key", "error", "error", 2),
+        series("route_/login", "deny", "store", 2),
     ];
     assert_eq!(decisions(&metrics), all);
     for (verdict, count) in [("allow", 2), ("deny", 4), ("would_deny", 1), ("error", 2)] {
-        assert_eq!(of_domain(&metrics, "edge", verdict), Some(count), "{verdict}");
+        assert_eq!(domain_count(&metrics, "edge", verdict), Some(count), "{verdict}");
     }
 }
 
@@ -96,13 +96,16 @@ fn a_series_appears_when_it_first_counts_and_those_of_a_domain_are_there_at_zero
     let counters = metrics.counters_for_rules(&matcher);
     assert_eq!(decisions(&metrics), Vec::<String>::new());
     for verdict in ["allow", "deny", "would_deny", "error"] {
-        assert_eq!(of_domain(&metrics, "edge", verdict), Some(0), "{verdict}");
+        assert_eq!(domain_count(&metrics, "edge", verdict), Some(0), "{verdict}");
     }
     counters.count(&matcher.limits()[1], None, Counted::Deny, Source::Cache);
     assert_eq!(decisions(&metrics), ["{domain=\"edge\",rule=\"user\",source=\"cache\",verdict=\"deny\"} 1"]);
     // A domain in which nothing is limited is there too.
     let _ = metrics.counters_for_rules(&rules("bare", &[]));
-    assert_eq!((of_domain(&metrics, "bare", "deny"), of_domain(&metrics, "edge", "deny")), (Some(0), None));
+    assert_eq!(
+        (domain_count(&metrics, "bare", "deny"), domain_count(&metrics, "edge", "deny")),
+        (Some(0), None)
+    );
 }
 
 #[test]
@@ -133,7 +136,7 @@ fn a_limit_that_is_gone_is_shown_no_more_and_a_request_under_way_does_not_bring_
     counters.count(&limits[0], Some("old_value"), Counted::Deny, Source::Store);
     assert_eq!(decisions(&metrics), [kept]);
     // The domain has them all, before and after the last such request; its sums never fall.
-    let sums = || (of_domain(&metrics, "edge", "allow"), of_domain(&metrics, "edge", "deny"));
+    let sums = || (domain_count(&metrics, "edge", "allow"), domain_count(&metrics, "edge", "deny"));
     assert_eq!(sums(), (Some(3), Some(2)));
     drop(counters);
     assert_eq!(sums(), (Some(3), Some(2)));
@@ -189,14 +192,14 @@ fn a_flood_of_values_in_paths_ends_in_one_more_label_and_its_rule_takes_its_path
             counters.count(&matcher.limits()[0], Some(&path), Counted::Allow, Source::Store);
         }
     };
-    let of = |rule: &str, count: usize| {
+    let series = |rule: &str, count: usize| {
         format!("{{domain=\"edge\",rule=\"{rule}\",source=\"store\",verdict=\"allow\"}} {count}")
     };
     flood(&metrics.counters_for_rules(&matcher));
     let shown = decisions(&metrics);
-    assert_eq!(shown.len(), MOST_PATHS + 1);
+    assert_eq!(shown.len(), MAX_PATHS + 1);
     assert!(
-        shown.contains(&of("other", 20_000 - MOST_PATHS)) && shown.contains(&of("user_7", 1)),
+        shown.contains(&series("other", 20_000 - MAX_PATHS)) && shown.contains(&series("user_7", 1)),
         "{shown:?}"
     );
     // There is room again for the paths of others.
@@ -204,8 +207,8 @@ fn a_flood_of_values_in_paths_ends_in_one_more_label_and_its_rule_takes_its_path
     let counters = metrics.counters_for_rules(&next);
     let _ = metrics.render();
     counters.count(&next.limits()[0], Some("client_1"), Counted::Allow, Source::Store);
-    assert_eq!(decisions(&metrics), [of("client_1", 1), of("other", 20_000 - MOST_PATHS)]);
-    assert_eq!(of_domain(&metrics, "edge", "allow"), Some(20_001));
+    assert_eq!(decisions(&metrics), [series("client_1", 1), series("other", 20_000 - MAX_PATHS)]);
+    assert_eq!(domain_count(&metrics, "edge", "allow"), Some(20_001));
 }
 
 #[test]
@@ -215,8 +218,8 @@ fn a_path_that_reads_like_the_label_of_another_rule_is_one_series_with_it() {
     let counters = metrics.counters_for_rules(&matcher);
     counters.count(&matcher.limits()[0], Some("user_alice"), Counted::Allow, Source::Store);
     counters.count(&matcher.limits()[1], None, Counted::Allow, Source::Store);
-    let of = "{domain=\"edge\",rule=\"user_alice\",source=\"store\",verdict=\"allow\"} 2";
-    assert_eq!(decisions(&metrics), [of]);
+    let series = "{domain=\"edge\",rule=\"user_alice\",source=\"store\",verdict=\"allow\"} 2";
+    assert_eq!(decisions(&metrics), [series]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! How findings are written.
+//! Formats what `tollgate check` found: as text, as JSON, and as commands for GitHub.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,12 +14,12 @@ use crate::{
     error,
 };
 
-/// Characters of a line that are shown; of a longer one those around the place.
+/// The maximum number of characters of a line that are shown; of a longer line, those around the place.
 const WIDTH: usize = 100;
-/// Characters of a line within which places are shown.
+/// Places beyond this number of characters are not shown.
 const LONGEST: usize = 10_000;
 
-/// Each as `file:line:column: message`, with its line below; then a summary.
+/// Each finding as `file:line:column: message`, with its line below; then a summary.
 pub(super) fn text(findings: &Findings) -> String {
     let mut out = String::new();
     let lines = lines(findings);
@@ -40,7 +40,7 @@ pub(super) fn text(findings: &Findings) -> String {
     out
 }
 
-/// The lines that problems are about: of a long file only these.
+/// The lines that the problems are about, so that the rest of a long file is not kept.
 fn lines(findings: &Findings) -> HashMap<(&Path, usize), &str> {
     let places =
         findings.problems.iter().filter_map(|problem| Some((problem.file.as_path(), problem.at?.line)));
@@ -53,7 +53,7 @@ fn lines(findings: &Findings) -> HashMap<(&Path, usize), &str> {
     lines
 }
 
-/// The line, and a mark below the place; nothing for a place far out on a very long line.
+/// The line, and a mark below the place. Empty for a place beyond [`LONGEST`].
 fn excerpt(line: &str, at: Position) -> String {
     let column = at.column - 1;
     if column > LONGEST {
@@ -66,13 +66,13 @@ fn excerpt(line: &str, at: Position) -> String {
     format!("  {number} | {shown}\n  {margin} | {blank}^\n")
 }
 
-/// As wide as the character, so that the mark stands below it.
+/// A character of the same width, so that the mark is below its place.
 fn printable(letter: char) -> char {
     if letter.is_control() { ' ' } else { letter }
 }
 
-/// `{"errors":…,"warnings":…,"problems":[{"file","line","column","severity","message"}]}`; line and column are
-/// null where it is about a file as a whole.
+/// `{"errors":…,"warnings":…,"problems":[{"file","line","column","severity","message"}]}`. Line and column are null
+/// if the problem is about a file as a whole.
 pub(super) fn json(findings: &Findings) -> String {
     let problems: Vec<Value> = findings
         .problems
@@ -90,7 +90,7 @@ pub(super) fn json(findings: &Findings) -> String {
     format!("{}\n", json!({"errors": findings.errors, "warnings": findings.warnings, "problems": problems}))
 }
 
-/// One workflow command for each.
+/// One workflow command for each finding.
 pub(super) fn github(findings: &Findings) -> String {
     let mut out = String::new();
     for problem in &findings.problems {
@@ -106,7 +106,7 @@ fn severity(problem: &ConfigError) -> &'static str {
     if problem.problem.is_warning() { "warning" } else { "error" }
 }
 
-/// Without file and place, and without the word that the severity says already.
+/// The message without file and place, and without the word `warning`, which the severity says already.
 fn message(problem: &ConfigError) -> String {
     let text = error::chain(&problem.problem);
     match text.strip_prefix("warning: ") {

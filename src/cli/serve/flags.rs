@@ -1,4 +1,4 @@
-//! The flags of `tollgate serve`, by subject, and what they mean.
+//! The flags of `tollgate serve` by subject, and the options that they turn into.
 
 use std::{
     collections::HashSet,

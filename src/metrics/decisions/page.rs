@@ -49,10 +49,11 @@ fn write_labels(current: &LimitCounters, page: &mut String) -> fmt::Result {
             add_all(sums.entry((domain, label)).or_default(), &counts);
         }
     };
-    for (limit, of) in &current.labels {
-        add(&limit.domain, limit.label(), &of.series.counts);
+    for (limit, counter) in &current.labels {
+        add(&limit.domain, limit.label(), &counter.series.counts);
         // Copied, because requests wait for the lock. A path may also equal the label of another rule.
-        of.series
+        counter
+            .series
             .paths()
             .iter()
             .for_each(|(path, counts)| add(&limit.domain, path.to_string().into(), counts));
@@ -83,18 +84,18 @@ fn write_domains(shown: &Shown, page: &mut String) -> fmt::Result {
         [&domain.overrides, &domain.other, &domain.gone]
             .iter()
             .for_each(|counts| add_all(sum, &counts.now()));
-        let leaving = shown.leaving.iter().filter(|of| Arc::ptr_eq(&of.domain, domain));
-        leaving.for_each(|of| add_all(sum, &of.series.total()));
+        let leaving = shown.leaving.iter().filter(|counter| Arc::ptr_eq(&counter.domain, domain));
+        leaving.for_each(|counter| add_all(sum, &counter.series.total()));
     }
-    for (limit, of) in &shown.current.labels {
-        add_all(sums.entry(&limit.domain).or_default(), &of.series.total());
+    for (limit, counter) in &shown.current.labels {
+        add_all(sums.entry(&limit.domain).or_default(), &counter.series.total());
     }
     page.push_str(HEAD_OF_DOMAINS);
     for (domain, sum) in &sums {
         let domain = Escaped(domain);
         for verdict in VERDICTS.into_iter().chain([UNDECIDED_WORD]) {
-            let of_verdict = sum.iter().enumerate().filter(|(place, _)| words(*place).0 == verdict);
-            let count: u64 = of_verdict.map(|(_, count)| count).sum();
+            let counts = sum.iter().enumerate().filter(|(place, _)| words(*place).0 == verdict);
+            let count: u64 = counts.map(|(_, count)| count).sum();
             writeln!(
                 page,
                 "tollgate_domain_decisions_total{{domain=\"{domain}\",verdict=\"{verdict}\"}} {count}"

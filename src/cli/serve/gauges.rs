@@ -1,0 +1,42 @@
+//! Metrics whose values other parts of the service keep: they are looked up when the page is scraped.
+
+use std::sync::Arc;
+
+use crate::{fallback::Fallback, metrics::Metrics, store::Backend, tasks};
+
+/// Adds them to the page of `metrics`.
+pub(super) fn add(metrics: &Metrics, backend: &Backend, fallback: &Fallback) {
+    let local = Arc::clone(&fallback.local);
+    let replicas = move || local.replicas().map_or(0, |replicas| replicas.get().into());
+    let health = backend.health();
+    metrics.show_counts(
+        "tollgate_store_refusals_total",
+        "Calls that Redis refused, by its error code. The log and /ready say what would help.",
+        "code",
+        move || health.refusals().collect(),
+    );
+    metrics.show_counts(
+        "tollgate_panics_total",
+        "Panics by task. The task was restarted, or the client's connection closed. Each is a bug: please report \
+         its log line.",
+        "task",
+        || tasks::panics().collect(),
+    );
+    metrics.show(
+        "tollgate_replicas",
+        "Replicas that share the store; 0 with the memory store. If it stays 0 with Redis, the number is not known and \
+         `local` answers as `error`: see the log, or set --replicas.",
+        replicas,
+    );
+    let (backend, local) = (backend.clone(), Arc::clone(&fallback.local));
+    let buckets = move || {
+        let kept = local.len() + backend.memory_buckets();
+        i64::try_from(kept).unwrap_or(i64::MAX)
+    };
+    metrics.show(
+        "tollgate_memory_buckets",
+        "Buckets that this process keeps in memory, for the memory store and for local answers. If it nears \
+         --memory-buckets, raise that, or look for a descriptor whose values never repeat.",
+        buckets,
+    );
+}
