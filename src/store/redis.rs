@@ -49,6 +49,7 @@ use script::Call;
 use tollgate_core::{
     decision::{Answer, Takes},
     descriptor::BucketKey,
+    duration::micros,
 };
 
 const LOOK_FOR_OVERDUE_EVERY: Duration = Duration::from_millis(250);
@@ -150,13 +151,12 @@ impl dispatch::Ticket for Ticket {
 impl RedisStore {
     /// Starts connecting and returns at once. Must be called within a tokio runtime.
     pub fn open(backend: &RedisBackend, deadline: Duration) -> RedisStore {
-        let deadline_us = u64::try_from(deadline.as_micros()).unwrap_or(u64::MAX);
         let denial_cache = backend.refunds.as_ref().map_or_else(DenialCache::off, DenialCache::sharing);
         let runtime = Arc::new(Runtime {
             line: Arc::new(Line::new(&backend.health)),
             deadline,
             clock: *backend.clock,
-            queues: OwnThread::new(Queues { dispatcher: Dispatcher::new(deadline_us), denial_cache }),
+            queues: OwnThread::new(Queues { dispatcher: Dispatcher::new(micros(deadline)), denial_cache }),
             queued: Notify::new(),
         });
         let mut tasks = Vec::new();

@@ -16,26 +16,27 @@ pub struct Demand {
     pub measure: Measure,
 }
 
-/// The numbers are those of the script's arguments.
+/// What a demand does with its hits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Kind {
-    Take = 0,
-    Peek = 1,
-    GiveBack = 2,
+    /// Charges them if they fit.
+    Take,
+    /// Looks whether one hit would fit, and changes nothing.
+    Peek,
+    /// Gives them back, up to a full bucket.
+    GiveBack,
 }
 
-/// What a take that does not fit means for its request. The numbers are those of the script's arguments.
+/// What a take that does not fit means for its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[repr(u8)]
 pub enum Enforcement {
     /// The request is denied.
     #[default]
-    Enforced = 0,
+    Enforced,
     /// The request is denied if no other quota fits either.
-    Quota = 1,
-    /// Nothing: it is told, and not charged.
-    Shadow = 2,
+    Quota,
+    /// Nothing: the limit is reported, and not charged.
+    Shadow,
 }
 
 /// How much is asked, in the terms of the limit's algorithm.

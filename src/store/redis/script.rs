@@ -1,11 +1,13 @@
-//! The script's text, its arguments and its reply; the layout is documented in `lua/batch.lua`.
+//! The script's text, its arguments and its reply. `lua/batch.lua` documents their layout; the numbers are defined here.
 
 use redis::{Cmd, cmd};
 use smallvec::SmallVec;
 
 use crate::store::StoreError;
 use tollgate_core::{
-    decision::{Answer, Demand, Found, Measure, Seen, Source, Take, fixed_window::Window, verdict},
+    decision::{
+        Answer, Demand, Enforcement, Found, Kind, Measure, Seen, Source, Take, fixed_window::Window, verdict,
+    },
     descriptor::BucketKey,
     limit::{AfterStoreLoss, Exact},
 };
@@ -17,20 +19,22 @@ const ALGORITHMS: &str = concat!(
     include_str!("../../../lua/sliding_log.lua"),
 );
 const BASE64_URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-/// Keeps when this Redis began to hold buckets, in microseconds; as text, so that operators can read and set it.
+/// The key that holds the time at which this Redis began to hold buckets, in microseconds; it is text, so that operators
+/// can read and set it.
 pub const EPOCH_KEY: &str = "tg:epoch";
 const NOW_AND_MALFORMED: usize = 12;
 const FOUND: usize = 13;
 
-/// Where the script takes the time from; one line of it says so.
+/// Where the script takes the time from; one line of it differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Now {
     /// Redis' clock.
     Server,
-    /// The second argument, in microseconds: for tests, which move the time themselves.
+    /// The second argument, in microseconds, for tests that move the time themselves.
     Argument,
 }
 
+/// The script as it is sent to Redis.
 pub fn text(now: Now) -> String {
     let expression = match now {
         Now::Server => "(function() local t = redis.call('TIME') return t[1] * 1000000 + t[2] end)()",
@@ -39,7 +43,7 @@ pub fn text(now: Now) -> String {
     TEXT.replace("$ALGORITHMS", ALGORITHMS).replace("$NOW", expression)
 }
 
-/// A call of the script: each bucket once, and the requests packed behind.
+/// A call of the script: each bucket's key once, then the packed requests.
 #[derive(Debug)]
 pub struct Call {
     keys: Vec<BucketKey>,
@@ -48,18 +52,18 @@ pub struct Call {
 }
 
 impl Call {
-    /// At most 65,535 different buckets, which batches bound far below.
+    /// A call for these requests. They name at most 65,535 different buckets; batches stay far below that.
     pub fn new<'a>(requests: impl IntoIterator<Item = &'a [Take]>) -> Call {
         let mut call = Call { keys: Vec::new(), requests: Vec::new(), needs_epoch: false };
         for takes in requests {
-            call.requests.extend_from_slice(&u16_of(takes.len()).to_le_bytes());
+            call.requests.extend_from_slice(&u16_from(takes.len()).to_le_bytes());
             for take in takes {
-                // A scan is quicker than hashing for what one batch carries.
+                // A scan is quicker than hashing for the few buckets of a batch.
                 let at = call.keys.iter().position(|key| *key == take.key).unwrap_or_else(|| {
                     call.keys.push(take.key);
                     call.keys.len() - 1
                 });
-                call.put(u16_of(at + 1), &take.demand);
+                call.put(u16_from(at + 1), &take.demand);
             }
         }
         call
@@ -67,7 +71,7 @@ impl Call {
 
     fn put(&mut self, index: u16, demand: &Demand) {
         self.requests.extend_from_slice(&index.to_le_bytes());
-        self.requests.push(asked(demand));
+        self.requests.push(demand_byte(demand));
         self.needs_epoch |= demand.after_store_loss == AfterStoreLoss::Empty;
         let (first, times) = match demand.measure {
             Measure::TokenBucket(tokens) => (tokens.per_us, [tokens.cost, tokens.burst]),
@@ -82,7 +86,7 @@ impl Call {
         }
     }
 
-    /// `EVALSHA digest …`, or `EVAL text …`.
+    /// The command `EVALSHA digest …` or `EVAL text …`: `name` is its name and `script` the digest or text.
     pub fn command(&self, name: &str, script: &str) -> Cmd {
         let mut command = cmd(name);
         command.arg(script).arg(self.keys.len() + usize::from(self.needs_epoch));
@@ -97,22 +101,44 @@ impl Call {
     }
 }
 
-/// What is asked, in one byte; zero is an enforced take from a token bucket.
-fn asked(demand: &Demand) -> u8 {
-    let algorithm = match demand.measure {
+/// What is demanded, in one byte, as `lua/batch.lua` documents it. Zero is an enforced take from a token bucket, which the
+/// script decides first.
+fn demand_byte(demand: &Demand) -> u8 {
+    kind_bits(demand.kind)
+        | enforcement_bits(demand.enforcement)
+        | algorithm_bits(&demand.measure)
+        | if demand.meters() { CHARGED_IF_DENIED } else { 0 }
+        | if demand.after_store_loss == AfterStoreLoss::Empty { EMPTY_IF_MISSING } else { 0 }
+}
+
+const CHARGED_IF_DENIED: u8 = 16;
+const EMPTY_IF_MISSING: u8 = 128;
+
+const fn kind_bits(kind: Kind) -> u8 {
+    match kind {
+        Kind::Take => 0,
+        Kind::Peek => 1,
+        Kind::GiveBack => 2,
+    }
+}
+
+const fn enforcement_bits(enforcement: Enforcement) -> u8 {
+    match enforcement {
+        Enforcement::Enforced => 0,
+        Enforcement::Quota => 4,
+        Enforcement::Shadow => 8,
+    }
+}
+
+const fn algorithm_bits(measure: &Measure) -> u8 {
+    match measure {
         Measure::TokenBucket(_) => 0,
         Measure::FixedWindow(_) => 32,
         Measure::SlidingLog(_) => 64,
-    };
-    let starts_empty = 128 * u8::from(demand.after_store_loss == AfterStoreLoss::Empty);
-    demand.kind as u8
-        + 4 * demand.enforcement as u8
-        + 16 * u8::from(demand.meters())
-        + algorithm
-        + starts_empty
+    }
 }
 
-/// `tg:` and the key in URL-safe base64, so that it can be read, typed and put between braces.
+/// `tg:` and the key in URL-safe base64, which can be read, typed and put between braces.
 pub fn redis_key(key: &BucketKey) -> [u8; 25] {
     let mut text = *b"tg:......................";
     let bits = u128::from_be_bytes(*key.as_bytes());
@@ -124,7 +150,7 @@ pub fn redis_key(key: &BucketKey) -> [u8; 25] {
     text
 }
 
-/// Reads the reply to a call for these requests, one answer each.
+/// Reads the reply to a call for these requests: one answer for each. Fails if the reply's length does not match them.
 pub fn answers<'a>(
     reply: &[u8],
     requests: impl Iterator<Item = &'a [Take]>,
@@ -142,7 +168,7 @@ pub fn answers<'a>(
     if !rest.is_empty() {
         return Err(StoreError::Reply("it is too long"));
     }
-    // Counted once for the call, so with one of its requests.
+    // The number is that of the call, so one of its requests reports it.
     if let Some(first) = answers.first_mut() {
         first.malformed = head.fraction.min(u32::from(u16::MAX));
     }
@@ -150,9 +176,9 @@ pub fn answers<'a>(
 }
 
 fn found(rest: &mut &[u8], demand: &Demand) -> Result<Found, StoreError> {
-    let (of_take, behind) = rest.split_at_checked(FOUND).ok_or(TOO_SHORT)?;
+    let (head, behind) = rest.split_at_checked(FOUND).ok_or(TOO_SHORT)?;
     *rest = behind;
-    let pair = exact(&of_take[1..]);
+    let pair = exact(&head[1..]);
     let seen = match demand.measure {
         Measure::TokenBucket(_) => Seen::TokenBucket { full_at: pair },
         Measure::FixedWindow(_) => Seen::FixedWindow(Window { ends_us: pair.whole_us, count: pair.fraction }),
@@ -163,12 +189,12 @@ fn found(rest: &mut &[u8], demand: &Demand) -> Result<Found, StoreError> {
             Seen::SlidingLog { held: pair.fraction, oldest_us: pair.whole_us, fits_at_us }
         }
     };
-    Ok(Found { fits: of_take[0] == 1, seen })
+    Ok(Found { fits: head[0] == 1, seen })
 }
 
 const TOO_SHORT: StoreError = StoreError::Reply("it is too short");
 
-/// `<I8I4`.
+/// Reads `<I8I4`.
 fn exact(bytes: &[u8]) -> Exact {
     let (whole, fraction) = bytes.split_at(8);
     Exact {
@@ -177,7 +203,7 @@ fn exact(bytes: &[u8]) -> Exact {
     }
 }
 
-fn u16_of(count: usize) -> u16 {
+fn u16_from(count: usize) -> u16 {
     u16::try_from(count).expect("a batch is far smaller")
 }
 

@@ -1,8 +1,8 @@
-use super::{Call, Now, redis_key, text};
+use super::{Call, Now, demand_byte, redis_key, text};
 use tollgate_core::{
-    decision::{Demand, Take},
+    decision::{Demand, Enforcement, Kind, Take},
     descriptor::{BucketKey, Hits},
-    limit::{Limit, Unit},
+    limit::{AfterStoreLoss, Algorithm, Limit, LimitSpec, Overdraft, Unit},
 };
 
 #[test]
@@ -15,7 +15,7 @@ fn a_redis_key_is_the_bucket_key_in_url_safe_base64() {
 }
 
 #[test]
-fn a_bucket_that_stands_twice_is_one_key_of_the_call() {
+fn a_bucket_that_is_named_twice_is_one_key_of_the_call() {
     let limit = Limit::new(10, Unit::Second, None).unwrap();
     let take = |number| Take {
         key: BucketKey::from_bytes([number; 16]),
@@ -32,4 +32,20 @@ fn one_line_of_the_script_sets_the_time() {
     let differing = server.lines().zip(argument.lines()).filter(|(a, b)| a != b);
     assert_eq!(differing.count(), 1);
     assert!(!server.contains("$NOW"));
+}
+
+/// As `lua/batch.lua` documents it.
+#[test]
+fn the_byte_of_a_demand_is_the_one_that_the_script_documents() {
+    let spec = LimitSpec::new(10, Unit::Second);
+    let plain = Demand::new(Hits::Take(1), &spec.check().unwrap());
+    let with = |spec: LimitSpec| demand_byte(&Demand::new(Hits::Take(1), &spec.check().unwrap()));
+    assert_eq!(demand_byte(&plain), 0);
+    assert_eq!([Kind::Peek, Kind::GiveBack].map(|kind| demand_byte(&Demand { kind, ..plain })), [1, 2]);
+    let enforcements = [Enforcement::Quota, Enforcement::Shadow];
+    assert_eq!(enforcements.map(|enforcement| demand_byte(&plain.enforcement(enforcement))), [4, 8]);
+    assert_eq!(with(LimitSpec { overdraft: Overdraft::Charge, ..spec }), 16);
+    let algorithms = [Algorithm::FixedWindow, Algorithm::SlidingWindowLog];
+    assert_eq!(algorithms.map(|algorithm| with(LimitSpec { algorithm, ..spec })), [32, 64]);
+    assert_eq!(with(LimitSpec { after_store_loss: AfterStoreLoss::Empty, ..spec }), 128);
 }
