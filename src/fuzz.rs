@@ -10,7 +10,10 @@ use crate::{
     limiter::Limiter,
     metrics::Metrics,
     pb::rate_limit_service_server::RateLimitService as _,
-    protocol::rls::{MAX_DESCRIPTORS, Modes, Rls, codec},
+    protocol::{
+        Modes,
+        rls::{MAX_DESCRIPTORS, Rls, codec},
+    },
     response::Contract,
     rules::{CompiledRules, CurrentRules},
     store::{Backend, redis::script},

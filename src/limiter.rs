@@ -1,68 +1,21 @@
-//! One request end to end: match its descriptors, take from the store, combine what came back.
+//! One request end to end: match its descriptors, take from the store, combine the answer into an outcome.
 //!
-//! Charges every limit of a request or none, in one call to the store. It knows neither the wire nor
-//! headers, and it does not fail: what the store cannot answer becomes an [`Outcome`] that says so.
+//! All limits of a request are charged in one call to the store, or none is. The limiter knows neither the wire nor
+//! headers. It does not fail when the store does: it returns an [`Outcome`] that says so.
 
-mod figures;
-mod guess;
-mod members;
-
-use std::{ops::Deref, sync::Arc, time::Duration};
-
-use smallvec::SmallVec;
-use thiserror::Error;
+use std::time::Duration;
 
 use crate::{
     clock,
-    fallback::Fallback,
+    fallback::{Fallback, Source},
     store::{Backend, Store, StoreError},
 };
-use members::Member;
-pub use members::{Matched, WithoutLimit};
 use tollgate_core::{
-    decision::{Answer, Enforcement, Source, Verdict, verdict},
-    descriptor::{Entry, Hits},
-    limit::{Limit, LimitError},
-    matcher::{Matcher, RuleLimit},
+    applied::{self, Applied, AppliedLimit, Few, Figures, LimitRef, MatchedRule, QuotaMode, WithoutLimit},
+    decision::{Answer, Enforcement, Verdict, verdict},
+    descriptor::{BadRequest, Request},
+    matcher::Matcher,
 };
-
-/// The most buckets that one request may ask for.
-pub const MAX_BUCKETS: usize = 512;
-
-/// A request that has no meaning; the caller's fault.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum BadRequest {
-    #[error("the domain is empty")]
-    EmptyDomain,
-    #[error("the request has no descriptors")]
-    NoDescriptors,
-    #[error("a descriptor's limit has the unit {0}, which is none")]
-    UnknownUnit(i32),
-    #[error("a descriptor's limit")]
-    Limit(#[source] LimitError),
-    #[error("the request matches more than {MAX_BUCKETS} limits")]
-    TooManyBuckets,
-}
-
-/// One descriptor of a request; its entries are walked more than once.
-#[derive(Debug, Clone)]
-pub struct Descriptor<I> {
-    pub entries: I,
-    pub hits: Hits,
-    /// Takes the place of whatever rule it would match.
-    pub limit: Option<Limit>,
-}
-
-/// Most requests match one limit or two.
-pub type Few<T> = SmallVec<[T; 2]>;
-
-/// Whether all descriptors count as quotas, whatever their rules say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum QuotaMode {
-    #[default]
-    AsConfigured,
-    Everywhere,
-}
 
 // === Outcome ===
 
@@ -71,74 +24,84 @@ pub enum QuotaMode {
 pub struct Outcome<'m> {
     /// None: there is no decision, and the caller must be told UNAVAILABLE.
     pub verdict: Option<Verdict>,
+    /// What made the verdict.
     pub source: Source,
-    /// How many descriptors the request had; each gets a status.
+    /// The number of descriptors of the request. Each gets a status.
     pub descriptors: usize,
-    /// The rules that its descriptors matched, in their order.
-    pub rules: Few<Matched<'m>>,
+    /// The rules that the descriptors matched, in the order of the descriptors.
+    pub rules: Few<MatchedRule<'m>>,
     pub without_limit: WithoutLimit,
     /// One for each limit that applied, in the order of the descriptors.
     pub decisions: Few<Decision<'m>>,
-    /// None where no limit applied, so that the store was not asked.
-    pub asked: Option<Asked>,
+    /// None: no limit applied, so the store was not asked.
+    pub store_call: Option<StoreCall>,
 }
 
-/// How asking the store went.
+/// How the call to the store went.
 #[derive(Debug)]
-pub struct Asked {
+pub struct StoreCall {
+    /// The time that the call took.
     pub elapsed: Duration,
+    /// The number of buckets whose stored value made no sense.
     pub malformed: u32,
+    /// None: the store answered.
     pub error: Option<StoreError>,
 }
 
 /// The answer for one limit.
 #[derive(Debug)]
 pub struct Decision<'m> {
-    /// Index of the descriptor that it belongs to.
+    /// The index of the descriptor in its request.
     pub descriptor: usize,
     pub limit: LimitRef<'m>,
-    /// Who decided.
+    /// What made the decision.
     pub source: Source,
-    /// What not fitting means for the request.
+    /// What it means for the request if the take does not fit.
     pub enforcement: Enforcement,
     /// Deny: the take does not fit.
     pub verdict: Verdict,
     /// Whole hits that would pass now.
     pub remaining: u32,
-    /// Denied: until this take would fit. Allowed: until there is more room; 0 when there is none to come.
+    /// Denied: microseconds until this take would fit. Allowed: until there is more room; 0 if there is none to come.
     pub reset_us: u64,
     /// The request asks for more than the bucket can ever hold.
     pub never_fits: bool,
 }
 
-/// A limit that was configured, or one that the request brought along.
-#[derive(Debug, Clone)]
-pub enum LimitRef<'m> {
-    Configured(&'m RuleLimit),
-    Asked(Arc<RuleLimit>),
-}
-
-impl Deref for LimitRef<'_> {
-    type Target = RuleLimit;
-
-    fn deref(&self) -> &RuleLimit {
-        match self {
-            LimitRef::Configured(limit) => limit,
-            LimitRef::Asked(limit) => limit,
-        }
+impl<'m> Decision<'m> {
+    fn new(applied: &AppliedLimit<'m>, source: Source, figures: Figures) -> Decision<'m> {
+        let AppliedLimit { descriptor, enforcement, .. } = *applied;
+        let Figures { verdict, remaining, reset_us, never_fits } = figures;
+        let limit = applied.limit.clone();
+        Decision { descriptor, limit, source, enforcement, verdict, remaining, reset_us, never_fits }
     }
-}
 
-impl Decision<'_> {
-    /// It is told as over its limit; a shadow never is.
+    /// Whether the limit is reported as exceeded. A shadow never is.
     pub fn is_over(&self) -> bool {
         self.verdict == Verdict::Deny && self.enforcement != Enforcement::Shadow
     }
 }
 
 impl<'m> Outcome<'m> {
-    /// Whose figures the headers show. Denied: the denying limit with the longest wait. Allowed: the limit
-    /// with the least remaining. The first on a tie; a shadow never.
+    /// The outcome if no limit applies: the request is allowed.
+    fn without_store(
+        descriptors: usize,
+        rules: Few<MatchedRule<'m>>,
+        without_limit: WithoutLimit,
+    ) -> Outcome<'m> {
+        Outcome {
+            verdict: Some(Verdict::Allow),
+            source: Source::Store,
+            descriptors,
+            rules,
+            without_limit,
+            decisions: Few::new(),
+            store_call: None,
+        }
+    }
+
+    /// The limit whose figures the headers show. On a denial, it is the denying limit with the longest wait; else the
+    /// limit with the least remaining. The first one counts on a tie, and a shadow never does.
     pub fn speaker(&self) -> Option<&Decision<'m>> {
         if self.verdict != Some(Verdict::Allow) {
             return loudest(self.denying());
@@ -146,35 +109,36 @@ impl<'m> Outcome<'m> {
         quietest(self.decisions.iter().filter(|decision| decision.enforcement != Enforcement::Shadow))
     }
 
-    /// The limits that deny the request: those enforced, and the quotas if none of them fits.
+    /// The limits that deny the request: enforced ones that do not fit, and the quotas if none of them fits.
     pub fn denying(&self) -> impl DoubleEndedIterator<Item = &Decision<'m>> {
         // A quota in shadow counts as one that fits.
         let is_quota = |decision: &&Decision<'_>| {
             decision.enforcement == Enforcement::Quota || decision.limit.options.quota_mode
         };
         let quotas = self.decisions.iter().filter(is_quota);
-        let of_quotas = verdict(quotas.map(|quota| (Enforcement::Quota, !quota.is_over())));
+        let quotas_verdict = verdict(quotas.map(|quota| (Enforcement::Quota, !quota.is_over())));
         self.decisions.iter().filter(move |decision| {
             decision.is_over()
-                && (decision.enforcement == Enforcement::Enforced || of_quotas == Verdict::Deny)
+                && (decision.enforcement == Enforcement::Enforced || quotas_verdict == Verdict::Deny)
         })
     }
 
-    /// The limit that stands for each descriptor that has any: one that is over rather than one that is not,
-    /// with the longest wait; else the one with the least remaining, a shadow only among shadows.
-    pub fn of_descriptors(&self) -> impl Iterator<Item = &Decision<'m>> {
+    /// The limit whose figures are the status of its descriptor, for each descriptor that has limits. It is the exceeded
+    /// limit with the longest wait; if none is exceeded, the limit with the least remaining, and a shadow only if all
+    /// are shadows.
+    pub fn speakers_of_descriptors(&self) -> impl Iterator<Item = &Decision<'m>> {
         let each = self.decisions.chunk_by(|one, next| one.descriptor == next.descriptor);
-        each.filter_map(|of| {
-            loudest(of.iter().filter(|decision| decision.is_over()))
+        each.filter_map(|limits| {
+            loudest(limits.iter().filter(|decision| decision.is_over()))
                 .or_else(|| {
-                    quietest(of.iter().filter(|decision| decision.enforcement != Enforcement::Shadow))
+                    quietest(limits.iter().filter(|decision| decision.enforcement != Enforcement::Shadow))
                 })
-                .or_else(|| quietest(of.iter()))
+                .or_else(|| quietest(limits.iter()))
         })
     }
 }
 
-/// The longest wait. `max_by_key` takes the last on a tie, so the search runs from the end.
+/// The decision with the longest wait. `max_by_key` takes the last on a tie, so the search runs from the end.
 fn loudest<'o, 'm: 'o>(
     decisions: impl DoubleEndedIterator<Item = &'o Decision<'m>>,
 ) -> Option<&'o Decision<'m>> {
@@ -196,92 +160,82 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// This runtime's limiter, on the store and the local buckets that all runtimes share. Must be called within
-    /// the runtime whose requests it will decide.
+    /// One runtime's limiter, on the store and the local buckets that all runtimes share. It must be called within the
+    /// runtime whose requests it will decide. The store has until
+    /// `deadline` for each call.
     pub fn open(backend: &Backend, deadline: Duration, fallback: &Fallback) -> Limiter {
         fallback.local.keep_swept();
         Limiter::new(backend.open(deadline), fallback.clone())
     }
 
+    /// A limiter on a store that is open already.
     pub fn new(store: Store, fallback: Fallback) -> Limiter {
         Limiter { store, fallback, quota_mode: QuotaMode::default() }
     }
 
+    /// The same limiter, in another quota mode.
     #[must_use]
     pub fn quota_mode(self, quota_mode: QuotaMode) -> Limiter {
         Limiter { quota_mode, ..self }
     }
 
-    /// Decides one request by these rules. Descriptors that no rule matches are allowed and cost nothing;
-    /// entries with an empty key, or none at all, match nothing.
+    /// Decides one request by these rules. Descriptors that no limit applies to are allowed, and cost nothing.
     ///
-    /// Fails only for a request without meaning; nothing was charged then.
-    pub async fn decide<'a, 'm, I>(
+    /// Fails only for a request that has no meaning. Nothing was charged then.
+    pub async fn decide<'m>(
         &self,
         matcher: &'m Matcher,
-        domain: &[u8],
-        descriptors: impl ExactSizeIterator<Item = Descriptor<I>> + Clone,
-    ) -> Result<Outcome<'m>, BadRequest>
-    where
-        I: Iterator<Item = Entry<'a>> + Clone,
-    {
-        if domain.is_empty() {
+        request: &Request<'_>,
+    ) -> Result<Outcome<'m>, BadRequest> {
+        if request.domain.is_empty() {
             return Err(BadRequest::EmptyDomain);
         }
-        if descriptors.len() == 0 {
+        if request.descriptors.is_empty() {
             return Err(BadRequest::NoDescriptors);
         }
-        let mut outcome = Outcome {
-            verdict: Some(Verdict::Allow),
-            source: Source::Store,
-            descriptors: descriptors.len(),
-            rules: Few::new(),
-            without_limit: WithoutLimit::default(),
-            decisions: Few::new(),
-            asked: None,
+        let descriptors = request.descriptors.len();
+        let Some(rules) = matcher.domain(request.domain) else {
+            let unknown_domain = u32::try_from(descriptors).unwrap_or(u32::MAX);
+            let without_limit = WithoutLimit { unknown_domain, ..WithoutLimit::default() };
+            return Ok(Outcome::without_store(descriptors, Few::new(), without_limit));
         };
-        let Some(rules) = matcher.domain(domain) else {
-            outcome.without_limit.unknown_domain = u32::try_from(outcome.descriptors).unwrap_or(u32::MAX);
-            return Ok(outcome);
-        };
-        outcome.rules = members::matched(rules, descriptors.clone(), &mut outcome.without_limit);
-        let members = members::of(rules, domain, descriptors, &outcome.rules, self.quota_mode)?;
-        if !members.is_empty() {
-            self.ask_store(&members, &mut outcome).await;
+        let Applied { limits, rules, without_limit } = rules.apply(request, self.quota_mode)?;
+        let mut outcome = Outcome::without_store(descriptors, rules, without_limit);
+        if !limits.is_empty() {
+            self.take(&limits, &mut outcome).await;
         }
         Ok(outcome)
     }
 
-    async fn ask_store<'m>(&self, members: &[Member<'m>], outcome: &mut Outcome<'m>) {
-        let takes = members.iter().map(|member| member.take).collect();
+    async fn take<'m>(&self, limits: &[AppliedLimit<'m>], outcome: &mut Outcome<'m>) {
+        let takes = limits.iter().map(|applied| applied.take).collect();
         let started = clock::monotonic();
         let answer = self.store.take(takes).await;
         let elapsed = started.elapsed();
         match answer {
             Ok(answer) => {
-                let Answer { verdict, source, malformed, .. } = answer;
-                (outcome.verdict, outcome.source) = (Some(verdict), source);
-                outcome.decisions = decisions(members, &answer);
-                outcome.asked = Some(Asked { elapsed, malformed, error: None });
+                (outcome.verdict, outcome.source) = (Some(answer.verdict), answer.source.into());
+                outcome.decisions = decisions(limits, &answer);
+                outcome.store_call = Some(StoreCall { elapsed, malformed: answer.malformed, error: None });
             }
             Err(error) => {
-                let guess = guess::guess(&self.fallback, &self.store, members);
-                (outcome.verdict, outcome.source) = (guess.verdict, guess.source);
-                outcome.decisions = guess::decisions(members, &guess);
-                outcome.asked = Some(Asked { elapsed, malformed: 0, error: Some(error) });
+                let answer = self.fallback.answer(limits, |key| self.store.is_known_empty(key));
+                (outcome.verdict, outcome.source) = (answer.verdict, answer.source);
+                let each = limits.iter().zip(answer.limits);
+                outcome.decisions = each
+                    .map(|(applied, (source, figures))| Decision::new(applied, source, figures))
+                    .collect();
+                outcome.store_call = Some(StoreCall { elapsed, malformed: 0, error: Some(error) });
             }
         }
     }
 }
 
-/// What the store's answer says of each limit.
-fn decisions<'m>(members: &[Member<'m>], answer: &Answer) -> Few<Decision<'m>> {
-    let decision = |(index, member): (usize, &Member<'m>)| {
-        let figures::Figures { verdict, remaining, reset_us, never_fits } =
-            figures::of(members, answer, index);
-        Decision { never_fits, ..member.decision(answer.source, verdict, remaining, reset_us) }
-    };
-    members.iter().enumerate().map(decision).collect()
+/// What the store's answer says about each limit.
+fn decisions<'m>(limits: &[AppliedLimit<'m>], answer: &Answer) -> Few<Decision<'m>> {
+    let figures = |index| applied::figures(limits, None, answer, index);
+    let each = limits.iter().enumerate();
+    each.map(|(index, applied)| Decision::new(applied, answer.source.into(), figures(index))).collect()
 }
 
 #[cfg(test)]

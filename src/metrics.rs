@@ -40,12 +40,12 @@ use prometheus::{
     core::Collector,
 };
 
-use crate::limiter::WithoutLimit;
 use decisions::Decisions;
 pub use decisions::{Counted, LimitCounters, MAX_PATHS};
 use process::Process;
 pub use requests::RequestOutcome;
 use requests::Requests;
+use tollgate_core::applied::WithoutLimit;
 use tollgate_core::matcher::Matcher;
 
 /// Value of the content-type header under which [`Metrics::render`] is served.

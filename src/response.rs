@@ -16,12 +16,13 @@ use prost::Message as _;
 use prost_types::Struct;
 
 use crate::{
+    fallback::Source,
     limiter::{Decision, Outcome},
     pb::rate_limit_response::{Code, rate_limit},
 };
 pub use headers::{Group, Jitter, UnknownGroup};
 use tollgate_core::{
-    decision::{Source, Verdict},
+    decision::Verdict,
     limit::Unit,
     matcher::{Applies, RuleLimit},
 };
@@ -117,7 +118,7 @@ fn usual_length(outcome: &Outcome<'_>) -> usize {
 /// One for each descriptor, in order; where a descriptor has several limits, the one that would speak.
 fn statuses(outcome: &Outcome<'_>, response: &mut Writer<'_>) {
     let mut rules = outcome.rules.iter().peekable();
-    let mut decisions = outcome.of_descriptors().peekable();
+    let mut decisions = outcome.speakers_of_descriptors().peekable();
     for descriptor in 0..outcome.descriptors {
         let matched = rules.next_if(|matched| matched.descriptor == descriptor);
         let is_unlimited = matched.is_some_and(|matched| matches!(matched.applies, Applies::Unlimited(_)));

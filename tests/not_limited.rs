@@ -106,7 +106,7 @@ async fn what_no_rule_can_be_for_is_a_warning_once_and_all_reasons_are_counted_a
     }
     assert_says(&page, &["tollgate_requests_total{outcome=\"allow\"} 1\n"]);
 
-    let warnings = service.lines(" WARN tollgate::protocol::rls::strays: ").await;
+    let warnings = service.lines(" WARN tollgate::protocol::unmatched: ").await;
     let [domain, users, route] = &warnings[..] else { panic!("{warnings:#?}") };
     assert_says(domain, &["domain=\"egde\"", "no limits file has it"]);
     assert_says(users, &["domain=\"edge\"", "keys=\"users\"", "times=1"]);
@@ -167,7 +167,7 @@ async fn a_flood_of_domains_and_keys_ends_in_one_more_line() {
         service.ask(&format!("domain-{number}"), &[("user", "u")]).await;
         service.ask("edge", &[(&format!("key-{number}"), "u")]).await;
     }
-    let warnings = service.lines(" WARN tollgate::protocol::rls::strays: ").await;
+    let warnings = service.lines(" WARN tollgate::protocol::unmatched: ").await;
     let further = warnings.iter().filter(|line| line.contains("this is one of them")).count();
     assert_eq!(further, 1);
     assert!(warnings.len() <= 257, "{} lines", warnings.len());

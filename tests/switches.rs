@@ -161,7 +161,9 @@ async fn limits_of_files_and_of_requests_count_as_the_limit_says_else_the_domain
 #[tokio::test]
 async fn a_limit_of_the_request_that_makes_no_sense_is_the_callers_fault() {
     let mut service = service("bad-override", &[]).await;
-    for (unit, message) in [(0, "has the unit 0, which is none"), (8, "has the unit 8, which is none")] {
+    for (unit, message) in
+        [(0, "unknown unit 0 in a descriptor's limit"), (8, "unknown unit 8 in a descriptor's limit")]
+    {
         let status = service.try_ask(vec![with_limit("user", 3, unit, None)]).await.expect_err("an error");
         assert_eq!(status.code(), Code::InvalidArgument);
         assert!(status.message().contains(message), "{status}");

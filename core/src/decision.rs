@@ -28,39 +28,13 @@ pub enum Verdict {
     Deny,
 }
 
-/// Who made a decision: the store, memory on its behalf, or a fallback answer because the store had no answer in time.
+/// What made a store's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Source {
+pub enum AnswerSource {
+    /// The store itself.
     Store,
-    /// Memory, which knows what the store would say; only ever a denial.
+    /// The denial cache, which knows that the store would deny; so it is always a denial.
     Cache,
-    /// A fallback answer by a bucket in this process, which has this replica's share of the limit.
-    Local,
-    /// A fallback answer that lets the request pass.
-    Allow,
-    /// A fallback answer that denies it.
-    Deny,
-    /// No decision: the caller gets UNAVAILABLE.
-    Error,
-}
-
-impl Source {
-    /// The word in metrics and in dynamic metadata.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Source::Store => "store",
-            Source::Cache => "cache",
-            Source::Local => "local",
-            Source::Allow => "allow",
-            Source::Deny => "deny",
-            Source::Error => "error",
-        }
-    }
-
-    /// Neither the store nor memory on its behalf.
-    pub const fn is_fallback_answer(self) -> bool {
-        !matches!(self, Source::Store | Source::Cache)
-    }
 }
 
 /// One bucket that a request asks for.
@@ -120,8 +94,8 @@ pub struct Answer {
     pub found: SmallVec<[Found; 1]>,
     /// Buckets whose stored value made no sense and counted as missing.
     pub malformed: u32,
-    /// [`Source::Store`] or [`Source::Memo`].
-    pub source: Source,
+    /// What made the answer.
+    pub source: AnswerSource,
 }
 
 /// Where [`decide`] reads and writes buckets.
@@ -197,7 +171,7 @@ pub fn decide(takes: &[Take], now_us: u64, buckets: &mut impl Buckets) -> Answer
         }
         charge_what_meters(takes, now_us, buckets, &mut found);
     }
-    Answer { now_us, verdict, found, malformed: 0, source: Source::Store }
+    Answer { now_us, verdict, found, malformed: 0, source: AnswerSource::Store }
 }
 
 /// The verdict on a request, from the enforcement of each of its limits and whether its take fits: Deny if an enforced

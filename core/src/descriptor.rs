@@ -1,8 +1,50 @@
-//! What is asked: entries, hits, and the key of a bucket.
+//! A request as every protocol hands it over: descriptors, their entries and hits; and the key of a bucket.
 
-use crate::limit::Limit;
+use smallvec::SmallVec;
+use thiserror::Error;
 
-/// One key/value pair of a descriptor, as bytes: Envoy passes on header values that are no UTF-8.
+use crate::limit::{Limit, LimitError};
+
+/// One request, parsed once; its bytes are borrowed from the message.
+///
+/// Requests of up to two descriptors with up to three entries each need no allocation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// Envoy's namespace for the descriptors.
+    pub domain: &'a [u8],
+    pub descriptors: SmallVec<[Descriptor<'a>; 2]>,
+}
+
+/// One descriptor of a request: an ordered list of entries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Descriptor<'a> {
+    pub entries: SmallVec<[Entry<'a>; 3]>,
+    pub hits: Hits,
+    /// A limit that the request brings along. It takes the place of the limits of whatever rule matches.
+    pub limit: Option<Limit>,
+}
+
+/// A request that has no meaning, which is the caller's fault.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BadRequest {
+    /// The domain must have at least one byte.
+    #[error("the domain is empty")]
+    EmptyDomain,
+    /// There must be at least one descriptor.
+    #[error("the request has no descriptors")]
+    NoDescriptors,
+    /// The number that the protocol sent stands for no unit.
+    #[error("unknown unit {0} in a descriptor's limit")]
+    UnknownUnit(i32),
+    /// A limit that the request brings along is unsound.
+    #[error("a descriptor's limit")]
+    Limit(#[source] LimitError),
+    /// More than [`MAX_BUCKETS`](crate::applied::MAX_BUCKETS) limits apply.
+    #[error("the request matches more than {} limits", crate::applied::MAX_BUCKETS)]
+    TooManyBuckets,
+}
+
+/// One key/value pair of a descriptor, as bytes, since Envoy passes on header values that are not UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry<'a> {
     pub key: &'a [u8],
@@ -15,24 +57,38 @@ impl<'a> From<(&'a [u8], &'a [u8])> for Entry<'a> {
     }
 }
 
+// === impl Descriptor ===
+
+impl<'a> Descriptor<'a> {
+    /// A descriptor that brings no limit along.
+    pub fn new(entries: impl IntoIterator<Item: Into<Entry<'a>>>, hits: Hits) -> Descriptor<'a> {
+        Descriptor { entries: entries.into_iter().map(Into::into).collect(), hits, limit: None }
+    }
+
+    /// The entries, from the first.
+    pub fn entries(&self) -> impl Iterator<Item = Entry<'a>> + Clone {
+        self.entries.iter().copied()
+    }
+}
+
 // === Hits ===
 
-/// What a descriptor asks of its buckets.
+/// What a descriptor asks of each of its buckets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hits {
     /// Take this many, at least 1.
     Take(u64),
-    /// Fits if one whole token is there; charges nothing.
+    /// Fits if one whole token is there, and charges nothing.
     Peek,
-    /// Put this many back, up to full; always fits.
+    /// Put this many back, up to full. Always fits.
     GiveBack(u64),
 }
 
 impl Hits {
-    /// Reads the protocol's fields: the descriptor's own hits if present (0 is a peek), else the
-    /// request's, where 0 means 1.
-    pub fn new(of_descriptor: Option<u64>, of_request: u32, negative: bool) -> Hits {
-        let hits = of_descriptor.unwrap_or(u64::from(of_request.max(1)));
+    /// The hits that the protocol's fields mean: those of the descriptor, if it has any (0 is a peek), or else those of
+    /// the request, where 0 means 1. If they are `negative`, they are given back.
+    pub fn new(descriptors_own: Option<u64>, requests: u32, negative: bool) -> Hits {
+        let hits = descriptors_own.unwrap_or(u64::from(requests.max(1)));
         match (hits, negative) {
             (hits, true) => Hits::GiveBack(hits),
             (0, false) => Hits::Peek,
@@ -43,18 +99,19 @@ impl Hits {
 
 // === BucketKey ===
 
-/// The name of a bucket: 128 bits of a digest, so of fixed length and without any client's bytes.
+/// The name of a bucket: 128 bits of a digest. It has a fixed length and shows none of a client's bytes.
 ///
-/// The same entries under the same algorithm and period name the same bucket in every replica and every version, which
-/// golden vectors in the tests hold. No number is part of it: a changed number or burst acts at once on what is there,
-/// and starts nothing anew. What counts of the period is its length, so 60 minutes are an hour.
+/// The same entries under the same algorithm and period name the same bucket in every replica and every version; golden
+/// vectors in the tests hold this. The numbers of a limit are not part of the key, so a changed number or burst acts at
+/// once on the bucket that is there, and no bucket starts anew. Only the length of the period counts, so 60 minutes are
+/// an hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BucketKey([u8; 16]);
 
 impl BucketKey {
-    /// The bucket of these entries; with a `name`, one of its own beside it.
+    /// The key of the bucket for these entries, or of a second one beside it that has a `name`.
     ///
-    /// Digests an injective encoding: each part goes in behind its length, and an odd one at the end is the name.
+    /// It digests an injective encoding: each part follows its length, and an odd part at the end is the name.
     pub fn new<'a>(
         domain: &[u8],
         entries: impl Iterator<Item = Entry<'a>>,
@@ -75,11 +132,12 @@ impl BucketKey {
         BucketKey(text.digest())
     }
 
+    /// All 16 bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 
-    /// For tests and tools that name buckets without a descriptor.
+    /// A key for tests and tools, which name buckets without a descriptor.
     pub const fn from_bytes(bytes: [u8; 16]) -> BucketKey {
         BucketKey(bytes)
     }
@@ -87,7 +145,7 @@ impl BucketKey {
 
 // === Text ===
 
-/// What is digested: on the stack for all but very long entries, which go to the digest piece by piece.
+/// The text to digest. It stays on the stack, but for very long entries, which go to the digest piece by piece.
 struct Text {
     bytes: [u8; 256],
     length: usize,

@@ -9,9 +9,11 @@
 //! | [`limit`] | how many hits at once, and how fast do they come back? |
 //! | [`rules`] | what was configured, checked? |
 //! | [`matcher`] | which rule does a descriptor fall under? |
+//! | [`applied`] | which limits apply to a request, and what are clients told about them? |
 //! | [`decision`] | does a take fit, what does it leave, and what is the verdict on its request? |
 //! | [`audit`] | did a limiter admit too much, or too little, over any interval? |
 
+pub mod applied;
 pub mod audit;
 pub mod decision;
 pub mod descriptor;

@@ -20,17 +20,17 @@ use crate::{
     config::{self, ConfigErrors},
     error::SystemError,
     fallback::{Fallback, local::Local},
-    limiter::{Limiter, QuotaMode},
+    limiter::Limiter,
     logging::{self, LoggingError},
     metrics::Metrics,
-    protocol::rls::{Modes, Rls},
+    protocol::{Modes, rls::Rls},
     reload::{Reloader, Sources},
     rules::Publisher,
     server::{self, Server, ServerError},
     store::{Backend, TargetError},
 };
 use flags::{Answers, Logs, Process, Switches, WhenStoreFails};
-use tollgate_core::{limit::DefaultAlgorithm, matcher::Matcher};
+use tollgate_core::{applied::QuotaMode, limit::DefaultAlgorithm, matcher::Matcher};
 
 // clap wraps these lines.
 const EXAMPLES: &str = "\

@@ -2,11 +2,13 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use proptest::{prop_assert, prop_assert_eq, proptest, sample};
 
-use super::{Asking, Fallback, FallbackAnswer, LimitGuess, Local, local::LocalTake};
+use super::{Fallback, FallbackAnswer, Local, Source};
 use tollgate_core::{
-    decision::{Demand, Enforcement, Source, Take, Verdict},
+    applied::{AppliedLimit, Figures, LimitRef},
+    decision::{Demand, Enforcement, Take, Verdict},
     descriptor::{BucketKey, Hits},
     limit::{Algorithm, Limit, LimitSpec, Unit},
+    matcher::{LimitIndex, RuleLimit},
     rules::OnStoreFailure,
 };
 
@@ -28,27 +30,24 @@ fn fallback(replicas: u32, most_buckets: usize) -> Fallback {
     Fallback { default: OnStoreFailure::Local, local: Arc::new(local) }
 }
 
+/// The limit of ten a day, as it applies to a request for one hit of this bucket.
+fn applied(number: u8, mode: Option<OnStoreFailure>, enforcement: Enforcement) -> AppliedLimit<'static> {
+    let limit = RuleLimit::new(LimitIndex::Configured(0), "edge", "user", daily(10));
+    let limit = RuleLimit { on_store_failure: mode, ..limit };
+    let take = take(number, &limit.limit, enforcement);
+    let limit = LimitRef::Requested(Arc::new(limit));
+    AppliedLimit { descriptor: 0, limit, enforcement, hits: ONE, take }
+}
+
 /// A fallback answer for limits of these modes and enforcements, each with a bucket of its own.
-fn guess(fallback: &Fallback, limits: &[(OnStoreFailure, Enforcement)]) -> FallbackAnswer {
-    let limit = daily(10);
-    let takes: Vec<Take> = limits
-        .iter()
-        .enumerate()
-        .map(|(n, (_, enforcement))| take(u8::try_from(n).unwrap(), &limit, *enforcement))
-        .collect();
-    let asking = limits.iter().zip(&takes).map(|((mode, _), take)| Asking {
-        limit: &limit,
-        mode: Some(*mode),
-        take,
-        hits: ONE,
-        is_known_empty: false,
-    });
-    fallback.guess(&asking.collect::<Vec<_>>())
+fn answer(fallback: &Fallback, limits: &[(OnStoreFailure, Enforcement)]) -> FallbackAnswer {
+    let limits: Vec<_> = (0..).zip(limits).map(|(n, (mode, kind))| applied(n, Some(*mode), *kind)).collect();
+    fallback.answer(&limits, |_| false)
 }
 
 fn verdict(fallback: &Fallback, limits: &[(OnStoreFailure, Enforcement)]) -> (Option<Verdict>, Source) {
-    let guess = guess(fallback, limits);
-    (guess.verdict, guess.source)
+    let answer = answer(fallback, limits);
+    (answer.verdict, answer.source)
 }
 
 #[test]
@@ -82,26 +81,19 @@ fn a_shadow_denies_nothing_and_quotas_deny_only_together() {
 fn local_answers_as_error_until_the_replicas_are_known_and_where_there_is_no_room() {
     let local = [(OnStoreFailure::Local, Enforcement::Enforced)];
     assert_eq!(verdict(&fallback(0, 100), &local), (None, Source::Error));
-    let without_room = guess(&fallback(1, 0), &local);
+    let without_room = answer(&fallback(1, 0), &local);
     assert_eq!((without_room.verdict, without_room.source), (None, Source::Error));
-    assert!(matches!(without_room.limits[..], [LimitGuess::Unknown]), "{without_room:?}");
+    let [(source, Figures { verdict, .. })] = without_room.limits[..] else { panic!("{without_room:?}") };
+    assert_eq!((source, verdict), (Source::Error, Verdict::Deny));
 }
 
 #[test]
 fn a_shadow_or_a_quota_without_room_for_its_bucket_takes_nothing_from_its_request() {
     // One bucket in each of 64 shards: the second is one too many where the first is.
-    let limit = daily(10);
     let both = |enforcements: [Enforcement; 2]| {
         let fallback = fallback(1, 64);
-        let takes = [take(1, &limit, enforcements[0]), take(65, &limit, enforcements[1])];
-        let asking = takes.each_ref().map(|take| Asking {
-            limit: &limit,
-            mode: None,
-            take,
-            hits: ONE,
-            is_known_empty: false,
-        });
-        let verdicts: Vec<_> = (0..11).map(|_| fallback.guess(&asking).verdict).collect();
+        let limits = [applied(1, None, enforcements[0]), applied(65, None, enforcements[1])];
+        let verdicts: Vec<_> = (0..11).map(|_| fallback.answer(&limits, |_| false).verdict).collect();
         assert_eq!(verdicts[1..10], [Some(Verdict::Allow); 9], "{enforcements:?}");
         assert_eq!(verdicts[10], Some(Verdict::Deny), "{enforcements:?}");
     };
@@ -114,7 +106,7 @@ fn local_members_are_charged_only_if_the_request_is_allowed() {
     let fallback = fallback(1, 100);
     let limits =
         [(OnStoreFailure::Local, Enforcement::Enforced), (OnStoreFailure::Deny, Enforcement::Enforced)];
-    assert_eq!(guess(&fallback, &limits).verdict, Some(Verdict::Deny));
+    assert_eq!(answer(&fallback, &limits).verdict, Some(Verdict::Deny));
     assert!(fallback.local.is_empty());
 }
 
@@ -126,8 +118,9 @@ fn a_local_bucket_hands_out_no_burst_when_numbers_or_the_replicas_change() {
     let now_us = 1_800_000_000_000_000;
     let passes = |limit: &Limit, replicas| {
         let take = take(1, &limit.share(replicas).unwrap(), Enforcement::Enforced);
-        let take = LocalTake { take, is_known_empty: false };
-        (0..1_000).filter(|_| local.take_at(&[take], now_us).unwrap().verdict == Verdict::Allow).count()
+        (0..1_000)
+            .filter(|_| local.take_at(&[take], |_| false, now_us).unwrap().verdict == Verdict::Allow)
+            .count()
     };
     assert_eq!(passes(&limit(70, 70), 2), 35);
     let after = [(70, 70, 1), (70, 70, 3), (110, 110, 2), (7, 7, 7), (500, 500, 1)];
@@ -145,12 +138,8 @@ fn a_share_of_less_than_one_hit_denies() {
 #[test]
 fn a_bucket_that_the_store_was_seen_to_have_no_room_for_starts_empty() {
     let fallback = fallback(1, 100);
-    let limit = daily(10);
-    let take = take(1, &limit, Enforcement::Enforced);
-    let ask = |is_known_empty| {
-        let asking = Asking { limit: &limit, mode: None, take: &take, hits: ONE, is_known_empty };
-        fallback.guess(&[asking]).verdict
-    };
+    let limits = [applied(1, None, Enforcement::Enforced)];
+    let ask = |is_known_empty| fallback.answer(&limits, |_| is_known_empty).verdict;
     assert_eq!(ask(true), Some(Verdict::Deny));
     assert_eq!(ask(false), Some(Verdict::Deny), "and is kept");
 }

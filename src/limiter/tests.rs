@@ -7,14 +7,15 @@ mod sweeping;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use super::{BadRequest, Descriptor, Limiter, MAX_BUCKETS, Outcome, QuotaMode, WithoutLimit};
+use super::{Limiter, Outcome, decisions};
 use crate::{
-    fallback::{Fallback, local::Local},
-    store::Backend,
+    fallback::{Fallback, Source, local::Local},
+    store::{Backend, memory::MemoryStore},
 };
 use tollgate_core::{
-    decision::{Source, Verdict},
-    descriptor::{Entry, Hits},
+    applied::{Applied, MAX_BUCKETS, QuotaMode, WithoutLimit},
+    decision::Verdict,
+    descriptor::{BadRequest, Descriptor, Entry, Hits, Request},
     limit::{Limit, Unit},
     matcher::Matcher,
     rules::{Domain, Limits, NamedLimit, OnStoreFailure, Pattern},
@@ -32,15 +33,13 @@ struct Limited {
 }
 
 impl Limited {
-    async fn decide<'a, I>(
+    async fn decide<'a>(
         &self,
-        domain: &[u8],
-        descriptors: impl ExactSizeIterator<Item = Descriptor<I>> + Clone,
-    ) -> Result<Outcome<'_>, BadRequest>
-    where
-        I: Iterator<Item = Entry<'a>> + Clone,
-    {
-        self.limiter.decide(&self.matcher, domain, descriptors).await
+        domain: &'a [u8],
+        descriptors: impl IntoIterator<Item = Descriptor<'a>>,
+    ) -> Result<Outcome<'_>, BadRequest> {
+        let request = Request { domain, descriptors: descriptors.into_iter().collect() };
+        self.limiter.decide(&self.matcher, &request).await
     }
 }
 
@@ -60,23 +59,36 @@ fn limiter() -> Limited {
 type Asked<'a> = (&'a str, &'a str, Hits);
 
 async fn decide<'l>(limiter: &'l Limited, asked: &[Asked<'_>]) -> Outcome<'l> {
-    let descriptors = asked.iter().map(|(key, value, hits)| Descriptor {
-        entries: [Entry { key: key.as_bytes(), value: value.as_bytes() }].into_iter(),
-        hits: *hits,
-        limit: None,
-    });
+    let descriptors =
+        asked.iter().map(|(key, value, hits)| Descriptor::new([(key.as_bytes(), value.as_bytes())], *hits));
     limiter.decide(b"edge", descriptors).await.unwrap()
+}
+
+/// The outcome for a request that this store decides at this instant.
+fn decided<'m>(
+    matcher: &'m Matcher,
+    store: &MemoryStore,
+    request: &Request<'_>,
+    quota_mode: QuotaMode,
+    now_us: u64,
+) -> Outcome<'m> {
+    let Applied { limits, rules, without_limit } =
+        matcher.domain(request.domain).unwrap().apply(request, quota_mode).unwrap();
+    let takes: Vec<_> = limits.iter().map(|applied| applied.take).collect();
+    let answer = store.take_at(&takes, now_us).unwrap();
+    let decisions = decisions(&limits, &answer);
+    let verdict = Some(answer.verdict);
+    Outcome { verdict, decisions, ..Outcome::without_store(request.descriptors.len(), rules, without_limit) }
 }
 
 const ONE: Hits = Hits::Take(1);
 
 #[tokio::test]
 async fn a_request_without_meaning_is_refused() {
-    let none: [Descriptor<std::iter::Empty<Entry<'_>>>; 0] = [];
-    let empty = || [Descriptor { entries: std::iter::empty(), hits: ONE, limit: None }];
+    let empty = || [Descriptor::new([] as [Entry<'_>; 0], ONE)];
     let refused = |outcome: Result<Outcome<'_>, BadRequest>| outcome.map(|_| ()).unwrap_err();
-    assert_eq!(refused(limiter().decide(b"edge", none.into_iter()).await), BadRequest::NoDescriptors);
-    assert_eq!(refused(limiter().decide(b"", empty().into_iter()).await), BadRequest::EmptyDomain);
+    assert_eq!(refused(limiter().decide(b"edge", []).await), BadRequest::NoDescriptors);
+    assert_eq!(refused(limiter().decide(b"", empty()).await), BadRequest::EmptyDomain);
 }
 
 #[tokio::test]
@@ -84,10 +96,10 @@ async fn what_no_rule_matches_is_allowed_without_asking_the_store() {
     let limiter = limiter();
     for (domain, key) in [("edge", "unknown"), ("edge", ""), ("elsewhere", "user")] {
         let entry = Entry { key: key.as_bytes(), value: b"\xff\xfe" };
-        let descriptor = Descriptor { entries: [entry].into_iter(), hits: Hits::Take(u64::MAX), limit: None };
-        let outcome = limiter.decide(domain.as_bytes(), [descriptor].into_iter()).await.unwrap();
+        let descriptor = Descriptor::new([entry], Hits::Take(u64::MAX));
+        let outcome = limiter.decide(domain.as_bytes(), [descriptor]).await.unwrap();
         assert_eq!((outcome.verdict, outcome.descriptors), (Some(Verdict::Allow), 1));
-        assert!(outcome.asked.is_none() && outcome.decisions.is_empty());
+        assert!(outcome.store_call.is_none() && outcome.decisions.is_empty());
     }
 }
 
@@ -96,13 +108,8 @@ async fn more_than_512_matched_limits_are_refused_and_unmatched_ones_do_not_coun
     let limiter = limiter();
     let names: Vec<String> = (0..=MAX_BUCKETS).map(|number| number.to_string()).collect();
     let one_of_each = |key: &'static str, count: usize| {
-        let entry =
-            move |name: &'_ String| Entry { key: key.as_bytes(), value: name.clone().leak().as_bytes() };
-        let descriptors: Vec<_> = names[..count]
-            .iter()
-            .map(|name| Descriptor { entries: [entry(name)].into_iter(), hits: ONE, limit: None })
-            .collect();
-        descriptors.into_iter()
+        let names = names[..count].iter();
+        names.map(|name| Descriptor::new([(key.as_bytes(), name.as_bytes())], ONE)).collect::<Vec<_>>()
     };
     let refused = limiter.decide(b"edge", one_of_each("user", MAX_BUCKETS + 1)).await.map(|_| ());
     assert_eq!(refused.unwrap_err(), BadRequest::TooManyBuckets);
@@ -135,13 +142,12 @@ async fn descriptors_that_no_limit_holds_are_counted_by_why() {
     let expected = WithoutLimit { unmatched: 2, exempt: 1, unlimited: 1, ..WithoutLimit::default() };
     assert_eq!(counted(decide(&limiter, &asked).await), expected);
     let descriptor =
-        |limit| Descriptor { entries: [Entry { key: b"user", value: b"u" }].into_iter(), hits: ONE, limit };
+        |limit| Descriptor { limit, ..Descriptor::new([Entry { key: b"user", value: b"u" }], ONE) };
     let own = Limit::new(1, Unit::Day, None).unwrap();
-    let elsewhere =
-        limiter.decide(b"elsewhere", vec![descriptor(None), descriptor(Some(own.clone()))].into_iter());
+    let elsewhere = limiter.decide(b"elsewhere", [descriptor(None), descriptor(Some(own.clone()))]);
     let expected = WithoutLimit { unknown_domain: 2, ..WithoutLimit::default() };
     assert_eq!(counted(elsewhere.await.unwrap()), expected, "not even the limit that one brings along");
-    let own = limiter.decide(b"edge", vec![descriptor(Some(own))].into_iter());
+    let own = limiter.decide(b"edge", [descriptor(Some(own))]);
     assert_eq!(counted(own.await.unwrap()), WithoutLimit::default());
 }
 
@@ -233,7 +239,7 @@ async fn without_a_store_the_answer_is_the_one_configured() {
         let limiter = limiter_on(&nowhere, on_failure);
         let outcome = decide(&limiter, &[("user", "u", ONE)]).await;
         assert_eq!((outcome.verdict, outcome.source), (verdict, source));
-        let error = outcome.asked.unwrap().error.unwrap();
+        let error = outcome.store_call.unwrap().error.unwrap();
         assert_eq!(error.kind(), "disconnected");
     }
 }

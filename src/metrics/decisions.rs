@@ -19,8 +19,9 @@ use std::{
 
 use foldhash::quality::RandomState;
 
+use crate::fallback::Source;
 use tollgate_core::{
-    decision::{Source, Verdict},
+    decision::Verdict,
     matcher::{Matcher, RuleLimit},
 };
 

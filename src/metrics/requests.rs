@@ -3,7 +3,7 @@
 use prometheus::{IntCounter, Opts, Registry};
 
 use super::counters;
-use crate::limiter::WithoutLimit;
+use tollgate_core::applied::WithoutLimit;
 
 const REQUESTS: &str = "ShouldRateLimit requests, by outcome. unknown_domain, unmatched, exempt and unlimited pass \
     because no limit applies to them. invalid and unavailable are errors, and Envoy lets such requests pass unless \

@@ -1,8 +1,8 @@
 use std::fmt::Write as _;
 
 use super::*;
+use crate::fallback::Source;
 use tollgate_core::{
-    decision::Source,
     limit::{Limit, Unit},
     matcher::{LimitIndex, RuleLimit},
     rules::{Domain, Pattern},

@@ -1,22 +1,18 @@
-//! The wire: decodes `ShouldRateLimit`, asks the limiter, counts, and encodes what came out.
+//! Envoy's rate-limit service: parses `ShouldRateLimit`, asks the limiter, counts, and encodes the outcome.
 //!
-//! A denial is an answer. A gRPC error says that there is no decision: INVALID_ARGUMENT for a request
-//! without meaning, UNAVAILABLE when the store has no answer and the limits say `error`.
+//! A denial is an answer. A gRPC error means that there is no decision: INVALID_ARGUMENT if the request has no meaning,
+//! UNAVAILABLE if the store has no answer and the limits say `error`.
 
 mod bounds;
 pub mod codec;
-mod counting;
-mod explain;
-mod reply;
-mod strays;
 
-use std::{error::Error, sync::Arc};
+use std::sync::Arc;
 
-use tonic::{Request, Response, Status};
+use tonic::{Request as Call, Response, Status};
 
+use super::{Modes, counting, explain, status::Failure, unmatched};
 use crate::{
-    error,
-    limiter::{BadRequest, Descriptor, Limiter, Outcome},
+    limiter::Limiter,
     metrics::Metrics,
     pb::{
         RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::RateLimitOverride,
@@ -25,12 +21,14 @@ use crate::{
     response::dynamic,
     rules::{CompiledRules, CurrentRules},
 };
+pub(crate) use bounds::TooMany;
 pub use bounds::{MAX_DESCRIPTORS, MAX_FIELDS};
-pub use reply::Reply;
+pub use codec::Reply;
 use tollgate_core::{
     decision::Verdict,
-    descriptor::{Entry, Hits},
+    descriptor::{BadRequest, Descriptor, Entry, Hits, Request},
     limit::{DefaultAlgorithm, Limit, LimitSpec, Period, Unit},
+    matcher::Matcher,
 };
 
 /// One runtime's service.
@@ -42,80 +40,76 @@ pub struct Rls {
     modes: Modes,
 }
 
-/// Switches for all rules at once; each is off by default.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Modes {
-    /// Every request is told OK. What is charged, counted and told of each limit stays as it is.
-    pub shadow: bool,
-    pub dynamic_metadata: bool,
-    /// Log lines at debug show the values of descriptors, which may be secrets.
-    pub show_values: bool,
-}
-
 // === impl Rls ===
 
 impl Rls {
+    /// A service that decides by `rules`, which may be replaced while it serves. All modes are off.
     pub fn new(limiter: Limiter, rules: Arc<CurrentRules>, metrics: Arc<Metrics>) -> Rls {
         Rls { limiter, rules, metrics, modes: Modes::default() }
     }
 
+    /// The same service in other modes.
     #[must_use]
     pub fn modes(self, modes: Modes) -> Rls {
         Rls { modes, ..self }
     }
 
-    async fn decide<'m>(
-        &self,
-        rules: &'m CompiledRules,
-        request: &RateLimitRequest,
-    ) -> Result<Outcome<'m>, BadRequest> {
-        let mut algorithm = DefaultAlgorithm::default();
-        for (index, wire) in request.descriptors.iter().filter_map(|wire| wire.limit.as_ref()).enumerate() {
-            if index == 0
-                && let Some(domain) = rules.matcher().domain(request.domain.as_bytes())
-            {
-                algorithm = domain.default_algorithm;
-            }
-            limit(wire, algorithm)?;
-        }
-        let descriptors =
-            request.descriptors.iter().map(|wire| descriptor(wire, request.hits_addend, algorithm));
-        self.limiter.decide(rules.matcher(), request.domain.as_bytes(), descriptors).await
+    async fn answer(&self, rules: &CompiledRules, message: &RateLimitRequest) -> Result<Reply, Failure> {
+        let matcher = rules.matcher();
+        let request = parse(message, matcher)?;
+        let outcome = self.limiter.decide(matcher, &request).await?;
+        counting::count(&self.metrics, rules.counters(), &request, &outcome);
+        unmatched::warn(rules.warnings(), &request, matcher, &outcome);
+        explain::answer(&request, matcher, &outcome, self.modes);
+        let verdict = outcome.verdict.ok_or(Failure::NoAnswer)?;
+        let told = if self.modes.shadow { Verdict::Allow } else { verdict };
+        let metadata = match self.modes.dynamic_metadata {
+            true => Some(dynamic::metadata(message, &outcome)),
+            false => dynamic::fallback_metadata(&outcome),
+        };
+        Ok(Reply::from_bytes(rules.contract().response(&outcome, told, metadata.as_ref())))
     }
 }
 
 #[tonic::async_trait]
 impl RateLimitService for Rls {
-    async fn should_rate_limit(&self, request: Request<RateLimitRequest>) -> Result<Response<Reply>, Status> {
-        let request = request.get_ref();
-        let rules = self.rules.get();
-        let outcome = match self.decide(&rules, request).await {
-            Ok(outcome) => outcome,
-            Err(bad) => {
-                // The server counts it, as it does calls that could not be read.
-                explain::refusal(request, &bad);
-                return Err(refused(&bad));
+    async fn should_rate_limit(&self, call: Call<RateLimitRequest>) -> Result<Response<Reply>, Status> {
+        let message = call.get_ref();
+        match self.answer(&self.rules.get(), message).await {
+            Ok(reply) => Ok(Response::new(reply)),
+            Err(failure) => {
+                // The server counts it, together with calls that could not be decoded.
+                if let Failure::BadRequest(bad) = &failure {
+                    explain::refusal(message.domain.as_bytes(), bad);
+                }
+                Err(failure.into())
             }
-        };
-        self.count(rules.counters(), request, &outcome);
-        strays::look_for(rules.warnings(), request, rules.matcher(), &outcome);
-        explain::answer(request, rules.matcher(), &outcome, self.modes);
-        match outcome.verdict {
-            Some(verdict) => {
-                let told = if self.modes.shadow { Verdict::Allow } else { verdict };
-                let metadata = match self.modes.dynamic_metadata {
-                    true => Some(dynamic::metadata(request, &outcome)),
-                    false => dynamic::of_fallback(&outcome),
-                };
-                let response = rules.contract().response(&outcome, told, metadata.as_ref());
-                Ok(Response::new(Reply::from_bytes(response)))
-            }
-            None => Err(Status::unavailable("the store has no answer")),
         }
     }
 }
 
-/// The limit that a descriptor brings along, counted as its domain counts limits that do not say. The protocol names seven units; the reference reads 7 as a week.
+// === parsing ===
+
+/// The request that a message means. It borrows all bytes. Limits that it brings along are counted by the default
+/// algorithm of their domain.
+fn parse<'w>(message: &'w RateLimitRequest, matcher: &Matcher) -> Result<Request<'w>, BadRequest> {
+    let domain = message.domain.as_bytes();
+    let has_limit = message.descriptors.iter().any(|wire| wire.limit.is_some());
+    let rules = if has_limit { matcher.domain(domain) } else { None };
+    let algorithm = rules.map(|rules| rules.default_algorithm).unwrap_or_default();
+    let descriptors = message.descriptors.iter().map(|wire| {
+        let hits = Hits::new(wire.hits_addend, message.hits_addend, wire.is_negative_hits);
+        let limit = wire.limit.as_ref().map(|wire| limit(wire, algorithm)).transpose()?;
+        Ok(Descriptor { limit, ..Descriptor::new(entries(wire), hits) })
+    });
+    Ok(Request { domain, descriptors: descriptors.collect::<Result<_, _>>()? })
+}
+
+fn entries(wire: &RateLimitDescriptor) -> impl Iterator<Item = Entry<'_>> {
+    wire.entries.iter().map(|entry| Entry { key: &entry.key, value: &entry.value })
+}
+
+/// The limit that a descriptor brings along. The protocol names seven units; the reference reads 7 as a week.
 fn limit(wire: &RateLimitOverride, default: DefaultAlgorithm) -> Result<Limit, BadRequest> {
     let unit = match wire.unit {
         1 => Unit::Second,
@@ -131,25 +125,4 @@ fn limit(wire: &RateLimitOverride, default: DefaultAlgorithm) -> Result<Limit, B
     let spec =
         LimitSpec { algorithm: default.of(period, None), ..LimitSpec::new(wire.requests_per_unit, period) };
     spec.check().map_err(BadRequest::Limit)
-}
-
-fn descriptor(
-    wire: &RateLimitDescriptor,
-    hits_of_request: u32,
-    default: DefaultAlgorithm,
-) -> Descriptor<impl Iterator<Item = Entry<'_>> + Clone> {
-    Descriptor {
-        entries: entries(wire),
-        hits: Hits::new(wire.hits_addend, hits_of_request, wire.is_negative_hits),
-        // One that is wrong was refused before.
-        limit: wire.limit.as_ref().and_then(|wire| limit(wire, default).ok()),
-    }
-}
-
-fn entries(wire: &RateLimitDescriptor) -> impl Iterator<Item = Entry<'_>> + Clone {
-    wire.entries.iter().map(|entry| Entry { key: &entry.key, value: &entry.value })
-}
-
-fn refused(bad: &(dyn Error + 'static)) -> Status {
-    Status::invalid_argument(error::chain(bad).to_string())
 }

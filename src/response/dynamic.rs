@@ -5,7 +5,7 @@
 //! unless asked for. Beside it stands where the answer comes from: `source`, `rule`, `remaining` and `wait_seconds`,
 //! which hold nothing of the client's; of a fallback answer `source` is told even where the rest is off.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, iter};
 
 use prost_types::{ListValue, Struct, Value, value::Kind};
 
@@ -15,12 +15,11 @@ use crate::{
 };
 use tollgate_core::rules::{self, Metadata, MetadataValue};
 
-/// That an answer is a fallback answer, and whose; none if it is not.
-pub fn of_fallback(outcome: &Outcome<'_>) -> Option<Struct> {
-    let guess =
-        outcome.decisions.iter().map(|decision| decision.source).find(|source| source.is_fallback_answer());
-    let guess = if outcome.source.is_fallback_answer() { Some(outcome.source) } else { guess };
-    let source = text(guess?.word());
+/// The metadata that tells of which source a fallback answer is. None if no fallback answer has a part in the outcome.
+pub fn fallback_metadata(outcome: &Outcome<'_>) -> Option<Struct> {
+    let mut sources =
+        iter::once(outcome.source).chain(outcome.decisions.iter().map(|decision| decision.source));
+    let source = text(sources.find(|source| source.is_fallback_answer())?.word());
     Some(Struct { fields: BTreeMap::from([("source".to_owned(), source)]) })
 }
 
@@ -46,7 +45,7 @@ pub fn metadata(request: &RateLimitRequest, outcome: &Outcome<'_>) -> Struct {
 fn passed(outcome: &Outcome<'_>) -> Metadata {
     let mut merged = Metadata::new();
     // Both are in the order of the descriptors.
-    let mut decisions = outcome.of_descriptors().peekable();
+    let mut decisions = outcome.speakers_of_descriptors().peekable();
     for matched in &outcome.rules {
         while decisions.next_if(|decision| decision.descriptor < matched.descriptor).is_some() {}
         let decision = decisions.next_if(|decision| decision.descriptor == matched.descriptor);

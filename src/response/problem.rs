@@ -4,8 +4,11 @@ use std::borrow::Cow;
 
 use serde_json::json;
 
-use crate::limiter::{Decision, Outcome};
-use tollgate_core::{decision::Source, matcher::RuleLimit};
+use crate::{
+    fallback::Source,
+    limiter::{Decision, Outcome},
+};
+use tollgate_core::matcher::RuleLimit;
 
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 /// In the order in which a person reads it, which a map of serde_json would not keep.

@@ -4,11 +4,13 @@ use prost::Message as _;
 
 use super::{Contract, Group, Jitter};
 use crate::{
-    limiter::{Asked, Decision, Few, LimitRef, Outcome, WithoutLimit},
+    fallback::Source,
+    limiter::{Decision, Outcome, StoreCall},
     pb::{RateLimitResponse, rate_limit_response::Code},
 };
 use tollgate_core::{
-    decision::{Enforcement, Source, Verdict},
+    applied::{Few, LimitRef, WithoutLimit},
+    decision::{Enforcement, Verdict},
     limit::{Limit, Unit},
     matcher::{LimitIndex, RuleLimit},
 };
@@ -41,7 +43,7 @@ fn decision(
 
 fn outcome(descriptors: usize, decisions: Vec<Decision<'_>>) -> Outcome<'_> {
     let denied = decisions.iter().any(|decision| decision.verdict == Verdict::Deny);
-    let asked = Asked { elapsed: Duration::ZERO, malformed: 0, error: None };
+    let store_call = StoreCall { elapsed: Duration::ZERO, malformed: 0, error: None };
     let verdict = Some(if denied { Verdict::Deny } else { Verdict::Allow });
     let (rules, decisions) = (Few::new(), decisions.into());
     let without_limit = WithoutLimit::default();
@@ -52,7 +54,7 @@ fn outcome(descriptors: usize, decisions: Vec<Decision<'_>>) -> Outcome<'_> {
         rules,
         without_limit,
         decisions,
-        asked: Some(asked),
+        store_call: Some(store_call),
     }
 }
 

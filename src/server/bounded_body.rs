@@ -16,6 +16,8 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tonic::Status;
 
+use crate::protocol::status::Failure;
+
 /// Maximum size of all unfinished messages of one runtime. Envoy with 1,024 calls under way, each with a header of the
 /// 60 kB that it lets pass, stays just below. A client of the nodes must not be able to exceed this, because its
 /// requests would pass unlimited.
@@ -47,9 +49,7 @@ impl<B> BoundedBody<B> {
         if before + bytes <= MAX_UNFINISHED_BYTES {
             return Ok(());
         }
-        Err(Status::resource_exhausted(format!(
-            "unfinished requests take more than {MAX_UNFINISHED_BYTES} bytes"
-        )))
+        Err(Failure::Unfinished { max_bytes: MAX_UNFINISHED_BYTES }.into())
     }
 }
 

@@ -26,6 +26,7 @@ use crate::pb::{
     FILE_DESCRIPTOR_SET,
     rate_limit_service_server::{RateLimitService, RateLimitServiceServer, SERVICE_NAME},
 };
+use crate::protocol::status::Failure;
 
 /// The path of every decision, compared before any routing.
 const DECIDE: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
@@ -149,7 +150,7 @@ fn is_unimplemented(response: &Response<Body>) -> bool {
 fn blame_the_client(response: Response<Body>) -> Response<Body> {
     match response.extensions().get::<Status>() {
         Some(status) if status.code() == Code::Internal => {
-            Status::invalid_argument(status.message()).into_http()
+            Status::from(Failure::BrokenFrame(status.message().to_owned())).into_http()
         }
         _ => response,
     }

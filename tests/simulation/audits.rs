@@ -5,9 +5,10 @@ use super::{
     disturbance::Effects,
     world::{Request, World},
 };
+use tollgate::fallback::Source;
 use tollgate_core::{
     audit::{Allowance, Remoteness, Span, WorstInterval, too_little, too_much},
-    decision::{Source, Verdict},
+    decision::Verdict,
     descriptor::Hits,
     limit::Limit,
 };

@@ -8,7 +8,7 @@ use super::{
 };
 use tollgate::store::StoreError;
 use tollgate_core::{
-    decision::{Answer, Demand, Source, Take, Verdict},
+    decision::{Answer, AnswerSource, Demand, Take, Verdict},
     descriptor::Hits,
     limit::Exact,
 };
@@ -54,7 +54,7 @@ impl World<'_> {
             self.is_given_up_rightly(request)?;
         }
         match answer {
-            Ok(answer) if answer.source == Source::Cache => self.is_denied_rightly(request, answer),
+            Ok(answer) if answer.source == AnswerSource::Cache => self.is_denied_rightly(request, answer),
             Err(StoreError::Tripped) => {
                 let runtime = self.plan.clients[self.requests[request].client].runtime;
                 self.runtimes[runtime].watch.refuses_rightly(self.local_us(runtime), bucket)

@@ -12,12 +12,12 @@ use super::{
     world::{Event, Fate, Request, Ticket, World},
 };
 use tollgate::{
-    fallback::local::LocalTake,
+    fallback::Source,
     store::{StoreError, redis::dispatch::Dispatched},
 };
 use tollgate_core::{
-    decision::{Answer, Demand, Source, Take, Verdict},
-    descriptor::Hits,
+    decision::{Answer, Demand, Take, Verdict},
+    descriptor::{BucketKey, Hits},
     limit::Limit,
 };
 
@@ -118,14 +118,14 @@ impl World<'_> {
         let take = |wish: &Wish| {
             let bucket = &self.plan.buckets[wish.bucket];
             let share = bucket.limits[wish.edition].share(replicas)?;
-            let take = Take { key: bucket.key, demand: Demand::new(wish.hits, &share) };
-            let is_known_empty =
-                self.runtimes[runtime].denial_cache.borrow_mut().knows(&bucket.key, local_us);
-            Some(LocalTake { take, is_known_empty })
+            Some(Take { key: bucket.key, demand: Demand::new(wish.hits, &share) })
         };
-        let takes: Option<Vec<LocalTake>> = of.wishes.iter().map(take).collect();
+        let takes: Option<Vec<Take>> = of.wishes.iter().map(take).collect();
+        let denial_cache = &self.runtimes[runtime].denial_cache;
+        let is_known_empty = |key: &BucketKey| denial_cache.borrow_mut().knows(key, local_us);
         // A share of less than one hit denies.
-        let answer = takes.and_then(|takes| self.replicas[number].local.take_at(&takes, local_us).ok());
+        let answer = takes
+            .and_then(|takes| self.replicas[number].local.take_at(&takes, is_known_empty, local_us).ok());
         answer.map_or(Verdict::Deny, |answer| answer.verdict)
     }
 
@@ -143,7 +143,7 @@ impl World<'_> {
         self.is_answered_well(request, &answer)?;
         self.requests[request].fate = Fate::Answered;
         let told = match answer {
-            Ok(answer) => (answer.verdict, answer.source),
+            Ok(answer) => (answer.verdict, answer.source.into()),
             Err(_) => (self.fallback_answer(request), Source::Local),
         };
         self.requests[request].answered = Some((self.now_ns, told));

@@ -33,8 +33,7 @@ use rand::{SeedableRng, rngs::SmallRng};
 
 use journal::Journal;
 use plan::{CacheMode, Plan};
-use tollgate::clock::monotonic;
-use tollgate_core::decision::Source;
+use tollgate::{clock::monotonic, fallback::Source};
 use world::World;
 
 /// A promise that did not hold.

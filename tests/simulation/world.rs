@@ -26,7 +26,7 @@ use tollgate::store::{
         },
     },
 };
-use tollgate_core::decision::{Answer, Source, Take, Verdict};
+use tollgate_core::decision::{Answer, Take, Verdict};
 
 #[derive(Debug)]
 pub(super) struct World<'a> {
@@ -140,7 +140,7 @@ pub(super) struct Request {
     /// At some time there was no room for all that was queued.
     pub(super) is_crowded: bool,
     /// When it was answered, and what.
-    pub(super) answered: Option<(u64, (Verdict, Source))>,
+    pub(super) answered: Option<(u64, (Verdict, tollgate::fallback::Source))>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

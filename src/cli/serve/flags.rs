@@ -20,14 +20,13 @@ use crate::{
         values::{self, Item},
         variables::Origins,
     },
-    limiter::QuotaMode,
     logging,
-    protocol::rls::Modes,
+    protocol::Modes,
     response::{Contract, Group, Jitter},
     server::{self, ConnectionLimits},
     store::memory::MOST_BUCKETS,
 };
-use tollgate_core::{duration, rules::OnStoreFailure};
+use tollgate_core::{applied::QuotaMode, duration, rules::OnStoreFailure};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "When the store is unavailable")]

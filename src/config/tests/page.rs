@@ -4,7 +4,8 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 
-use crate::{cli::schema::SCHEMA, limiter::MAX_BUCKETS, protocol::rls};
+use crate::{cli::schema::SCHEMA, protocol::rls};
+use tollgate_core::applied::MAX_BUCKETS;
 
 const START: &str = "<!-- keys: made from schema/limits.schema.json, and held to it by a test -->\n";
 const END: &str = "<!-- end of keys -->";

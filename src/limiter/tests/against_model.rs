@@ -6,12 +6,19 @@ use std::ptr;
 
 use proptest::{prelude::proptest, prop_assert_eq, test_runner::TestCaseError};
 
-use super::model::{Figures, Model, Told};
+use super::{
+    decided,
+    model::{Figures, Model, Told},
+};
 use crate::{
-    limiter::{Decision, Outcome, WithoutLimit, decisions, members},
+    limiter::{Decision, Outcome},
     store::memory::MemoryStore,
 };
-use tollgate_core::{decision::Verdict, descriptor::Hits, matcher::Matcher};
+use tollgate_core::{
+    decision::Verdict,
+    descriptor::{Hits, Request},
+    matcher::Matcher,
+};
 use traffic::{Asked, KEYS, Rules, Step, VALUES};
 
 const START_US: u64 = 1_800_000_000_000_000;
@@ -74,22 +81,10 @@ impl<'r> Sides<'r> {
     }
 
     fn outcome(&self, replica: usize, request: &[Asked]) -> Outcome<'r> {
-        let rules = self.matchers[replica].domain(DOMAIN).unwrap();
-        let descriptors = request.iter().map(Asked::descriptor);
-        let matched = members::matched(rules, descriptors.clone(), &mut WithoutLimit::default());
-        let members =
-            members::of(rules, DOMAIN, descriptors, &matched, self.rules[replica].quota_mode).unwrap();
-        let takes: Vec<_> = members.iter().map(|member| member.take).collect();
-        let answer = self.store.take_at(&takes, self.now_us).unwrap();
-        Outcome {
-            verdict: Some(answer.verdict),
-            source: answer.source,
-            descriptors: request.len(),
-            rules: matched,
-            without_limit: WithoutLimit::default(),
-            decisions: decisions(&members, &answer),
-            asked: None,
-        }
+        let request =
+            Request { domain: DOMAIN, descriptors: request.iter().map(Asked::descriptor).collect() };
+        let (matcher, quota_mode) = (&self.matchers[replica], self.rules[replica].quota_mode);
+        decided(matcher, &self.store, &request, quota_mode, self.now_us)
     }
 }
 
@@ -108,6 +103,6 @@ fn told(outcome: &Outcome<'_>) -> Told {
         verdict: outcome.verdict.unwrap(),
         figures: figures.collect(),
         speaker: outcome.speaker().map(index),
-        of_descriptors: outcome.of_descriptors().map(index).collect(),
+        of_descriptors: outcome.speakers_of_descriptors().map(index).collect(),
     }
 }

@@ -1,12 +1,11 @@
 //! The abuse guard: a quota for the day, in a window, on top of a rate for the minute.
 
-use crate::{
-    limiter::{Descriptor, Outcome, QuotaMode, WithoutLimit, decisions, members},
-    store::memory::MemoryStore,
-};
+use super::decided;
+use crate::{limiter::Outcome, store::memory::MemoryStore};
 use tollgate_core::{
-    decision::{Source, Verdict},
-    descriptor::{Entry, Hits},
+    applied::QuotaMode,
+    decision::Verdict,
+    descriptor::{Descriptor, Entry, Hits, Request},
     limit::{Algorithm, LimitSpec, Unit},
     matcher::Matcher,
     rules::{Domain, Limits, NamedLimit, Pattern},
@@ -27,23 +26,10 @@ fn matcher() -> Matcher {
 }
 
 fn ask<'m>(matcher: &'m Matcher, store: &MemoryStore, now_us: u64) -> Outcome<'m> {
-    let rules = matcher.domain(b"edge").unwrap();
     let entry = Entry { key: b"api_key", value: b"k" };
-    let descriptors =
-        [Descriptor { entries: [entry].into_iter(), hits: Hits::Take(1), limit: None }].into_iter();
-    let matched = members::matched(rules, descriptors.clone(), &mut WithoutLimit::default());
-    let members = members::of(rules, b"edge", descriptors, &matched, QuotaMode::AsConfigured).unwrap();
-    let takes: Vec<_> = members.iter().map(|member| member.take).collect();
-    let answer = store.take_at(&takes, now_us).unwrap();
-    Outcome {
-        verdict: Some(answer.verdict),
-        source: Source::Store,
-        descriptors: 1,
-        rules: matched,
-        without_limit: WithoutLimit::default(),
-        decisions: decisions(&members, &answer),
-        asked: None,
-    }
+    let descriptors = [Descriptor::new([entry], Hits::Take(1))];
+    let request = Request { domain: b"edge", descriptors: descriptors.into_iter().collect() };
+    decided(matcher, store, &request, QuotaMode::AsConfigured, now_us)
 }
 
 #[test]

@@ -4,12 +4,12 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use super::{Limited, ONE, decide};
 use crate::{
-    fallback::{Fallback, local::Local},
+    fallback::{Fallback, Source, local::Local},
     limiter::{Decision, Limiter},
     store::Backend,
 };
 use tollgate_core::{
-    decision::{Source, Verdict},
+    decision::Verdict,
     descriptor::Hits,
     limit::{Algorithm, Limit, LimitSpec, Overdraft, Unit},
     matcher::Matcher,

@@ -2,13 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{
-    limiter::{Descriptor, Few, QuotaMode, WithoutLimit, members},
-    store::memory::MemoryStore,
-};
+use crate::store::memory::MemoryStore;
 use tollgate_core::{
+    applied::{AppliedLimit, Few, QuotaMode},
     decision::Verdict,
-    descriptor::{BucketKey, Entry, Hits},
+    descriptor::{BucketKey, Descriptor, Hits, Request},
     limit::{Algorithm, Limit, LimitSpec, Unit},
     matcher::Matcher,
     rules::{Domain, Limits, MemberTable, Members, NamedLimit, Options, Pattern},
@@ -33,21 +31,21 @@ fn rule(limits: Vec<NamedLimit>) -> Matcher {
     matcher(vec![Pattern { key, limits: Limits::All(limits), ..Pattern::default() }])
 }
 
-/// The members of a request for one hit of this entry.
-fn members_of<'m>(
+/// The limits that apply to a request for one hit of this entry.
+fn applied<'m>(
     matcher: &'m Matcher,
     (key, value): (&str, &str),
     limit: Option<Limit>,
-) -> Few<members::Member<'m>> {
+) -> Few<AppliedLimit<'m>> {
     let rules = matcher.domain(b"edge").unwrap();
-    let entry = Entry { key: key.as_bytes(), value: value.as_bytes() };
-    let descriptors = [Descriptor { entries: [entry].into_iter(), hits: Hits::Take(1), limit }].into_iter();
-    let matched = members::matched(rules, descriptors.clone(), &mut WithoutLimit::default());
-    members::of(rules, b"edge", descriptors, &matched, QuotaMode::AsConfigured).unwrap()
+    let descriptor = Descriptor::new([(key.as_bytes(), value.as_bytes())], Hits::Take(1));
+    let descriptors = [Descriptor { limit, ..descriptor }].into_iter().collect();
+    let request = Request { domain: b"edge", descriptors };
+    rules.apply(&request, QuotaMode::AsConfigured).unwrap().limits
 }
 
 fn buckets(matcher: &Matcher, entry: (&str, &str), limit: Option<Limit>) -> Vec<BucketKey> {
-    members_of(matcher, entry, limit).iter().map(|member| member.take.key).collect()
+    applied(matcher, entry, limit).iter().map(|applied| applied.take.key).collect()
 }
 
 const ALICE: (&str, &str) = ("api_key", "alice");
@@ -128,7 +126,7 @@ fn a_client_that_goes_from_tier_to_tier_gets_no_burst_by_it() {
     let (free, paid) = (with_alice_in("free"), with_alice_in("paid"));
     let store = MemoryStore::new();
     let passes = |matcher: &Matcher, now_us| {
-        let takes: Vec<_> = members_of(matcher, ALICE, None).iter().map(|member| member.take).collect();
+        let takes: Vec<_> = applied(matcher, ALICE, None).iter().map(|applied| applied.take).collect();
         (0..200).filter(|_| store.take_at(&takes, now_us).unwrap().verdict == Verdict::Allow).count()
     };
     let way = [&free, &paid, &free, &paid].map(|matcher| passes(matcher, NOW_US));

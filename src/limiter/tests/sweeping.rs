@@ -5,10 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Limiter, limiter_on};
 use crate::{
     clock,
-    fallback::{
-        Fallback,
-        local::{Local, LocalTake},
-    },
+    fallback::{Fallback, local::Local},
     store::Backend,
 };
 use tollgate_core::{
@@ -42,7 +39,7 @@ async fn what_is_full_leaves_the_store_and_the_local_buckets_though_nobody_asks_
     let then_us = clock::unix_us() - 3_600_000_000;
     for take in takes() {
         store.take_at(&[take], then_us).unwrap();
-        local.take_at(&[LocalTake { take, is_known_empty: false }], then_us).unwrap();
+        local.take_at(&[take], |_| false, then_us).unwrap();
     }
     assert_eq!((store.len(), local.len()), (1_000, 1_000));
     tokio::time::sleep(ROUND).await;

@@ -1,26 +1,26 @@
-//! How much one request may hold, judged on the bytes before they are decoded.
+//! The bounds of one request, checked on the bytes before they are decoded.
 //!
-//! Two bytes on the wire are an empty descriptor or entry, and prost makes 64 bytes or more of each before anybody can
-//! count them; other fields cost it time. So they are counted here, over the fields of the message and, where it is
-//! long, over those of the messages in it. What makes no sense is left to prost, which refuses it.
+//! An empty descriptor or entry has two bytes on the wire, and prost makes 64 bytes or more of each before it can be
+//! counted; other fields cost it time. So fields are counted here: those of the message and, if it is long, those of the
+//! messages in it. Bytes that make no sense are left to prost, which refuses them.
 
 use thiserror::Error;
 
-/// The most descriptors in a request. How many limits they may match is bounded too:
-/// [`MAX_BUCKETS`](crate::limiter::MAX_BUCKETS).
+/// The most descriptors in a request. The number of limits that they match has a bound of its own:
+/// [`MAX_BUCKETS`](tollgate_core::applied::MAX_BUCKETS).
 pub const MAX_DESCRIPTORS: usize = 1_024;
 
-/// The most fields of all its messages together. Each entry is three: itself, its key and its value.
+/// The most fields in all messages of a request together. Each entry counts as three: itself, its key and its value.
 pub const MAX_FIELDS: usize = 64 * MAX_DESCRIPTORS;
 
-/// The least that a descriptor takes: a tag and a length.
+/// The fewest bytes of a descriptor: a tag and a length.
 const SHORTEST_DESCRIPTOR: usize = 2;
-/// The least that a field takes: the tag of a group.
+/// The fewest bytes of a field: the tag of a group.
 const SHORTEST_FIELD: usize = 1;
 
-/// A request holds more than it may; the caller's fault.
+/// A request exceeds a bound, which is the caller's fault.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(super) enum TooMany {
+pub(crate) enum TooMany {
     #[error("the request has more than {MAX_DESCRIPTORS} descriptors")]
     Descriptors,
     #[error(
@@ -29,21 +29,21 @@ pub(super) enum TooMany {
     Fields,
 }
 
-/// What a request may hold; the tests have smaller ones.
+/// Numbers that a request may not exceed. The tests have smaller ones.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) descriptors: usize,
     pub(super) fields: usize,
 }
 
-/// How much of it is left.
+/// The part of the bounds that is left while a request is counted.
 struct Left {
     bounds: Bounds,
-    /// Whether the message is long enough for too many fields, so that one has to look into the messages in it.
+    /// Whether the request is long enough to have too many fields, so that the messages in it have to be counted too.
     looks_inside: bool,
 }
 
-/// A message of the protocol that a request is made of.
+/// A message of the protocol that occurs in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Message {
     Request,
@@ -53,9 +53,9 @@ enum Message {
     Wrapper,
 }
 
-/// One field as the wire shows it.
+/// One field as it is encoded.
 enum Field<'a> {
-    /// Its number and content: a message, or a text.
+    /// The number of the field, and its content: a message or a text.
     LengthDelimited(u64, &'a [u8]),
     /// A number.
     Scalar,
@@ -63,15 +63,15 @@ enum Field<'a> {
     GroupEnd,
 }
 
-/// Bytes of which fields are read, from the first on.
+/// The bytes that are left to read.
 struct Wire<'a>(&'a [u8]);
 
 // === impl Bounds ===
 
 impl Bounds {
-    pub(super) const OF_REQUEST: Bounds = Bounds { descriptors: MAX_DESCRIPTORS, fields: MAX_FIELDS };
+    pub(super) const REQUEST: Bounds = Bounds { descriptors: MAX_DESCRIPTORS, fields: MAX_FIELDS };
 
-    /// Fails where the message holds too many. Nearly every message is too short for that, and is not looked at.
+    /// Fails if the message exceeds a bound. Nearly every message is too short for that, and is not read.
     pub(super) fn check(self, message: &[u8]) -> Result<(), TooMany> {
         let looks_inside = message.len() > SHORTEST_FIELD * self.fields;
         if !looks_inside && message.len() <= SHORTEST_DESCRIPTOR * self.descriptors {
@@ -91,10 +91,10 @@ impl Left {
             self.bounds.fields = self.bounds.fields.checked_sub(1).ok_or(TooMany::Fields)?;
             match field {
                 Field::GroupStart => groups += 1,
-                // One that ends before it has begun makes no sense.
+                // A group that ends before it has begun makes no sense.
                 Field::GroupEnd if groups == 0 => break,
                 Field::GroupEnd => groups -= 1,
-                // What stands in a group is no field of this message.
+                // The content of a group is not a field of this message.
                 Field::LengthDelimited(number, content) if groups == 0 => {
                     let Some(inner) = message.within(number) else { continue };
                     if inner == Message::Descriptor {
@@ -115,7 +115,7 @@ impl Left {
 // === impl Message ===
 
 impl Message {
-    /// The message that the field of this number holds, if it holds one: as in `proto/`.
+    /// The message that the field of this number holds, if it holds one; see `proto/`.
     fn within(self, number: u64) -> Option<Message> {
         match (self, number) {
             (Message::Request, 2) => Some(Message::Descriptor),
@@ -130,7 +130,7 @@ impl Message {
 // === impl Wire ===
 
 impl<'a> Wire<'a> {
-    /// The next field; none at the end, and where the bytes make no sense.
+    /// The next field. None at the end, or if the bytes make no sense.
     fn field(&mut self) -> Option<Field<'a>> {
         let tag = self.varint()?;
         match tag & 7 {

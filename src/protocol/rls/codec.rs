@@ -1,31 +1,34 @@
-//! How messages are read and written.
+//! Decodes messages, and encodes answers.
 //!
-//! tonic's own prost codec answers INTERNAL to a body that is no protobuf; here that is INVALID_ARGUMENT,
-//! since the fault is the caller's; and a request that holds too much is refused before it is decoded.
+//! tonic's own prost codec answers INTERNAL to a body that is not protobuf. Here that is INVALID_ARGUMENT, since the
+//! fault is the caller's. A request that holds too much is refused before it is decoded.
 
 use std::marker::PhantomData;
 
 use bytes::{Buf, BufMut as _};
-use prost::Message;
+use prost::{DecodeError, Message};
 use tonic::{
     Status,
     codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 
-use super::{Reply, bounds::Bounds, refused};
-use crate::pb::RateLimitRequest;
+use super::bounds::Bounds;
+use crate::{
+    pb::{RateLimitRequest, RateLimitResponse},
+    protocol::status::Failure,
+};
 
-/// What tonic allocates for each message before it knows its length, once to read and once to write. Requests
-/// and answers have some 100 to 500 bytes; a longer one makes room for itself.
+/// The bytes that tonic allocates for each message before it knows its length, once to read and once to write.
+/// Requests and answers have some 100 to 500 bytes; for a longer one the buffer grows.
 const BUFFER: usize = 512;
-/// Only streams have a use for it; tonic's default.
+/// Only streams use it; it is tonic's default.
 const YIELD_THRESHOLD: usize = 32 << 10;
 
 fn buffers() -> BufferSettings {
     BufferSettings::new(BUFFER, YIELD_THRESHOLD)
 }
 
-/// Writes `T`, reads `U`.
+/// The codec of the generated client: writes `T`, reads `U`.
 #[derive(Debug)]
 pub struct RlsCodec<T, U>(PhantomData<(T, U)>);
 
@@ -54,6 +57,7 @@ where
     }
 }
 
+/// Writes a message.
 #[derive(Debug)]
 pub struct ProtoEncoder<T>(PhantomData<T>);
 
@@ -62,10 +66,11 @@ impl<T: Message> Encoder for ProtoEncoder<T> {
     type Error = Status;
 
     fn encode(&mut self, item: T, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        item.encode(buf).map_err(|error| Status::internal(format!("answer does not fit its buffer: {error}")))
+        item.encode(buf).map_err(|error| Failure::Unencodable(error).into())
     }
 }
 
+/// Reads a message of any size.
 #[derive(Debug)]
 pub struct ProtoDecoder<U>(PhantomData<U>);
 
@@ -74,7 +79,7 @@ impl<U: Message + Default> Decoder for ProtoDecoder<U> {
     type Error = Status;
 
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
-        decoded(buf).map(Some)
+        Ok(Some(decoded(buf)?))
     }
 
     fn buffer_settings(&self) -> BufferSettings {
@@ -82,14 +87,40 @@ impl<U: Message + Default> Decoder for ProtoDecoder<U> {
     }
 }
 
-fn decoded<U: Message + Default>(message: impl Buf) -> Result<U, Status> {
-    U::decode(message)
-        .map_err(|error| Status::invalid_argument(format!("request is not a valid message: {error}")))
+fn decoded<U: Message + Default>(message: impl Buf) -> Result<U, Failure> {
+    U::decode(message).map_err(Failure::Undecodable)
 }
 
 // === requests and answers ===
 
-/// Reads requests, and writes answers that are encoded already.
+/// A `RateLimitResponse`, encoded.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reply(Vec<u8>);
+
+impl Reply {
+    /// Wraps the bytes of one `RateLimitResponse`.
+    pub fn from_bytes(bytes: Vec<u8>) -> Reply {
+        Reply(bytes)
+    }
+
+    /// The bytes, as they are sent.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Decodes it as a client does.
+    pub fn decode(&self) -> Result<RateLimitResponse, DecodeError> {
+        RateLimitResponse::decode(&self.0[..])
+    }
+}
+
+impl From<RateLimitResponse> for Reply {
+    fn from(response: RateLimitResponse) -> Reply {
+        Reply(response.encode_to_vec())
+    }
+}
+
+/// The codec of the service: reads requests, and writes answers that are encoded already.
 #[derive(Debug, Default)]
 pub struct ReplyCodec;
 
@@ -108,6 +139,7 @@ impl Codec for ReplyCodec {
     }
 }
 
+/// Reads a request within bounds.
 #[derive(Debug)]
 pub struct RequestDecoder;
 
@@ -124,19 +156,24 @@ impl Decoder for RequestDecoder {
     }
 }
 
-/// Reads a request that is not too much.
-pub fn request(mut message: impl Buf) -> Result<RateLimitRequest, Status> {
-    let within_bounds = |bytes: &[u8]| Bounds::OF_REQUEST.check(bytes).map_err(|error| refused(&error));
+/// Decodes a request. Fails with INVALID_ARGUMENT if it is not protobuf or holds more than
+/// [`MAX_DESCRIPTORS`](super::MAX_DESCRIPTORS) or [`MAX_FIELDS`](super::MAX_FIELDS).
+pub fn request(message: impl Buf) -> Result<RateLimitRequest, Status> {
+    bounded(message).map_err(Status::from)
+}
+
+fn bounded(mut message: impl Buf) -> Result<RateLimitRequest, Failure> {
     if message.chunk().len() < message.remaining() {
-        // tonic's buffer is one piece; what is not becomes one.
+        // tonic's buffer is in one piece. One that is not is copied into one.
         let whole = message.copy_to_bytes(message.remaining());
-        within_bounds(&whole)?;
+        Bounds::REQUEST.check(&whole)?;
         return decoded(whole);
     }
-    within_bounds(message.chunk())?;
+    Bounds::REQUEST.check(message.chunk())?;
     decoded(message)
 }
 
+/// Writes the bytes of a [`Reply`].
 #[derive(Debug)]
 pub struct ReplyEncoder;
 

@@ -17,7 +17,7 @@ pub use refunds::Refunds;
 use refunds::{Exchange, Refund};
 use room::Room;
 use tollgate_core::{
-    decision::{self, Answer, Buckets, Demand, Kind, Source, State, Take, Verdict},
+    decision::{self, Answer, AnswerSource, Buckets, Demand, Kind, State, Take, Verdict},
     descriptor::BucketKey,
 };
 
@@ -168,7 +168,7 @@ impl DenialCache {
         let fits_nowhere = answer.found.iter().all(|found| !found.fits);
         (answer.verdict == Verdict::Deny && fits_nowhere).then_some(Answer {
             now_us: earliest_us.min(latest_us),
-            source: Source::Cache,
+            source: AnswerSource::Cache,
             ..answer
         })
     }

@@ -6,7 +6,8 @@ use smallvec::SmallVec;
 use crate::store::StoreError;
 use tollgate_core::{
     decision::{
-        Answer, Demand, Enforcement, Found, Kind, Measure, Seen, Source, Take, fixed_window::Window, verdict,
+        Answer, AnswerSource, Demand, Enforcement, Found, Kind, Measure, Seen, Take, fixed_window::Window,
+        verdict,
     },
     descriptor::BucketKey,
     limit::{AfterStoreLoss, Exact},
@@ -163,7 +164,13 @@ pub fn answers<'a>(
             takes.iter().map(|take| found(&mut rest, &take.demand)).collect::<Result<_, _>>()?;
         let verdict =
             verdict(takes.iter().zip(&found).map(|(take, found)| (take.demand.enforcement, found.fits)));
-        answers.push(Answer { now_us: head.whole_us, verdict, found, malformed: 0, source: Source::Store });
+        answers.push(Answer {
+            now_us: head.whole_us,
+            verdict,
+            found,
+            malformed: 0,
+            source: AnswerSource::Store,
+        });
     }
     if !rest.is_empty() {
         return Err(StoreError::Reply("it is too long"));

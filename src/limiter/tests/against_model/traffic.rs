@@ -9,9 +9,9 @@ use proptest::{
 };
 
 use super::{super::model::Member, DOMAIN};
-use crate::limiter::{Descriptor, QuotaMode};
 use tollgate_core::{
-    descriptor::{Entry, Hits},
+    applied::QuotaMode,
+    descriptor::{Descriptor, Hits},
     limit::{Algorithm, LimitSpec, Overdraft, Period, Unit},
     matcher::Matcher,
     rules::{Domain, Limits, NamedLimit, Options, Pattern},
@@ -123,10 +123,10 @@ impl Rules {
 }
 
 impl Asked {
-    pub(super) fn descriptor(&self) -> Descriptor<impl Iterator<Item = Entry<'static>> + Clone> {
+    pub(super) fn descriptor(&self) -> Descriptor<'static> {
         let (key, value) = (NAMES[self.key].as_bytes(), OF_KEYS[self.value].as_bytes());
         let limit = self.limit.map(|spec| spec.check().unwrap());
-        Descriptor { entries: [Entry { key, value }].into_iter(), hits: self.hits, limit }
+        Descriptor { limit, ..Descriptor::new([(key, value)], self.hits) }
     }
 }
 

@@ -116,7 +116,7 @@ proptest! {
 
 #[test]
 fn as_many_as_may_be_pass_and_one_more_does_not() {
-    let check = |message: &[u8]| Bounds::OF_REQUEST.check(message);
+    let check = |message: &[u8]| Bounds::REQUEST.check(message);
     let descriptors = |count| [0x12, 0].repeat(count);
     assert_eq!(check(&descriptors(MAX_DESCRIPTORS)), Ok(()));
     assert_eq!(check(&descriptors(MAX_DESCRIPTORS + 1)), Err(TooMany::Descriptors));
@@ -148,5 +148,5 @@ fn as_many_as_may_be_pass_and_one_more_does_not() {
 #[test]
 fn too_many_are_refused_though_the_end_makes_no_sense() {
     let message = [[0x12, 0].repeat(MAX_DESCRIPTORS + 1), vec![0xff; 12]].concat();
-    assert_eq!(Bounds::OF_REQUEST.check(&message), Err(TooMany::Descriptors));
+    assert_eq!(Bounds::REQUEST.check(&message), Err(TooMany::Descriptors));
 }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{DenialCache, MOST, Refund, SERVES_US, Trip};
 use tollgate_core::{
-    decision::{self, Answer, Buckets, Demand, Source, State, Take, Verdict},
+    decision::{self, Answer, AnswerSource, Buckets, Demand, State, Take, Verdict},
     descriptor::{BucketKey, Hits},
     limit::{AfterStoreLoss, Algorithm, Limit, LimitSpec, Unit},
 };
@@ -44,7 +44,7 @@ fn emptied() -> (DenialCache, Table) {
 fn an_admission_that_leaves_no_room_is_enough_to_deny_the_next() {
     let (mut cache, _) = emptied();
     let denial = cache.denial(&one(1), LOCAL_US + 1_000).unwrap();
-    assert_eq!((denial.verdict, denial.source), (Verdict::Deny, Source::Cache));
+    assert_eq!((denial.verdict, denial.source), (Verdict::Deny, AnswerSource::Cache));
     assert!(cache.denial(&one(2), LOCAL_US + 1_000).is_none(), "another bucket");
 }
 

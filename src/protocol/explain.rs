@@ -1,7 +1,7 @@
-//! What became of each descriptor, for whoever wonders why a request is not limited: lines at debug, under a target of
-//! their own ([`REQUESTS`]). With the level above debug none of this runs.
+//! Debug lines that say what became of each descriptor, for operators who wonder why a request is not limited. They
+//! have a target of their own ([`REQUESTS`]). With the level above debug nothing of this runs.
 //!
-//! Values come from clients and may be secrets, so they show only where the operator asks for it.
+//! Values come from clients and may be secrets, so they show only if the operator asks for them.
 
 use std::borrow::Cow;
 
@@ -10,25 +10,25 @@ use tracing::{Level, debug, enabled};
 use super::Modes;
 use crate::{
     error,
-    limiter::{BadRequest, Decision, Outcome},
+    fallback::Source,
+    limiter::{Decision, Outcome},
     logging::{REQUESTS, short},
-    pb::{RateLimitDescriptor, RateLimitRequest},
-    protocol::rls::entries,
 };
 use tollgate_core::{
-    decision::{Source, Verdict},
+    decision::Verdict,
+    descriptor::{BadRequest, Descriptor, Request},
     matcher::{Applies, Matcher},
 };
 
 /// The most entries of a descriptor, or domains of the rules, that a line shows.
 const MOST: usize = 16;
 
-/// One line for each descriptor.
-pub(super) fn answer(request: &RateLimitRequest, matcher: &Matcher, outcome: &Outcome<'_>, modes: Modes) {
+/// Writes one line for each descriptor.
+pub(super) fn answer(request: &Request<'_>, matcher: &Matcher, outcome: &Outcome<'_>, modes: Modes) {
     if !enabled!(target: REQUESTS, Level::DEBUG) {
         return;
     }
-    let domain = short(request.domain.as_bytes());
+    let domain = short(request.domain);
     let answer = match outcome.verdict {
         Some(Verdict::Deny) if !modes.shadow => "deny",
         Some(_) => "allow",
@@ -42,16 +42,16 @@ pub(super) fn answer(request: &RateLimitRequest, matcher: &Matcher, outcome: &Ou
             let why = why_not(index, request, matcher, outcome);
             debug!(target: REQUESTS, domain, entries, why, answer, "a descriptor is not limited");
         } else {
-            let store_error = outcome.asked.as_ref().and_then(|asked| Some(asked.error.as_ref()?.kind()));
+            let store_error = outcome.store_call.as_ref().and_then(|call| Some(call.error.as_ref()?.kind()));
             debug!(target: REQUESTS, domain, entries, limits, store_error, answer, "a descriptor is limited");
         }
     }
 }
 
-/// One line: Envoy lets such a request pass unless its `failure_mode_deny` is on.
-pub(super) fn refusal(request: &RateLimitRequest, bad: &BadRequest) {
+/// Writes one line. Envoy lets such a request pass unless its `failure_mode_deny` is on.
+pub(super) fn refusal(domain: &[u8], bad: &BadRequest) {
     if enabled!(target: REQUESTS, Level::DEBUG) {
-        let (domain, why) = (short(request.domain.as_bytes()), error::chain(bad).to_string());
+        let (domain, why) = (short(domain), error::chain(bad));
         debug!(target: REQUESTS, domain, why, answer = "invalid", "a request is refused");
     }
 }
@@ -67,9 +67,9 @@ fn limit(decision: &Decision<'_>) -> String {
     format!("{}: {word} by {source}, {left} left", short(label.as_bytes()))
 }
 
-/// Of a descriptor that no limit holds.
-fn why_not(index: usize, request: &RateLimitRequest, matcher: &Matcher, outcome: &Outcome<'_>) -> String {
-    let Some(rules) = matcher.domain(request.domain.as_bytes()) else {
+/// Why no limit applies to this descriptor.
+fn why_not(index: usize, request: &Request<'_>, matcher: &Matcher, outcome: &Outcome<'_>) -> String {
+    let Some(rules) = matcher.domain(request.domain) else {
         let mut domains: Vec<&str> = matcher.domains().collect();
         domains.sort_unstable();
         let shown: Vec<String> = domains.iter().take(MOST).map(|name| short(name.as_bytes())).collect();
@@ -77,7 +77,7 @@ fn why_not(index: usize, request: &RateLimitRequest, matcher: &Matcher, outcome:
         return format!("no limits file has its domain; they have {}{more}", shown.join(", "));
     };
     let Some(matched) = outcome.rules.iter().find(|matched| matched.descriptor == index) else {
-        return rules.ending(entries(&request.descriptors[index])).to_string();
+        return rules.ending(request.descriptors[index].entries()).to_string();
     };
     let path = short(matched.rule.path.as_bytes());
     match matched.applies {
@@ -86,8 +86,8 @@ fn why_not(index: usize, request: &RateLimitRequest, matcher: &Matcher, outcome:
     }
 }
 
-fn shown(descriptor: &RateLimitDescriptor, modes: Modes) -> String {
-    let each = entries(descriptor).take(MOST).map(|entry| {
+fn shown(descriptor: &Descriptor<'_>, modes: Modes) -> String {
+    let each = descriptor.entries().take(MOST).map(|entry| {
         let value = if modes.show_values { Cow::from(short(entry.value)) } else { "…".into() };
         format!("{}={value}", short(entry.key))
     });
