@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_that_nobody_writes_to_is_called_by_its_name() {
+    fn a_pipe_without_a_writer_is_called_a_pipe() {
         let path = pipe("silent");
         let told = read_within(&path, 10, Duration::from_millis(20)).unwrap_err();
         fs::remove_file(&path).unwrap();
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_opened_is_told_in_the_words_of_the_system() {
+    fn a_file_that_cannot_be_opened_is_reported_in_the_words_of_the_system() {
         let told = read(Path::new("/nowhere"), 10).unwrap_err();
         assert_eq!(error::chain(&told), "no such file or directory");
     }

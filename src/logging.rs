@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_level_that_is_none_is_refused_and_named() {
+    fn a_wrong_level_is_refused_and_named() {
         let error = filter(typed(Some("tollgate=loud")), None).unwrap_err();
         assert!(error.to_string().starts_with("--log-level says \"tollgate=loud\""), "{error}");
         for word in ["loud", "verbose", "warning", "info,tollgate"] {

@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_panics_is_counted_and_started_anew_until_it_returns() {
+    async fn a_task_that_panics_is_counted_and_restarted_until_it_returns() {
         let (starts, before) = (Arc::new(AtomicUsize::new(0)), count(Task::Sweep));
         let counted = Arc::clone(&starts);
         let kept = keep(Task::Sweep, move || {
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn aborted_it_takes_along_what_it_keeps() {
+    async fn aborting_the_handle_ends_the_future_too() {
         let alive = Arc::new(());
         let held = Arc::downgrade(&alive);
         let kept = keep(Task::Sweep, move || {

@@ -1,4 +1,4 @@
-//! Envoy's access log says who decided, by which rule: `envoy/global/access_log.yaml`, in a real node.
+//! Envoy's access log shows which rule decided, and from which source: `envoy/global/access_log.yaml`, in a real node.
 
 mod support;
 
@@ -22,7 +22,7 @@ descriptors:
   - { key: api_key, rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 1, on_store_failure: deny } }
 ";
 
-/// One node's log, once it has so many entries.
+/// The log of one node, once it has this number of entries.
 async fn entries(node: &Envoy, count: usize) -> Vec<Value> {
     for _ in 0..300 {
         let log = node.log_text();

@@ -1,4 +1,4 @@
-//! Whatever arrives on the wire gets a defined answer: never a panic, never UNKNOWN as an overall code.
+//! Bad input on the wire gets a defined answer: never a panic, and never UNKNOWN as the overall code.
 
 mod support;
 
@@ -66,7 +66,7 @@ impl Service {
     }
 }
 
-/// Bytes as they are.
+/// Sends bytes unchanged.
 struct Raw;
 
 impl Codec for Raw {
@@ -153,7 +153,7 @@ async fn a_thousand_descriptors_are_an_answer_or_an_argument_that_is_invalid() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_message_is_an_invalid_argument_and_one_too_large_is_out_of_range() {
+async fn a_body_that_is_not_a_message_is_an_invalid_argument_and_one_too_large_is_out_of_range() {
     let service = service().await;
     for garbage in [&b"\xff\xff\xff\xff"[..], b"hello, world", b"\x0a\xff\xff\xff\xff\x0f", b"\x12\x05\x0a"] {
         let error = service.raw(garbage).await.expect_err("an error");
@@ -163,7 +163,7 @@ async fn a_body_that_is_no_message_is_an_invalid_argument_and_one_too_large_is_o
     assert!(matches!(error.code(), Code::OutOfRange | Code::ResourceExhausted), "{error}");
 }
 
-/// The most memory that a process has held, in bytes.
+/// The peak memory of a process in bytes.
 fn most_held(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("it is there");
@@ -176,7 +176,7 @@ fn length_delimited(tag: u8, content: &[u8]) -> Vec<u8> {
     [bytes, content.to_vec()].concat()
 }
 
-/// Decoded, each of these would hold 128 MB or stall its runtime for a tenth of a second.
+/// Each of these would take 128 MB when decoded, or stall its runtime for a tenth of a second.
 #[tokio::test]
 async fn too_much_in_one_request_is_refused_before_it_is_decoded_counted_and_told_once() {
     const MOST_GROWN: u64 = 48 << 20;

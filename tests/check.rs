@@ -39,7 +39,7 @@ fn the_exit_status_tells_right_from_wrong_from_not_there() {
     std::fs::remove_file(large).expect("it is ours");
 }
 
-/// As the process will be told that serves these files: by the flag, or by its variable.
+/// The algorithm is given as to the process that will serve these files: by the flag, or by its variable.
 #[test]
 fn limits_are_checked_by_the_algorithm_that_they_will_count_by() {
     let limit = "{ unit: minute, requests_per_unit: 3000000000, overdraft: charge }";
@@ -133,7 +133,7 @@ fn a_folder_stands_for_its_limits_files() {
 }
 
 #[test]
-fn what_a_message_shows_is_what_was_read_so_a_pipe_is_enough() {
+fn a_message_shows_what_was_read_so_a_pipe_is_enough() {
     let mut check = Command::new(binaries::tollgate().expect("built"))
         .args(["check", "/dev/stdin"])
         .stdin(Stdio::piped())
@@ -180,7 +180,7 @@ fn lines_of_a_members_file_are_not_shown_where_a_broken_limits_file_does_not_nam
 }
 
 #[test]
-fn of_many_errors_the_first_come_first_the_rest_last_and_the_sum_agrees() {
+fn the_first_of_many_errors_come_first_the_rest_last_and_the_sum_agrees() {
     let mut text = String::from("domain: e\ndescriptors:\n");
     for rule in 0..2_500 {
         text.push_str(&format!("- {{ key: k{rule}, valeu: b }}\n"));

@@ -26,7 +26,7 @@ async fn ten_thousand_takes_from_three_processes_admit_exactly_the_burst() {
     );
     let mut processes = Vec::new();
     for _ in 0..PROCESSES {
-        // Generous, so that a busy machine makes no fallback answers: this is about exactness.
+        // Long, so that a busy machine gives no fallback answers: this test is about exactness.
         let serve = Serve::new(&limits).store(redis.url()).args(&["--store-deadline", "10s"]);
         processes.push(Tollgate::start(&serve).await.expect("starts"));
     }
@@ -45,7 +45,7 @@ async fn ten_thousand_takes_from_three_processes_admit_exactly_the_burst() {
     assert_eq!(admitted, BURST);
 }
 
-/// How many of this task's takes were admitted.
+/// The number of this task's takes that were admitted.
 async fn takes(address: String) -> usize {
     let channel = Channel::from_shared(address).expect("an address").connect().await.expect("connects");
     let mut client = RateLimitServiceClient::new(channel);
@@ -58,7 +58,7 @@ async fn takes(address: String) -> usize {
         let answer = loop {
             match client.should_rate_limit(request.clone()).await {
                 Ok(answer) => break answer.into_inner(),
-                // A replica that has only just started has no connection to Redis yet; nothing was charged.
+                // A replica that has just started has no connection to Redis yet. Nothing was charged.
                 Err(status) if status.code() == tonic::Code::Unavailable => {
                     tokio::time::sleep(std::time::Duration::from_millis(10)).await;
                 }

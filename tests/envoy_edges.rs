@@ -15,7 +15,7 @@ use support::load::Load;
 use tokio::net::TcpSocket;
 use tollgate::clock::Clock;
 
-/// Nothing comes back while a test runs, but for the key `load`; and per-minute limits are for waits.
+/// Nothing is refilled while a test runs, except for the key `load`. The limits per minute are for waits.
 const LIMITS: &str = "\
 domain: edge
 descriptors:
@@ -32,7 +32,7 @@ descriptors:
   - { key: remote_address, rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 4 } }
 ";
 
-/// So that a busy machine makes no fallback answers: these tests are about exactness.
+/// Long, so that a busy machine gives no fallback answers: these tests are about exactness.
 const GENEROUS: Duration = Duration::from_secs(5);
 const OPENED: &str = "cluster.upstream.ratelimit.failure_mode_allowed";
 
@@ -42,7 +42,7 @@ struct Stack {
     _redis: Redis,
 }
 
-/// One Redis, that many Tollgates on it, three nodes. None where a part is missing and that is allowed.
+/// One Redis, this number of Tollgates on it, and three nodes. `None` if a part is missing and that is allowed.
 async fn stack(test: &str, tollgates: usize) -> Option<Stack> {
     if !lab::real::available(&[Part::Redis, Part::Envoy]) {
         return None;
@@ -65,7 +65,7 @@ impl Stack {
         http::get(self.topology.addr(), path, headers).await.expect("an answer")
     }
 
-    /// Sends until the first 429, and tells how many passed before.
+    /// Sends until the first 429. Returns the number of requests that passed before.
     async fn exhaust(&self, path: &str, headers: &[(&str, &str)]) -> usize {
         for passed in 0..50 {
             let answer = self.get(path, headers).await;
@@ -131,12 +131,12 @@ async fn by_default_retry_after_is_jittered_up_to_a_fifth_of_the_wait_and_never_
     for _ in 0..40 {
         let answer = stack.get("/", &key).await;
         if answer.status == 200 {
-            // On a machine so slow that ten seconds have passed.
+            // The machine is so slow that ten seconds have passed.
             continue;
         }
         let seconds = |name| answer.header(name).and_then(|text| text.parse::<u32>().ok()).expect(name);
         let (reset, retry_after) = (seconds("ratelimit-reset"), seconds("retry-after"));
-        // A fifth, rounded.
+        // A fifth of the wait, rounded.
         let most = ((reset * 2 + 5) / 10).max(1);
         assert!((reset..=reset + most).contains(&retry_after), "{retry_after} for a wait of {reset}");
         added.insert(retry_after - reset);
@@ -144,9 +144,9 @@ async fn by_default_retry_after_is_jittered_up_to_a_fifth_of_the_wait_and_never_
     assert!(added.len() > 1, "retry-after was always ratelimit-reset + {added:?}");
 }
 
-/// The bound: all that was admitted beyond burst + refill · length is what the nodes let pass for want of an
-/// answer, and with retries on `reset` that is nothing, or on a starved machine a few of the calls that were
-/// under way. Calls that were charged twice make it less, never more.
+/// Everything that was admitted beyond burst + refill · length is what the nodes let pass because they had no answer. With
+/// retries on `reset` that is nothing, or on a starved machine a few of the calls under way. Calls that were charged
+/// twice make it less, never more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_limit_holds_over_three_nodes_while_one_of_two_replicas_is_killed() {
     const CLIENTS: usize = 48;

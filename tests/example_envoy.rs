@@ -1,4 +1,4 @@
-//! `examples/envoy.yaml` runs as it stands beside the shipped limits, and limits requests with a key and without one.
+//! `examples/envoy.yaml` runs unchanged with the shipped limits, and limits requests with a key and without one.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ async fn edge() -> Option<Edge> {
     if !lab::real::available(&[Part::Envoy]) {
         return None;
     }
-    // So that a busy machine shows the limit and not its own speed.
+    // Long, so that a busy machine shows the limit and not its own speed.
     let limits = binaries::checkout().join("examples/limits.yaml");
     let tollgate = Tollgate::start(&Serve::new(limits)).await.expect("Tollgate starts");
     let config = Config::example(tollgate.grpc()).expect("the example has the ports it names");

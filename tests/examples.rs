@@ -23,7 +23,7 @@ struct Example {
     _process: Tollgate,
 }
 
-/// Entries as `key=value`, and hits.
+/// The entries as `key=value`, and the hits.
 type Asked<'a> = (&'a [&'a str], Option<u64>);
 
 async fn example(name: &'static str) -> Example {
@@ -57,7 +57,7 @@ impl Example {
         self.ask_all(&[(entries, None)]).await
     }
 
-    /// How many of so many requests pass at once.
+    /// The number of requests that pass, of this number sent at once.
     async fn passing(&mut self, entries: &[&str], of: usize) -> usize {
         let mut passing = 0;
         for _ in 0..of {
@@ -123,7 +123,7 @@ async fn wildcards_share_one_bucket_and_the_bare_key_has_one_for_each_value() {
     let first = wildcards.ask_all(&[(&["path=/img/a.png"], Some(60))]).await;
     let second = wildcards.ask(&["path=/img/b.png"]).await;
     assert_eq!(first.statuses[0].limit_remaining, 40);
-    // One more each 10 ms; in a bucket of its own 99 would be left.
+    // One token comes back every 10 ms. In a bucket of its own, 99 would be left.
     let remaining = second.statuses[0].limit_remaining;
     assert!((39..99).contains(&remaining), "{remaining}");
     let other = wildcards.ask(&["path=/a"]).await;

@@ -1,4 +1,4 @@
-//! Clusters as people write them first, in a real Envoy: what works all the same, and what is told where nothing can.
+//! Mistakes that people first make in Envoy's cluster, in a real Envoy: some work all the same, and the others are warned of.
 
 mod support;
 
@@ -19,9 +19,9 @@ descriptors:
   descriptors:
   - { key: api_key, rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 1 } }
 ";
-/// So that a busy machine makes no fallback answers.
+/// Long, so that a busy machine gives no fallback answers.
 const GENEROUS: Duration = Duration::from_secs(5);
-/// As often as something is looked for, and how long one waits in between.
+/// The number of times that something is looked for, and the pause between them.
 const LOOKS: u32 = 300;
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -36,8 +36,8 @@ struct Stack {
 }
 
 impl Stack {
-    /// A Tollgate, and one node that asks it by a cluster with these changes. None where there is no Envoy and that
-    /// is allowed.
+    /// A Tollgate, and one node that asks it by a cluster with these changes. `None` if there is no Envoy and that is
+    /// allowed.
     async fn start(test: &str, edits: &[(&str, &str)]) -> Option<Stack> {
         if !lab::real::available(&[Part::Envoy]) {
             return None;
@@ -64,7 +64,7 @@ impl Stack {
         statuses
     }
 
-    /// How many replicas the node takes for healthy, once it is that many.
+    /// Waits until the node counts this number of replicas as healthy.
     async fn until_healthy(&self, wanted: u64) {
         for _ in 0..LOOKS {
             let healthy = self.node.counter("cluster.tollgate.membership_healthy").await.expect("an answer");

@@ -1,4 +1,4 @@
-//! What fuzzing started from and what it found, once each.
+//! Runs each input that fuzzing started from or found, once.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ fn run(folder: &str, target: fn(&[u8])) {
     for (path, bytes) in files(folder) {
         println!("{}", path.display());
         target(&bytes);
-        // And cut at every length, as a broken connection or disk would.
+        // Each is also cut at every length, as by a broken connection or disk.
         (0..bytes.len().min(400)).for_each(|length| target(&bytes[..length]));
     }
 }

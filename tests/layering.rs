@@ -1,5 +1,5 @@
-//! The arrows of lib.rs' map: the core depends on nothing of the edge, no modules depend on each other in a circle, and
-//! each outside crate has one owner.
+//! The arrows of the map in lib.rs: the core depends on nothing of the edge, no modules depend on each other in a
+//! circle, and each outside crate has one owner.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -132,7 +132,7 @@ fn modules() -> BTreeMap<String, BTreeSet<String>> {
 fn no_modules_depend_on_each_other_in_a_circle() {
     let mut graph = modules();
     assert!(graph["server"].contains("metrics"), "{graph:?}");
-    // What depends on nothing that is left is taken away, until nothing is left, or a circle.
+    // Modules that depend on nothing left are removed, until nothing is left, or only a circle.
     while !graph.is_empty() {
         let known: Vec<String> = graph.keys().cloned().collect();
         let is_free = |named: &BTreeSet<String>| !named.iter().any(|name| known.contains(name));
@@ -154,15 +154,14 @@ fn each_outside_crate_has_its_owners() {
     for (file, code) in sources("src") {
         for (name, owners) in OWNERS {
             let owned = owners.iter().any(|owner| belongs_to(&file, owner));
-            // lib.rs includes the generated protocol and gives it its name.
+            // lib.rs includes the generated protocol under its name.
             let named = code.contains(name) && !(file == "lib" && name == "pb::");
             assert!(owned || !named, "src/{file}.rs names {name}, which belongs to {owners:?}");
         }
     }
 }
 
-/// Commands that the scripts may call, and options that may stand in them, all in Redis 6.2. It is EXAT that
-/// needs 6.2.
+/// Commands and options that the scripts may use. All are in Redis 6.2, which EXAT needs.
 const COMMANDS: [&str; 9] =
     ["TIME", "MGET", "SET", "SETRANGE", "DEL", "ZADD", "ZREMRANGEBYSCORE", "ZCARD", "PEXPIRE"];
 const OPTIONS: [&str; 2] = ["EXAT", "KEEPTTL"];
@@ -174,14 +173,14 @@ fn the_script_uses_no_command_and_no_option_newer_than_redis_6_2() {
     for entry in fs::read_dir(folder).expect("lua can be read") {
         texts.push(fs::read_to_string(entry.expect("lua can be read").path()).expect("a script can be read"));
     }
-    // The line that the loader fills in is a script too.
+    // The line that the loader fills in is part of a script too.
     texts.push(include_str!("../src/store/redis/script.rs").to_owned());
     let mut calls = 0;
     for text in &texts {
         // `redis.call` under a name of its own, and `pcall`, end alike.
         for call in text.split("call(").skip(1) {
             let mut words = quoted(call.split('\n').next().unwrap_or_default());
-            // A command that is worked out while the script runs could be any.
+            // A command that the script computes could be any.
             assert!(call.starts_with('\''), "call({call:.20} does not name its command");
             let command = words.next().expect("it starts with a quote");
             assert!(COMMANDS.contains(&command), "{command} is not known to be in Redis 6.2");
@@ -189,7 +188,7 @@ fn the_script_uses_no_command_and_no_option_newer_than_redis_6_2() {
         }
     }
     assert!(calls >= COMMANDS.len(), "only {calls} calls were found");
-    // Whatever is written in capitals is an option, wherever it stands.
+    // Every word in capitals counts as an option.
     for script in &texts[..texts.len() - 1] {
         let code: Vec<&str> =
             script.lines().map(|line| line.split("--").next().unwrap_or_default()).collect();
@@ -200,7 +199,7 @@ fn the_script_uses_no_command_and_no_option_newer_than_redis_6_2() {
     }
 }
 
-/// What stands between single or double quotes on a line.
+/// The texts between single or double quotes on a line.
 fn quoted(line: &str) -> impl Iterator<Item = &str> {
     line.split(['\'', '"']).skip(1).step_by(2)
 }

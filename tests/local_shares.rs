@@ -1,4 +1,4 @@
-//! Three replicas on default settings whose Redis goes away: each decides with its share.
+//! Three replicas with default settings lose their Redis: each decides with its share.
 
 mod support;
 
@@ -70,7 +70,7 @@ async fn without_redis_three_replicas_admit_no_more_than_the_limit_together() {
         timeout(Duration::from_secs(15), counted).await.expect("each counts three");
     }
     redis.kill();
-    // A request that is under way when Redis dies has no answer; wait until all three know that it is gone.
+    // A request under way when Redis dies gets no answer, so this waits until all three know that it is gone.
     for replica in &mut replicas {
         while !replica.metrics().await.contains("source=\"local\"") {
             let _ = replica.client.should_rate_limit(request("warm-up")).await;

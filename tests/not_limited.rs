@@ -1,5 +1,5 @@
-//! Whoever wonders why a request is not limited is told: by a warning for what nobody can have meant, by a count for
-//! each reason, and at debug by a line for each descriptor.
+//! Tollgate says why a request is not limited: by a warning where it cannot be intended, by a count for each reason, and at
+//! debug by a line for each descriptor.
 
 mod support;
 
@@ -27,14 +27,14 @@ descriptors:
   - { key: method, value: POST, rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 1 } }
 ";
 
-/// Keys with their values.
+/// Keys and their values.
 type Entries = &'static [(&'static str, &'static str)];
 
-/// What no limit of the above holds: why, the domain, and the entries.
+/// Descriptors to which none of these limits applies: the reason, the domain, and the entries.
 const PASSING: [(&str, &str, Entries); 6] = [
     ("unknown_domain", "egde", &[("user", "u")]),
     ("unmatched", "edge", &[("users", "u")]),
-    // Rules are for these keys, though for other values.
+    // Rules have these keys, with other values.
     ("unmatched", "edge", &[("route", "/login"), ("method", "GET")]),
     ("unmatched", "edge", &[("route", "/login")]),
     ("exempt", "edge", &[("user", "admin")]),
@@ -76,7 +76,7 @@ impl Service {
         }
     }
 
-    /// All lines of this level, once the process has ended.
+    /// All lines of this level, after the process has ended.
     async fn lines(mut self, level: &str) -> Vec<String> {
         self.process.terminate(Duration::from_secs(20)).await.expect("ends");
         let log = self.process.log_text();

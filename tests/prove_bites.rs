@@ -84,7 +84,7 @@ fn a_fixed_window_holds_where_it_is_one_that_was_promised() {
     expect(&proof, Verdict::Holds, 0, "in no window were more than 20 admitted");
     let report: serde_json::Value = serde_json::from_str(&proof.report).unwrap();
     assert_eq!(report["limit"]["algorithm"], "fixed_window");
-    // It crossed edges, or nothing was shown.
+    // It crossed edges of windows; otherwise it would show nothing.
     assert!(report["all"]["admitted"].as_u64().unwrap() > 40, "{report}");
     assert!(report["denials"]["checked"].as_u64().unwrap() > 20, "{report}");
 }
@@ -99,7 +99,7 @@ fn a_window_for_each_node_is_too_much() {
     assert!(proof.reason.contains("window"), "{}", proof.reason);
 }
 
-/// It holds the limit over every second, but not in each: what it refills comes on top.
+/// It holds the limit over every second but not within each second of the clock, because its refill comes on top.
 #[test]
 fn a_bucket_is_too_much_where_windows_were_promised() {
     let bucket = Limiter::start(Manner::Exact, 20, 20, Http::One);
@@ -131,12 +131,12 @@ fn a_fixed_window_is_too_much_across_its_edge() {
 }
 
 #[test]
-fn what_doubles_its_burst_after_idling_is_too_much() {
+fn a_limiter_that_doubles_its_burst_after_idling_is_too_much() {
     let proof = prove(&[&limiter(Manner::DoublesAfterIdling)], &["--format", "json"]);
     expect(&proof, Verdict::TooMuch, 1, "admitted between");
     let report: serde_json::Value = serde_json::from_str(&proof.report).unwrap();
     assert_eq!(report["exit_status"], 1);
-    // Not in the first burst, nor under load: after a pause of more than the time to full.
+    // It happens neither in the first burst nor under load, but after a pause longer than the time to full.
     let phase = |i: usize| &report["phases"][i];
     assert_eq!(phase(4)["name"].as_str().unwrap().split(' ').nth(2), Some("1.5"));
     let from_us = report["worst_interval"]["from_us"].as_u64().unwrap();
@@ -193,8 +193,8 @@ fn answers_that_the_limiter_did_not_sign_prove_nothing() {
 }
 
 #[test]
-fn where_nothing_is_denied_nothing_is_proven_and_it_is_said_how_much_passed() {
-    // As with a misspelt header: what is asked is not what is limited.
+fn if_nothing_is_denied_nothing_is_proven_and_the_reason_says_how_much_passed() {
+    // A misspelt header does the same: the requests are not the ones that are limited.
     let proof = prove(&[&limiter(Manner::Unlimited)], &[]);
     expect(&proof, Verdict::NotProven, 3, "no request was denied: ");
     assert!(proof.reason.contains("(burst 20 + "), "{}", proof.reason);
@@ -212,7 +212,7 @@ fn the_rule_that_denied_is_named() {
 fn metrics_that_cannot_be_read_are_found_before_the_load() {
     let exact = limiter(Manner::Exact);
     let gone = format!("{}metrics", limiter(Manner::Exact).url());
-    // The root is answered as any request is.
+    // The limiter answers the root like any request.
     for (url, said) in [(&gone, "cannot connect"), (&exact.url(), "these are not the metrics of a Tollgate")]
     {
         let proof = prove(&[&exact], &["--metrics", url]);

@@ -61,14 +61,14 @@ async fn tollgate_behind_three_nodes_is_cleared() {
     assert!(said.contains("holds: "), "{said}");
     assert!(said.contains("denials (by `route.api_key`)"), "{said}");
 
-    // A misspelt header meets another limit, of the client's address: which one it was is told.
+    // With a misspelt header another limit applies, that of the client's address. The report names it.
     let url = format!("http://{}/", topology.addr());
     let (_, said) = prove_with("x-api-kye: k", &url, &["--limit", "10/s", "--duration", "1s"]);
     assert!(said.contains("denied by       route.remote_address, "), "{said}");
 }
 
-/// The limit has a token every ten seconds, so that a client can come two seconds before `ratelimit-reset`; and
-/// 70 s to full, so that the bursts after pauses are left out.
+/// The limit refills a token every ten seconds, so that a client can come two seconds before `ratelimit-reset`. It takes
+/// 70 s to fill, so that the bursts after pauses are left out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_behind_envoy_that_comes_two_seconds_early_is_denied_and_one_on_time_passes() {
     if !lab::real::available(&[Part::Envoy]) {
@@ -99,7 +99,7 @@ descriptors:
     assert_eq!(alone["counts"]["admitted"], 1, "only who was on time: {alone}");
 }
 
-/// A limit for the day counts in windows on both sides, without a word on either.
+/// A limit per day counts in windows on both sides by default.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_daily_quota_behind_envoy_holds_in_its_window() {
     if !lab::real::available(&[Part::Envoy]) {

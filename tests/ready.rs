@@ -1,4 +1,4 @@
-//! What `/ready` and both kinds of health say while Redis is there, away, or has never been there.
+//! `/ready` and both kinds of health checks while Redis is there, is away, or has never been there.
 
 mod support;
 
@@ -28,13 +28,13 @@ descriptors:
 ";
 const WITHIN: Duration = Duration::from_secs(20);
 
-/// Status and body of that page.
+/// The status and body of a page.
 async fn get(tollgate: &Tollgate, path: &str) -> (u16, String) {
     let answer = http::get(tollgate.admin(), path, &[]).await.expect("an answer");
     (answer.status.as_u16(), answer.text())
 }
 
-/// Asks until `/ready` says what is wanted, and that is how long it took.
+/// Asks `/ready` until it answers as wanted. Returns how long that took.
 async fn until_ready_says(tollgate: &Tollgate, wanted: impl Fn(u16, &str) -> bool) -> Duration {
     let clock = Clock::start();
     let start_us = clock.now_us();
@@ -49,7 +49,7 @@ async fn until_ready_says(tollgate: &Tollgate, wanted: impl Fn(u16, &str) -> boo
     }
 }
 
-/// Waits until the replicas have counted themselves, and that is how long it took.
+/// Waits until the replicas have counted themselves. Returns how long that took.
 async fn until_counted(tollgate: &Tollgate) -> Duration {
     let started = clock::monotonic();
     while !get(tollgate, "/metrics").await.1.contains("\ntollgate_replicas 1\n") {
@@ -59,7 +59,7 @@ async fn until_counted(tollgate: &Tollgate) -> Duration {
     started.elapsed()
 }
 
-/// Between Tollgate and Redis: hands on what each connection says, on every third one only after a while.
+/// A proxy between Tollgate and Redis, which delays what is sent on every third connection.
 async fn slow_for_some(redis: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let addr = listener.local_addr().expect("an address");
@@ -144,7 +144,7 @@ async fn once_it_is_ready_no_request_on_a_new_connection_is_without_the_store() 
         let tollgate = Tollgate::start(&serve).await.expect("Tollgate starts");
         until_ready_says(&tollgate, |status, _| status == 200).await;
         let mut answers = tokio::task::JoinSet::new();
-        // So many that each runtime gets some.
+        // Enough connections that each runtime gets some.
         for _ in 0..24 {
             let grpc = format!("http://{}", tollgate.grpc());
             answers.spawn(async move {
@@ -171,7 +171,7 @@ async fn replicas_are_counted_soon_after_the_first_connection() {
     let tollgate = Tollgate::start(&serve).await.expect("Tollgate starts");
     let counted = until_counted(&tollgate).await;
     assert!(counted < Duration::from_millis(1_500), "only after {counted:?}");
-    // Also where Redis comes later.
+    // The same if Redis starts later.
     redis.kill();
     let tollgate = Tollgate::start(&serve).await.expect("Tollgate starts");
     until_ready_says(&tollgate, |_, body| body.contains("cannot reach")).await;

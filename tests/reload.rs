@@ -1,4 +1,4 @@
-//! Limits change while requests are served: nothing is dropped, a bad file changes nothing.
+//! Limits change while requests are served: no request is dropped, and a bad file changes nothing.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -13,7 +13,7 @@ use tollgate::{
 };
 use tonic::transport::Channel;
 
-/// What is promised.
+/// The time within which a change is promised to be in force.
 const IN_FORCE_WITHIN: Duration = Duration::from_secs(2);
 
 type Client = RateLimitServiceClient<Channel>;
@@ -26,7 +26,7 @@ impl File {
         self.text(&format!("domain: edge\ndescriptors:\n- key: user\n  rate_limit: {limit}\n"));
     }
 
-    /// Atomically: what is seen is the old file or the new one.
+    /// Replaces the file atomically: readers see the old file or the new one.
     fn text(&self, text: &str) {
         let new = self.0.with_extension("new");
         std::fs::write(&new, text).expect("can be written");
@@ -59,7 +59,7 @@ fn remaining(response: &RateLimitResponse) -> u32 {
     response.statuses[0].limit_remaining
 }
 
-/// Asks all the while, until the limit has become this one.
+/// Sends requests until the limit is this one.
 async fn until_limit(client: &mut Client, requests_per_day: u32) {
     let changed = clock::monotonic();
     let mut number = 0;
@@ -98,7 +98,7 @@ descriptors:
 ",
     );
     let changed = clock::monotonic();
-    // Seven of eight are taken; a peek charges nothing.
+    // Seven of eight tokens are taken. A peek charges nothing.
     loop {
         let level = remaining(&ask_for_nothing(&mut client, "alice").await);
         if level == 1 {
@@ -119,20 +119,20 @@ async fn a_new_rate_hands_out_no_fresh_bucket_and_the_wait_that_it_means_is_told
     until_limit(&mut client, 100).await;
     let denied = ask(&mut client, "alice", 1).await;
     assert_eq!((denied.overall_code(), limit_of(&denied)), (Code::OverLimit, 100));
-    // A day is owed, and ten of 100 a day come back in 2.4 hours.
+    // The bucket owes a day, and ten of 100 a day come back in 2.4 hours.
     let wait = denied.statuses[0].duration_until_reset.expect("a wait");
     assert!((77_760..=78_630).contains(&wait.seconds), "{wait:?}");
     let log = tollgate.log_text();
     let told: Vec<&str> = log.lines().filter(|line| line.contains("takes less time to fill")).collect();
     assert_eq!(told.len(), 1, "{log}");
     assert!(told[0].contains("WARN") && told[0].contains("denied for 22 hours"), "{}", told[0]);
-    // Twice as many with the same rate owe nothing that was not owed before.
+    // Twice the burst at the same rate makes no key wait longer than before.
     file.write(100, 20);
     until_in_force(&tollgate, 2).await;
     assert_eq!(tollgate.log_text().matches("takes less time to fill").count(), 1);
 }
 
-/// Until so many changes were taken.
+/// Waits until this number of changes were taken.
 async fn until_in_force(tollgate: &Tollgate, changes: u64) {
     let changed = clock::monotonic();
     while metric(tollgate, "tollgate_config_reloads_total{result=\"taken\"}").await != Some(changes) {
@@ -168,7 +168,7 @@ async fn a_bad_file_is_refused_whole_and_the_last_good_one_stays() {
     assert_eq!(metric(&tollgate, "tollgate_config_stale").await, Some(0));
 }
 
-/// 2 a year, one taken: a bucket has the next token in half a year, whatever day of the window's year it is.
+/// 2 a year, of which one is taken: a bucket has the next token in half a year, on any day of a window's year.
 #[tokio::test]
 async fn after_a_reload_limits_still_count_as_the_process_was_told() {
     const HALF_A_YEAR_S: i64 = 31_536_000 / 2;
@@ -214,16 +214,16 @@ descriptors: [{ key: user, tier: from_members }]
     assert_eq!(limit_of(&ask(&mut client, "bob", 1).await), 11);
 }
 
-/// The limits of one key, for a file of a folder.
+/// A file of a folder, with limits for one key.
 fn limits_of(domain: &str, requests_per_day: u32) -> String {
     let limit = format!("{{ unit: day, requests_per_unit: {requests_per_day} }}");
     format!("domain: {domain}\ndescriptors:\n- key: user\n  rate_limit: {limit}\n")
 }
 
 #[tokio::test]
-async fn of_a_folder_a_file_that_comes_is_in_force_within_two_seconds_and_so_is_one_that_goes() {
+async fn a_file_that_is_added_to_a_folder_is_in_force_within_two_seconds_and_so_is_a_removal() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("reload-folder");
-    // What an earlier run has left.
+    // Removes what an earlier run has left.
     drop(std::fs::remove_dir_all(&folder));
     std::fs::create_dir_all(&folder).expect("can be created");
     let other = File(folder.join("other.yaml"));

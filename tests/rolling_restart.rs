@@ -41,7 +41,7 @@ struct Replica {
     tollgate: Tollgate,
 }
 
-/// Two replicas on one Redis, three nodes that know both.
+/// Two replicas on one Redis, and three nodes that know both.
 async fn stack(test: &str, args: &[&str], patience: Option<Duration>) -> Option<Stack> {
     if !lab::real::available(&[Part::Redis, Part::Envoy]) {
         return None;
@@ -52,7 +52,7 @@ async fn stack(test: &str, args: &[&str], patience: Option<Duration>) -> Option<
     let mut replicas = Vec::new();
     for _ in 0..2 {
         let tollgate = Tollgate::start(&serve).await.expect("Tollgate starts");
-        // What takes its place has its address.
+        // Its successor has the same address.
         let (grpc_listen, admin_listen) = (tollgate.grpc(), tollgate.admin());
         replicas.push(Replica { serve: Serve { grpc_listen, admin_listen, ..serve.clone() }, tollgate });
     }
@@ -63,7 +63,7 @@ async fn stack(test: &str, args: &[&str], patience: Option<Duration>) -> Option<
     Some(Stack { topology, replicas, _redis: redis })
 }
 
-/// What was measured over one load.
+/// The measurements of one load.
 struct Measured {
     sent: u64,
     admitted: u64,
@@ -112,13 +112,13 @@ impl fmt::Display for Measured {
 fn assert_nothing_lost(measured: &Measured) {
     println!("{measured}");
     assert_eq!((measured.errors, measured.opened), (0, 0), "{measured}");
-    // Nobody was asked who could not answer. What is retried is saved, but may be charged twice.
+    // No replica was asked that could not answer. A call that is retried is not lost, but may be charged twice.
     assert_eq!(measured.retried, 0, "{measured}");
     assert!(measured.admitted <= measured.allowed, "{measured}");
     assert!(measured.admitted * 4 >= measured.allowed * 3, "{measured}");
 }
 
-/// A drain of 2 s instead of 5 s: the nodes ask for health each second.
+/// The drain wait is 2 s instead of 5 s, because the nodes check health every second.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rolling_restart_of_two_replicas_loses_no_decision() {
     let Some(mut stack) = stack("restart", &["--drain-wait", "2s"], Some(SECOND)).await else { return };
@@ -130,7 +130,7 @@ async fn a_rolling_restart_of_two_replicas_loses_no_decision() {
                 assert_eq!(status.code(), Some(0), "{}", replica.tollgate.log_text());
                 assert!(load.sent() > before, "the load stood still");
                 replica.tollgate = Tollgate::start(&replica.serve).await.expect("its successor starts");
-                // Until the nodes have found it, which takes them one check.
+                // Waits until the nodes have found it, which takes one check.
                 sleep(2 * SECOND).await;
             }
         })

@@ -69,7 +69,7 @@ fn codes(response: &RateLimitResponse) -> Vec<Overall> {
 }
 
 #[tokio::test]
-async fn in_shadow_mode_every_request_passes_and_the_limits_are_told_as_ever() {
+async fn in_shadow_mode_every_request_passes_and_the_limits_are_still_told() {
     let mut service = service("shadow", &["--shadow-mode"]).await;
     for expected in [Overall::Ok, Overall::OverLimit, Overall::OverLimit] {
         let response = service.ask(vec![descriptor("user", "u")]).await;
@@ -79,7 +79,7 @@ async fn in_shadow_mode_every_request_passes_and_the_limits_are_told_as_ever() {
 }
 
 #[tokio::test]
-async fn in_quota_mode_a_request_is_denied_only_where_all_of_its_limits_are_used_up() {
+async fn in_quota_mode_a_request_is_denied_only_when_all_of_its_limits_are_used_up() {
     let mut service = service("quota", &["--quota-mode"]).await;
     let both = || vec![descriptor("user", "u"), descriptor("team", "t")];
     let first = service.ask(both()).await;
@@ -119,7 +119,8 @@ async fn a_limit_of_the_request_takes_the_place_of_the_rule() {
     assert_eq!(limit.unit(), Unit::Week, "7 is a week");
 }
 
-/// 1 a year, used up: a bucket has a token a year later; a window ends, and years of 365 days after 1970 do.
+/// 1 a year, which is used up: a bucket has its next token a year later, and a window ends with its year, which has 365
+/// days and is counted from 1970.
 #[tokio::test]
 async fn limits_of_files_and_of_requests_count_as_the_limit_says_else_the_domain_else_the_flag() {
     const YEAR_S: u64 = 31_536_000;
@@ -176,7 +177,7 @@ async fn a_limit_of_the_request_that_makes_no_sense_is_the_callers_fault() {
 }
 
 #[test]
-fn a_variable_of_the_reference_that_is_no_boolean_is_misuse() {
+fn a_variable_of_the_reference_that_is_not_a_boolean_is_misuse() {
     for name in ["SHADOW_MODE", "QUOTA_MODE", "RESPONSE_DYNAMIC_METADATA"] {
         let limits = support::file("switches-variable.yaml", LIMITS);
         let mut serve = std::process::Command::new(lab::binaries::tollgate().expect("built"));
@@ -236,7 +237,7 @@ descriptors:
   rate_limits: [{ unit: year, requests_per_unit: 9 }, { unit: year, unit_multiplier: 2, requests_per_unit: 0 }]
 ";
 
-/// The route that the metadata name, if they name any, and the verdict.
+/// The route in the metadata, if there is one, and the verdict.
 async fn route(service: &mut Service, descriptors: Vec<RateLimitDescriptor>) -> (Overall, Option<String>) {
     let response = service.ask(descriptors).await;
     let told = response.dynamic_metadata.as_ref().expect("it is on");
@@ -260,13 +261,13 @@ async fn dynamic_metadata_carries_the_metadata_of_what_passed_and_of_nothing_els
     };
     let named = |code, route: &str| (code, Some(route.to_owned()));
     let both = &["first", "second"];
-    // The first that passed wins; once its quota is used up, the other one's metadata lead the way.
+    // The metadata of the first that passed count. Once its quota is used up, those of the other one do.
     assert_eq!(told(both).await, named(Overall::Ok, "first"));
     assert_eq!(told(both).await, named(Overall::Ok, "second"));
     assert_eq!(told(both).await, (Overall::OverLimit, None));
-    // A request that is denied still says what passed in it.
+    // A denied request still carries the metadata of what passed in it.
     assert_eq!(told(&["guarded", "named"]).await, named(Overall::OverLimit, "named"));
-    // A shadow is told OK, though it would be denied.
+    // A limit in shadow mode is reported OK, though it would deny.
     assert_eq!(told(&["watched"]).await, named(Overall::Ok, "watched"));
     assert_eq!(told(&["named", "instead"]).await, (Overall::Ok, None), "another limit stands in for it");
     assert_eq!(told(&["=named"]).await, (Overall::Ok, None), "the request's own limit has none");

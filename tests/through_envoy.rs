@@ -1,4 +1,4 @@
-//! What clients of real Envoy nodes see: the limit over three nodes, and the 429 contract.
+//! What clients of real Envoy nodes see: one limit across three nodes, and the 429 contract.
 
 mod support;
 
@@ -18,7 +18,7 @@ use tokio::{
 };
 use tollgate_prove::decisions_in;
 
-/// So that a busy machine makes no fallback answers: these tests are about exactness.
+/// Long, so that a busy machine gives no fallback answers: these tests are about exactness.
 const GENEROUS: Duration = Duration::from_secs(5);
 
 struct Stack {
@@ -27,7 +27,7 @@ struct Stack {
     redis: Redis,
 }
 
-/// Redis, one Tollgate with the demo's limits, three nodes. None where a part is missing and that is allowed.
+/// Redis, one Tollgate with the demo's limits, and three nodes. `None` if a part is missing and that is allowed.
 async fn stack(args: &[&str], edits: &[(&str, &str)]) -> Option<Stack> {
     if !lab::real::available(&[Part::Redis, Part::Envoy]) {
         return None;
@@ -49,7 +49,7 @@ impl Stack {
         http::get(self.topology.addr(), path, headers).await.expect("an answer")
     }
 
-    /// Sends until the first 429, which it returns, and how many passed before.
+    /// Sends until the first 429. Returns that, and the number of requests that passed before.
     async fn exhaust(&self, path: &str, headers: &[(&str, &str)]) -> (usize, Answer) {
         for passed in 0..50 {
             let answer = self.get(path, headers).await;
@@ -61,7 +61,7 @@ impl Stack {
         panic!("{path} was never limited")
     }
 
-    /// The answers count only if the nodes let nothing pass for want of an answer.
+    /// Fails if the nodes let a request pass because they had no answer: then the answers prove nothing.
     async fn assert_nothing_failed_open(&self) {
         let opened = self.topology.counter("cluster.upstream.ratelimit.failure_mode_allowed").await;
         assert_eq!(opened.expect("the nodes answer"), 0);
@@ -76,8 +76,8 @@ fn headers<'a>(answer: &'a Answer, prefix: &str) -> Vec<(&'a str, &'a str)> {
     all.filter(|(name, _)| name.contains(prefix)).collect()
 }
 
-/// Of a limit of 6 per minute: ten seconds after its last token was taken, or nine if a busy machine took more
-/// than one for the requests before.
+/// The wait for a limit of 6 per minute: ten seconds after its last token was taken, or nine if a busy machine took more
+/// than one second for the requests before.
 #[track_caller]
 fn about_ten<'a>(answer: &'a Answer, name: &str) -> &'a str {
     let value = answer.header(name);

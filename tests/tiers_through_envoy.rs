@@ -1,4 +1,4 @@
-//! Free and paid clients under the same load, through real nodes; and a plan that a client made up.
+//! Free and paid clients under the same load, through real nodes, and a plan that a client made up.
 
 mod support;
 
@@ -53,7 +53,7 @@ async fn stack(edits: &[(&str, &str)]) -> Option<Stack> {
 }
 
 impl Stack {
-    /// How many of 400 requests pass that are sent at once, and the seconds that it took.
+    /// The number of requests that pass of 400 sent at once, and the seconds that it took.
     async fn passing(&self, headers: &'static [(&'static str, &'static str)]) -> (usize, f64) {
         let (addr, started): (_, Instant) = (self.topology.addr(), clock::monotonic());
         let mut requests = JoinSet::new();
@@ -69,7 +69,7 @@ impl Stack {
     }
 }
 
-/// The burst, and what may have come back meanwhile.
+/// The burst, and the tokens that may have come back meanwhile.
 #[track_caller]
 fn assert_admitted((passing, took_s): (usize, f64), burst: usize, per_second: f64) {
     let most = burst as f64 + per_second * took_s + 1.0;

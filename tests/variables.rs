@@ -17,7 +17,7 @@ use lab::{
 const LIMITS: &str =
     "domain: e\ndescriptors:\n- { key: a, rate_limit: { unit: day, requests_per_unit: 1 } }\n";
 
-/// Where somebody listens already: a start that gets as far as its ports has understood all else, and ends there.
+/// A port that is in use: a start that gets as far as its ports has understood everything else, and ends there.
 struct Taken(TcpListener);
 
 impl Taken {
@@ -30,7 +30,7 @@ impl Taken {
     }
 }
 
-/// Exit status and stderr, with these variables and no other of ours or of the reference's.
+/// The exit status and stderr, with these variables and no others of Tollgate or of the reference.
 fn serve(variables: &[(&str, &str)], args: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(binaries::tollgate().expect("built"));
     command.env_clear().arg("serve").args(args).envs(variables.iter().copied());
@@ -38,7 +38,7 @@ fn serve(variables: &[(&str, &str)], args: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(output.stderr).expect("UTF-8"))
 }
 
-/// All variables of `serve`, by its help.
+/// All variables of `serve`, from its help.
 fn all_variables() -> Vec<String> {
     let help = Command::new(binaries::tollgate().expect("built")).args(["serve", "--help"]).output();
     let help = String::from_utf8(help.expect("runs").stdout).expect("UTF-8");
@@ -115,7 +115,7 @@ fn lists_in_variables_may_have_blanks_around_their_items() {
 }
 
 #[test]
-fn a_message_names_the_variable_where_the_value_came_from_one() {
+fn a_message_names_the_variable_that_the_value_came_from() {
     let limits = support::file("variables-named.yaml", LIMITS).display().to_string();
     for (flag, variable, value, status) in [
         ("--store", "TOLLGATE_STORE", "radish://h", 1),
@@ -138,7 +138,7 @@ fn a_message_names_the_variable_where_the_value_came_from_one() {
         let first = set.1.lines().next().unwrap_or_default();
         assert!(first.contains(variable), "{first}");
     }
-    // What was typed goes before what is set, and is what the message is about.
+    // A flag takes precedence over its variable, and the message is about the flag.
     let both = serve(&[("TOLLGATE_REPLICAS", "3")], &["--config", &limits, "--replicas=0"]);
     assert!(both.1.contains("--replicas") && !both.1.contains("TOLLGATE_REPLICAS"), "{}", both.1);
 }
@@ -157,7 +157,7 @@ fn a_health_check_reads_the_variable_as_the_service_does() {
     assert!(told.contains("TOLLGATE_ADMIN_LISTEN") && told.contains("127.0.0.1:8080"), "{told}");
 }
 
-/// All that a Tollgate logs from its start to its end.
+/// Everything that a Tollgate logs from its start to its end.
 async fn log(test: &str, change: impl Fn(Serve) -> Serve) -> String {
     let limits = support::file(&format!("variables-{test}.yaml"), LIMITS);
     let serve = Serve::new(&limits).args(&["--drain-wait", "0s", "--runtimes", "1"]);
@@ -167,7 +167,7 @@ async fn log(test: &str, change: impl Fn(Serve) -> Serve) -> String {
 }
 
 #[tokio::test]
-async fn variables_of_the_reference_that_name_its_store_are_missed_aloud() {
+async fn variables_of_the_reference_that_name_its_store_are_warned_of() {
     let set = |serve: Serve| {
         serve.variable("REDIS_URL", "redis:6379").variable("REDIS_AUTH", "s3cret").variable("REDIS_TYPE", "")
     };
@@ -183,12 +183,12 @@ async fn variables_of_the_reference_that_name_its_store_are_missed_aloud() {
 }
 
 #[tokio::test]
-async fn a_mode_that_lets_requests_pass_says_who_has_turned_it_on() {
+async fn a_mode_that_lets_requests_pass_says_what_has_turned_it_on() {
     let shadow = log("shadow", |serve| serve.variable("SHADOW_MODE", "1")).await;
     assert!(shadow.contains("shadow mode is on") && shadow.contains("by=SHADOW_MODE"), "{shadow}");
     let quota = log("quota", |serve| serve.variable("TOLLGATE_QUOTA_MODE", "on")).await;
     assert!(quota.contains("quota mode is on") && quota.contains("by=TOLLGATE_QUOTA_MODE"), "{quota}");
-    // A flag goes before the variable of the reference.
+    // A flag takes precedence over the variable of the reference.
     let off = log("off", |serve| serve.variable("SHADOW_MODE", "true").args(&["--shadow-mode=off"])).await;
     assert!(!off.contains("shadow mode"), "{off}");
 }

@@ -1,15 +1,15 @@
-//! No test depends on when it runs: whatever asks a limit of a day or longer names the token bucket, or keeps away from
-//! the midnight at which its window ends.
+//! No test depends on when it runs: each test with a limit of a day or longer names the token bucket, or keeps away from the
+//! midnight at which its window ends.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// Their limits are loaded, and never asked often enough for an edge to matter; or a flag makes them buckets.
+/// Files whose limits are loaded but never asked often enough for an edge to matter, or that a flag turns into buckets.
 const NEVER_USED_UP: [&str; 5] =
     ["tests/check.rs", "tests/variables.rs", "tests/reload.rs", "examples/quota.yaml", "examples/tiers.yaml"];
-/// `tests/examples.rs` and the demo wait for these; a key of 0 denies in every window.
+/// `tests/examples.rs` and the demo wait for the edge of these. A limit of 0 denies in every window.
 const WAITED_FOR: [&str; 4] =
     ["examples/shadow.yaml", "examples/drop-in.yaml", "examples/demo.yaml", "examples/limits.yaml"];
 
@@ -24,7 +24,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// A limit that is a window by its period.
+/// Whether a limit is a window because of its period.
 fn is_window(line: &str) -> bool {
     let line = line.to_lowercase();
     let is_long = ["day", "week", "month", "year"].iter().any(|unit| line.contains(&format!("unit: {unit}")));

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn of_threads_that_come_at_once_one_tells_and_none_is_lost() {
+    fn only_one_of_several_threads_tells_and_no_count_is_lost() {
         let hourly = Hourly::new();
         let all = |now_us| {
             std::thread::scope(|scope| {

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn of_threads_that_come_at_once_with_one_subject_one_tells() {
+    fn only_one_of_several_threads_with_the_same_subject_tells() {
         for _ in 0..2_000 {
             let subjects = Subjects::default();
             let together = std::sync::Barrier::new(4);
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_seen_any_more_makes_room_and_who_is_keeps_its_place() {
+    fn a_subject_that_is_no_longer_seen_makes_room_and_one_that_is_keeps_its_place() {
         let subjects = Subjects::default();
         told(&subjects, 0..50_000, 7);
         let kept = 0_u64;

@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_whose_name_holds_parentheses_is_read_all_the_same() {
+    fn a_program_whose_name_contains_parentheses_is_read() {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 100 0 0 0 150 50 0 0 20 0 9 0 12345 1000 10 1844 1 1 0";
         let read = Stat { cpu_s: 2.0, threads: 9, started_s: 123.45 };
         assert_eq!(parse_stat(stat), Some(read));
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_is_none_has_no_number() {
+    fn a_limit_that_is_unlimited_has_no_number() {
         let limits =
             "Limit        Soft Limit  Hard Limit  Units\nMax open files            1024  524288  files\n";
         assert_eq!(number_behind(limits, "Max open files"), Some(1_024));

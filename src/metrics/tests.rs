@@ -26,7 +26,7 @@ fn domain_count(metrics: &Metrics, domain: &str, verdict: &str) -> Option<u64> {
     value(&metrics.render(), &format!("tollgate_domain_decisions_total{{{labels}}}"))
 }
 
-/// The value of that line of `text`, none if it is not there.
+/// The value of a series in `text`. `None` if it is not there.
 fn value(text: &str, series: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
 }
@@ -100,7 +100,7 @@ fn a_series_appears_when_it_first_counts_and_those_of_a_domain_are_there_at_zero
     }
     counters.count(&matcher.limits()[1], None, Counted::Deny, Source::Cache);
     assert_eq!(decisions(&metrics), ["{domain=\"edge\",rule=\"user\",source=\"cache\",verdict=\"deny\"} 1"]);
-    // A domain in which nothing is limited is there too.
+    // A domain without limits is shown too.
     let _ = metrics.counters_for_rules(&rules("bare", &[]));
     assert_eq!(
         (domain_count(&metrics, "bare", "deny"), domain_count(&metrics, "edge", "deny")),
@@ -109,7 +109,7 @@ fn a_series_appears_when_it_first_counts_and_those_of_a_domain_are_there_at_zero
 }
 
 #[test]
-fn counters_go_on_when_the_rules_are_loaded_anew() {
+fn counters_go_on_when_the_rules_are_reloaded() {
     let metrics = Metrics::new();
     for keys in [&["a", "b"][..], &["b"], &["c", "b", "a"]] {
         let matcher = rules("edge", keys);
@@ -130,18 +130,18 @@ fn a_limit_that_is_gone_is_shown_no_more_and_a_request_under_way_does_not_bring_
     let now = metrics.counters_for_rules(&rules("edge", &["kept", "new"]));
     let kept = "{domain=\"edge\",rule=\"kept\",source=\"store\",verdict=\"allow\"} 1";
     assert_eq!(decisions(&metrics), [kept]);
-    // By the rules with which it began, under a label that has counted and under one that has not.
+    // The request counts by the rules that it began with, under a label that has counted and under one that has not.
     counters.count(&limits[0], None, Counted::Allow, Source::Store);
     counters.count(&limits[0], None, Counted::Deny, Source::Store);
     counters.count(&limits[0], Some("old_value"), Counted::Deny, Source::Store);
     assert_eq!(decisions(&metrics), [kept]);
-    // The domain has them all, before and after the last such request; its sums never fall.
+    // The domain has all of them, before and after the last such request. Its sums never fall.
     let sums = || (domain_count(&metrics, "edge", "allow"), domain_count(&metrics, "edge", "deny"));
     assert_eq!(sums(), (Some(3), Some(2)));
     drop(counters);
     assert_eq!(sums(), (Some(3), Some(2)));
     drop(now);
-    // Back again, it starts anew.
+    // A limit that comes back starts at 0.
     let again = rules("edge", &["old"]);
     metrics.counters_for_rules(&again).count(&again.limits()[0], None, Counted::Deny, Source::Store);
     assert_eq!(decisions(&metrics), ["{domain=\"edge\",rule=\"old\",source=\"store\",verdict=\"deny\"} 1"]);
@@ -202,7 +202,7 @@ fn a_flood_of_values_in_paths_ends_in_one_more_label_and_its_rule_takes_its_path
         shown.contains(&series("other", 20_000 - MAX_PATHS)) && shown.contains(&series("user_7", 1)),
         "{shown:?}"
     );
-    // There is room again for the paths of others.
+    // There is room again for paths of other rules.
     let next = rules("edge", &["client"]);
     let counters = metrics.counters_for_rules(&next);
     let _ = metrics.render();

@@ -19,7 +19,7 @@ use crate::{
 };
 use tollgate_core::{limit::DefaultAlgorithm, matcher::Matcher};
 
-/// A folder of one test, gone with it.
+/// A folder for one test, which is removed with it.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -45,18 +45,18 @@ impl Drop for Folder {
     }
 }
 
-/// As they looked before they were read.
+/// The files as they looked before they were read.
 fn seen(paths: &[&PathBuf]) -> Vec<Seen> {
     let paths: Vec<PathBuf> = paths.iter().map(|path| (*path).clone()).collect();
     config::check(&paths, DefaultAlgorithm::default()).files
 }
 
-/// Within the next three looks.
+/// Whether a change is noticed within the next three looks.
 fn notices(watch: &mut Watch) -> bool {
     (0..3).any(|_| watch.has_settled_anew())
 }
 
-/// Atomically, as a volume's update does it.
+/// Replaces the link atomically, as the update of a volume does.
 fn swap(link: &Path, target: &str) {
     let new = link.with_file_name("..new");
     symlink(target, &new).unwrap();
@@ -79,7 +79,7 @@ fn a_changed_file_is_taken_up_once_and_only_when_it_stays_the_same() {
 }
 
 #[test]
-fn what_changes_while_it_is_read_or_while_the_process_starts_is_a_change() {
+fn a_change_while_a_file_is_read_or_the_process_starts_is_noticed() {
     let folder = Folder::new();
     let file = folder.write("limits.yaml", "one");
     let read = seen(&[&file]);
@@ -131,7 +131,7 @@ fn content_of_equal_length_is_a_change_though_the_time_of_the_file_is_set_back()
     assert!(notices(&mut watch), "another file in its place");
 
     let read = seen(&[&file]);
-    // In place; again until the clock of the file system has moved on, which it does every few milliseconds.
+    // In place, and again until the clock of the file system has moved on, which it does every few milliseconds.
     while Look::of(&file) == read[0].look {
         folder.write("limits.yaml", "six");
         set_back(&file);
@@ -140,7 +140,7 @@ fn content_of_equal_length_is_a_change_though_the_time_of_the_file_is_set_back()
 }
 
 #[test]
-fn of_a_folder_its_limits_files_are_followed_and_nothing_else() {
+fn only_the_limits_files_of_a_folder_are_followed() {
     let folder = Folder::new();
     let one = folder.write("one.yaml", "one");
     let mut watch = Watch::new(seen(&[&folder.0]));
@@ -165,7 +165,7 @@ fn of_a_folder_its_limits_files_are_followed_and_nothing_else() {
 }
 
 #[test]
-fn what_can_be_read_only_once_does_not_change() {
+fn a_stream_that_can_be_read_only_once_does_not_change() {
     assert_eq!(Look::of(Path::new("/dev/null")), Look::Stream);
 }
 
@@ -207,7 +207,7 @@ fn a_members_file_that_comes_after_a_refused_reload_is_noticed() {
     assert!(notices(&mut watch));
     load(&sources, &publisher, &mut watch);
     assert_eq!(taken(), 2);
-    // A wrong one is followed too.
+    // A wrong members file is followed too.
     for (members, expected) in [("paid: [alice, alice]\n", 2), ("paid: [bob]\n", 3)] {
         folder.write("members.yaml", members);
         assert!(notices(&mut watch));
@@ -216,8 +216,7 @@ fn a_members_file_that_comes_after_a_refused_reload_is_noticed() {
     }
 }
 
-/// What cannot be opened and what can look alike here, as a file looks alike when descriptors are used up and when
-/// they are not.
+/// The socket and the pipe look the same here, as a file looks the same whether file descriptors have run out or not.
 #[test]
 fn a_file_that_could_not_be_read_is_read_again_though_it_looks_the_same() {
     let folder = Folder::new();
@@ -247,7 +246,7 @@ fn a_file_that_could_not_be_read_is_read_again_though_it_looks_the_same() {
     assert_eq!((reloads(&publisher, "taken"), looks_until_due(&mut watch)), (1, None));
 }
 
-/// A change is told anew, also where it cannot be read either.
+/// The errors of a changed file are logged again, even if it cannot be read either.
 #[test]
 fn a_change_of_what_could_not_be_read_is_told_again() {
     let folder = Folder::new();

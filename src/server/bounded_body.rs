@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_comes_in_pieces_is_counted_until_it_is_gone_and_what_comes_in_one_is_not() {
+    async fn a_body_in_pieces_is_counted_until_it_is_dropped_and_a_body_in_one_piece_is_not() {
         let all = Unfinished::default();
         let mut whole = BoundedBody::new(Full::new(Bytes::from_static(&[0; 100])), &all);
         whole.frame().await.unwrap().unwrap();

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_stops_in_between_is_told_by_what_it_has_sent() {
+    async fn a_client_that_stops_in_between_is_judged_by_what_it_has_sent() {
         let expected: [(&[u8], Option<Opening>); 4] =
             [(b"POST /", Some(Opening::Http1)), (b"PO", Some(Opening::Other)), (b"PRI", None), (b"", None)];
         for (start, opening) in expected {

@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_store_or_a_caller_who_has_gone_brings_about_is_no_refusal() {
+    fn errors_of_the_store_and_of_callers_that_have_gone_are_no_refusals() {
         let metrics = Arc::new(Metrics::new());
         let refusals = Refusals::new(Arc::clone(&metrics));
         for code in [Code::Unavailable, Code::Cancelled, Code::Unknown] {

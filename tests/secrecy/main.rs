@@ -1,7 +1,7 @@
-//! What is a secret stays one: values of requests and the store's password are in no key, log, page or error.
+//! Secrets stay secret: values of requests and the store's password are in no key, log, page or error.
 //!
-//! Each secret is a word that occurs nowhere else, so that it is enough to look for it. All are sent the ways
-//! that they really go, with the log at its loudest, through whatever can go wrong on the way.
+//! Each secret is a word that occurs nowhere else, so it is enough to look for it. All of them are sent in every way in
+//! which they really arrive, through everything that can go wrong, with the most detailed log.
 
 mod service;
 #[path = "../support/mod.rs"]
@@ -12,7 +12,7 @@ use service::{Metadata, Service, descriptor};
 use support::exposed::{Exposed, shows};
 use tollgate::pb::rate_limit_response::Code as Overall;
 
-// Short enough to lie whole in the 16 bytes that name a bucket.
+// Short enough to fit whole into the 16 bytes that name a bucket.
 const VALUE: &str = "canary-key";
 const UNMATCHED: &str = "canary-stray";
 const DOMAIN: &str = "canary-home";
@@ -20,7 +20,7 @@ const PASSWORD: &str = "canary-pass";
 const MEMBER: &str = "canary-paid";
 const OVERRIDDEN: &str = "canary-own";
 const MALFORMED: &str = "canary-junk";
-/// A domain and keys are no secrets: they come from Envoy's configuration, and a warning names those without a rule.
+/// The domain and the keys are no secrets: they come from Envoy's configuration, and a warning names those without a rule.
 const CANARIES: [&str; 6] = [VALUE, UNMATCHED, PASSWORD, MEMBER, OVERRIDDEN, MALFORMED];
 
 const LIMITS: &str = "
@@ -36,15 +36,15 @@ descriptors:
 
 // === Redis ===
 
-/// From now on this is the password of the user that Tollgate logs in as.
+/// Sets the password of the user that Tollgate logs in as.
 fn let_in_with(password: &str, admin: &mut Connection) {
     let user = ["SETUSER", "tollgate", "on", "resetpass", &format!(">{password}"), "~*", "+@all"];
     let () = cmd("ACL").arg(&user).query(admin).expect("a user");
 }
 
-/// How many buckets there are.
+/// The number of buckets.
 fn note_redis(exposed: &mut Exposed, admin: &mut Connection) -> usize {
-    // Else DUMP shows long values compressed.
+    // Otherwise DUMP would show long values compressed.
     let () = cmd("CONFIG").arg(&["SET", "rdbcompression", "no"]).query(admin).expect("is set");
     let keys: Vec<Vec<u8>> = cmd("KEYS").arg("*").query(admin).expect("keys");
     for key in &keys {
@@ -103,7 +103,7 @@ async fn tells_no_secret(name: &str, metadata: Metadata) {
 
 #[test]
 fn a_secret_is_found_in_plain_as_numbers_in_hex_and_in_base64() {
-    // The last three are what base64 makes of it behind none, one and two bytes of zero.
+    // The last three are its base64 after zero, one and two bytes of zero.
     for text in [
         "key=canary-key.",
         "[0, 99, 97, 110, 97, 114, 121, 45, 107, 101, 121]",

@@ -1,4 +1,4 @@
-//! A Tollgate of which everything that it tells is kept.
+//! A Tollgate, and a record of everything that it writes and answers.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -51,7 +51,7 @@ impl Service {
         Service { process, channel, metadata, exposed: Exposed::default() }
     }
 
-    /// What is answered, message and headers or error, is noted.
+    /// Records the answer: message and headers, or the error.
     pub(crate) async fn ask(
         &mut self,
         domain: &str,
@@ -62,7 +62,7 @@ impl Service {
         self.note(answer)
     }
 
-    /// Sends text where the protocol has descriptors.
+    /// Sends text in the place of descriptors.
     async fn ask_nonsense(&mut self, text: &str) -> Status {
         let mut grpc = tonic::client::Grpc::new(self.channel.clone());
         grpc.ready().await.expect("ready");
@@ -83,7 +83,7 @@ impl Service {
                 let mut answer = answer.into_inner();
                 if self.metadata == Metadata::Asked {
                     let fields = &mut answer.dynamic_metadata.as_mut().expect("the switch is on").fields;
-                    // The request once more, as the switch says.
+                    // Dynamic metadata repeats the request if the switch says so.
                     let repeated = ["domain", "descriptors"].map(|field| fields.remove(field));
                     assert!(repeated.iter().all(Option::is_some), "{fields:?}");
                 }
@@ -99,12 +99,12 @@ impl Service {
         }
     }
 
-    /// What is no HTTP/2 at all, on the gRPC port.
+    /// Sends bytes that are not HTTP/2 to the gRPC port.
     async fn write(&mut self, bytes: &str) {
         let mut stream = TcpStream::connect(self.process.grpc()).await.expect("connects");
         stream.write_all(bytes.as_bytes()).await.expect("can be sent");
         let mut answer = Vec::new();
-        // Reset or closed, either is an end.
+        // The connection may be reset or closed.
         let _ = stream.read_to_end(&mut answer).await;
         self.exposed.note("the answer to what is no HTTP/2", answer);
     }
@@ -132,10 +132,10 @@ impl Service {
         }
     }
 
-    /// Every kind of request that carries a secret.
+    /// Sends every kind of request that carries a secret.
     pub(crate) async fn ask_everything(&mut self) {
         for _ in 0..3 {
-            // Whatever the answer is: it depends on the store.
+            // Any answer will do, because it depends on the store.
             let _ = self.ask("edge", vec![descriptor("api_key", VALUE)]).await;
             let _ = self.ask("edge", vec![descriptor("member", MEMBER)]).await;
             let _ = self.ask("edge", vec![overridden(2)]).await;
@@ -158,7 +158,7 @@ impl Service {
 }
 
 impl Service {
-    /// Changes the files, for each mistake with a message of its own.
+    /// Changes the files to each mistake that has a message of its own.
     pub(crate) async fn refuse_files(&mut self, (limits, text): (&Path, &str), members: &Path) {
         let mistakes = [
             (members, format!("paid: [{MEMBER}, {MEMBER}, sha256:{MEMBER}, {MEMBER}: 1]\n{MEMBER}: paid\n")),
@@ -174,7 +174,7 @@ impl Service {
         }
     }
 
-    /// Ends it, for the whole of its log.
+    /// Ends the process, and returns its whole log.
     pub(crate) async fn end(mut self) -> Exposed {
         self.process.terminate(WITHIN).await.expect("ends");
         let log = self.process.log_text();

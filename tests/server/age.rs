@@ -1,4 +1,4 @@
-//! Connections that are too old: their clients are told, and nothing in flight is lost.
+//! Connections that are too old: their clients are told to leave, and no call in flight is lost.
 
 use std::{net::TcpStream, time::Duration};
 
@@ -29,7 +29,7 @@ fn read_until_goaway(connection: &mut TcpStream) {
 }
 
 #[tokio::test]
-async fn what_is_in_flight_on_a_connection_that_is_too_old_is_answered_before_it_ends() {
+async fn a_call_in_flight_on_a_connection_that_is_too_old_is_answered_before_it_ends() {
     let server = server_with(AGE, LONG);
     let mut connection = with_a_call_in_flight(&server).await;
     read_until_goaway(&mut connection);

@@ -47,7 +47,7 @@ impl Tollgate {
         }
     }
 
-    /// Memory that it holds, in bytes.
+    /// The memory of the process in bytes.
     pub(crate) fn resident(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -59,7 +59,7 @@ impl Tollgate {
         assert!(killed.success());
     }
 
-    /// Exit code, and what was still written to stderr.
+    /// Waits for the end. Returns the exit status, and the rest of stderr.
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
         self.stderr.read_to_string(&mut rest).unwrap();
@@ -69,7 +69,7 @@ impl Tollgate {
 
 impl Drop for Tollgate {
     fn drop(&mut self) {
-        // It has ended already unless the test failed.
+        // Unless the test failed, it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -84,13 +84,13 @@ pub(crate) fn command(test: &str, config: &str, flags: &[&str]) -> Command {
     command
 }
 
-/// Runs what is expected to end by itself: exit code and stderr.
+/// Runs a command that is expected to end by itself. Returns its exit status and stderr.
 pub(crate) fn run(test: &str, config: &str, flags: &[&str]) -> (Option<i32>, String) {
     let output = command(test, config, flags).output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
-/// The value of that field in a line of the text format.
+/// The value of a field in a line of the text format.
 pub(crate) fn field<'a>(line: &'a str, name: &str) -> &'a str {
     line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('=')).unwrap()
 }

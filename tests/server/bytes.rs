@@ -1,4 +1,4 @@
-//! An HTTP/2 client in bytes, for what no library would send.
+//! An HTTP/2 client that sends bytes, for input that no library would send.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -24,7 +24,7 @@ pub(crate) fn greeting() -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
 }
 
-/// The numbers of that many streams that a client opens.
+/// The numbers of the first `count` streams that a client opens.
 pub(crate) fn streams(count: u32) -> impl Iterator<Item = u32> {
     (0..count).map(|index| 2 * index + 1)
 }
@@ -65,7 +65,7 @@ pub(crate) fn send(grpc: SocketAddr, bytes: &[u8]) -> TcpStream {
     connection
 }
 
-/// Reads until that many streams have been answered to their end; fails on a GOAWAY with an error.
+/// Reads until this number of streams have been answered to their end. Fails on a GOAWAY with an error.
 pub(crate) fn read_until_answers(connection: &mut TcpStream, answers: usize) {
     let mut ended = 0;
     while ended < answers {
@@ -85,7 +85,7 @@ impl Frame {
     }
 }
 
-/// The next frame, None at the end. A PING is answered; fails on a GOAWAY with an error.
+/// The next frame, or `None` at the end. Answers a PING. Fails on a GOAWAY with an error.
 pub(crate) fn next_frame(connection: &mut TcpStream) -> Option<Frame> {
     let mut head = [0; 9];
     match connection.read_exact(&mut head) {
@@ -104,8 +104,8 @@ pub(crate) fn next_frame(connection: &mut TcpStream) -> Option<Frame> {
     Some(Frame { kind, flags })
 }
 
-/// Waits for the end of the connection, whatever is said before; it must not take until the timeout of a
-/// client that says nothing.
+/// Waits for the end of the connection, whatever is sent before. It must come sooner than the timeout of a client that
+/// sends nothing.
 pub(crate) fn assert_closed(connection: &mut TcpStream) {
     connection.set_read_timeout(Some(SOON)).unwrap();
     let end = connection.read_to_end(&mut Vec::new());

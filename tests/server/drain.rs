@@ -1,4 +1,4 @@
-//! The end: nothing new, nothing lost, nothing that holds it up.
+//! The end of a server: it accepts nothing new, loses no call, and nothing holds it up.
 
 use std::{
     net::TcpStream,
@@ -20,11 +20,11 @@ use tonic_health::pb::{
 
 use crate::harness::{self, Gated, LONG, Running, SOON, until};
 
-/// Under which gRPC health is asked for: the server, its service, and what envoyproxy/ratelimit calls itself.
+/// The names in gRPC health: the server, its service, and the name of envoyproxy/ratelimit.
 const HEALTH_NAMES: [&str; 3] = ["", SERVICE_NAME, "ratelimit"];
 
 #[tokio::test]
-async fn a_server_that_is_to_stop_says_so_at_once_and_still_serves_whoever_comes() {
+async fn a_server_that_is_to_stop_says_so_at_once_and_still_serves_new_clients() {
     let server = Running::start();
     let mut old = HealthClient::new(server.channel().await);
     server.lifecycle.advance_to(Phase::Leaving);

@@ -1,4 +1,4 @@
-//! A server in this process with a service that the test steers, and small clients.
+//! A server in this process with a service that the test controls, and small clients.
 
 use std::{
     io::{Read as _, Write as _},
@@ -29,13 +29,13 @@ use tonic::{Request, Response, Status, transport::Channel};
 pub(crate) const ANY_PORT: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
-/// Far beyond what a test takes, for what must happen by itself before.
+/// Far longer than a test takes. Anything that waits for this must have ended for another reason before.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
 
-/// Beyond what anything takes that waits for nothing, below every timeout of the server's own.
+/// Longer than anything takes that waits for nothing, and shorter than every timeout of the server.
 pub(crate) const SOON: Duration = Duration::from_secs(5);
 
-/// What the test and the services of all runtimes share.
+/// Shared by the test and the services of all runtimes.
 #[derive(Debug, Default)]
 pub(crate) struct Stage {
     /// Calls that have reached a service.
@@ -52,7 +52,7 @@ pub(crate) struct Gated {
 }
 
 impl Gated {
-    /// One that nobody calls.
+    /// A service that is never called.
     pub(crate) fn idle() -> Gated {
         Gated { runtime: 0, gate: Arc::new(Semaphore::new(0)), stage: Arc::default() }
     }
@@ -102,7 +102,7 @@ impl Running {
         };
         let metrics = Arc::new(Metrics::new());
         let shown = Arc::clone(&metrics);
-        // The server brings a runtime of its own, which must not be started from within that of the test.
+        // The server has an event loop of its own, which must not be started from within that of the test.
         let (bound, binding) = mpsc::channel();
         let thread = thread::spawn(move || {
             let server = Server::bind(options).unwrap();
@@ -136,7 +136,7 @@ impl Running {
         RateLimitServiceClient::new(self.channel().await)
     }
 
-    /// Status and body of a GET on the admin port.
+    /// The status and body of a GET on the admin port.
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
         let (head, body) = http(self.addresses.admin, "GET", path);
         (head[9..12].parse().unwrap(), body)
@@ -176,7 +176,7 @@ pub(crate) fn options(runtimes: usize) -> Options {
     }
 }
 
-/// Head and body of the answer.
+/// The head and body of the answer.
 pub(crate) fn http(address: SocketAddr, method: &str, path: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(LONG)).unwrap();
@@ -187,7 +187,7 @@ pub(crate) fn http(address: SocketAddr, method: &str, path: &str) -> (String, St
     (head.to_owned(), body.to_owned())
 }
 
-/// Returns once `condition` holds; fails the test if it does not within [`LONG`].
+/// Returns once `condition` holds. Fails the test if it does not within [`LONG`].
 pub(crate) async fn until(condition: impl Fn() -> bool) {
     let patience = async {
         while !condition() {

@@ -1,4 +1,4 @@
-//! Clients that want the process to run out of memory or time, against the real one. Each prints what it measured.
+//! Clients that try to exhaust the memory or time of a real process. Each test prints what it measured.
 
 use std::{
     convert::Infallible,
@@ -29,7 +29,7 @@ use tonic::codegen::tokio_stream::{self, StreamExt as _};
 
 const MIB: u64 = 1 << 20;
 const RUNTIMES: u64 = 2;
-/// Longer than what is on its way takes.
+/// Longer than anything on its way takes to arrive.
 const QUIET: Duration = Duration::from_millis(300);
 
 struct Victim {
@@ -43,13 +43,13 @@ impl Victim {
         let mut tollgate = Tollgate::start(test, &["--runtimes", "2", "--drain-timeout", "100ms"]);
         let grpc = field(&tollgate.line_with(" listening grpc="), "grpc").parse().unwrap();
         let mut victim = Victim { tollgate, grpc, resident: 0 };
-        // Whatever is allocated once is.
+        // From here on, everything that is allocated once has been.
         victim.serves();
         victim.resident = victim.tollgate.resident();
         victim
     }
 
-    /// How long another client waits for a connection and an answer.
+    /// The time that another client waits for a connection and an answer.
     fn serves(&self) -> Duration {
         let clock = Clock::start();
         let start_us = clock.now_us();
@@ -62,7 +62,7 @@ impl Victim {
         self.tollgate.resident().saturating_sub(self.resident)
     }
 
-    /// Fails if it holds more than `most` or somebody else has to wait; tells both.
+    /// Fails if the process holds more than `most` bytes or if another client has to wait. Prints both.
     fn assert_unharmed(self, what: &str, most: u64) {
         let grown = self.grown();
         let waited = (0..10).map(|_| self.serves()).max().unwrap();
@@ -78,7 +78,8 @@ impl Victim {
     }
 }
 
-/// Writes until nothing more is taken for a moment, or all is written, or the server has had enough. How much was taken.
+/// Writes until everything is written, nothing more is taken for a moment, or the server closes. Returns how much was
+/// taken.
 fn pour(connection: &mut TcpStream, bytes: &[u8]) -> usize {
     connection.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
     let mut taken = 0;
@@ -99,7 +100,7 @@ fn a_thousand_clients_that_say_nothing_or_half_a_frame_cost_little() {
     let half_a_frame = [greeting(), vec![0, 0x40, 0, HEADERS, 0, 0, 0, 0, 1], vec![0; 8_000]].concat();
     let connections: Vec<_> =
         (0..1_000).map(|n| send(victim.grpc, if n % 2 == 0 { &[] } else { &half_a_frame })).collect();
-    // Behind all of them in the queue of connections.
+    // This one is behind all of them in the queue of connections.
     victim.serves();
     victim.assert_unharmed("1,000 silent connections", 1_000 * EACH);
     drop(connections);
@@ -137,7 +138,7 @@ fn floods_of_resets_hold_neither_memory_nor_others_up() {
     victim.assert_unharmed("floods of resets", 32 * MIB);
 }
 
-/// A connection whose end here takes next to nothing.
+/// A connection that takes almost no memory at this end.
 fn deaf(grpc: SocketAddr) -> TcpStream {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -158,7 +159,7 @@ fn one_descriptor() -> RateLimitDescriptor {
 fn clients_that_never_read_hold_a_bounded_amount_each() {
     const CLIENTS: u64 = 8;
     const EACH: u64 = 24 * MIB;
-    // Answered with a message, which wants a window; an error would come without.
+    // The answer is a message, which needs a window. An error would not.
     let message = RateLimitRequest {
         domain: "elsewhere".repeat(100),
         descriptors: vec![one_descriptor()],
@@ -166,7 +167,7 @@ fn clients_that_never_read_hold_a_bounded_amount_each() {
     }
     .encode_to_vec();
     let calls: Vec<u8> = streams(20_000).flat_map(|stream| call_with(stream, &message)).collect();
-    // Window of no bytes: answers must wait; or of the usual size, and the socket is full.
+    // With a window of no bytes, answers must wait; with the usual window, the socket fills up.
     for (what, settings) in [("never read", vec![]), ("open no window", vec![0, 4, 0, 0, 0, 0])] {
         let victim = Victim::start("never_read");
         let start = [&greeting()[..24], &frame(SETTINGS, 0, 0, &settings)].concat();
@@ -185,7 +186,7 @@ fn clients_that_never_read_hold_a_bounded_amount_each() {
     }
 }
 
-/// Sends that many requests of which a quarter comes, and returns when some were refused and the others wait.
+/// Sends a quarter of each of this number of requests, and returns when some were refused and the others wait.
 async fn leave_unfinished(grpc: SocketAddr, requests: usize) -> impl Sized {
     let stream = tokio::net::TcpStream::connect(grpc).await.unwrap();
     let (sender, connection) =
@@ -209,14 +210,15 @@ async fn leave_unfinished(grpc: SocketAddr, requests: usize) -> impl Sized {
     let first =
         tokio::time::timeout(LONG, tasks.join_next()).await.expect("all were taken").unwrap().unwrap();
     assert_eq!(first.as_deref(), Some("8"), "RESOURCE_EXHAUSTED");
-    // All that is offered goes out, until nothing more is answered.
+    // Everything is sent, until nothing more is answered.
     while let Ok(Some(_)) = tokio::time::timeout(QUIET, tasks.join_next()).await {}
     tasks
 }
 
 #[tokio::test]
 async fn requests_that_never_end_hold_a_bounded_amount_in_all() {
-    // What src/server/intake.rs allows each runtime, and twice that for the buffers around it; four times as much is offered.
+    // src/server/bounded_body.rs allows each runtime this much, and the buffers around it take twice that. Four times as
+    // much is sent.
     const HELD: u64 = RUNTIMES * 64 * MIB;
     let victim = Victim::start("unfinished");
     let mut connections = Vec::new();

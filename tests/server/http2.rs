@@ -1,4 +1,4 @@
-//! The gRPC port under load that hyper's and h2's defaults would refuse, and under bytes that are no gRPC.
+//! The gRPC port under load that the defaults of hyper and h2 would refuse, and under bytes that are not gRPC.
 
 use std::{
     net::{Shutdown, TcpStream},
@@ -97,7 +97,7 @@ async fn a_body_that_is_not_framed_as_grpc_is_the_clients_fault() {
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     let driver = tokio::spawn(connection);
-    // No message at all, a flag that does not exist, a length that does not come, no protobuf.
+    // No message at all, a flag that does not exist, fewer bytes than the length says, and bytes that are not protobuf.
     for body in [&b""[..], &[9, 0, 0, 0, 0], &[0, 0, 0, 0, 7, 1], &[0, 0, 0, 0, 1, 0xff]] {
         let request = http::Request::post(format!("http://test{PATH}"))
             .header("content-type", "application/grpc")
@@ -113,7 +113,7 @@ async fn a_body_that_is_not_framed_as_grpc_is_the_clients_fault() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_http2_end_their_connection_and_nothing_else() {
+async fn bytes_that_are_not_http2_end_their_connection_and_nothing_else() {
     let server = Running::start();
     let garbage: [&[u8]; 4] = [
         b"GET / HTTP/1.1\r\nhost: x\r\n\r\n",
@@ -128,7 +128,7 @@ async fn bytes_that_are_no_http2_end_their_connection_and_nothing_else() {
     let mut connection = send(&server, &[PREFACE, &[0xff; 4_096]].concat());
     assert_closed(&mut connection);
 
-    // Half a preface and then the end; and nothing at all.
+    // Half a preface and then the end, and nothing at all.
     for start in [&PREFACE[..10], &[]] {
         let mut connection = send(&server, start);
         connection.shutdown(Shutdown::Write).unwrap();

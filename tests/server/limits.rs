@@ -1,4 +1,4 @@
-//! What one client may hold: a place among the connections, and the time of a server that waits for it.
+//! Bounds on what one client may take: connections, and the time that the server waits for it.
 
 use std::{
     io::{ErrorKind, Read as _},
@@ -50,14 +50,14 @@ async fn connections_beyond_the_bound_are_closed_at_once_and_counted_and_the_oth
 }
 
 #[tokio::test]
-async fn a_client_that_is_gone_without_a_word_loses_its_connection() {
+async fn a_client_that_disappears_loses_its_connection() {
     let connections = ConnectionLimits {
         keepalive: Some(MOMENT),
         keepalive_timeout: MOMENT,
         ..ConnectionLimits::default()
     };
     let server = Running::over(Options { connections, ..options(1) });
-    // Idle, in the middle of a frame, and in the middle of a call.
+    // The client disappears while idle, in the middle of a frame, and in the middle of a call.
     let half_a_frame = frame(HEADERS, END_STREAM, 1, &[0; 64])[..20].to_vec();
     let half_a_call = call(1)[..call(1).len() - 3].to_vec();
     for last_words in [vec![], half_a_frame, half_a_call] {

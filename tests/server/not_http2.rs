@@ -36,7 +36,7 @@ fn clients_that_speak_http1_or_tls_are_warned_of_once_with_the_setting_and_all_a
         let mut open: Vec<TcpStream> = (0..times).map(|_| send(grpc, client)).collect();
         open.iter_mut().for_each(assert_closed);
     }
-    // What a load balancer does to see whether the port is open, in two ways.
+    // Two ways in which a load balancer checks whether the port is open.
     for _ in 0..5 {
         drop(TcpStream::connect(grpc).unwrap());
         let mut silent = TcpStream::connect(grpc).unwrap();

@@ -1,4 +1,4 @@
-//! What is behind the two ports while all is well.
+//! The two ports of a server that works.
 
 use std::{
     collections::HashMap,
@@ -73,7 +73,7 @@ async fn reflection_lists_the_services_in_both_versions() {
 }
 
 #[tokio::test]
-async fn what_is_no_service_is_unimplemented() {
+async fn a_call_of_no_service_is_unimplemented() {
     let server = Running::start();
     let mut grpc = Grpc::new(server.channel().await);
     for path in ["/envoy.service.ratelimit.v3.RateLimitService/Other", "/nothing/Here", "/"] {
@@ -116,8 +116,8 @@ async fn a_runtime_whose_connections_have_closed_gets_the_next_ones() {
     assert_eq!((on(&kept, 0), on(&kept, 1)), (3, 3));
     kept.retain(|(runtime, _)| *runtime == 1);
 
-    // The server may learn a little later that three are closed, and deal one more to the wrong runtime;
-    // that evens out in the following ones.
+    // The server may learn a little later that three are closed, and deal one more to the wrong runtime. The next ones even
+    // that out.
     while kept.len() < 20 {
         let mut client = server.client().await;
         let answer = client.should_rate_limit(RateLimitRequest::default()).await.unwrap().into_inner();

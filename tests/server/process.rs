@@ -60,9 +60,9 @@ fn a_configuration_without_a_rule_is_served_with_a_warning() {
     assert!(code == Some(0) && rest.contains(" WARN ") && rest.contains("no limit was loaded"), "{rest}");
 }
 
-/// What listens is ready, or scripts would wait for a process that ends.
+/// A process that says that it listens must be ready. Otherwise scripts would wait for a process that ends.
 #[test]
-fn what_cannot_start_its_runtimes_does_not_say_that_it_listens() {
+fn a_process_that_cannot_start_its_runtimes_does_not_say_that_it_listens() {
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("few_files.yaml");
     fs::write(&file, CONFIG).unwrap();
     let serve = r#"ulimit -n 24 && exec "$0" serve --runtimes 1000 --grpc-listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --config "$1""#;
@@ -95,7 +95,7 @@ fn every_flag_may_stand_in_the_environment_and_a_list_has_commas() {
     let line: serde_json::Value = serde_json::from_str(&tollgate.line_with("\"listening\"")).unwrap();
     let admin: SocketAddr = line["admin"].as_str().unwrap().parse().unwrap();
     let counts = |domain| harness::http(admin, "GET", "/metrics").1.contains(&format!("domain=\"{domain}\""));
-    // A limit is counted once a runtime has taken it up, which may be a moment after the start line.
+    // A limit is shown once a runtime has taken up its rules, which may be a moment after the start line.
     let counted = (0..1_000).any(|_| ["edge", "internal"].into_iter().all(counts));
     assert!(counted, "a domain is missing from /metrics");
     tollgate.signal("TERM");
@@ -140,7 +140,7 @@ fn a_port_in_use_is_one_clear_line_and_ends_with_1() {
 }
 
 #[test]
-fn a_store_that_is_none_is_refused_without_repeating_its_password() {
+fn a_wrong_store_address_is_refused_without_repeating_its_password() {
     let (code, stderr) = run("store", CONFIG, &["--store", "radish://user:s3cret@10.0.0.7"]);
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stderr.starts_with("--store") && !stderr.contains("s3cret"), "{stderr}");

@@ -1,4 +1,4 @@
-//! How the process ends by a signal, and what it still answers then.
+//! How a signal ends the process, and what the process still answers then.
 
 use std::{
     io::{Read as _, Write as _},
@@ -19,7 +19,7 @@ use crate::{
     harness::SOON,
 };
 
-/// Frozen, so that what comes meanwhile waits in the kernel: more than tokio accepts before it looks elsewhere.
+/// The process is frozen, so that connections wait in the kernel: more of them than tokio accepts in one go.
 #[test]
 fn connections_that_were_not_accepted_yet_when_sigterm_came_are_answered() {
     const CLIENTS: usize = 300;
@@ -36,7 +36,7 @@ fn connections_that_were_not_accepted_yet_when_sigterm_came_are_answered() {
     assert_eq!(tollgate.end().0, Some(0));
 }
 
-/// More than the second within which another signal counts as the first one's echo.
+/// Longer than the second within which another signal counts as the first.
 const LATER: Duration = Duration::from_millis(1_100);
 
 /// A process with a client that would keep it draining for an hour: it speaks HTTP/2 and never answers the ping of a
@@ -58,7 +58,7 @@ fn a_second_signal_ends_at_once_unless_it_comes_within_a_second_of_the_first() {
         let (mut tollgate, _deaf) = draining("second_signal", drain_wait);
         tollgate.signal(signals[0]);
         tollgate.line_with(&format!("\"SIG{}\"", signals[0]));
-        // As `timeout` does it: a signal to the process, and one to its group.
+        // `timeout` does the same: it signals the process, and then its group.
         tollgate.signal(signals[0]);
         tollgate.line_with("counts as the first signal");
         thread::sleep(LATER);

@@ -1,8 +1,8 @@
-//! What others could read of a process, searched for secrets.
+//! Everything that others can read of a process, to be searched for secrets.
 
 use std::fmt;
 
-/// Texts, and where each was found.
+/// Texts, and where each of them is from.
 #[derive(Default)]
 pub(crate) struct Exposed(Vec<(String, Vec<u8>)>);
 
@@ -12,7 +12,7 @@ impl Exposed {
     }
 
     /// # Panics
-    /// Naming every text that shows one of these, and nothing of the others.
+    /// If a text contains one of these. The message names every such text, and shows nothing of the others.
     #[track_caller]
     pub(crate) fn assert_free_of(&self, secrets: &[&str]) {
         let found = self.0.iter().flat_map(|(place, text)| {
@@ -24,7 +24,7 @@ impl Exposed {
     }
 }
 
-/// In plain, as `{:?}` writes bytes, in hex, or within something in base64.
+/// Whether the text contains the secret in plain, as `{:?}` writes bytes, in hex, or within base64.
 pub(crate) fn shows(text: &[u8], secret: &str) -> bool {
     let decimal = format!("{:?}", secret.as_bytes()).trim_matches(['[', ']']).to_owned();
     let hex = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
@@ -34,7 +34,7 @@ pub(crate) fn shows(text: &[u8], secret: &str) -> bool {
     forms.into_iter().any(holds)
 }
 
-/// What base64 for URLs makes of `secret` behind that many bytes, without the letters that other bytes share.
+/// The base64 for URLs of `secret` after this number of bytes, without the letters that encode other bytes too.
 fn base64(secret: &str, offset: usize) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let bytes = [&[0; 2][..offset], secret.as_bytes()].concat();

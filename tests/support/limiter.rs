@@ -1,6 +1,6 @@
-//! Small HTTP limiters to point `tollgate prove` at: one that is exact, and others, each wrong in its own way.
+//! Small HTTP limiters for `tollgate prove`: one that is exact, and others that are each wrong in their own way.
 //!
-//! Each runs on a thread and runtime of its own and stops when it is dropped.
+//! Each runs on a thread of its own, and stops when it is dropped.
 
 use std::{
     convert::Infallible,
@@ -20,18 +20,18 @@ use tollgate::clock::Clock;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
     Exact,
-    /// As many as the burst in each second of the wall clock.
+    /// Admits the burst in each second of the wall clock.
     FixedWindow,
-    /// The same, but each begins a third of a second late.
+    /// The same, but each second begins a third of a second late.
     FixedWindowLate,
-    /// Saves up while idle, up to twice the burst.
+    /// Saves up to twice the burst while idle.
     DoublesAfterIdling,
     DeniesAll,
-    /// Every second take that fits is denied.
+    /// Denies every second take that fits.
     DeniesHalf,
-    /// Half the burst and half the refill.
+    /// Has half the burst and half the refill.
     HalfTheLimit,
-    /// Admits all, and signs nothing.
+    /// Admits everything, and its answers do not show who made them.
     Unlimited,
     /// Exact, but every 50th answer is a 503.
     Fails,
@@ -39,7 +39,7 @@ pub(crate) enum Manner {
     Unsigned,
     /// Exact, but a 429 does not say when to come back.
     NoRetryAfter,
-    /// Exact, but its metrics say that it guessed.
+    /// Exact, but its metrics say that it gave fallback answers.
     FallbackAnswers,
 }
 
@@ -99,7 +99,7 @@ async fn serve(
             async { Ok::<_, Infallible>(answer) }
         });
         let io = TokioIo::new(stream);
-        // A client that hangs up is not this limiter's business.
+        // A client may close the connection at any time.
         tokio::spawn(async move {
             match http {
                 Http::One => drop(conn::http1::Builder::new().serve_connection(io, service).await),
@@ -117,7 +117,7 @@ struct Bucket {
     burst: u64,
     cost_us: u64,
     full_at_us: u64,
-    /// Of a fixed window: its number, and how many it admitted.
+    /// The number of the fixed window, and how many requests it admitted.
     window: (u64, u64),
     asked: u64,
     fitted: u64,
@@ -139,10 +139,10 @@ impl Bucket {
         }
     }
 
-    /// Microseconds to wait; 0 for what is admitted.
+    /// The microseconds to wait; 0 if it is admitted.
     fn take(&mut self, now_us: u64) -> u64 {
         if self.asked == 0 {
-            // Full at the first request, and nothing saved up before it.
+            // It is full at the first request, with nothing saved up before.
             self.full_at_us = now_us;
         }
         self.asked += 1;

@@ -1,4 +1,4 @@
-//! Clients that never pause, and what they were answered.
+//! Clients that never pause, and counts of their answers.
 
 use std::{
     net::SocketAddr,
@@ -18,7 +18,7 @@ struct Counts {
     admitted: AtomicU64,
 }
 
-/// A load that runs until it is stopped. An answer that is neither 200 nor 429, or none, fails the test then.
+/// A load that runs until it is stopped. The test fails then if any request got no answer, or another one than 200 or 429.
 #[derive(Debug)]
 pub(crate) struct Load {
     counts: Arc<Counts>,
@@ -26,7 +26,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// That many clients ask `addr` for `/` with the key `load`.
+    /// Starts this number of clients, which ask `addr` for `/` with the key `load`.
     pub(crate) fn start(addr: SocketAddr, clients: usize) -> Load {
         let counts = Arc::<Counts>::default();
         let mut load = Load { counts: Arc::clone(&counts), clients: JoinSet::new() };
@@ -37,12 +37,12 @@ impl Load {
         load
     }
 
-    /// Requests answered so far.
+    /// The number of requests answered so far.
     pub(crate) fn sent(&self) -> u64 {
         self.counts.sent.load(Ordering::Relaxed)
     }
 
-    /// Answered, and of these admitted.
+    /// The number of requests that were answered, and of those that were admitted.
     pub(crate) async fn stop(mut self) -> (u64, u64) {
         self.counts.stop.store(true, Ordering::Relaxed);
         while let Some(ended) = self.clients.join_next().await {

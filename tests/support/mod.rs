@@ -1,4 +1,4 @@
-//! What tests of this package share: a real Redis, a store on it, a file.
+//! Shared by the tests of this package: a real Redis, a store on it, and a file.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
@@ -20,7 +20,7 @@ use tollgate_core::{
     limit::{Limit, Unit},
 };
 
-/// A Redis of this test's own. None, said aloud, where there is no Redis and that is allowed.
+/// A Redis for this test alone. `None`, with a message, if there is no Redis and that is allowed.
 pub(crate) async fn redis() -> Option<Redis> {
     if !lab::real::available(&[Part::Redis]) {
         return None;
@@ -28,7 +28,7 @@ pub(crate) async fn redis() -> Option<Redis> {
     Some(Redis::start().await.expect("Redis starts"))
 }
 
-/// A file of this test's own with that text.
+/// A file with this text, for this test alone.
 pub(crate) fn file(name: &str, text: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::write(&path, text).expect("the target folder can be written");
@@ -39,7 +39,7 @@ pub(crate) fn connection(redis: &Redis) -> Connection {
     Client::open(redis.url()).expect("a URL").get_connection().expect("connects")
 }
 
-/// A store on that Redis, once it is connected.
+/// A store on that Redis, which is connected.
 pub(crate) async fn open(redis: &Redis, deadline: Duration) -> Store {
     let store = Backend::parse(&redis.url()).expect("a URL").open(deadline);
     let limit = Limit::new(1, Unit::Second, None).expect("sound");

@@ -5,7 +5,7 @@ use tollgate_core::{
 };
 
 #[test]
-fn where_nobody_asks_for_the_page_what_is_gone_does_not_pile_up() {
+fn limits_that_are_gone_do_not_pile_up_if_nobody_scrapes_the_page() {
     let decisions = Decisions::default();
     let limit = || Limit::new(1, Unit::Minute, None).unwrap();
     for number in 0..10 {

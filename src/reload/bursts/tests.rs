@@ -18,7 +18,7 @@ fn limit(keys: &str) -> Matcher {
     rules(&format!("- {{key: api_key, rate_limit: {{{keys}}}}}\n"))
 }
 
-/// For how many minutes a key may be denied, and how many limits are worth telling.
+/// The minutes for which a key may be denied, and the number of limits that are worth a warning.
 fn told(before: &Matcher, after: &Matcher) -> Option<(u64, usize)> {
     shortened(before, after).map(|told| (told.denied_us / 60_000_000, told.limits))
 }
@@ -42,7 +42,7 @@ fn a_burst_that_takes_less_time_to_fill_is_told_with_the_wait_that_it_means() {
 }
 
 #[test]
-fn a_minute_less_is_not_worth_a_word_and_neither_is_what_holds_no_bucket() {
+fn a_minute_less_is_not_worth_a_warning_and_neither_is_a_limit_without_a_bucket() {
     let bucket = |burst| limit(&format!("unit: minute, requests_per_unit: 1, burst: {burst}"));
     assert_eq!(told(&bucket(3), &bucket(2)), None);
     assert_eq!(told(&bucket(4), &bucket(2)), Some((2, 1)));
@@ -60,7 +60,7 @@ fn a_minute_less_is_not_worth_a_word_and_neither_is_what_holds_no_bucket() {
 }
 
 #[test]
-fn of_many_limits_the_one_with_the_longest_wait_is_named() {
+fn the_limit_with_the_longest_wait_is_named() {
     let all = |bursts: [u32; 3]| {
         let rule = |(name, burst): (&str, u32)| {
             format!("- {{key: {name}, rate_limit: {{unit: hour, requests_per_unit: 1, burst: {burst}}}}}\n")
@@ -84,7 +84,7 @@ fn limits_that_count_alike_are_told_apart_by_their_names() {
 }
 
 #[test]
-fn tiers_of_one_rule_are_held_against_each_other_by_the_time_of_their_bursts() {
+fn tiers_of_one_rule_are_compared_by_the_time_of_their_bursts() {
     let tiers = |tiers: &[(&str, u32)]| {
         let of = |(name, burst): &(&str, u32)| {
             let limit = Limit::new(1, Unit::Hour, Some(*burst)).unwrap();
