@@ -1,8 +1,8 @@
 //! Where buckets live: in this process, or in Redis.
 //!
-//! A store takes one request's buckets, all or none, and gives one answer. It knows nothing of rules,
-//! domains or headers. Time belongs to whoever holds the bucket: Redis asks its own clock inside the
-//! script, memory asks its [`Clock`](crate::clock::Clock).
+//! A store charges all buckets of a request or none, and gives one answer. It knows nothing of rules, domains or headers.
+//! Time belongs to the holder of the bucket: the script reads Redis' clock, and memory reads its
+//! [`Clock`](crate::clock::Clock).
 
 pub mod health;
 pub mod memory;
@@ -28,33 +28,35 @@ use tollgate_core::{
 /// Why a store has no answer. One variant for each reaction; [`StoreError::kind`] is the metric's label.
 #[derive(Debug, Clone, Error)]
 pub enum StoreError {
-    /// Whether the take was charged is not known: it must not be sent again.
+    /// It is not known whether the take was charged, so it must not be sent again.
     #[error("no reply from Redis within the store deadline")]
     Deadline,
-    /// There is no connection at the moment, or it broke before the reply.
+    /// There is no connection at the moment, or it broke before the reply arrived.
     #[error("no connection to Redis")]
     Disconnected,
-    /// More arrives than the store can decide: the take was queued for too long, and was not sent.
+    /// More requests arrive than the store can decide: the take was queued for too long, and was not sent.
     #[error("queued for too long: the store cannot keep up")]
     Overload,
-    /// The store was silent lately, so it was not asked.
-    #[error("the store does not answer, and is given a moment")]
+    /// The store was silent recently, so it was not asked.
+    #[error("the store did not answer recently, so it was not asked")]
     Tripped,
-    /// A bucket is needed that memory does not hold, and it holds as many as it may.
+    /// The request needs a new bucket, and the memory store already holds as many as it may.
     #[error("the memory store is full")]
     Full,
-    /// Redis said no: LOADING, READONLY, OOM and their like.
+    /// Redis refused, for example with LOADING, READONLY or OOM.
     #[error("Redis refused: {}", .0.code())]
     Refused(Refusal),
-    /// Whoever was to answer it ended, by a bug or with the store. Whether the take was charged is not known.
-    #[error("the request was given up by a task that ended")]
+    /// The task that carried the request ended, because of a bug or with the store. It is not known whether the take was
+    /// charged.
+    #[error("the task that carried the request to Redis ended")]
     Abandoned,
-    /// A reply that the script cannot have made.
+    /// The script cannot have made this reply.
     #[error("Redis sent a reply that is not the script's: {0}")]
     Reply(&'static str),
 }
 
 impl StoreError {
+    /// The `kind` label of the metric that counts store errors.
     pub fn kind(&self) -> &'static str {
         match self {
             StoreError::Deadline => "deadline",
@@ -68,30 +70,36 @@ impl StoreError {
         }
     }
 
-    /// Redis did not know the script, so nothing ran. Every other error leaves open whether a take was charged,
-    /// or would come again.
+    /// Whether the call may be sent again: Redis did not know the script, so nothing ran. After any other error the take
+    /// may have been charged, or the error would come again.
     pub fn may_be_sent_again(&self) -> bool {
         matches!(self, StoreError::Refused(Refusal::NoScript))
     }
 }
 
-/// A store's address in text is wrong.
+/// A configured store cannot be used.
 #[derive(Debug, Error)]
 pub enum TargetError {
+    /// The address is wrong.
     #[error(transparent)]
     Address(#[from] AddressError),
-    #[error("memory takes no password")]
+    /// A password was given for the memory store.
+    #[error("the memory store takes no password; leave out the password file, or give a redis:// address")]
     NoPassword,
-    #[error("the store's URL holds a password too; leave one of them out")]
+    /// The URL and a file both give a password.
+    #[error("the store's URL contains a password, and a password file is given too; leave one of them out")]
     TwoPasswords,
+    /// The password file cannot be used.
     #[error(transparent)]
     Password(#[from] PasswordError),
 }
 
-/// Which store, as configured; opened once on each runtime.
+/// The configured store, which each runtime opens once.
 #[derive(Debug, Clone)]
 pub enum Backend {
+    /// Buckets in this process, shared by its runtimes.
     Memory(Arc<MemoryStore>),
+    /// Buckets in Redis, shared by all replicas.
     Redis(RedisBackend),
 }
 
@@ -104,8 +112,8 @@ impl Backend {
         Ok(Backend::Redis(RedisBackend::new(RedisTarget::parse(text)?)))
     }
 
-    /// Redis lets in who knows what is in this file, which is read again for each connection. Fails if it cannot
-    /// be read now.
+    /// Logs in to Redis with the password in this file, which is read again for each connection. Fails if it cannot be
+    /// read now.
     pub fn password_in(self, file: &Path) -> Result<Backend, TargetError> {
         match self {
             Backend::Memory(_) => Err(TargetError::NoPassword),
@@ -113,12 +121,12 @@ impl Backend {
         }
     }
 
-    /// In this process, at most so many buckets.
+    /// A store in this process, for at most this number of buckets.
     pub fn memory(most_buckets: usize) -> Backend {
         Backend::Memory(Arc::new(MemoryStore::bounded(most_buckets)))
     }
 
-    /// Every take is asked of Redis, also one that memory could deny. Memory itself has nothing to remember.
+    /// Asks Redis about every take, even if memory could deny it. Changes nothing for the memory store.
     #[must_use]
     pub fn without_denial_cache(self) -> Backend {
         match self {
@@ -127,7 +135,7 @@ impl Backend {
         }
     }
 
-    /// Buckets that this process keeps as a store.
+    /// The number of buckets in the memory store; 0 for Redis.
     pub fn memory_buckets(&self) -> usize {
         match self {
             Backend::Memory(store) => store.len(),
@@ -135,7 +143,7 @@ impl Backend {
         }
     }
 
-    /// How many replicas share the store, as they count themselves; memory is shared by none.
+    /// The number of replicas that share the store, as they count themselves. None for memory, which is not shared.
     pub fn replica_count(&self) -> Option<Arc<ReplicaCount>> {
         match self {
             Backend::Memory(_) => None,
@@ -143,7 +151,7 @@ impl Backend {
         }
     }
 
-    /// Whether the store can be reached; what [`Backend::open`] gives keeps it up to date.
+    /// Whether the store can be used. The stores that [`Backend::open`] returns keep it up to date.
     pub fn health(&self) -> Arc<StoreHealth> {
         match self {
             Backend::Memory(_) => Arc::new(StoreHealth::always()),
@@ -151,8 +159,8 @@ impl Backend {
         }
     }
 
-    /// This runtime's handle. Must be called within the runtime whose requests it will serve: it drives
-    /// the connection.
+    /// The store of one runtime. Must be called within the runtime whose requests it will serve, since that drives the
+    /// connection.
     pub fn open(&self, deadline: Duration) -> Store {
         match self {
             Backend::Memory(store) => {
@@ -164,15 +172,17 @@ impl Backend {
     }
 }
 
-/// One runtime's way to the buckets.
+/// One runtime's access to the buckets.
 #[derive(Debug)]
 pub enum Store {
+    /// Buckets in this process.
     Memory(Arc<MemoryStore>),
+    /// Buckets in Redis.
     Redis(RedisStore),
 }
 
 impl Store {
-    /// Whether memory knows this bucket, which the store keeps, as one without room.
+    /// Whether the denial cache knows that this bucket has no room.
     pub fn is_known_empty(&self, key: &BucketKey) -> bool {
         match self {
             Store::Memory(_) => false,
@@ -180,7 +190,7 @@ impl Store {
         }
     }
 
-    /// Takes all or none, atomically with every other request on any node.
+    /// Charges all takes or none, atomically with every other request of any replica. Fails if the store has no answer.
     pub async fn take(&self, takes: Takes) -> Result<Answer, StoreError> {
         match self {
             Store::Memory(store) => store.take(&takes).map_err(|Full { .. }| StoreError::Full),

@@ -83,7 +83,7 @@ async fn a_password_that_is_rotated_needs_no_restart_and_shows_nowhere() {
     rotate(SECOND, &mut admin);
     until_ready_says("authentication failed", &tollgate, &mut exposed).await;
     fs::remove_file(&file).expect("is there");
-    let gone = format!("cannot read the password of the store in {}: no such file", file.display());
+    let gone = format!("cannot read the store's password from {}: no such file", file.display());
     until_ready_says(&gone, &tollgate, &mut exposed).await;
     fs::write(&file, format!("{SECOND}\n")).expect("can be written");
     until_ready_says("OK", &tollgate, &mut exposed).await;
@@ -119,7 +119,7 @@ fn a_file_that_cannot_be_read_ends_the_start_with_its_name_and_the_reason() {
     let missing = folder.join("store-password-missing");
     let of = |path: &Path, reason| {
         let path = path.display();
-        format!("TOLLGATE_STORE_PASSWORD_FILE: cannot read the password of the store in {path}: {reason}\n")
+        format!("TOLLGATE_STORE_PASSWORD_FILE: cannot read the store's password from {path}: {reason}\n")
     };
     let store = "redis://tollgate@127.0.0.1:1";
     assert_ends(&serve(store, &missing), 1, &of(&missing, "no such file or directory"));
@@ -131,7 +131,11 @@ fn a_file_that_cannot_be_read_ends_the_start_with_its_name_and_the_reason() {
 #[test]
 fn a_file_beside_a_password_in_the_url_or_a_store_in_memory_is_misuse() {
     let file = support::file("store-password-beside", FIRST);
-    let said = "TOLLGATE_STORE_PASSWORD_FILE: the store's URL holds a password too; leave one of them out\n";
+    let said = "TOLLGATE_STORE_PASSWORD_FILE: the store's URL contains a password, and a password file is given too; leave one of them out\n";
     assert_ends(&serve("redis://tollgate:s3cret@127.0.0.1:1", &file), 2, said);
-    assert_ends(&serve("memory", &file), 2, "TOLLGATE_STORE_PASSWORD_FILE: memory takes no password\n");
+    assert_ends(
+        &serve("memory", &file),
+        2,
+        "TOLLGATE_STORE_PASSWORD_FILE: the memory store takes no password; leave out the password file, or give a redis:// address\n",
+    );
 }

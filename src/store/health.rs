@@ -1,8 +1,7 @@
-//! Whether the store can be used, as all runtimes together see it.
+//! Whether the store can be used, as all runtimes of the process see it.
 //!
-//! Each runtime that keeps a connection writes here when it comes and goes, and when the store refuses what it is
-//! asked; the admin port and the metrics read. Nothing is decided by it, and a request that is answered does not
-//! touch it.
+//! Each runtime reports here when its connection opens or is lost, and when the store refuses a call; the admin port and
+//! the metrics read it. It decides nothing, and a request that is answered does not touch it.
 
 mod outage;
 
@@ -18,10 +17,10 @@ use super::refusal::{Complaint, Refusal};
 use crate::{clock::Clock, logging::hourly::Hourly};
 use outage::Outage;
 
-/// Shared by all runtimes. A new one has not met the store.
+/// The state of the store, shared by all runtimes. At first no runtime has had a connection.
 #[derive(Debug)]
 pub struct StoreHealth {
-    /// Where the store is, without its password.
+    /// The address of the store, without its password.
     address: String,
     clock: Clock,
     lines: Mutex<Lines>,
@@ -29,21 +28,24 @@ pub struct StoreHealth {
     told: [Hourly; Refusal::ALL.len()],
 }
 
-/// How many runtimes' connections are how, and what was wrong last.
+/// The number of connections in each state, and the last error.
 #[derive(Debug, Default)]
 struct Lines {
+    /// All of them: each runtime keeps one.
     kept: usize,
+    /// Those that were up at least once while nothing was refused.
     met: usize,
     up: usize,
+    /// Those over which the store refuses calls.
     refusing: usize,
-    /// Up for a moment already.
+    /// Those that have been up for a moment.
     settled: usize,
     outage: Outage,
-    /// Of a connection that is down.
+    /// Why a connection is down.
     trouble: Trouble,
-    /// Of a connection that is up.
+    /// What the store refused last over a connection that is up.
     complaint: String,
-    /// That the store refuses was logged, and that it no longer does was not.
+    /// It was logged that the store refuses calls, and not yet that it grants them again.
     is_told: bool,
 }
 
@@ -53,47 +55,58 @@ enum Trouble {
     #[default]
     None,
     Away(String),
-    /// The store is there, and of no use.
+    /// The store is there and cannot be used.
     Denied(String),
 }
 
-/// One runtime's connection, which is down at first. Dropped, it no longer counts.
+/// The state of one runtime's connection, which is down at first. Once dropped, it no longer counts.
 #[derive(Debug)]
 pub struct LineHealth {
     shared: Arc<StoreHealth>,
+    /// Only the thread of its runtime uses it; a mutex because futures must be `Send`.
     state: Mutex<LineState>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct LineState {
-    /// Was up once while nothing was refused.
+    /// It was up at least once while nothing was refused.
     has_met: bool,
     is_up: bool,
     refuses: bool,
     is_settled: bool,
 }
 
+/// Whether the runtimes can use the store. Its text is for operators and holds no password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Contact {
     /// Not every runtime has had a connection so far.
     NotYet {
+        /// The number of runtimes that have.
         met: usize,
+        /// The number of runtimes.
         of: usize,
+        /// The last error; may be empty.
         trouble: String,
     },
-    /// As well, since the store is none that can be used, or refuses all that it is asked.
+    /// Not every runtime has had a connection so far, since the store cannot be used or refuses all calls.
     Unusable {
+        /// What it refuses, and what helps.
         complaint: String,
     },
+    /// Every runtime has a connection, and the store refuses nothing.
     All,
-    /// Some runtimes are without a connection, or all.
+    /// Every runtime has had a connection, and some or all have lost it.
     Degraded {
+        /// The number of runtimes with a connection.
         up: usize,
+        /// The number of runtimes.
         of: usize,
+        /// The last error; may be empty.
         trouble: String,
     },
-    /// The store is there, and refuses what it is asked.
+    /// Every runtime has a connection, and the store refuses calls.
     Refused {
+        /// What it refuses, and what helps.
         complaint: String,
     },
 }
@@ -101,12 +114,12 @@ pub enum Contact {
 // === impl StoreHealth ===
 
 impl StoreHealth {
-    /// Of a store that cannot be away.
+    /// The health of a store that cannot be away.
     pub fn always() -> StoreHealth {
         StoreHealth::of(String::new())
     }
 
-    /// Of the store at that address, which is shown to operators: it must hold no password.
+    /// The health of the store at this address. The address is shown to operators and must hold no password.
     pub fn of(address: String) -> StoreHealth {
         StoreHealth {
             address,
@@ -117,6 +130,7 @@ impl StoreHealth {
         }
     }
 
+    /// Whether the runtimes can use the store at the moment.
     pub fn contact(&self) -> Contact {
         let lines = self.lines();
         let (met, up, of) = (lines.met, lines.up, lines.kept);
@@ -131,7 +145,7 @@ impl StoreHealth {
         }
     }
 
-    /// Calls that the store refused since the start, by code.
+    /// The number of calls that the store refused since the start, by code.
     pub fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = self.refused.iter().map(|count| count.load(Ordering::Relaxed));
         Refusal::ALL.into_iter().map(Refusal::code).zip(counts)
@@ -141,7 +155,7 @@ impl StoreHealth {
         self.refused[refusal as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts it, and warns of it the first time and once an hour.
+    /// Counts a refusal, and logs a warning the first time and then once an hour.
     fn note(&self, complaint: &Complaint) {
         self.count(complaint.refusal);
         if let Some(times) = self.told[complaint.refusal as usize].occurs(self.clock.now_us()) {
@@ -150,7 +164,7 @@ impl StoreHealth {
                 store = %self.address,
                 code = complaint.refusal.code(),
                 times,
-                "the store refuses what it is asked: {}",
+                "the store refuses calls: {}",
                 complaint.help()
             );
         }
@@ -170,24 +184,25 @@ impl Default for StoreHealth {
 // === impl LineHealth ===
 
 impl LineHealth {
+    /// One more connection, which is down.
     pub fn of(shared: &Arc<StoreHealth>) -> LineHealth {
         shared.lines().kept += 1;
         LineHealth { shared: Arc::clone(shared), state: Mutex::default() }
     }
 
-    /// Connected, and whatever was tried was granted.
+    /// The connection is up, and everything that was tried was granted.
     pub fn is_up(&self) {
         self.change(|state| LineState { has_met: true, is_up: true, refuses: false, ..*state });
     }
 
-    /// Connected, and refused what it was asked over that connection, for the time being.
+    /// The connection is up, and the store refuses calls over it at the moment.
     pub fn is_refused(&self, complaint: &Complaint) {
         self.shared.note(complaint);
         self.shared.lines().complaint = complaint.to_string();
         self.change(|state| LineState { is_up: true, refuses: true, ..*state });
     }
 
-    /// Connected, and found to be of no use, so that the connection was closed again.
+    /// The store was reached and cannot be used, so the connection was closed again.
     pub fn is_denied(&self, complaint: &Complaint) {
         self.shared.note(complaint);
         self.shared.lines().outage.denied();
@@ -200,11 +215,12 @@ impl LineHealth {
         self.change(|state| LineState { has_met: state.has_met, ..LineState::default() });
     }
 
+    /// Counts a refusal that says nothing about the connection in use.
     pub fn count(&self, refusal: Refusal) {
         self.shared.count(refusal);
     }
 
-    /// Something was refused over the connection that is up, and it is not known to be granted again.
+    /// Whether a call was refused over the connection that is up, and is not known to be granted again.
     pub fn refuses(&self) -> bool {
         self.state().refuses
     }
@@ -227,7 +243,7 @@ impl LineHealth {
         if lines.up == lines.kept && lines.refusing == 0 && lines.is_told {
             lines.is_told = false;
             drop(lines);
-            tracing::info!(store = %self.shared.address, "the store grants again what it refused");
+            tracing::info!(store = %self.shared.address, "the store grants again the calls that it refused");
         }
     }
 
@@ -272,7 +288,7 @@ impl fmt::Display for Contact {
                 trouble
             }
             Contact::Refused { complaint } => {
-                f.write_str("degraded: the store refuses what it is asked")?;
+                f.write_str("degraded: the store refuses calls")?;
                 complaint
             }
         };

@@ -1,10 +1,10 @@
-//! Buckets in this process: the embedded default, and exact for one replica.
+//! Buckets in this process: the default store, and exact for one replica.
 //!
-//! A bucket that is full is not kept, so memory holds only what was charged lately: each insertion that
-//! finds its shard grown to twice what the last sweep left sweeps it first, and a task sweeps what nobody asks for.
-//! What it held is lost with the process, so its epoch is when that started. A bucket that would count as used up if
-//! it were missing is kept though it is full.
-//! A bucket that is not full is never forgotten: at the bound a request that needs a new one is refused.
+//! A full bucket is not kept, so memory holds only buckets that were charged recently: an insertion that finds its shard
+//! grown to twice the size after the last sweep sweeps it first, and a task sweeps shards that receive no requests. The
+//! buckets are lost with the process, so their epoch is its start. A full bucket is kept only if it would count as used
+//! up when missing. A bucket that is not full is never forgotten: when the store is full, a request that needs a new
+//! bucket is refused.
 
 use std::{
     collections::HashMap,
@@ -28,42 +28,44 @@ use tollgate_core::{
 };
 
 const SHARDS: usize = 64;
-/// A shard below this size is not worth sweeping.
+/// A smaller shard is not worth sweeping.
 const SMALLEST_SWEEP: usize = 1_024;
 /// All shards are swept in about a minute.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// At the bound a shard is swept this often at most: a flood of new keys must not buy a sweep each.
+/// A full shard is swept at most this often: in a flood of new keys, each key must not cost a sweep.
 const SWEEP_AT_BOUND_EVERY_US: u64 = 5_000_000;
-/// As many buckets as fit about 200 MB.
+/// The number of buckets that fit into about 200 MB.
 pub const MOST_BUCKETS: usize = 2_000_000;
 
-/// The request needs buckets that are not there, and there is no room for them.
+/// The request needs new buckets, and there is no room for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Full {
-    /// The takes that find no room, by their places in the request.
+    /// The places in the request of the takes that find no room.
     pub takes: SmallVec<[usize; 4]>,
 }
 
+/// Buckets of one process, in shards that are locked separately.
 #[derive(Debug)]
 pub struct MemoryStore {
     clock: Clock,
     shards: Box<[Mutex<Shard>]>,
     most_in_shard: usize,
-    /// What was before is lost, for limits that ask.
+    /// Everything before this is lost, for limits with `after_store_loss: empty`.
     epoch_us: u64,
     /// The shard that is swept next.
     next_sweep: AtomicUsize,
-    /// Some runtime of the process does the sweeping.
+    /// Whether a runtime of the process already does the sweeping.
     is_kept_swept: AtomicBool,
 }
 
 #[derive(Debug)]
 struct Shard {
     buckets: HashMap<BucketKey, State, RandomState>,
-    /// Buckets that are kept until then, even if they are full. Few: given back to soon after the start.
+    /// Buckets that are kept until this instant even if they are full. They are few: those that were given something back
+    /// soon after the start.
     held_until_us: HashMap<BucketKey, u64, RandomState>,
     sweep_at: usize,
-    /// Not to be swept for being full before this instant.
+    /// A full shard is not swept before this instant.
     next_sweep_us: u64,
 }
 
@@ -74,12 +76,12 @@ impl Default for MemoryStore {
 }
 
 impl MemoryStore {
-    /// At most [`MOST_BUCKETS`].
+    /// A store for at most [`MOST_BUCKETS`].
     pub fn new() -> MemoryStore {
         MemoryStore::bounded(MOST_BUCKETS)
     }
 
-    /// At most so many buckets, give or take those of one request in each of its shards.
+    /// A store for at most this number of buckets. Each shard may exceed its part by the buckets of one request.
     pub fn bounded(most_buckets: usize) -> MemoryStore {
         let shard = || {
             Mutex::new(Shard {
@@ -100,19 +102,19 @@ impl MemoryStore {
         }
     }
 
-    /// Takes all or none. Refused, and nothing is charged, where a new bucket is needed and there is no room.
+    /// Charges all takes or none. If a new bucket is needed and there is no room, it fails and charges nothing.
     pub fn take(&self, takes: &[Take]) -> Result<Answer, Full> {
         let locked = self.lock(takes);
-        // Read under the locks: whoever comes later sees a later time, so a sweep forgets nothing too early.
+        // Read under the locks: a later request sees a later time, so a sweep forgets nothing too early.
         decide(takes, self.clock.now_us(), locked)
     }
 
-    /// As [`take`](Self::take), with the time as a parameter, which must not step back.
+    /// Does the same as [`take`](Self::take) at the given time, which must not step back.
     pub fn take_at(&self, takes: &[Take], now_us: u64) -> Result<Answer, Full> {
         decide(takes, now_us, self.lock(takes))
     }
 
-    /// If the bucket of this take is not there, it is from now on, and empty; not where there is no room.
+    /// Creates the bucket of this take, empty, unless it exists or there is no room for it.
     pub fn start_empty(&self, take: &Take, now_us: u64) {
         let mut locked = self.lock(std::slice::from_ref(take));
         locked.now_us = now_us;
@@ -122,12 +124,12 @@ impl MemoryStore {
         }
     }
 
-    /// By the clock of its buckets.
+    /// The time by the clock of its buckets.
     pub fn now_us(&self) -> u64 {
         self.clock.now_us()
     }
 
-    /// Forgets what is full in the shard that was not looked at for longest.
+    /// Forgets the full buckets of the shard that was swept longest ago.
     pub fn sweep_one(&self) {
         let number = self.next_sweep.fetch_add(1, Ordering::Relaxed) % SHARDS;
         let mut shard = unpoisoned(&self.shards[number]);
@@ -135,17 +137,18 @@ impl MemoryStore {
         shard.sweep(now_us);
     }
 
-    /// Shards swept so far without being asked to by an insertion.
+    /// The number of sweeps so far that no insertion caused.
     #[cfg(test)]
     pub(crate) fn sweeps(&self) -> usize {
         self.next_sweep.load(Ordering::Relaxed)
     }
 
-    /// Buckets kept at the moment.
+    /// The number of buckets kept at the moment.
     pub fn len(&self) -> usize {
         self.shards.iter().map(|shard| unpoisoned(shard).buckets.len()).sum()
     }
 
+    /// Whether no bucket is kept.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -161,8 +164,8 @@ impl MemoryStore {
     }
 }
 
-/// From now on one shard is swept every second, as long as the store lives, by the first runtime that calls this.
-/// Must be called within a runtime.
+/// Sweeps one shard every second for as long as the store lives. The first runtime that calls this does the work. Must be
+/// called within a runtime.
 pub fn keep_swept(store: &Arc<MemoryStore>) {
     if store.is_kept_swept.swap(true, Ordering::Relaxed) {
         return;
@@ -192,7 +195,7 @@ fn shard_of(key: &BucketKey) -> usize {
     usize::from(key.as_bytes()[0]) % SHARDS
 }
 
-/// A thread that panicked while it held a shard left each bucket whole: a write is one assignment.
+/// A thread that panics while it holds a shard leaves each bucket whole, since a write is one assignment.
 fn unpoisoned(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -213,7 +216,7 @@ impl Locked<'_> {
         self.shards.iter().position(|(shard, _)| *shard == number).expect("the shard of each take is locked")
     }
 
-    /// Every bucket that these may fill is there, or may be added.
+    /// Whether each bucket that these takes may create exists or may be added.
     fn has_room_for(&mut self, takes: &[Take]) -> Result<(), Full> {
         let (now_us, most, epoch_us) = (self.now_us, self.most_in_shard, self.epoch_us);
         let finds_none = |take: &Take| {
@@ -271,7 +274,7 @@ impl Buckets for Locked<'_> {
 }
 
 impl Shard {
-    /// Forgets what is full. Its cost is spread over the insertions that doubled the shard.
+    /// Forgets full buckets. The cost is spread over the insertions that doubled the shard.
     fn sweep(&mut self, now_us: u64) {
         let Shard { buckets, held_until_us, .. } = self;
         held_until_us.retain(|key, until_us| *until_us > now_us && buckets.contains_key(key));

@@ -1,46 +1,65 @@
-//! What a store says in place of an answer, by codes of a closed list, and what would help.
+//! Errors that Redis returns in place of an answer, as codes of a closed list, and what an operator can do about each.
 //!
-//! Redis before 7 hides the code of an error that a command within a script met, and some versions say ERR where a
-//! right is missing; so the text is looked into. It is never shown as it is: it may repeat what was sent.
+//! Before version 7, Redis hides the code of an error that occurred within a script, and some versions say ERR if a right
+//! is missing; so the text is searched as well. The text itself is never shown, because it may repeat what was sent.
 
 use std::{borrow::Borrow, fmt};
 
-/// The code of a refusal; [`Refusal::code`] is the metric's label.
+/// The kind of a refusal; [`Refusal::code`] is the metric's label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
+    /// The user lacks a right.
     NoPerm,
+    /// A password is needed.
     NoAuth,
+    /// The user or the password is wrong.
     WrongPass,
-    /// A command that this Redis does not know, or that was taken away from it.
+    /// A command that this Redis does not know, or that was renamed or disabled.
     UnknownCommand,
+    /// Redis' memory is full.
     Oom,
+    /// Redis cannot save its data.
     MisConf,
+    /// Too few replicas follow this master.
     NoReplicas,
+    /// Redis still reads its data.
     Loading,
+    /// A script runs for too long.
     Busy,
+    /// This is a replica.
     ReadOnly,
+    /// This is a replica that has lost its master.
     MasterDown,
+    /// The keys lie in different slots of a Redis Cluster.
     CrossSlot,
+    /// The slot belongs to another node.
     Moved,
-    Demand,
+    /// The slot is being moved to another node.
+    Ask,
+    /// The keys are being moved to another node.
     TryAgain,
+    /// The Redis Cluster does not work.
     ClusterDown,
+    /// Redis does not know the script.
     NoScript,
+    /// A transaction was refused.
     ExecAbort,
-    /// Nothing was refused yet: the server says of itself that it is a Sentinel.
+    /// Nothing was refused yet: the server says that it is a Sentinel.
     Sentinel,
-    /// As well: a node of a Redis Cluster.
+    /// Nothing was refused yet: the server says that it is a node of a Redis Cluster.
     Cluster,
-    /// As well: a replica.
+    /// Nothing was refused yet: the server says that it is a replica.
     Replica,
     /// An error without a code of its own.
     Err,
+    /// An unknown code.
     Other,
 }
 
 /// A refusal, and what an operator can do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Complaint {
+    /// What was refused.
     pub refusal: Refusal,
     help: String,
 }
@@ -48,6 +67,7 @@ pub struct Complaint {
 // === impl Refusal ===
 
 impl Refusal {
+    /// All of them, in the order of their discriminants.
     pub const ALL: [Refusal; 23] = [
         Refusal::NoPerm,
         Refusal::NoAuth,
@@ -62,7 +82,7 @@ impl Refusal {
         Refusal::MasterDown,
         Refusal::CrossSlot,
         Refusal::Moved,
-        Refusal::Demand,
+        Refusal::Ask,
         Refusal::TryAgain,
         Refusal::ClusterDown,
         Refusal::NoScript,
@@ -74,7 +94,7 @@ impl Refusal {
         Refusal::Other,
     ];
 
-    /// As Redis spells it, or one of a few words of ours.
+    /// The code as Redis spells it, or a word of Tollgate's where Redis has none.
     pub const fn code(self) -> &'static str {
         match self {
             Refusal::NoPerm => "NOPERM",
@@ -90,7 +110,7 @@ impl Refusal {
             Refusal::MasterDown => "MASTERDOWN",
             Refusal::CrossSlot => "CROSSSLOT",
             Refusal::Moved => "MOVED",
-            Refusal::Demand => "ASK",
+            Refusal::Ask => "ASK",
             Refusal::TryAgain => "TRYAGAIN",
             Refusal::ClusterDown => "CLUSTERDOWN",
             Refusal::NoScript => "NOSCRIPT",
@@ -103,17 +123,17 @@ impl Refusal {
         }
     }
 
-    /// By the code of an error and the text behind it.
+    /// The refusal that an error's code and text mean.
     pub fn of(code: &str, text: &str) -> Refusal {
         match Refusal::ALL.into_iter().find(|refusal| refusal.code() == code) {
-            // What a script met within itself proves nothing about the call, NOSCRIPT least of all.
+            // An error within a script proves nothing about the call, NOSCRIPT least of all.
             Some(Refusal::Err) => within(text).unwrap_or(Refusal::Err),
             Some(refusal) => refusal,
             None => Refusal::Other,
         }
     }
 
-    /// Redis may well take the next one: it is short of something, and everything else about it is right.
+    /// Whether Redis may accept the next call: it is short of something, and otherwise in order.
     pub const fn will_pass(self) -> bool {
         matches!(self, Refusal::Oom | Refusal::MisConf | Refusal::NoReplicas)
     }
@@ -122,31 +142,32 @@ impl Refusal {
         match self {
             Refusal::NoPerm => "its user lacks a right; docs/operate.md has the ACL rule that Tollgate needs",
             Refusal::NoAuth => {
-                "it wants a password: write it into the URL, or name its file by --store-password-file"
+                "it needs a password: write it into the URL, or name a file that holds it by --store-password-file"
             }
             Refusal::WrongPass => "authentication failed: it does not know this user with this password",
             Refusal::UnknownCommand => {
-                "it does not know a command that Tollgate needs; a rename-command, or the service, may have taken it away"
+                "it does not know a command that Tollgate needs; rename-command, or the service that hosts it, may have \
+                 disabled it"
             }
             Refusal::Oom => {
-                "it is full: raise its maxmemory, and leave maxmemory-policy at noeviction, since a bucket that is \
-                 evicted starts full"
+                "its memory is full: raise maxmemory, and keep maxmemory-policy noeviction, since an evicted bucket \
+                 starts full"
             }
             Refusal::MisConf => {
-                "it cannot save its data and therefore takes no writes: its own log says why; \
-                 stop-writes-on-bgsave-error no lets it go on"
+                "it cannot save its data and therefore accepts no writes: its own log says why; set \
+                 stop-writes-on-bgsave-error no to let it continue"
             }
             Refusal::NoReplicas => {
-                "it has fewer replicas than min-replicas-to-write asks for: mend its replicas, or lower that number"
+                "it has fewer replicas than min-replicas-to-write requires: repair its replicas, or lower that number"
             }
-            Refusal::Loading => "it still reads its data from disk, and answers when it is done",
-            Refusal::Busy => "somebody's script runs and does not end: SCRIPT KILL ends it",
+            Refusal::Loading => "it is still reading its data from disk: wait until it has finished",
+            Refusal::Busy => "a script has been running for too long: end it with SCRIPT KILL",
             Refusal::ReadOnly | Refusal::MasterDown | Refusal::Replica => {
-                "this is a replica, which takes no writes: give Tollgate the address of the master"
+                "this is a replica, which accepts no writes: give Tollgate the address of the master"
             }
             Refusal::CrossSlot
             | Refusal::Moved
-            | Refusal::Demand
+            | Refusal::Ask
             | Refusal::TryAgain
             | Refusal::ClusterDown
             | Refusal::Cluster => {
@@ -154,17 +175,17 @@ impl Refusal {
                  cluster-enabled"
             }
             Refusal::Sentinel => {
-                "this is a Sentinel, which keeps no data: give Tollgate the address of the Redis that it watches"
+                "this is a Sentinel, which keeps no data: give Tollgate the address of the Redis that it monitors"
             }
-            Refusal::NoScript => "it forgot the script, which is sent again",
+            Refusal::NoScript => "it does not know the script, so Tollgate sends the script again",
             Refusal::ExecAbort | Refusal::Err | Refusal::Other => {
-                "it answers with an error that Tollgate does not expect; is it Redis 6.2 or later, or Valkey?"
+                "it returned an error that Tollgate does not expect; check that it is Redis 6.2 or later, or Valkey"
             }
         }
     }
 }
 
-/// The code that an error without one of its own tells of in its text.
+/// The code in the text of an error that has none of its own.
 fn within(text: &str) -> Option<Refusal> {
     let holds = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
     if holds(&[
@@ -187,11 +208,12 @@ fn within(text: &str) -> Option<Refusal> {
 // === impl Complaint ===
 
 impl Complaint {
+    /// This refusal, with its general advice.
     pub fn of(refusal: Refusal) -> Complaint {
         Complaint { refusal, help: refusal.help().to_owned() }
     }
 
-    /// Of an error with this code and this text behind it; of the text a command's name is used, if it is one.
+    /// The complaint about an error with this code and text. From the text only the name of a command is used.
     pub fn of_error(code: &str, text: &str) -> Complaint {
         let refusal = Refusal::of(code, text);
         if refusal != Refusal::NoPerm {
@@ -206,7 +228,7 @@ impl Complaint {
         }
     }
 
-    /// Of an error as it stands in a reply, such as `OOM command not allowed`.
+    /// The complaint about an error as it is written in a reply, such as `OOM command not allowed`.
     pub fn of_text(text: &str) -> Complaint {
         let text = text.trim_start_matches('-');
         let (code, rest) = text.split_once(' ').unwrap_or((text, ""));
@@ -214,28 +236,30 @@ impl Complaint {
         if is_code { Complaint::of_error(code, rest) } else { Complaint::of_error("ERR", text) }
     }
 
-    /// Tollgate's keys are none that its user may touch.
+    /// The user may not use Tollgate's keys.
     pub fn keys() -> Complaint {
         let help = "its user may not use the keys of Tollgate: add ~tg:* to the user's ACL rule";
         Complaint { refusal: Refusal::NoPerm, help: help.to_owned() }
     }
 
-    /// These commands, in the spelling of ACL rules, are forbidden to its user.
+    /// The user may not run these commands, given in the spelling of ACL rules.
     pub fn rights<S: Borrow<str>>(commands: &[S]) -> Complaint {
         let (names, rule) = (commands.join(", "), commands.join(" +"));
         let help = format!("its user may not run {names}: add +{rule} to the user's ACL rule");
         Complaint { refusal: Refusal::NoPerm, help }
     }
 
-    /// These commands are not there.
+    /// This Redis does not know these commands.
     pub fn commands<S: Borrow<str>>(commands: &[S]) -> Complaint {
         let names = commands.join(", ");
         let help = format!(
-            "it does not know {names}, which Tollgate needs; a rename-command, or the service, may have taken it away"
+            "it does not know {names}, which Tollgate needs; rename-command, or the service that hosts it, may have \
+             disabled it"
         );
         Complaint { refusal: Refusal::UnknownCommand, help }
     }
 
+    /// What an operator can do about it.
     pub fn help(&self) -> &str {
         &self.help
     }

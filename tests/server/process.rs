@@ -149,9 +149,12 @@ fn a_wrong_store_address_is_refused_without_repeating_its_password() {
 #[test]
 fn a_part_of_a_store_s_address_that_would_be_dropped_ends_the_start_and_says_what_to_write_instead() {
     for (store, said) in [
-        ("redis://cache?ssl=true", "--store: `?ssl` would be dropped, and the connection be plain text"),
-        ("redis://cache?db=2", "--store: write the database behind the host: redis://host:6379/2"),
-        ("redis://cache/0#x", "--store: `#` and what stands behind it would be dropped"),
+        (
+            "redis://cache?ssl=true",
+            "--store: `?ssl` would be ignored, and the connection would be plain text",
+        ),
+        ("redis://cache?db=2", "--store: write the database after the host: redis://host:6379/2"),
+        ("redis://cache/0#x", "--store: `#` and everything after it would be ignored"),
         (
             "redis://:s3c/ret@cache",
             "--store: a user or a password with @ / ? or # in it must be percent-encoded",

@@ -1,9 +1,9 @@
-//! Replicas, one store and a bad network in virtual time: what is promised holds for every seed. Processes restart
-//! and reload, the store loses its buckets, falls silent and its clock steps, and local buckets answer for it.
+//! Replicas, one Redis and a bad network in virtual time: the promises hold for every seed. Processes restart and reload,
+//! Redis loses its buckets, falls silent and its clock steps, and local buckets answer in its place.
 //!
 //! The dispatchers, denial caches and batches are those of production, and so is `decide`; clocks, clients, the network and
-//! the store around it are models. A seed decides everything, so a seed that fails is a recipe. By default random
-//! seeds run for a minute; `TOLLGATE_SEED` replays one, `TOLLGATE_SIM_SECONDS` says how long.
+//! the store are models. A seed decides everything, so a seed that fails can be replayed. By default random seeds run for a
+//! minute; `TOLLGATE_SEED` replays one, and `TOLLGATE_SIM_SECONDS` sets the time.
 
 mod audits;
 mod breaker;
@@ -50,24 +50,24 @@ impl Broken {
     }
 }
 
-/// What the seeds of a test came to.
+/// The totals over the seeds of a test.
 #[derive(Debug, Default)]
 struct Tally {
     seeds: u64,
     decisions: usize,
     from_memory: usize,
     fallback_answers: usize,
-    /// Times that a breaker tripped, and batches that probed.
+    /// How often a breaker tripped, and how many batches probed.
     trips: usize,
     probes: usize,
 }
 
 // === seeds ===
 
-/// No more than anybody waits for.
+/// An upper bound that no run is expected to reach.
 const MOST_SEEDS: u64 = 10_000_000;
 
-/// Calls `run` with random seeds until the time is over, or with the one that is asked for.
+/// Calls `run` with random seeds until the time is over, or only with the seed in `TOLLGATE_SEED`.
 fn for_seeds(name: &str, seconds: f64, mut run: impl FnMut(u64, &mut Tally)) -> Tally {
     let started = monotonic();
     let mut tally = Tally::default();
@@ -85,7 +85,7 @@ fn for_seeds(name: &str, seconds: f64, mut run: impl FnMut(u64, &mut Tally)) -> 
     let rate = decisions as f64 / started.elapsed().as_secs_f64();
     let line = format!(
         "\nsimulation, {name}: {seeds} seeds, {decisions} decisions ({rate:.0} per second), {from_memory} from memory, \
-         {fallback_answers} fallback_answers, {trips} trips of a breaker, {probes} probes\n"
+         {fallback_answers} fallback answers, {trips} trips of a breaker, {probes} probes\n"
     );
     // Not eprintln!, which the test runner swallows when the test passes.
     let _ = io::stderr().write_all(line.as_bytes());
@@ -97,7 +97,7 @@ fn number<T: std::str::FromStr<Err: Display>>(variable: &str) -> Option<T> {
     Some(text.parse().unwrap_or_else(|error| panic!("{variable}={text}: {error}")))
 }
 
-/// Runs the seed once more, with a journal of the bucket concerned, and fails.
+/// Runs the seed again with a journal of the bucket concerned, and fails.
 fn fail(seed: u64, plan: &Plan, broken: &Broken) -> ! {
     let mut again = World::new(plan, seed, Journal::of(Some(broken.bucket)));
     let repeated = again.run().and_then(|()| again.audit());
@@ -130,21 +130,24 @@ fn run<'a>(plan: &'a Plan, seed: u64, tally: &mut Tally) -> World<'a> {
 // === tests ===
 
 #[test]
-fn whatever_happens_the_limit_holds_and_nothing_that_fits_is_denied() {
+fn whatever_happens_the_limit_holds_and_no_take_that_fits_is_denied() {
     let tally = for_seeds("anything may happen", 45.0, |seed, tally| {
         run(&Plan::rough(&mut SmallRng::seed_from_u64(seed)), seed, tally);
     });
     assert!(tally.seeds == 0 || tally.from_memory > tally.decisions / 20, "memory denied little: {tally:?}");
-    // In a few seeds nothing may go wrong.
+    // A run of few seeds may see no failure.
     assert!(
         tally.seeds < 100 || tally.fallback_answers > tally.decisions / 100,
-        "little was guessed: {tally:?}"
+        "there were few fallback answers: {tally:?}"
     );
-    assert!(tally.seeds < 100 || tally.probes > tally.trips && tally.trips > 0, "little tripped: {tally:?}");
+    assert!(
+        tally.seeds < 100 || tally.probes > tally.trips && tally.trips > 0,
+        "breakers tripped rarely: {tally:?}"
+    );
 }
 
 #[test]
-fn with_the_memo_on_and_off_the_same_takes_are_admitted() {
+fn with_the_denial_cache_on_and_off_the_same_takes_are_admitted() {
     let tally = for_seeds("denial cache on and off", 15.0, |seed, tally| {
         let plan = |denial_cache| Plan::steady(&mut SmallRng::seed_from_u64(seed), denial_cache);
         let (on, off) = (plan(CacheMode::On), plan(CacheMode::Off));

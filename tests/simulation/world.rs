@@ -1,7 +1,7 @@
-//! Everything that happens, in the order of one virtual time: clients ask, batches travel, the store decides.
+//! All events in the order of one virtual time: clients ask, batches travel, the store decides.
 //!
-//! Each runtime is driven as `store/redis.rs` drives it: ask memory, else queue and wake a slot; a slot forms a
-//! batch, waits for its answer or the deadline, lands it, and forms the next.
+//! Each runtime is driven as `store/redis.rs` drives it: a request is dispatched, and a slot is woken if it was queued; a
+//! slot takes the next batch, waits for its answer or the deadline, reports that it landed, and takes the next one.
 
 use std::{
     cell::RefCell,
@@ -31,22 +31,22 @@ use tollgate_core::decision::{Answer, Take, Verdict};
 #[derive(Debug)]
 pub(super) struct World<'a> {
     pub(super) plan: &'a Plan,
-    /// Two dice, so that what is asked does not depend on how the network was.
+    /// Two random generators, so that the requests do not depend on the network.
     pub(super) traffic: SmallRng,
     pub(super) weather: SmallRng,
     pub(super) now_ns: u64,
     agenda: BinaryHeap<Reverse<(u64, u64, Event)>>,
     scheduled: u64,
     pub(super) store: Store,
-    /// When the store last suffered something that no memory knows of.
+    /// When the store was last disturbed in a way that no denial cache can know.
     pub(super) disturbed_ns: Option<u64>,
-    /// Until then nothing reaches the store.
+    /// Nothing reaches the store before this.
     pub(super) silent_until_ns: u64,
     pub(super) replicas: Vec<Replica>,
     pub(super) runtimes: Vec<Runtime>,
     pub(super) requests: Vec<Request>,
     pub(super) sent_batches: Vec<SentBatch>,
-    /// The bucket that a client comes back for.
+    /// The bucket for which a client comes back.
     pub(super) returns_for: Vec<Option<usize>>,
     pub(super) post: Rc<Post>,
     pub(super) journal: Journal,
@@ -60,7 +60,7 @@ pub(super) enum Event {
     Cancel {
         request: usize,
     },
-    /// `life`: of the process that was woken.
+    /// `life` is that of the process that was woken.
     NextBatch {
         runtime: usize,
         life: u32,
@@ -89,37 +89,37 @@ pub(super) enum Event {
 #[derive(Debug)]
 pub(super) struct Runtime {
     pub(super) dispatcher: Dispatcher<Ticket>,
-    /// Checks look into it too.
+    /// In a cell, since checks read it too.
     pub(super) denial_cache: RefCell<DenialCache>,
-    /// How many processes were here before.
+    /// The number of processes before this one.
     pub(super) life: u32,
-    /// Slots that wait to be woken, and a waking that none was there for, as tokio's `Notify` keeps it.
+    /// The number of slots that wait to be woken; and whether a wake-up found none, as tokio's `Notify` remembers it.
     pub(super) idle: usize,
     pub(super) permit: bool,
     pub(super) under_way: Vec<usize>,
-    /// Requests that have neither left nor been answered.
+    /// Requests that have been neither sent nor answered.
     pub(super) queued: Vec<usize>,
-    /// What memory last said of a bucket, until the store tells something new.
+    /// What the denial cache last told about a bucket, until the store tells something new.
     pub(super) told: HashMap<usize, Told>,
-    /// What it may know of a bucket.
+    /// What it may know about a bucket.
     pub(super) heard: HashMap<usize, Heard>,
     pub(super) watch: BreakerWatch,
 }
 
-/// What answers about a bucket have come to a runtime.
+/// The answers about a bucket that have reached a runtime.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Heard {
-    /// When the latest batch left that brought one, by the clock of its runtime.
+    /// When the latest batch that brought one was sent, by the clock of its runtime.
     pub(super) sent_us: u64,
-    /// The latest of those that left before the store last suffered.
+    /// The latest of those that were sent before the store was last disturbed.
     pub(super) stale_us: Option<u64>,
-    /// Which execution the newest one tells of, and whether an older one came after it.
+    /// The execution that the newest one tells of, and whether an older one arrived after it.
     pub(super) newest: u64,
     pub(super) is_overtaken: bool,
-    /// The newest one shows that whatever it asked for would fit again, or that nothing would.
+    /// The newest one shows that everything it asked for would fit again, or that nothing would.
     pub(super) shows_room: bool,
     pub(super) shows_none: bool,
-    /// Which sent brought the latest one, when, and whether that left after all others had come.
+    /// Which batch brought the latest one, when, and whether it was sent after all others had arrived.
     pub(super) latest: Option<usize>,
     pub(super) arrived_us: u64,
     pub(super) is_apart: bool,
@@ -137,7 +137,7 @@ pub(super) struct Request {
     /// Its place among all that the store executed, and for each wish whether the same would fit once more.
     pub(super) order: u64,
     pub(super) fits_again: Vec<bool>,
-    /// At some time there was no room for all that was queued.
+    /// At some time a batch had no room for everything in the queue.
     pub(super) is_crowded: bool,
     /// When it was answered, and what.
     pub(super) answered: Option<(u64, (Verdict, tollgate::fallback::Source))>,
@@ -151,18 +151,18 @@ pub(super) enum Fate {
     Cancelled,
 }
 
-/// A batch under way; its requests are still known when it has landed and the store only then executes it.
+/// A batch that was sent. Its requests are kept after it has landed, since the store may execute it later.
 #[derive(Debug)]
 pub(super) struct SentBatch {
     pub(super) runtime: usize,
-    /// None: it has landed.
+    /// None if it has landed.
     pub(super) batch: Option<Batch<Ticket>>,
     pub(super) requests: Vec<usize>,
-    /// Which of them ask for which bucket that their runtime then knew to be without room: others may wait for it.
+    /// Request and bucket, for each bucket that the runtime knew to be without room: others may wait for it.
     pub(super) empty: Vec<(usize, usize)>,
     pub(super) landed_ns: Option<u64>,
     pub(super) sent_ns: u64,
-    /// By the clock of its runtime.
+    /// The same by the clock of its runtime.
     pub(super) sent_us: u64,
     pub(super) attempt: u32,
     pub(super) reply: Option<Result<Vec<Answer>, StoreError>>,
@@ -174,7 +174,7 @@ pub(super) struct Ticket {
     pub(super) post: Rc<Post>,
 }
 
-/// Where answers are put while a dispatcher is at work.
+/// Keeps the answers that a dispatcher hands out until they are delivered.
 #[derive(Debug, Default)]
 pub(super) struct Post {
     pub(super) answers: RefCell<Vec<(usize, Result<Answer, StoreError>)>>,
@@ -253,7 +253,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Until nothing is under way any more, or a promise is broken.
+    /// Runs until nothing is under way any more. Fails if a promise is broken.
     pub(super) fn run(&mut self) -> Result<(), Broken> {
         for client in 0..self.plan.clients.len() {
             self.ask_later(client);
@@ -266,7 +266,7 @@ impl<'a> World<'a> {
             match event {
                 Event::Demand { client } => self.ask(client)?,
                 Event::Cancel { request } => self.cancel(request),
-                // Whoever was woken may be gone.
+                // The process that was woken may be gone.
                 Event::NextBatch { runtime, life } if life != self.runtimes[runtime].life => {}
                 Event::NextBatch { runtime, .. } => self.next_batch(runtime)?,
                 Event::Arrive { sent, attempt } => self.arrive(sent, attempt),

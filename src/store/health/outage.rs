@@ -1,22 +1,22 @@
-//! What is told of a store that comes and goes: each event once for the process, though each runtime has a connection
-//! of its own. The metrics count the rest.
+//! Which log lines tell of a store that comes and goes: each event is logged once for the process, although each runtime
+//! has its own connection. The metrics count the rest.
 
 use std::{fmt, mem};
 
 use super::{LineHealth, LineState, Trouble};
 
-/// What was told so far.
+/// The events logged so far.
 #[derive(Debug, Default)]
 pub(super) struct Outage {
-    /// The store was met once.
+    /// There was a connection to the store.
     is_met: bool,
-    /// Some connection was lost, or could not be had, and not all have been up and settled since.
+    /// A connection was lost or could not be opened, and not all connections have been up and settled since.
     is_away: bool,
-    /// Its reason was told.
+    /// The reason was logged.
     is_explained: bool,
 }
 
-/// What is to be told.
+/// An event to log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Event {
     Met,
@@ -33,13 +33,13 @@ impl Outage {
         (!self.is_away && !mem::replace(&mut self.is_met, true)).then_some(Event::Met)
     }
 
-    /// All connections have lasted for a moment.
+    /// All connections have been up for a moment.
     fn settled(&mut self) -> Option<Event> {
         let before = mem::replace(self, Outage { is_met: true, ..Outage::default() });
         before.is_away.then_some(if before.is_met { Event::MetAgain } else { Event::Met })
     }
 
-    /// A connection that was there is no longer.
+    /// A connection was lost.
     fn lost(&mut self) -> Option<Event> {
         (!mem::replace(&mut self.is_away, true)).then_some(Event::Lost)
     }
@@ -49,7 +49,7 @@ impl Outage {
         (!mem::replace(&mut self.is_explained, true)).then_some(Event::Unreachable)
     }
 
-    /// What is wrong is told elsewhere.
+    /// The store cannot be used. The reason is logged elsewhere.
     pub(super) fn denied(&mut self) {
         self.is_away = true;
     }
@@ -64,7 +64,7 @@ impl LineHealth {
         self.tell(event, "");
     }
 
-    /// It has lasted for so long that it will go on.
+    /// The connection has been up for long enough to count as stable.
     pub fn has_settled(&self) {
         self.change(|state| LineState { is_settled: true, ..*state });
         let mut lines = self.shared.lines();
@@ -73,14 +73,14 @@ impl LineHealth {
         self.tell(event, "");
     }
 
-    /// The connection that was opened is of no more use.
+    /// The connection was lost.
     pub fn is_lost(&self) {
         let event = self.shared.lines().outage.lost();
         self.tell(event, "");
         self.is_down_by(Trouble::Away(format!("lost the connection to {}", self.shared.address)));
     }
 
-    /// None can be had. `error` is shown to operators: it must hold no password.
+    /// No connection can be opened. `error` is shown to operators and must hold no password.
     pub fn is_unreachable(&self, error: &str) {
         let event = self.shared.lines().outage.unreachable();
         self.tell(event, error);
@@ -94,7 +94,7 @@ impl LineHealth {
             Some(Event::MetAgain) => tracing::info!(%store, "connected to the store again"),
             Some(Event::Lost) => tracing::warn!(%store, "lost the connection to the store"),
             Some(Event::Unreachable) => {
-                tracing::warn!(%store, %error, "cannot reach the store; trying on");
+                tracing::warn!(%store, %error, "cannot reach the store; Tollgate keeps trying: check its address and whether it runs");
             }
             None => {}
         }

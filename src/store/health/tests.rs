@@ -52,7 +52,7 @@ fn a_store_that_was_never_of_use_is_not_met_and_says_why() {
     // Full since the start, though connected.
     line.is_refused(&Complaint::of(Refusal::Oom));
     assert!(matches!(health.contact(), Contact::Unusable { .. }));
-    assert!(says(&health).starts_with("OOM: it is full"), "{}", says(&health));
+    assert!(says(&health).starts_with("OOM: its memory is full"), "{}", says(&health));
     line.is_up();
     assert_eq!(health.contact(), Contact::All);
 }
@@ -67,9 +67,7 @@ fn what_is_refused_later_degrades_until_it_is_granted_again() {
     one.is_refused(&Complaint::rights(&["set"]));
     assert!(one.refuses() && !two.refuses());
     let said = says(&health);
-    assert!(
-        said.starts_with("degraded: the store refuses what it is asked: NOPERM: its user may not run set")
-    );
+    assert!(said.starts_with("degraded: the store refuses calls: NOPERM: its user may not run set"));
     // Denied at the next connection: it stays met.
     one.is_denied(&Complaint::of(Refusal::Replica));
     assert!(matches!(health.contact(), Contact::Degraded { up: 1, of: 2, .. }), "{}", says(&health));

@@ -1,8 +1,7 @@
-//! Where Redis is and how to log in, read from a URL.
+//! The address of Redis and the login, read from a URL.
 //!
-//! Whatever a URL says is used, or it is an error that says what to write instead: a part that was dropped would
-//! connect elsewhere than its author believes, or in plain text. No error repeats what it judges, which may hold a
-//! password.
+//! Each part of a URL is either used, or it is an error that says what to write instead: a part that was ignored would
+//! connect elsewhere than the author believes, or in plain text. No error repeats the URL, which may hold a password.
 
 use std::{fmt, net::Ipv6Addr};
 
@@ -17,7 +16,7 @@ use super::password::{PasswordError, PasswordFile};
 const DEFAULT_PORT: u16 = 6379;
 /// Schemes that mean Redis over TCP, without TLS.
 const SCHEMES: [&str; 2] = ["redis", "valkey"];
-/// Schemes that other clients know and Tollgate does not.
+/// Schemes that other clients support and Tollgate does not yet.
 const SCHEMES_NOT_YET: [&str; 14] = [
     "rediss",
     "valkeys",
@@ -35,62 +34,77 @@ const SCHEMES_NOT_YET: [&str; 14] = [
     "rediss+cluster",
 ];
 
-/// Neither `Debug` nor `Display` shows the password.
+/// An address and a login. Neither `Debug` nor `Display` shows the password.
 #[derive(Debug, Clone)]
 pub struct RedisTarget {
     info: ConnectionInfo,
-    /// In place of a password in `info`.
+    /// Used in place of a password in `info`.
     password_file: Option<PasswordFile>,
 }
 
-/// Why a text is not the address of a Redis.
+/// The text is not the address of a Redis.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AddressError {
+    /// It has no known scheme.
     #[error("a store is memory or redis://[user:password@]host[:port][/database]")]
     NoRedis,
+    /// It has no scheme and is otherwise sound.
     #[error("did you mean {0}? A store is memory or redis://[user:password@]host[:port][/database]")]
     Meant(String),
+    /// Its scheme is one that other clients support.
     #[error("TLS, unix sockets, Sentinel and Redis Cluster are not supported yet; use redis://")]
     NotYet,
+    /// The user or the password contains a character that ends them.
     #[error(
         "a user or a password with @ / ? or # in it must be percent-encoded: %40 for @, %2F for /, %3F for ?, \
          %23 for #; or put the password into a file and name it by --store-password-file"
     )]
     RawPassword,
-    #[error("the user or the password is no UTF-8 once it is percent-decoded")]
+    /// The user or the password is not UTF-8.
+    #[error("the percent-decoded user or password is not UTF-8; check its percent-encoding")]
     NoText,
+    /// It names no host.
     #[error("it names no host: redis://[user:password@]host[:port][/database]")]
     NoHost,
+    /// It names several hosts.
     #[error("name one Redis; a list of addresses, for Sentinel or Redis Cluster, is not supported yet")]
     Several,
-    #[error("an IPv6 address stands in brackets: redis://[::1]:6379")]
+    /// An IPv6 address has no brackets.
+    #[error("write an IPv6 address in brackets: redis://[::1]:6379")]
     NoBrackets,
+    /// The host contains other characters than names and addresses do.
     #[error("the host is neither a name nor an IP address")]
     Host,
+    /// The address is one that servers listen on.
     #[error("0.0.0.0 and :: are addresses to listen on; name the host that Redis runs on, such as 127.0.0.1")]
     Wildcard,
+    /// The port is not a number that a server can have.
     #[error("the port must be a number from 1 to 65535")]
     Port,
-    #[error(
-        "the database must be a whole number, and nothing else stands behind the host: redis://host:6379/0"
-    )]
+    /// The path is not a number.
+    #[error("only the number of a database may follow the host: redis://host:6379/0")]
     Database,
-    #[error("`?{0}` would be dropped, and the connection be plain text: TLS is not supported yet")]
+    /// The query asks for TLS.
+    #[error("`?{0}` would be ignored, and the connection would be plain text: TLS is not supported yet")]
     Tls(String),
-    #[error("write the database behind the host: redis://host:6379/2, not `?{0}=2`")]
+    /// The query names a database.
+    #[error("write the database after the host: redis://host:6379/2, not `?{0}=2`")]
     DatabaseInQuery(String),
+    /// The query names a user or a password.
     #[error("write user and password before the host: redis://user:password@host:6379, not as `?{0}=`")]
     LoginInQuery(String),
-    #[error("behind `?` only protocol=resp2 or protocol=resp3 is known; leave out what else stands there")]
+    /// The query is unknown.
+    #[error("after `?`, only protocol=resp2 and protocol=resp3 are known; leave out everything else")]
     Query,
-    #[error("`#` and what stands behind it would be dropped: leave it out, or write %23 within a password")]
+    /// There is a fragment.
+    #[error("`#` and everything after it would be ignored: leave it out, or write %23 within a password")]
     Fragment,
 }
 
 // === impl RedisTarget ===
 
 impl RedisTarget {
-    /// Reads `redis://[user:password@]host[:port][/database][?protocol=resp3]`.
+    /// Reads `redis://[user:password@]host[:port][/database][?protocol=resp3]`. Fails on everything else.
     pub fn parse(text: &str) -> Result<RedisTarget, AddressError> {
         let rest = without_scheme(text)?;
         let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
@@ -104,26 +118,27 @@ impl RedisTarget {
         let settings = login.map_or(Ok(settings.clone()), |login| logged_in(settings, login))?;
         let info =
             ConnectionAddr::Tcp(host, port).into_connection_info().map_err(|_never| AddressError::Host)?;
-        // Off by default in the redis crate; Nagle's algorithm would hold back a call for 40 ms.
+        // The redis crate does not set it, and Nagle's algorithm would delay a call by 40 ms.
         let info =
             info.set_redis_settings(settings).set_tcp_settings(TcpSettings::default().set_nodelay(true));
         Ok(RedisTarget { info, password_file: None })
     }
 
+    /// Whether the URL contains a password.
     pub fn has_password(&self) -> bool {
         self.info.redis_settings().password().is_some()
     }
 
-    /// Logs in with what this file holds at the time.
+    /// Logs in with the password that this file holds at that time.
     #[must_use]
     pub fn password_in(self, file: PasswordFile) -> RedisTarget {
         RedisTarget { password_file: Some(file), ..self }
     }
 
-    /// How to log in at this moment.
+    /// The address and login to use now. Fails if the password file cannot be read.
     pub(super) async fn login(&self) -> Result<ConnectionInfo, PasswordError> {
         let Some(file) = &self.password_file else { return Ok(self.info.clone()) };
-        // Not on this thread: while a file system hangs, requests go on.
+        // Not on this thread: requests continue while a file system hangs.
         let password = file.read_aside().await?;
         let settings = self.info.redis_settings().clone().set_password(password);
         Ok(self.info.clone().set_redis_settings(settings))
@@ -154,9 +169,9 @@ fn without_scheme(text: &str) -> Result<&str, AddressError> {
     }
 }
 
-/// What is wrong with a text that has no scheme: that alone, if the rest is sound.
+/// The error of a text without a scheme. If the rest is sound, it suggests the scheme.
 fn without_any(text: &str) -> AddressError {
-    // What stands before an @ might be a password; and `redis:host` is no host called redis, unless a port follows.
+    // The text before an @ might be a password. In `redis:host`, redis is not a host unless a port follows.
     if text.contains("://") || text.contains('@') || !text.contains(':') {
         return AddressError::NoRedis;
     }
@@ -203,7 +218,7 @@ fn host_and_port(text: &str) -> Result<(String, u16), AddressError> {
     if port == 0 { Err(AddressError::Port) } else { Ok((host, port)) }
 }
 
-/// What stands behind the host: the database, and how to speak to it.
+/// Reads the text after the host: the database and the protocol.
 fn settings(behind: &str) -> Result<RedisConnectionInfo, AddressError> {
     if behind.contains('#') {
         return Err(AddressError::Fragment);
@@ -226,7 +241,7 @@ fn settings(behind: &str) -> Result<RedisConnectionInfo, AddressError> {
     Ok(settings)
 }
 
-/// Names only what is known to be no secret.
+/// Names only parameters that are known not to be secrets.
 fn parameter_error(name: &str) -> AddressError {
     let lower = name.to_ascii_lowercase();
     match lower.as_str() {
@@ -246,7 +261,7 @@ fn logged_in(settings: RedisConnectionInfo, login: &str) -> Result<RedisConnecti
     Ok(if password.is_empty() { settings } else { settings.set_password(password) })
 }
 
-/// Percent-decoded; a `%` that no two digits follow stands for itself.
+/// The percent-decoded text. A `%` that two digits do not follow means itself.
 fn decoded(text: &str) -> Result<String, AddressError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -266,7 +281,7 @@ fn decoded(text: &str) -> Result<String, AddressError> {
     String::from_utf8(bytes).map_err(|_no_text| AddressError::NoText)
 }
 
-/// The text, if it is digits alone.
+/// The text, if it consists of digits only.
 fn number(text: &str) -> Option<&str> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then_some(text)

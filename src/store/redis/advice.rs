@@ -1,4 +1,4 @@
-//! What an operator should know about this Redis: said once, when a process connects.
+//! Warns operators of settings of this Redis that they should know, once for each process.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::store::refusal::Complaint;
 
-/// Nobody waits for it.
+/// The time for each answer. It may be long, since no request waits for it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Shared by the runtimes of a process.
@@ -20,28 +20,32 @@ pub(super) struct Advice {
 }
 
 impl Advice {
-    /// Asks Redis for its settings; again at the next connection if it does not answer.
+    /// Asks Redis for its settings and warns. Without an answer, it asks again at the next connection.
     pub(super) async fn give(&self, connection: &mut MultiplexedConnection) {
         if self.is_given.swap(true, Ordering::Relaxed) {
             return;
         }
-        // Tollgate does without both, so a refusal is worth a word and no more: it is an answer to PING too.
+        // Tollgate works without both commands, so a refusal is only worth a warning. To PING, a refusal is an answer.
         if let Ok(Err(error)) = timeout(PATIENCE, cmd("PING").query_async::<()>(connection)).await {
-            warn_of_refused("PING", &error, "each is an entry in this Redis' ACL log");
+            warn_of_refused("PING", &error, "each PING adds an entry to this Redis' ACL log");
         }
         let info = timeout(PATIENCE, cmd("INFO").arg("memory").query_async::<String>(connection)).await;
         let info = match info {
             Ok(Ok(info)) => info,
             Ok(Err(error)) if error.code().is_some() => {
-                return warn_of_refused("INFO", &error, "nobody is told if this Redis may evict buckets");
+                return warn_of_refused(
+                    "INFO",
+                    &error,
+                    "Tollgate cannot warn if this Redis may evict buckets",
+                );
             }
             _ => return self.is_given.store(false, Ordering::Relaxed),
         };
         if let Some(policy) = evicting(&info) {
             tracing::warn!(
                 maxmemory_policy = policy,
-                "this Redis may evict buckets when it is full, and each that it evicts admits another burst; \
-                 noeviction keeps them, and makes a full Redis a store failure"
+                "this Redis may evict buckets when its memory is full, and each evicted bucket admits another burst: set \
+                 maxmemory-policy noeviction, with which a full Redis is a store failure"
             );
         }
     }
@@ -52,12 +56,12 @@ fn warn_of_refused(command: &str, error: &RedisError, consequence: &str) {
     let complaint = Complaint::of_error(code, error.detail().unwrap_or_default());
     tracing::warn!(
         code = complaint.refusal.code(),
-        "this Redis refuses {command}, without which {consequence}: {}",
+        "this Redis refuses {command}; {consequence}: {}",
         complaint.help()
     );
 }
 
-/// The policy, if it may evict buckets; they all expire, so every policy but one may.
+/// The policy, if it may evict buckets. All buckets expire, so every policy but `noeviction` may.
 fn evicting(info: &str) -> Option<&str> {
     let value = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     let is_bounded = value("maxmemory")?.trim() != "0";

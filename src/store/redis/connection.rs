@@ -1,4 +1,4 @@
-//! One connection to Redis, kept up: opened at the start, replaced when it breaks or falls silent.
+//! Keeps one connection to Redis: opens it at the start, and replaces it when it breaks or falls silent.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,24 +19,24 @@ use crate::{
     tasks::{self, Task},
 };
 
-/// Opening a connection, log-in and script included, may take this long.
+/// The time for opening a connection, including the login and loading the script.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Between two attempts to connect: this long at first, doubled up to the longest, then spread at random
-/// over half of it, so that replicas do not come back in step.
+/// The pause between two attempts to connect. It doubles up to the longest, and each is shortened at random by up to half,
+/// so that replicas do not connect in step.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
-/// How often an idle connection is tried, and how long its answer may take: a peer that is gone without a word
-/// is noticed within the sum of both, and before a request has to find out. With a pause that is below a second.
+/// The time between two PINGs, and the time for their answer. A peer that disappeared silently is noticed within the sum of
+/// both, before a request has to find out; with the pause that is less than a second.
 const PING_EVERY: Duration = Duration::from_millis(350);
 const PING_TIMEOUT: Duration = Duration::from_millis(350);
-/// A connection that was lost sooner counts as an attempt that failed: a demoted master takes connections and
-/// refuses what is sent over them.
+/// A connection that is lost sooner counts as a failed attempt: a demoted master accepts connections and refuses the calls
+/// over them.
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// Why there is no connection.
 enum NoConnection {
     Away(String),
-    /// Redis is there, and is not one that can be used.
+    /// Redis was reached and cannot be used.
     Denied(Complaint),
 }
 
@@ -44,11 +44,11 @@ enum NoConnection {
 struct Opened {
     inner: MultiplexedConnection,
     script: Arc<str>,
-    /// What it refuses for the time being.
+    /// What it refuses at the moment.
     complaint: Option<Complaint>,
 }
 
-/// Connects, keeps the connection until it is lost, and connects again, for ever.
+/// Connects, keeps the connection until it is lost, and connects again, forever.
 pub(super) async fn keep_connected(line: Arc<Line>, target: RedisTarget, advice: Arc<Advice>) {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -78,7 +78,7 @@ pub(super) async fn keep_connected(line: Arc<Line>, target: RedisTarget, advice:
     }
 }
 
-/// Returns when the connection is lost: a request found out, or it does not answer when it is tried.
+/// Returns when the connection is lost: a request noticed, or a PING had no answer.
 async fn watch(line: &Line, connection: &Connection) {
     let mut inner = connection.inner.clone();
     let looks = async {
@@ -86,7 +86,7 @@ async fn watch(line: &Line, connection: &Connection) {
             let refused_before = line.refused();
             sleep(PING_EVERY).await;
             let is_there = if line.health.refuses() {
-                // More than one call, and no slower than opening another connection would be.
+                // It makes several calls, and may take as long as opening another connection.
                 timeout(CONNECT_TIMEOUT, look_again(line, connection, refused_before)).await.unwrap_or(false)
             } else {
                 let answer = timeout(PING_TIMEOUT, cmd("PING").query_async::<()>(&mut inner)).await;
@@ -104,9 +104,9 @@ async fn watch(line: &Line, connection: &Connection) {
     }
 }
 
-/// Whether Redis grants again what it refused; false if the connection is of no use.
+/// Asks whether Redis grants again the calls that it refused. False if the connection cannot be used.
 ///
-/// A request may be refused what the probe is not, so both must have been granted since the look before.
+/// Redis may refuse a request and grant the probe, so both must have been granted since the previous look.
 async fn look_again(line: &Line, connection: &Connection, refused_before: u64) -> bool {
     let refused = line.refused();
     let Ok(probed) = probe::probe(&mut connection.inner.clone()).await else { return false };
@@ -118,7 +118,7 @@ async fn look_again(line: &Line, connection: &Connection, refused_before: u64) -
     true
 }
 
-/// A connection of our own, to a Redis that has the script and can be used.
+/// Opens a connection to a Redis that can be used, and loads the script.
 async fn open(target: &RedisTarget, advice: &Advice) -> Result<Opened, NoConnection> {
     let login = target.login().await.map_err(|error| NoConnection::Away(error::chain(&error)))?;
     let mut inner = connect(login).await?;
@@ -149,11 +149,11 @@ async fn connect(login: ConnectionInfo) -> Result<MultiplexedConnection, NoConne
     })
 }
 
-/// What Redis says to a log-in or a database that it does not take.
+/// Redis refused the login or the database.
 fn refused_login(error: &RedisError) -> NoConnection {
     let complaint = error.code().map(|code| Complaint::of_error(code, error.detail().unwrap_or_default()));
     match complaint {
-        // An unexpected answer, such as one to a database that is not there, says more than its code.
+        // The text of an unexpected error, such as one about a database that does not exist, says more than its code.
         Some(complaint) if !matches!(complaint.refusal, Refusal::Err | Refusal::Other) => {
             NoConnection::Denied(complaint)
         }

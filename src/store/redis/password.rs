@@ -1,8 +1,8 @@
-//! The store's password in a file, where whoever rotates it can replace it.
+//! The store's password in a file, which can be replaced when the password is rotated.
 //!
-//! It is read at each attempt to connect and kept no longer. Errors name the file and never what is in it. While its
-//! file system hangs, one read waits for it, however many attempts give up; the first attempt after that gets what
-//! it read.
+//! The file is read at each attempt to connect, and the password is not kept. Errors name the file and never show its
+//! content. While the file system hangs, only one read waits for it, however many attempts give up; the next attempt gets
+//! the result of that read.
 
 use std::{
     io,
@@ -22,6 +22,7 @@ use crate::{
 
 const MAX_BYTES: u64 = 64 << 10;
 
+/// The path of a file that holds the password.
 #[derive(Debug, Clone)]
 pub struct PasswordFile(Arc<Inner>);
 
@@ -34,27 +35,49 @@ struct Inner {
 
 type Reading = oneshot::Receiver<Result<String, PasswordError>>;
 
+/// The password file cannot be used.
 #[derive(Debug, Error)]
 pub enum PasswordError {
-    #[error("cannot read the password of the store in {}", path.display())]
-    Unreadable { path: PathBuf, source: ReadError },
-    #[error("cannot read the password of the store in {}: the file is larger than {} KiB", path.display(), MAX_BYTES >> 10)]
-    TooLong { path: PathBuf },
-    #[error("cannot read the password of the store in {}: the file is no text in UTF-8", path.display())]
-    NotText { path: PathBuf, source: Utf8Error },
-    /// Redis would take an empty password for a wrong one; a file that is being written is empty for a moment.
-    #[error("cannot read the password of the store in {}: the file is empty", path.display())]
-    Empty { path: PathBuf },
+    /// The file cannot be read.
+    #[error("cannot read the store's password from {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be read.
+        source: ReadError,
+    },
+    /// The file is too large to be a password.
+    #[error("cannot read the store's password from {}: the file is larger than {} KiB", path.display(), MAX_BYTES >> 10)]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is not UTF-8.
+    #[error("cannot read the store's password from {}: the file is not UTF-8 text", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// The place of the first wrong byte.
+        source: Utf8Error,
+    },
+    /// The file is empty. Redis would call an empty password wrong, and a file that is being written is empty for a moment.
+    #[error("cannot read the store's password from {}: the file is empty", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 // === impl PasswordFile ===
 
 impl PasswordFile {
+    /// The file at this path; it is not read yet.
     pub fn new(path: &Path) -> PasswordFile {
         PasswordFile(Arc::new(Inner { path: path.to_path_buf(), reading: Mutex::default() }))
     }
 
-    /// As [`read`](Self::read), on a thread of its own. If the caller gives up, the next one waits for the same read.
+    /// Does the same as [`read`](Self::read) on a separate thread. If the caller gives up, the next caller waits for the
+    /// same read.
     pub async fn read_aside(&self) -> Result<String, PasswordError> {
         let mut reading = self.0.reading.lock().await;
         let under_way = match &mut *reading {
@@ -66,7 +89,7 @@ impl PasswordFile {
         password.unwrap_or_else(|ended| Err(unreadable(&self.0.path, io::Error::other(ended))))
     }
 
-    /// Not on a thread of the runtime's, which could not end before the file system answers.
+    /// Not on a thread of the runtime, which could not end before the file system answers.
     fn begin_to_read(&self) -> Result<Reading, PasswordError> {
         let (tell, reading) = oneshot::channel();
         let file = self.clone();
@@ -76,7 +99,8 @@ impl PasswordFile {
         Ok(reading)
     }
 
-    /// Its text without the newline that editors put at the end.
+    /// The file's text without the newline that editors put at the end. Fails if it is not readable, not UTF-8, empty, or
+    /// larger than 64 KiB.
     pub fn read(&self) -> Result<String, PasswordError> {
         read(&self.0.path)
     }
@@ -88,7 +112,7 @@ fn read(path: &Path) -> Result<String, PasswordError> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(PasswordError::TooLong { path: path.to_path_buf() });
     }
-    // Only the place of what is wrong is kept.
+    // Only the place of the error is kept.
     let mut text = String::from_utf8(bytes)
         .map_err(|error| PasswordError::NotText { path: path.to_path_buf(), source: error.utf8_error() })?;
     let end = text.strip_suffix('\n').map_or(text.len(), |rest| rest.trim_end_matches('\r').len());
@@ -118,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn one_newline_at_the_end_is_no_part_of_the_password() {
+    fn one_newline_at_the_end_is_not_part_of_the_password() {
         for (bytes, password) in
             [("s3cret", "s3cret"), ("s3cret\n", "s3cret"), ("s3cret\r\n", "s3cret"), (" s \n\n", " s \n")]
         {
@@ -127,21 +151,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_password_is_refused_by_its_file_and_not_by_its_content() {
-        let of = |what| format!("cannot read the password of the store in FILE: {what}");
-        assert_eq!(read("empty", b"").unwrap_err(), of("the file is empty"));
-        assert_eq!(read("newline-only", b"\n").unwrap_err(), of("the file is empty"));
+    fn an_unusable_password_file_is_named_in_the_error_and_its_content_is_not() {
+        let error = |what| format!("cannot read the store's password from FILE: {what}");
+        assert_eq!(read("empty", b"").unwrap_err(), error("the file is empty"));
+        assert_eq!(read("newline-only", b"\n").unwrap_err(), error("the file is empty"));
         assert_eq!(
             read("bytes", b"s3cret\xff").unwrap_err(),
-            of("the file is no text in UTF-8: invalid utf-8 sequence of 1 bytes from index 6")
+            error("the file is not UTF-8 text: invalid utf-8 sequence of 1 bytes from index 6")
         );
         let long = read("long", &vec![b'x'; (64 << 10) + 1]).unwrap_err();
-        assert_eq!(long, of("the file is larger than 64 KiB"));
+        assert_eq!(long, error("the file is larger than 64 KiB"));
     }
 
     #[test]
-    fn while_its_file_system_hangs_one_read_waits_for_it_whoever_gives_up() {
-        // A pipe that nobody writes hangs whoever opens it.
+    fn while_the_file_system_hangs_only_one_read_waits_for_it() {
+        // Opening a pipe that nobody writes hangs.
         let pipe = std::env::temp_dir().join(format!("tollgate-password-{}-pipe", std::process::id()));
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         let file = PasswordFile::new(&pipe);

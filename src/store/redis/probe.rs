@@ -1,5 +1,5 @@
-//! Whether this Redis can be used: asked when a connection is opened, before a request has to find out, and again
-//! while it refuses what it is asked.
+//! Tests whether this Redis can be used: when a connection is opened, before a request has to find out, and again while
+//! Redis refuses calls.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -9,17 +9,17 @@ use super::script::{self, Now};
 use crate::store::refusal::{Complaint, Refusal};
 
 const SCRIPT: &str = include_str!("../../../lua/probe.lua");
-/// In different slots, so that a node of a cluster refuses them even if it does not say what it is.
+/// Keys in different slots, so that a node of a Redis Cluster refuses them even if it does not say what it is.
 const KEYS: [&str; 2] = ["tg:probe", "tg:probe:2"];
-/// As ACL rules spell them.
+/// Commands in the spelling of ACL rules.
 const LOAD: &str = "script|load";
 const EVAL: &str = "eval";
 const EVALSHA: &str = "evalsha";
 
-/// What was found out.
+/// The result of a probe.
 #[derive(Debug)]
 pub(super) struct Probed {
-    /// Of the script, which this Redis has from now on; none where that was refused.
+    /// The digest of the script, which is now loaded; none if that was refused.
     pub(super) digest: Option<Arc<str>>,
     pub(super) complaint: Option<Complaint>,
 }
@@ -27,20 +27,20 @@ pub(super) struct Probed {
 /// What was refused so far.
 #[derive(Debug, Default)]
 struct Refused {
-    /// Commands as ACL rules spell them.
+    /// Commands in the spelling of ACL rules.
     without_right: Vec<String>,
     unknown: Vec<String>,
     others: Vec<Complaint>,
 }
 
-/// Asks what kind of server this is. None: one that can be used, or one that does not tell.
+/// Asks what kind of server this is. None if it can be used, or does not say.
 pub(super) async fn kind(connection: &mut MultiplexedConnection) -> Result<Option<Complaint>, RedisError> {
     let hello = match cmd("HELLO").query_async::<Value>(connection).await {
         Ok(hello) => hello,
         Err(error) => {
             let Some(code) = error.code() else { return Err(error) };
             let complaint = Complaint::of_error(code, error.detail().unwrap_or_default());
-            // A server or a proxy may not know HELLO, which is no fault: what it does with the probe tells as much.
+            // A server or a proxy need not know HELLO: its answer to the probe says enough.
             let is_unknown = matches!(
                 complaint.refusal,
                 Refusal::UnknownCommand | Refusal::NoPerm | Refusal::Err | Refusal::Other
@@ -64,7 +64,7 @@ pub(super) async fn kind(connection: &mut MultiplexedConnection) -> Result<Optio
     Ok(Some(Complaint::of(refusal)))
 }
 
-/// Loads the script, and does once all that requests and the replica count will need. Fails where the connection does.
+/// Loads the script, and makes once each call that requests and the replica count will need. Fails if the connection does.
 pub(super) async fn probe(connection: &mut MultiplexedConnection) -> Result<Probed, RedisError> {
     let mut refused = Refused::default();
     let load =
@@ -76,11 +76,11 @@ pub(super) async fn probe(connection: &mut MultiplexedConnection) -> Result<Prob
         refused.note(&pair[0].to_ascii_lowercase(), Complaint::of_text(&pair[1]));
     }
     if let Some(digest) = &digest {
-        // Of no requests: it reads the keys and the time, and answers.
+        // A call without requests reads the keys and the time.
         let mut empty = cmd("EVALSHA");
         empty.arg(&**digest).arg(KEYS.len()).arg(&KEYS).arg("");
         match empty.query_async::<Value>(connection).await {
-            // Within the script it met what was noted already.
+            // The script met an error that was noted already.
             Err(error) if error.code() == Some("ERR") && !refused.is_empty() => {}
             answered => drop(refused.or_note(EVALSHA, answered)?),
         }
@@ -91,7 +91,7 @@ pub(super) async fn probe(connection: &mut MultiplexedConnection) -> Result<Prob
 // === impl Refused ===
 
 impl Refused {
-    /// None: it was refused. An error is one of the connection.
+    /// None if the command was refused. Fails if the connection does.
     fn or_note<T>(&mut self, command: &str, reply: Result<T, RedisError>) -> Result<Option<T>, RedisError> {
         let error = match reply {
             Ok(reply) => return Ok(Some(reply)),
@@ -117,7 +117,7 @@ impl Refused {
         }
     }
 
-    /// The worst of them: what lasts comes before what will pass.
+    /// The worst refusal: one that lasts comes before one that may pass.
     fn complaint(mut self) -> Option<Complaint> {
         self.others.sort_by_key(|complaint| complaint.refusal.will_pass());
         let lasting = self.others.first().filter(|complaint| !complaint.refusal.will_pass());

@@ -1,9 +1,9 @@
-//! How many replicas share this Redis: each says when it connects, and every two seconds, that it lives, in one
-//! sorted set, and counts the others.
+//! Counts the replicas that share this Redis: when it connects, and then every two seconds, each replica reports in one
+//! sorted set that it lives, and counts the others.
 //!
-//! The count is for local answers, so it must not be too low: a higher one counts at once, a lower one only when
-//! three looks in a row have shown it, so that a set which was emptied never makes a replica think that it is
-//! alone. During an outage the last count holds.
+//! The count is for local answers, so it must not be too low. A higher count takes effect at once, and a lower one only
+//! after three looks in a row have shown it, so that an emptied set never makes a replica think that it is alone. During an
+//! outage the last count holds.
 
 use std::{
     num::NonZeroU32,
@@ -23,13 +23,13 @@ use crate::tasks::{self, Task};
 const SCRIPT: &str = include_str!("../../../lua/replica_count.lua");
 const KEY: &str = "tg:replicas";
 const EVERY: Duration = Duration::from_secs(2);
-/// Until something is known: those that start together have spoken by then.
+/// The time between looks until a count is known: replicas that start together have reported by then.
 const SOON: Duration = Duration::from_millis(250);
-/// A replica that has said nothing for so long is gone: three times in a row it could not.
+/// A replica that has not reported for this long is gone: it failed to report three times in a row.
 const HOLDS: Duration = Duration::from_secs(7);
-/// Longer than any deadline of a request: nobody waits for this.
+/// The time for the answer. It may be long, since no request waits for it.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Looks in a row that a lower count has to last.
+/// The number of looks in a row that must show a lower count.
 const LOOKS: u32 = 3;
 
 /// The count of this process, which all its runtimes share.
@@ -38,20 +38,20 @@ pub struct ReplicaCount {
     name: String,
     /// 0: not known yet.
     replicas: AtomicU32,
-    /// One runtime of the process does the counting.
+    /// Whether a runtime of the process already does the counting.
     is_taken: AtomicBool,
 }
 
-/// What the looks so far say.
+/// What the looks so far have shown.
 #[derive(Debug, Default)]
 struct Looks {
     known: u32,
-    /// The largest of the looks in a row that showed fewer, and how many these are.
+    /// The largest count of the looks in a row that showed fewer replicas, and the number of these looks.
     lower: u32,
     in_row: u32,
 }
 
-// === impl Census ===
+// === impl ReplicaCount ===
 
 impl Default for ReplicaCount {
     fn default() -> ReplicaCount {
@@ -61,23 +61,23 @@ impl Default for ReplicaCount {
 }
 
 impl ReplicaCount {
-    /// None until the first looks.
+    /// The number of replicas; none until the first looks.
     pub fn replicas(&self) -> Option<NonZeroU32> {
         NonZeroU32::new(self.replicas.load(Ordering::Relaxed))
     }
 
-    /// Whether nobody counts so far; from now on the caller has to.
+    /// Whether nobody counts yet. If so, the caller must from now on.
     pub(super) fn is_free(&self) -> bool {
         !self.is_taken.swap(true, Ordering::Relaxed)
     }
 
-    /// Counts for ever.
+    /// Counts forever.
     pub(super) async fn count(self: Arc<Self>, line: Arc<Line>) {
         let mut looks = Looks::default();
         line.up().await;
         loop {
             tasks::may_panic(Task::ReplicaCount);
-            // A look that failed says nothing, neither that there are fewer.
+            // A failed look shows nothing, not even that there are fewer replicas.
             if let Some(count) = self.look(&line).await {
                 looks.see(count);
                 self.replicas.store(looks.known, Ordering::Relaxed);
@@ -111,7 +111,7 @@ impl Looks {
         }
         self.lower = self.lower.max(count);
         self.in_row += 1;
-        // At first nothing is known, which is above any count: the others may not have spoken yet either.
+        // At first no count is known, and the other replicas may not have reported yet.
         let enough = if self.known == 0 { LOOKS - 1 } else { LOOKS };
         if self.in_row >= enough {
             (self.known, self.lower, self.in_row) = (self.lower, 0, 0);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_count_is_known_after_all_have_had_time_to_speak() {
+    fn the_first_count_is_known_after_all_replicas_have_had_time_to_report() {
         assert_eq!(known_after(&[1]), 0);
         assert_eq!(known_after(&[1, 3]), 3);
     }

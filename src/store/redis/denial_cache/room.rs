@@ -1,4 +1,4 @@
-//! What an answer shows of a bucket that has no room left, and to whom that says anything.
+//! What an answer shows about a bucket without room, and to which takes that applies.
 
 use tollgate_core::{
     decision::{
@@ -9,18 +9,18 @@ use tollgate_core::{
     limit::{AfterStoreLoss, Exact, Kept},
 };
 
-/// A bucket without room for a take like the one that was seen.
+/// A bucket without room for a take like the one that was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Room {
-    /// No fuller than the bucket really is, until the same take fits.
+    /// Shows no less room than the bucket really has, until the same take fits.
     state: State,
     numbers: Numbers,
-    /// A log is known only as far as a take of this many hits needs; 0 for others.
+    /// For a log, the hits of that take: more is not known about it. 0 for others.
     log_hits: u64,
 }
 
-/// What of a limit the store's answer depends on, besides the hits and the period, which the bucket's key holds: R and
-/// the burst of a token bucket, or the number of a window or a log; and what a missing bucket would count as.
+/// The numbers of a limit on which Redis' answer depends, besides the hits, and the period in the bucket's key: R and the
+/// burst of a token bucket, or the number of a window or a log; and what a missing bucket counts as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Numbers {
     per_us: u32,
@@ -31,7 +31,7 @@ struct Numbers {
 // === impl Room ===
 
 impl Room {
-    /// What a bucket is known to be if it has no room for the same take again.
+    /// The bucket after this answer, if it has no room for the same take again.
     pub(super) fn after(demand: &Demand, found: &Found, is_charged: bool, now_us: u64) -> Option<Room> {
         let numbers = Numbers::of(demand);
         match (&demand.measure, found.seen) {
@@ -51,7 +51,7 @@ impl Room {
             (Measure::SlidingLog(asked), Seen::SlidingLog { held, oldest_us, fits_at_us }) => {
                 let leaves_us = match found.fits {
                     false => fits_at_us,
-                    // The last hit that fits: the next one has to wait for the oldest.
+                    // The last hit that fits: the next one must wait until the oldest leaves.
                     true if is_charged && asked.hits == 1 && held.checked_add(1) == Some(asked.limit) => {
                         if held == 0 {
                             now_us.saturating_add(asked.length_us)
@@ -74,7 +74,7 @@ impl Room {
         &self.state
     }
 
-    /// Whether it says anything to whoever asks this.
+    /// Whether it applies to this demand.
     pub(super) fn is_known_for(&self, demand: &Demand) -> bool {
         let is_known = match demand.measure {
             Measure::SlidingLog(asked) => asked.hits == self.log_hits,
@@ -83,8 +83,8 @@ impl Room {
         is_known && self.numbers == Numbers::of(demand)
     }
 
-    /// From this instant on nothing is known: of the next window, or of a log that has changed by itself. A take that
-    /// would never fit is denied then too, but with figures that only the store has.
+    /// From this instant on nothing is known: the next window has begun, or the log has changed by itself. A take that
+    /// never fits is still denied then, but only Redis has its figures.
     pub(super) fn ends_us(&self) -> u64 {
         match &self.state {
             State::TokenBucket(_) => u64::MAX,
