@@ -5,6 +5,7 @@
 //!
 //! | module | answers |
 //! |---|---|
+//! | [`actions`] | which descriptors does Envoy's configuration make of an HTTP request? |
 //! | [`descriptor`] | what does a request ask, and which bucket does it ask? |
 //! | [`limit`] | how many hits at once, and how fast do they come back? |
 //! | [`rules`] | what was configured, checked? |
@@ -13,6 +14,7 @@
 //! | [`decision`] | does a take fit, what does it leave, and what is the verdict on its request? |
 //! | [`audit`] | did a limiter admit too much, or too little, over any interval? |
 
+pub mod actions;
 pub mod applied;
 pub mod audit;
 pub mod decision;
