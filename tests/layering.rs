@@ -8,7 +8,7 @@ use std::{
 };
 
 /// The crates that the core may depend on: no runtime, wire, Redis or metrics.
-const CRATES_OF_CORE: [&str; 5] = ["thiserror", "blake3", "smallvec", "foldhash", "sha2"];
+const CRATES_OF_CORE: [&str; 6] = ["thiserror", "blake3", "smallvec", "foldhash", "sha2", "regex"];
 /// The types of the standard library that read a clock; in the core `now` is a parameter.
 const CLOCKS: [&str; 2] = ["Instant", "SystemTime"];
 /// A crate or the generated protocol, and the files that may name it.
