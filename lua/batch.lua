@@ -199,7 +199,7 @@ local function decide(at)
       first[k], second[k], rate[k] = x, y, under
     end
   end
-  -- The verdict as `decision::verdict` in core/src/decision.rs says it; there is no third place.
+  -- The verdict as `decision::verdict` in core/src/decision/demand.rs says it; there is no third place.
   if denied or (quotas > 0 and fitting_quotas == 0) then
     for i = undone - 3, 1, -4 do
       local k = undo[i]

@@ -1,12 +1,11 @@
-//! The contract: what an outcome looks like to Envoy and to its client.
+//! The contract: how an outcome is presented to Envoy and to its client. The headers of a 429 are made here.
 //!
-//! Statuses are always filled, one for each descriptor, so that Envoy's own `x-ratelimit-*` and
-//! `retry-after` work too. Envoy writes headers as they stand, so nothing that a client sent gets into
-//! one: they are made of numbers and of names from the configuration, escaped. `x-ratelimit-*` is never
-//! sent from here: Envoy appends its own, and the client would see both.
+//! There is always one status for each descriptor, so that Envoy's own `x-ratelimit-*` and `retry-after` work too. Envoy
+//! forwards headers as they are, so nothing that a client sent gets into one: they consist of numbers and of names from
+//! the configuration, escaped. Tollgate sends no `x-ratelimit-*`: Envoy appends its own, and clients would see both.
 
 pub mod dynamic;
-mod headers;
+mod groups;
 mod problem;
 mod writer;
 
@@ -20,7 +19,7 @@ use crate::{
     limiter::{Decision, Outcome},
     pb::rate_limit_response::{Code, rate_limit},
 };
-pub use headers::{Group, Jitter, UnknownGroup};
+pub use groups::{Group, Jitter, UnknownGroup};
 use tollgate_core::{
     decision::Verdict,
     limit::Unit,
@@ -47,12 +46,12 @@ const WRAPPED_VALUE: Field = 1;
 const HEADER_KEY: Field = 1;
 const HEADER_VALUE: Field = 2;
 
-/// What is sent beside the verdict.
+/// The parts of an answer that operators choose, and what was made for them in advance.
 #[derive(Debug, Clone)]
 pub struct Contract {
     groups: Vec<Group>,
     jitter: Jitter,
-    /// By [`RuleLimit::index`]: the body of a denial by that limit alone, made once.
+    /// The body of a denial by one limit alone, made once for each. [`RuleLimit::index`] finds it.
     bodies: Vec<Box<str>>,
 }
 
@@ -63,34 +62,37 @@ impl Default for Contract {
 }
 
 impl Contract {
+    /// A contract that is not yet [made ready](Self::for_limits) for any limits.
     pub fn new(groups: Vec<Group>, jitter: Jitter) -> Contract {
         Contract { groups, jitter, bodies: Vec::new() }
     }
 
+    /// The groups that are sent.
     pub fn groups(&self) -> &[Group] {
         &self.groups
     }
 
+    /// The random part of `retry-after`.
     pub fn jitter(&self) -> Jitter {
         self.jitter
     }
 
-    /// The same, made ready for the denials by these limits, which are all of one matcher in its order.
+    /// The same contract with the bodies of denials by these limits, which must be all limits of one matcher in order.
     #[must_use]
     pub fn for_limits(mut self, limits: &[Arc<RuleLimit>]) -> Contract {
-        self.bodies = limits.iter().map(|limit| problem::of_one(limit).into()).collect();
+        self.bodies = limits.iter().map(|limit| problem::body_for(limit).into()).collect();
         self
     }
 
-    /// The answer for an outcome that has a verdict: a `RateLimitResponse`, encoded.
+    /// The answer to a request: a `RateLimitResponse`, encoded. `verdict` is the one that the client is told.
     pub fn response(&self, outcome: &Outcome<'_>, verdict: Verdict, metadata: Option<&Struct>) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(usual_length(outcome));
         let mut response = Writer::new(&mut bytes);
         response.number(RESPONSE_OVERALL_CODE, code(verdict));
         statuses(outcome, &mut response);
-        // A fallback answer that allows knows no figures, so it shows none.
+        // A fallback answer that allows has no figures to show.
         if let Some(speaker) = outcome.speaker().filter(|speaker| speaker.source != Source::Allow) {
-            headers::headers(self, speaker, verdict, &mut response);
+            headers(self, speaker, verdict, &mut response);
             if verdict == Verdict::Deny && self.groups.contains(&Group::ProblemBody) {
                 response.bytes(RESPONSE_RAW_BODY, self.body(outcome, speaker).as_bytes());
             }
@@ -109,20 +111,21 @@ impl Contract {
     }
 }
 
-/// So much is allocated at once; what is longer grows. Headers and body do not depend on how many descriptors
-/// there are.
+/// The bytes that are allocated in advance; a longer answer grows. Headers and body do not depend on the number of
+/// descriptors.
 fn usual_length(outcome: &Outcome<'_>) -> usize {
     512 + 32 * outcome.descriptors
 }
 
-/// One for each descriptor, in order; where a descriptor has several limits, the one that would speak.
+/// Writes one status for each descriptor, in order. If a descriptor has several limits, it is that of the one that would
+/// speak in the headers.
 fn statuses(outcome: &Outcome<'_>, response: &mut Writer<'_>) {
     let mut rules = outcome.rules.iter().peekable();
     let mut decisions = outcome.speakers_of_descriptors().peekable();
     for descriptor in 0..outcome.descriptors {
         let matched = rules.next_if(|matched| matched.descriptor == descriptor);
         let is_unlimited = matched.is_some_and(|matched| matches!(matched.applies, Applies::Unlimited(_)));
-        // A fallback answer that allows knows no figures.
+        // A fallback answer that allows has no figures.
         let decision = decisions.next_if(|decision| decision.descriptor == descriptor);
         response.message(RESPONSE_STATUSES, |status| {
             match decision.filter(|decision| decision.source != Source::Allow) {
@@ -180,6 +183,70 @@ fn unit(unit: Unit) -> u64 {
         Unit::Year => rate_limit::Unit::Year,
     };
     unit as u64
+}
+
+// === headers ===
+
+fn headers(contract: &Contract, speaker: &Decision<'_>, verdict: Verdict, response: &mut Writer<'_>) {
+    let reset_s = whole_seconds(speaker.reset_us);
+    for group in &contract.groups {
+        match group {
+            Group::RetryAfter if verdict == Verdict::Deny => {
+                number(response, "retry-after", reset_s.saturating_add(contract.jitter.seconds(reset_s)));
+            }
+            Group::RateLimit => {
+                number(response, "ratelimit-limit", speaker.limit.limit.burst().into());
+                number(response, "ratelimit-remaining", speaker.remaining.into());
+                number(response, "ratelimit-reset", reset_s);
+            }
+            Group::Structured => structured(response, speaker, reset_s),
+            Group::ProblemBody if verdict == Verdict::Deny => {
+                header(response, "content-type", "application/problem+json");
+            }
+            Group::RetryAfter | Group::ProblemBody => {}
+        }
+    }
+}
+
+/// `q` hits come back in the window of `w` seconds. The burst is a parameter of our own.
+fn structured(response: &mut Writer<'_>, speaker: &Decision<'_>, reset_s: u64) {
+    let limit = &speaker.limit.limit;
+    let name = quoted_name(&speaker.limit);
+    let policy = format!(
+        "{name};q={};w={};tollgate-burst={}",
+        limit.requests_per_unit(),
+        limit.period().seconds(),
+        limit.burst()
+    );
+    header(response, "ratelimit-policy", &policy);
+    header(response, "ratelimit", &format!("{name};r={};t={reset_s}", speaker.remaining));
+}
+
+/// A String of RFC 9651: printable ASCII in quotes. Other characters of a name become `?`.
+fn quoted_name(limit: &RuleLimit) -> String {
+    let label = limit.label();
+    let mut quoted = String::with_capacity(label.len() + 2);
+    quoted.push('"');
+    for letter in label.chars() {
+        match letter {
+            '"' | '\\' => quoted.extend(['\\', letter]),
+            ' '..='~' => quoted.push(letter),
+            _ => quoted.push('?'),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+fn header(response: &mut Writer<'_>, name: &str, value: &str) {
+    response.message(RESPONSE_HEADERS, |header| {
+        header.bytes(HEADER_KEY, name.as_bytes());
+        header.bytes(HEADER_VALUE, value.as_bytes());
+    });
+}
+
+fn number(response: &mut Writer<'_>, name: &str, value: u64) {
+    header(response, name, itoa::Buffer::new().format(value));
 }
 
 #[cfg(test)]

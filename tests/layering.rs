@@ -21,7 +21,7 @@ const OWNERS: [(&str, &[&str]); 10] = [
     ("clap", &["cli", "main"]),
     ("strsim", &["config/fields/stray"]),
     ("pb::", &["protocol", "response", "server", "cli", "fuzz"]),
-    ("rand::", &["response/headers", "server/limits", "store/redis"]),
+    ("rand::", &["response/groups", "server/limits", "store/redis"]),
     ("SystemTime", &["clock"]),
 ];
 

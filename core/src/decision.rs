@@ -17,7 +17,7 @@ use crate::{
     limit::{AfterStoreLoss, Exact, Kept},
 };
 use demand::Step;
-pub use demand::{Count, Demand, Enforcement, Kind, Measure, Tokens};
+pub use demand::{Count, Demand, Enforcement, Kind, Measure, Tokens, verdict};
 use fixed_window::Window;
 use sliding_log::Log;
 
@@ -172,22 +172,6 @@ pub fn decide(takes: &[Take], now_us: u64, buckets: &mut impl Buckets) -> Answer
         charge_what_meters(takes, now_us, buckets, &mut found);
     }
     Answer { now_us, verdict, found, malformed: 0, source: AnswerSource::Store }
-}
-
-/// The verdict on a request, from the enforcement of each of its limits and whether its take fits: Deny if an enforced
-/// take does not fit, or if there are quotas and none of them fits.
-///
-/// `decide` in `lua/batch.lua` says the same in Redis; there is no third place.
-pub fn verdict(takes: impl IntoIterator<Item = (Enforcement, bool)>) -> Verdict {
-    let (mut an_enforced_is_over, mut has_quota, mut a_quota_fits) = (false, false, false);
-    for (enforcement, fits) in takes {
-        match enforcement {
-            Enforcement::Enforced => an_enforced_is_over |= !fits,
-            Enforcement::Quota => (has_quota, a_quota_fits) = (true, a_quota_fits | fits),
-            Enforcement::Shadow => {}
-        }
-    }
-    if an_enforced_is_over || (has_quota && !a_quota_fits) { Verdict::Deny } else { Verdict::Allow }
 }
 
 fn step(demand: &Demand, state: Option<&State>, now_us: u64, buckets: &mut impl Buckets) -> Step {

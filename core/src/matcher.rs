@@ -1,46 +1,43 @@
 //! Which rule a descriptor falls under.
 //!
-//! The entries of a descriptor are walked from the first; at each level one child is chosen:
+//! The entries of a descriptor are followed from the first one; at each level one child is chosen:
 //!
-//! | order | child | chosen when |
+//! | order | child | chosen if |
 //! |---|---|---|
-//! | 1 | `key` with `value` | both are equal to the entry's, byte by byte, also where a `*` is in them |
-//! | 2 | the first in configuration order of those with a `*` in key or value | its key matches the entry's key, and its value, if it has one, the entry's value |
-//! | 3 | `key` alone | the key is equal |
+//! | 1 | `key` with `value` | both equal the entry's byte by byte, even if there is a `*` in them |
+//! | 2 | the first in configuration order with a `*` in its key or value | its key matches the entry's key, and its value, if it has one, the entry's value |
+//! | 3 | `key` alone | it equals the entry's key |
 //!
-//! The choice is final: siblings are not tried when the subtree yields nothing. A rule applies only at
-//! the last entry, so a longer or shorter descriptor has no limit, and neither has a child without
-//! `rate_limit` (which is how values are exempted).
+//! The choice is final: siblings are not tried if nothing is found below the chosen child. A rule applies only at the
+//! last entry, so a descriptor that is longer or shorter has no limit. A child without `rate_limit` has none either, which
+//! is how values are exempted.
 //!
-//! This is the order of envoyproxy/ratelimit, but for one thing: it compares `key_value` as one text, so that
-//! `a` with `b_c` is `a_b` with `c` there, and a `*` in a key reaches into the value. Here keys and values are
-//! compared apart.
+//! This is the order of envoyproxy/ratelimit with one exception: it compares `key_value` as one text, so that there `a`
+//! with `b_c` is the same as `a_b` with `c`, and a `*` in a key reaches into the value. Here keys and values are compared
+//! separately.
 //!
-//! Exact and bare keys cost two hash probes an entry, however many rules there are. The wildcards of a level
-//! are tried one by one, those of the entry's own key and those with a `*` in the key, and only where no exact
-//! child was found. A lookup does not allocate.
+//! Keys with an exact value and keys alone cost two hash probes for each entry, however many rules there are. The
+//! wildcards of a level are tried one by one, and only if no exact child was found: those of the entry's own key, and
+//! those with a `*` in the key. A lookup does not allocate.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
+
+use foldhash::quality::RandomState;
 
 pub use self::ending::Ending;
-pub use self::replaced::Replaced;
-pub use self::rule::{Applies, LimitIndex, Rule, RuleLimit, Unlimited};
+pub use self::rule::{Applies, LimitIndex, Replaced, Rule, RuleLimit, Unlimited};
 use self::shapes::Shapes;
-use self::tree::{Level, Node, Table};
 pub use self::wildcard::{Wildcard, is_wildcard};
 use crate::{descriptor::Entry, limit::DefaultAlgorithm, rules::Domain};
 
 mod build;
 mod ending;
-mod members;
 mod metric_path;
-mod replaced;
 mod rule;
 mod shapes;
-mod tree;
 mod wildcard;
 
-/// All rules, ready to be looked up. Immutable: a reload makes a new one.
+/// All rules, ready to be looked up. A matcher never changes: a reload makes a new one.
 #[derive(Debug, Default)]
 pub struct Matcher {
     domains: Table<DomainRules>,
@@ -51,7 +48,7 @@ pub struct Matcher {
 #[derive(Debug)]
 pub struct DomainRules {
     name: Arc<str>,
-    /// How a limit counts that a request brings along.
+    /// The algorithm of limits that a request brings along.
     pub default_algorithm: DefaultAlgorithm,
     top: Level,
     shapes: Shapes,
@@ -62,17 +59,56 @@ pub struct DomainRules {
 /// What the entries of a descriptor lead to.
 #[derive(Debug)]
 pub enum Found<'m> {
+    /// A rule ends there, with limits or unlimited.
     Rule(&'m Rule),
-    /// A pattern without a limit, below which nothing stands: whoever wrote it meant it.
+    /// A pattern without a limit, and without anything below it, so it was written to exempt.
     Exemption,
-    /// Nothing that is configured; [`DomainRules::ending`] tells where that showed.
+    /// Nothing that is configured; [`DomainRules::ending`] tells where the rules and the descriptor differ.
     Nothing,
+}
+
+/// A hash table with a new seed in each process, so that nobody can work out which keys collide.
+type Table<V> = HashMap<Box<[u8]>, V, RandomState>;
+
+/// The children of one node.
+#[derive(Debug, Default)]
+struct Level {
+    /// In configuration order. The fields below refer to these by position.
+    children: Vec<Node>,
+    keys: Table<Key>,
+    /// Children with a `*` in the key, in configuration order.
+    wild_keys: Vec<WildKey>,
+}
+
+/// The children of one key.
+#[derive(Debug, Default)]
+struct Key {
+    /// By the configured value, even if there is a `*` in it.
+    values: Table<usize>,
+    /// In configuration order.
+    wild_values: Vec<(Wildcard, usize)>,
+    any_value: Option<usize>,
+}
+
+#[derive(Debug)]
+struct WildKey {
+    key: Wildcard,
+    /// None: any value. A pattern without a `*` matches that value alone.
+    value: Option<Wildcard>,
+    child: usize,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    rule: Option<Rule>,
+    below: Level,
 }
 
 // === impl Matcher ===
 
 impl Matcher {
-    /// Of two domains with one name, or two patterns with one key and value at one level, the last counts.
+    /// Compiles these domains. Of two domains with one name, or two patterns with one key and value at one level, the
+    /// last counts.
     pub fn new(domains: Vec<Domain>) -> Matcher {
         let mut matcher = Matcher::default();
         for domain in build::last_of_each(&domains, |domain| &domain.name) {
@@ -92,7 +128,7 @@ impl Matcher {
         self.domains.values().map(|rules| &*rules.name)
     }
 
-    /// In the order of configuration, those of a rule before those below it.
+    /// All limits in configuration order, those of a rule before those below it. [`LimitIndex`] is a position in them.
     pub fn limits(&self) -> &[Arc<RuleLimit>] {
         &self.limits
     }
@@ -101,7 +137,7 @@ impl Matcher {
 // === impl DomainRules ===
 
 impl DomainRules {
-    /// What a descriptor leads to; without entries nothing.
+    /// What a descriptor leads to. Without entries it leads to nothing.
     pub fn look_up<'e>(&self, entries: impl IntoIterator<Item: Into<Entry<'e>>>) -> Found<'_> {
         let mut level = &self.top;
         let mut last = None;
@@ -129,10 +165,40 @@ impl DomainRules {
         self.shapes.contain(keys)
     }
 
-    /// The limits that a request is not held to, of all that it matched. Costs nothing where no limit of the
+    /// The limits that a request is not held to, because of the others that it matched. Costs nothing if no limit of the
     /// domain `replaces` another.
     pub fn replaced<'m>(&self, matched: impl IntoIterator<Item = &'m Applies>) -> Replaced<'m> {
         if self.has_replaces { Replaced::by(matched) } else { Replaced::default() }
+    }
+}
+
+// === impl Level ===
+
+impl Level {
+    /// Chooses a child by the table in the module's documentation. Does not allocate.
+    fn child(&self, entry: Entry<'_>) -> Option<&Node> {
+        let key = self.keys.get(entry.key);
+        let exact = key.and_then(|key| key.values.get(entry.value).copied());
+        let child = exact.or_else(|| self.first_wildcard(key, entry)).or_else(|| key?.any_value)?;
+        self.children.get(child)
+    }
+
+    /// The wildcard that was configured first, from both lists.
+    fn first_wildcard(&self, key: Option<&Key>, entry: Entry<'_>) -> Option<usize> {
+        let by_value =
+            key.and_then(|key| key.wild_values.iter().find(|(value, _)| value.matches(entry.value)));
+        let by_value = by_value.map(|(_, child)| *child);
+        let by_key = self.wild_keys.iter().find(|wild| wild.matches(entry)).map(|wild| wild.child);
+        match (by_value, by_key) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+}
+
+impl WildKey {
+    fn matches(&self, entry: Entry<'_>) -> bool {
+        self.key.matches(entry.key) && self.value.as_ref().is_none_or(|value| value.matches(entry.value))
     }
 }
 

@@ -1,5 +1,5 @@
 //! Debug lines that say what became of each descriptor, for operators who wonder why a request is not limited. They
-//! have a target of their own ([`REQUESTS`]). With the level above debug nothing of this runs.
+//! have a target of their own ([`REQUESTS`]). Nothing of this runs unless its level is debug or lower.
 //!
 //! Values come from clients and may be secrets, so they show only if the operator asks for them.
 
@@ -23,11 +23,8 @@ use tollgate_core::{
 /// The most entries of a descriptor, or domains of the rules, that a line shows.
 const MOST: usize = 16;
 
-/// Writes one line for each descriptor.
+/// Writes one line for each descriptor. The caller checks that the lines are wanted.
 pub(super) fn answer(request: &Request<'_>, matcher: &Matcher, outcome: &Outcome<'_>, modes: Modes) {
-    if !enabled!(target: REQUESTS, Level::DEBUG) {
-        return;
-    }
     let domain = short(request.domain);
     let answer = match outcome.verdict {
         Some(Verdict::Deny) if !modes.shadow => "deny",

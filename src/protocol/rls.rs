@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tonic::{Request as Call, Response, Status};
 
-use super::{Modes, counting, explain, status::Failure, unmatched};
+use super::{Modes, explain, observe, status::Failure};
 use crate::{
     limiter::Limiter,
     metrics::Metrics,
@@ -58,9 +58,7 @@ impl Rls {
         let matcher = rules.matcher();
         let request = parse(message, matcher)?;
         let outcome = self.limiter.decide(matcher, &request).await?;
-        counting::count(&self.metrics, rules.counters(), &request, &outcome);
-        unmatched::warn(rules.warnings(), &request, matcher, &outcome);
-        explain::answer(&request, matcher, &outcome, self.modes);
+        observe(&self.metrics, rules, &request, &outcome, self.modes);
         let verdict = outcome.verdict.ok_or(Failure::NoAnswer)?;
         let told = if self.modes.shadow { Verdict::Allow } else { verdict };
         let metadata = match self.modes.dynamic_metadata {

@@ -31,7 +31,7 @@ enum Unmatched<'a, 'b> {
     Keys(&'a [u8], &'a Descriptor<'b>),
 }
 
-/// Warns, if it is due, about each descriptor that no rule is for. Costs nothing if there is none.
+/// Warns, if it is due, about the domain of a request, or about each descriptor that no rule is for.
 pub(super) fn warn(warnings: &Warnings, request: &Request<'_>, matcher: &Matcher, outcome: &Outcome<'_>) {
     if outcome.without_limit.unknown_domain > 0 {
         log(warnings, &Unmatched::Domain(request.domain));

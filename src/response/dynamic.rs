@@ -1,9 +1,9 @@
-//! Dynamic metadata: what Envoy keeps beside the request, for its access log and for filters further on.
+//! Dynamic metadata, which Envoy keeps beside the request for its access log and for later filters.
 //!
-//! The shape is that of envoyproxy/ratelimit: the domain, the descriptors as they were sent, and the metadata of
-//! the rules whose descriptors passed, so that a route can go by it. It repeats what the client sent, so it is off
-//! unless asked for. Beside it stands where the answer comes from: `source`, `rule`, `remaining` and `wait_seconds`,
-//! which hold nothing of the client's; of a fallback answer `source` is told even where the rest is off.
+//! It has the shape of envoyproxy/ratelimit: the domain, the descriptors as they were sent, and the metadata of the rules
+//! whose descriptors passed, so that a route can depend on it. It repeats what the client sent, so it is off by default.
+//! `source`, `rule`, `remaining` and `wait_seconds` say in addition where the answer comes from, and hold nothing of the
+//! client's. For fallback answers `source` is sent even if the rest is off.
 
 use std::{collections::BTreeMap, iter};
 
@@ -15,7 +15,8 @@ use crate::{
 };
 use tollgate_core::rules::{self, Metadata, MetadataValue};
 
-/// The metadata that tells of which source a fallback answer is. None if no fallback answer has a part in the outcome.
+/// The source of the outcome if it is a fallback answer, or else that of its first decision that is one. None if no
+/// decision is.
 pub fn fallback_metadata(outcome: &Outcome<'_>) -> Option<Struct> {
     let mut sources =
         iter::once(outcome.source).chain(outcome.decisions.iter().map(|decision| decision.source));
@@ -40,8 +41,8 @@ pub fn metadata(request: &RateLimitRequest, outcome: &Outcome<'_>) -> Struct {
     Struct { fields }
 }
 
-/// The metadata of the descriptors that have a limit and are told OK, also where others deny the request; the first
-/// one's values win. A descriptor has none where its limits are unlimited, replaced, or the request's own.
+/// The metadata of the descriptors that have a limit and the status OK, even if others deny the request. The values of
+/// the first one win. A descriptor has none if its limits are unlimited, replaced, or brought along by the request.
 fn passed(outcome: &Outcome<'_>) -> Metadata {
     let mut merged = Metadata::new();
     // Both are in the order of the descriptors.
@@ -56,7 +57,7 @@ fn passed(outcome: &Outcome<'_>) -> Metadata {
     merged
 }
 
-/// Where the answer comes from: the limit whose figures the headers show. Nothing where no limit applied.
+/// Where the answer comes from: the limit whose figures the headers show. Empty if no limit applied.
 fn provenance(outcome: &Outcome<'_>) -> BTreeMap<String, Value> {
     let Some(speaker) = outcome.speaker() else { return BTreeMap::new() };
     BTreeMap::from([
@@ -67,7 +68,7 @@ fn provenance(outcome: &Outcome<'_>) -> BTreeMap<String, Value> {
     ])
 }
 
-/// As the headers tell it.
+/// Rounded as in the headers.
 fn seconds(us: u64) -> f64 {
     #[allow(clippy::cast_precision_loss, reason = "a Struct has no other numbers")]
     let seconds = us.div_ceil(1_000_000) as f64;
@@ -90,7 +91,7 @@ fn descriptor(wire: &RateLimitDescriptor) -> Value {
     value(Kind::StructValue(Struct { fields }))
 }
 
-/// As protobuf's text format writes it.
+/// The limit in protobuf's text format.
 fn limit_text(limit: &RateLimitOverride) -> String {
     let unit = ["UNKNOWN", "SECOND", "MINUTE", "HOUR", "DAY", "MONTH", "YEAR", "WEEK"];
     let unit = usize::try_from(limit.unit).ok().and_then(|number| unit.get(number)).unwrap_or(&"UNKNOWN");
@@ -100,17 +101,17 @@ fn limit_text(limit: &RateLimitOverride) -> String {
 // === values ===
 
 fn map(metadata: &Metadata) -> Value {
-    let fields = metadata.iter().map(|(key, value)| (key.clone(), of(value))).collect();
+    let fields = metadata.iter().map(|(key, value)| (key.clone(), metadata_value(value))).collect();
     value(Kind::StructValue(Struct { fields }))
 }
 
-fn of(metadata: &MetadataValue) -> Value {
+fn metadata_value(metadata: &MetadataValue) -> Value {
     match metadata {
         MetadataValue::Null => value(Kind::NullValue(0)),
         MetadataValue::Bool(bool) => value(Kind::BoolValue(*bool)),
         MetadataValue::Number(float) => number(*float),
         MetadataValue::Text(string) => text(string),
-        MetadataValue::List(items) => list(items.iter().map(of)),
+        MetadataValue::List(items) => list(items.iter().map(metadata_value)),
         MetadataValue::Map(fields) => map(fields),
     }
 }

@@ -11,12 +11,12 @@ use crate::{
 use tollgate_core::matcher::RuleLimit;
 
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
-/// In the order in which a person reads it, which a map of serde_json would not keep.
+/// In an order for people to read, which a map of serde_json would not keep.
 const COMMON: &str = r#""title":"Too Many Requests","status":429"#;
 const REDUCED_CAPACITY: &str = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
 
 pub(super) fn body(outcome: &Outcome<'_>, speaker: &Decision<'_>) -> String {
-    // What never fits is known without the store.
+    // That a take never fits is known without the store.
     if speaker.source == Source::Deny && !speaker.never_fits {
         let detail = json!("The rate limit cannot be checked at the moment; try again shortly.");
         return format!(r#"{{"type":"{REDUCED_CAPACITY}",{COMMON},"detail":{detail}}}"#);
@@ -26,7 +26,7 @@ pub(super) fn body(outcome: &Outcome<'_>, speaker: &Decision<'_>) -> String {
 }
 
 /// The body of a denial by this limit alone.
-pub(super) fn of_one(limit: &RuleLimit) -> String {
+pub(super) fn body_for(limit: &RuleLimit) -> String {
     quota_exceeded(&detail(limit, false), &[limit.label()])
 }
 
@@ -35,9 +35,9 @@ fn quota_exceeded(detail: &str, violated: &[Cow<'_, str>]) -> String {
     format!(r#"{{"type":"{QUOTA_EXCEEDED}",{COMMON},"detail":{detail},"violated-policies":{violated}}}"#)
 }
 
-/// Nothing in it changes from one denial to the next: the wait stands in the headers.
-fn detail(of: &RuleLimit, never_fits: bool) -> String {
-    let limit = &of.limit;
+/// A text that is the same for each denial by a limit. The wait is in the headers.
+fn detail(rule_limit: &RuleLimit, never_fits: bool) -> String {
+    let limit = &rule_limit.limit;
     let (requests, unit, burst) = (limit.requests_per_unit(), limit.period(), limit.burst());
     if burst == 0 {
         return "Requests of this kind are not accepted.".to_owned();

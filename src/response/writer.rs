@@ -1,16 +1,16 @@
-//! Writes a protobuf message field by field, straight into the bytes that are sent.
+//! Writes a protobuf message field by field, directly into the bytes that are sent.
 //!
-//! An answer is a dozen small fields. Built as messages first, it costs an allocation for nearly each of them,
-//! and each length is worked out twice before a byte is written. Values that are the protocol's default are
-//! left out, as proto3 wants it. Readers are prost's, in the tests as well.
+//! An answer has a dozen small fields. If it were built from messages first, nearly each of them would cost an
+//! allocation, and each length would be computed twice before a byte is written. Default values are left out, as proto3
+//! requires. The tests read with prost.
 
-/// Number of a field in its message.
+/// The number of a field in its message.
 pub(super) type Field = u8;
 
 const VARINT: u8 = 0;
 const LENGTH_DELIMITED: u8 = 2;
 
-/// One message, behind whatever is in the buffer already.
+/// Writes one message behind what is in the buffer already.
 #[derive(Debug)]
 pub(super) struct Writer<'a>(&'a mut Vec<u8>);
 
@@ -19,7 +19,7 @@ impl<'a> Writer<'a> {
         Writer(bytes)
     }
 
-    /// A number that is not negative, or the number of an enum's value.
+    /// Writes a number that is not negative, or the number of an enum's value.
     pub(super) fn number(&mut self, field: Field, value: u64) {
         if value > 0 {
             self.tag(field, VARINT);
@@ -27,7 +27,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// A string, bytes, or a message that is encoded already.
+    /// Writes a string, bytes, or a message that is encoded already.
     pub(super) fn bytes(&mut self, field: Field, value: &[u8]) {
         if !value.is_empty() {
             self.tag(field, LENGTH_DELIMITED);
@@ -36,11 +36,11 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// A message within this one, present also where it is empty.
+    /// Writes a message within this one, even if it is empty.
     pub(super) fn message(&mut self, field: Field, write: impl FnOnce(&mut Writer<'_>)) {
         self.tag(field, LENGTH_DELIMITED);
         let at = self.0.len();
-        // Most are shorter than 128 bytes, so their length takes one; a longer one makes room afterwards.
+        // Most are shorter than 128 bytes, so their length takes one byte. For others it is moved afterwards.
         self.0.push(0);
         write(&mut Writer(self.0));
         let length = self.0.len() - at - 1;

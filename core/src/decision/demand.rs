@@ -1,6 +1,6 @@
 //! What one take asks of its bucket, and what it does to it.
 
-use super::{Seen, State, fixed_window, sliding_log, token_bucket};
+use super::{Seen, State, Verdict, fixed_window, sliding_log, token_bucket};
 use crate::{
     descriptor::Hits,
     limit::{AfterStoreLoss, Algorithm, Exact, Kept, Limit, Overdraft},
@@ -206,4 +206,22 @@ impl Demand {
             Measure::SlidingLog(count) => sliding_log::step(self, count, state, now_us),
         }
     }
+}
+
+// === verdict ===
+
+/// The verdict on a request, from the enforcement of each of its limits and whether its take fits: Deny if an enforced
+/// take does not fit, or if there are quotas and none of them fits.
+///
+/// `decide` in `lua/batch.lua` says the same in Redis; there is no third place.
+pub fn verdict(takes: impl IntoIterator<Item = (Enforcement, bool)>) -> Verdict {
+    let (mut an_enforced_is_over, mut has_quota, mut a_quota_fits) = (false, false, false);
+    for (enforcement, fits) in takes {
+        match enforcement {
+            Enforcement::Enforced => an_enforced_is_over |= !fits,
+            Enforcement::Quota => (has_quota, a_quota_fits) = (true, a_quota_fits | fits),
+            Enforcement::Shadow => {}
+        }
+    }
+    if an_enforced_is_over || (has_quota && !a_quota_fits) { Verdict::Deny } else { Verdict::Allow }
 }

@@ -1,25 +1,22 @@
-//! From the checked configuration to what can be looked up.
+//! Compiles the checked configuration into rules that can be looked up.
 
 use std::{borrow::Cow, collections::HashMap, hash::Hash, sync::Arc};
 
 use super::{
-    Applies, DomainRules, LimitIndex, Rule, RuleLimit, Unlimited,
-    members::MemberLimits,
-    metric_path,
-    rule::{RuleLimits, Step},
+    Applies, DomainRules, Level, LimitIndex, Node, Rule, RuleLimit, Unlimited, WildKey, Wildcard,
+    is_wildcard, metric_path,
+    rule::{RuleLimits, Step, TierLimits},
     shapes::Shapes,
-    tree::{Level, Node, WildKey},
-    wildcard::{Wildcard, is_wildcard},
 };
 use crate::rules::{Domain, Limits, Members, NamedLimit, Options, Pattern};
 
-/// Compiles one domain; its limits go behind those that are there.
+/// Compiles one domain, and appends its limits to `limits`.
 pub(super) fn domain(domain: &Domain, limits: &mut Vec<Arc<RuleLimit>>) -> DomainRules {
     let (name, members): (Arc<str>, _) = (domain.name.as_str().into(), domain.members.as_ref());
     let mut builder =
         Builder { domain: Arc::clone(&name), members, limits, steps: Vec::new(), has_replaces: false };
     let top = builder.level(&domain.descriptors, "");
-    let shapes = Shapes::of(&domain.descriptors);
+    let shapes = Shapes::new(&domain.descriptors);
     let (default_algorithm, has_replaces) = (domain.default_algorithm, builder.has_replaces);
     DomainRules { name, default_algorithm, top, shapes, has_replaces }
 }
@@ -28,7 +25,7 @@ struct Builder<'a> {
     domain: Arc<str>,
     members: Option<&'a Members>,
     limits: &'a mut Vec<Arc<RuleLimit>>,
-    /// From the first level to the pattern that is being compiled.
+    /// The levels from the first to that of the pattern that is being compiled.
     steps: Vec<Arc<Step>>,
     has_replaces: bool,
 }
@@ -58,7 +55,7 @@ impl Builder<'_> {
         let limits = match &pattern.limits {
             Limits::None => return None,
             Limits::All(limits) => RuleLimits::Same(self.applies(&path, limits, pattern.options)),
-            Limits::OfMember => RuleLimits::OfMember(self.of_member(&path, pattern.options)?),
+            Limits::OfMember => RuleLimits::ByTier(self.tier_limits(&path, pattern.options)?),
         };
         let shows_values = self.steps.iter().any(|step| step.may_show_value(pattern.options.detailed_metric));
         let is_asked = shows_values || self.steps.iter().any(|step| step.is_shared);
@@ -71,9 +68,9 @@ impl Builder<'_> {
         Some(Rule { path, options, metadata, limits, metric_path, shows_values, steps })
     }
 
-    /// None without members, without their key on the way here, or without the default tier, none of which
-    /// the configuration lets through.
-    fn of_member(&mut self, path: &Arc<str>, options: Options) -> Option<MemberLimits> {
+    /// None if the domain has no members, if no level up to here has their key, or if there is no default tier. The
+    /// configuration lets none of these through.
+    fn tier_limits(&mut self, path: &Arc<str>, options: Options) -> Option<TierLimits> {
         let members = self.members?;
         let position = self.steps.iter().rposition(|step| *step.key == *members.key)?;
         let default = self.applies(path, members.tiers.get(&members.default)?, options);
@@ -81,7 +78,7 @@ impl Builder<'_> {
         let tiers = others
             .map(|(name, limits)| (name.as_str().into(), self.applies(path, limits, options)))
             .collect();
-        Some(MemberLimits { position, table: Arc::clone(&members.table), tiers, default })
+        Some(TierLimits { position, members: Arc::clone(&members.table), tiers, default })
     }
 
     fn applies(&mut self, path: &Arc<str>, limits: &[NamedLimit], options: Options) -> Applies {
@@ -147,7 +144,7 @@ impl Level {
     }
 }
 
-/// The items, less those that a later one of the same name replaces.
+/// The items, without those that a later item of the same name replaces.
 pub(super) fn last_of_each<'a, T, N: Eq + Hash>(
     items: &'a [T],
     name: impl Fn(&'a T) -> N,

@@ -1,33 +1,34 @@
-//! Where the walk of a descriptor through the rules ended without one, in words.
+//! Where a descriptor and the rules differ, in words, if no rule was found for it.
 
 use std::fmt;
 
-use super::{DomainRules, tree::Level};
+use super::{DomainRules, Level};
 use crate::descriptor::Entry;
 
 /// The most names that are listed, and the most characters of each.
 const MOST_NAMES: usize = 6;
 const LONGEST_NAME: usize = 64;
 
-/// Why no rule was found, as people are told. Shows what is configured, and nothing of the descriptor.
+/// Why no rule was found, for people to read. It shows what is configured, and nothing of the descriptor.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ending {
-    /// Counted from 1: the entry that found nothing; or the last, of a descriptor that ends too early.
+    /// The number, from 1, of the entry that matched nothing; or of the last entry, if the descriptor ends too early.
     level: usize,
-    stands: Stands,
+    configured: Configured,
 }
 
-/// What is configured at that level, or below it.
+/// What is configured at that level or below it.
 #[derive(Debug, PartialEq, Eq)]
-enum Stands {
+enum Configured {
     /// Other values of this key.
     Values(Names),
     /// Other keys.
     Keys(Names),
+    /// Nothing: the rules end before this level.
     Nothing,
-    /// The descriptor ends here, and the rules go on.
+    /// Keys below: the descriptor ends here, and the rules go on.
     Below(Names),
-    /// The descriptor ends here, and so do the rules, without a limit.
+    /// Nothing below and no limit: the descriptor and the rules end here.
     Exemption,
 }
 
@@ -38,7 +39,7 @@ struct Names {
 }
 
 impl DomainRules {
-    /// Where [`find`](Self::find) ended, given that it found no rule.
+    /// Where the descriptor and the rules differ, provided that [`find`](Self::find) found no rule for it.
     pub fn ending<'e>(&self, entries: impl IntoIterator<Item: Into<Entry<'e>>>) -> Ending {
         let (mut level, mut number) = (&self.top, 0);
         for entry in entries {
@@ -46,34 +47,34 @@ impl DomainRules {
             number += 1;
             match level.child(entry) {
                 Some(node) => level = &node.below,
-                None => return Ending { level: number, stands: level.stands_beside(entry.key) },
+                None => return Ending { level: number, configured: level.configured_beside(entry.key) },
             }
         }
         let is_leaf = number > 0 && level.children.is_empty();
-        let stands = if is_leaf { Stands::Exemption } else { Stands::Below(level.key_names()) };
-        Ending { level: number, stands }
+        let configured = if is_leaf { Configured::Exemption } else { Configured::Below(level.key_names()) };
+        Ending { level: number, configured }
     }
 }
 
 impl Level {
-    fn stands_beside(&self, key: &[u8]) -> Stands {
+    fn configured_beside(&self, key: &[u8]) -> Configured {
         match self.keys.get(key) {
-            _ if self.children.is_empty() => Stands::Nothing,
-            Some(key) => Stands::Values(Names::of(key.values.keys().map(|value| &**value))),
-            None => Stands::Keys(self.key_names()),
+            _ if self.children.is_empty() => Configured::Nothing,
+            Some(key) => Configured::Values(Names::new(key.values.keys().map(|value| &**value))),
+            None => Configured::Keys(self.key_names()),
         }
     }
 
     fn key_names(&self) -> Names {
         let wild: Vec<String> = self.wild_keys.iter().map(|wild| wild.key.text()).collect();
-        Names::of(self.keys.keys().map(|key| &**key).chain(wild.iter().map(String::as_bytes)))
+        Names::new(self.keys.keys().map(|key| &**key).chain(wild.iter().map(String::as_bytes)))
     }
 }
 
 impl Names {
-    fn of<'n>(names: impl Iterator<Item = &'n [u8]>) -> Names {
+    fn new<'n>(names: impl Iterator<Item = &'n [u8]>) -> Names {
         let mut all: Vec<&[u8]> = names.collect();
-        // The first in the alphabet, since those of a table are in no order.
+        // Sorted, since a table has no order.
         all.sort_unstable();
         all.dedup();
         let short = |name: &&[u8]| String::from_utf8_lossy(name).chars().take(LONGEST_NAME).collect();
@@ -87,17 +88,17 @@ impl Names {
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let level = self.level;
-        match &self.stands {
-            Stands::Values(names) => {
+        match &self.configured {
+            Configured::Values(names) => {
                 write!(f, "level {level}: the rules have this key with other values: {names}")
             }
-            Stands::Keys(names) => write!(f, "level {level}: the rules have other keys there: {names}"),
-            Stands::Nothing => write!(f, "level {level}: the rules end before it"),
-            Stands::Below(_) if level == 0 => f.write_str("it has no entries"),
-            Stands::Below(names) => {
+            Configured::Keys(names) => write!(f, "level {level}: the rules have other keys there: {names}"),
+            Configured::Nothing => write!(f, "level {level}: the rules end before it"),
+            Configured::Below(_) if level == 0 => f.write_str("it has no entries"),
+            Configured::Below(names) => {
                 write!(f, "level {level}: it ends there, and the rules go on with the keys {names}")
             }
-            Stands::Exemption => {
+            Configured::Exemption => {
                 write!(f, "level {level}: it ends there, at an entry without a rate_limit, which exempts it")
             }
         }

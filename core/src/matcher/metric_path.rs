@@ -1,8 +1,8 @@
-//! Under which path a decision is counted.
+//! The path under which a decision is counted.
 //!
-//! The path is made of the configured names of the levels, unless flags ask for values of the request; those
-//! are cut, and cleaned as envoyproxy/ratelimit cleans its metric names. Whoever counts has to bound how many
-//! paths there are.
+//! The path consists of the configured names of the levels, unless flags ask for values of the request. Such values are
+//! cut, and cleaned as envoyproxy/ratelimit cleans its metric names. The number of paths is not bounded here: the caller
+//! has to bound it.
 
 use std::borrow::Cow;
 
@@ -13,12 +13,13 @@ use crate::descriptor::Entry;
 const MAX_SHOWN: usize = 64;
 
 impl Rule {
-    /// Whether its path depends on the request.
+    /// Whether the path depends on the request.
     pub fn shows_values(&self) -> bool {
         self.shows_values
     }
 
-    /// Borrowed unless the request's values are in it.
+    /// The path for a descriptor with these entries, which must have matched this rule. It is borrowed unless it holds
+    /// values of the request.
     pub fn metric_path<'e>(&self, entries: impl IntoIterator<Item: Into<Entry<'e>>>) -> Cow<'_, str> {
         if !self.shows_values {
             return Cow::Borrowed(&self.metric_path);
@@ -57,7 +58,7 @@ impl Step {
     }
 }
 
-/// The first characters. Not all of them are read.
+/// The first characters. Only as many bytes are read as they can have.
 fn shown(text: &[u8]) -> Vec<char> {
     let head = &text[..text.len().min(4 * MAX_SHOWN)];
     String::from_utf8_lossy(head).chars().take(MAX_SHOWN).collect()

@@ -1,7 +1,7 @@
-//! Which keys, in which order, the descriptors have that some rule of a domain is for, whatever their values.
+//! The shapes of a domain's rules: the keys, in their order, of descriptors that some rule is for, whatever their values.
 //!
-//! A descriptor of such a shape that matches no rule is what a file with limits for a few values looks like. One of
-//! another shape was forgotten, or is misspelt, in the file or in Envoy's configuration.
+//! If a descriptor of such a shape matches no rule, the file probably limits a few values on purpose. A descriptor of
+//! another shape was forgotten or misspelt, in the file or in Envoy's configuration.
 
 use std::{
     collections::HashSet,
@@ -10,20 +10,20 @@ use std::{
 
 use foldhash::quality::RandomState;
 
-use super::wildcard::{Wildcard, is_wildcard};
+use super::{Wildcard, is_wildcard};
 use crate::rules::{Limits, Pattern};
 
 #[derive(Debug, Default)]
 pub(super) struct Shapes {
-    /// Of those without a `*`, by the hash of their keys.
+    /// The hashes of the keys of those without a `*`.
     plain: HashSet<u64, RandomState>,
     wild: Vec<Box<[Wildcard]>>,
     seed: RandomState,
 }
 
 impl Shapes {
-    /// Those of all rules, and of what exempts: a pattern without a limit that nothing stands below.
-    pub(super) fn of(patterns: &[Pattern]) -> Shapes {
+    /// The shapes of all rules, and of patterns that exempt: those without a limit and with nothing below them.
+    pub(super) fn new(patterns: &[Pattern]) -> Shapes {
         let mut shapes = Shapes::default();
         shapes.add(patterns, &mut Vec::new(), &mut HashSet::default());
         shapes
