@@ -138,15 +138,15 @@ async fn bad_input_gets_a_defined_answer() {
 #[tokio::test]
 async fn a_thousand_descriptors_are_an_answer_or_an_argument_that_is_invalid() {
     let mut service = service().await;
-    let of = |key: &str, count: u32| {
+    let descriptors = |key: &str, count: u32| {
         (0..count).map(|number| descriptor(key.as_bytes(), number.to_string().as_bytes())).collect::<Vec<_>>()
     };
-    let unmatched = service.ask(request(of("nobody", 1_000))).await.expect("an answer");
+    let unmatched = service.ask(request(descriptors("nobody", 1_000))).await.expect("an answer");
     assert_eq!((unmatched.overall_code(), unmatched.statuses.len()), (Overall::Ok, 1_000));
-    assert_eq!(service.code(request(of("user", 1_000))).await, Code::InvalidArgument);
+    assert_eq!(service.code(request(descriptors("user", 1_000))).await, Code::InvalidArgument);
 
-    let mut mixed = of("user", 512);
-    mixed.extend(of("nobody", 488));
+    let mut mixed = descriptors("user", 512);
+    mixed.extend(descriptors("nobody", 488));
     let answer = service.ask(request(mixed)).await.expect("an answer");
     assert_eq!((answer.overall_code(), answer.statuses.len()), (Overall::Ok, 1_000));
     assert!(answer.statuses[511].current_limit.is_some() && answer.statuses[512].current_limit.is_none());

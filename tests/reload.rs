@@ -51,7 +51,7 @@ async fn ask(client: &mut Client, user: &str, hits: u32) -> RateLimitResponse {
     client.should_rate_limit(request).await.expect("no request is dropped").into_inner()
 }
 
-fn limit_of(response: &RateLimitResponse) -> u32 {
+fn current_limit(response: &RateLimitResponse) -> u32 {
     response.statuses[0].current_limit.as_ref().map_or(0, |limit| limit.requests_per_unit)
 }
 
@@ -63,7 +63,7 @@ fn remaining(response: &RateLimitResponse) -> u32 {
 async fn until_limit(client: &mut Client, requests_per_day: u32) {
     let changed = clock::monotonic();
     let mut number = 0;
-    while limit_of(&ask(client, &format!("other-{number}"), 1).await) != requests_per_day {
+    while current_limit(&ask(client, &format!("other-{number}"), 1).await) != requests_per_day {
         assert!(changed.elapsed() < IN_FORCE_WITHIN, "the new limit is not in force");
         number += 1;
         sleep(Duration::from_millis(1)).await;
@@ -118,7 +118,7 @@ async fn a_new_rate_hands_out_no_fresh_bucket_and_the_wait_that_it_means_is_told
     file.write(100, 10);
     until_limit(&mut client, 100).await;
     let denied = ask(&mut client, "alice", 1).await;
-    assert_eq!((denied.overall_code(), limit_of(&denied)), (Code::OverLimit, 100));
+    assert_eq!((denied.overall_code(), current_limit(&denied)), (Code::OverLimit, 100));
     // The bucket owes a day, and ten of 100 a day come back in 2.4 hours.
     let wait = denied.statuses[0].duration_until_reset.expect("a wait");
     assert!((77_760..=78_630).contains(&wait.seconds), "{wait:?}");
@@ -157,10 +157,10 @@ async fn a_bad_file_is_refused_whole_and_the_last_good_one_stays() {
     let written = clock::monotonic();
     while metric(&tollgate, "tollgate_config_stale").await != Some(1) {
         assert!(written.elapsed() < Duration::from_secs(5), "nobody noticed");
-        assert_eq!(limit_of(&ask(&mut client, "alice", 1).await), 10);
+        assert_eq!(current_limit(&ask(&mut client, "alice", 1).await), 10);
         sleep(Duration::from_millis(100)).await;
     }
-    assert_eq!(limit_of(&ask(&mut client, "bob", 1).await), 10);
+    assert_eq!(current_limit(&ask(&mut client, "bob", 1).await), 10);
     assert_eq!(metric(&tollgate, "tollgate_config_reloads_total{result=\"refused\"}").await, Some(1));
 
     file.write(30, 30);
@@ -204,18 +204,18 @@ descriptors: [{ key: user, tier: from_members }]
 ",
     );
     until_limit(&mut client, 11).await;
-    assert_eq!(limit_of(&ask(&mut client, "alice", 1).await), 11);
+    assert_eq!(current_limit(&ask(&mut client, "alice", 1).await), 11);
     members.text("paid: [alice]\n");
     let changed = clock::monotonic();
-    while limit_of(&ask(&mut client, "alice", 1).await) != 22 {
+    while current_limit(&ask(&mut client, "alice", 1).await) != 22 {
         assert!(changed.elapsed() < IN_FORCE_WITHIN, "the new members are not in force");
         sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(limit_of(&ask(&mut client, "bob", 1).await), 11);
+    assert_eq!(current_limit(&ask(&mut client, "bob", 1).await), 11);
 }
 
 /// A file of a folder, with limits for one key.
-fn limits_of(domain: &str, requests_per_day: u32) -> String {
+fn limits_file(domain: &str, requests_per_day: u32) -> String {
     let limit = format!("{{ unit: day, requests_per_unit: {requests_per_day} }}");
     format!("domain: {domain}\ndescriptors:\n- key: user\n  rate_limit: {limit}\n")
 }
@@ -227,14 +227,14 @@ async fn a_file_that_is_added_to_a_folder_is_in_force_within_two_seconds_and_so_
     drop(std::fs::remove_dir_all(&folder));
     std::fs::create_dir_all(&folder).expect("can be created");
     let other = File(folder.join("other.yaml"));
-    other.text(&limits_of("other", 1));
+    other.text(&limits_file("other", 1));
     let tollgate = Tollgate::start(&Serve::new(&folder)).await.expect("starts");
     let channel = Channel::from_shared(format!("http://{}", tollgate.grpc())).expect("a URL");
     let mut client = RateLimitServiceClient::new(channel.connect().await.expect("connects"));
     let no_limit = ask(&mut client, "alice", 1).await;
     assert_eq!(no_limit.statuses[0].current_limit, None, "no file names the domain");
 
-    File(folder.join("edge.yml")).text(&limits_of("edge", 7));
+    File(folder.join("edge.yml")).text(&limits_file("edge", 7));
     let written = clock::monotonic();
     while ask(&mut client, "alice", 1).await.statuses[0].current_limit.is_none() {
         assert!(written.elapsed() < IN_FORCE_WITHIN, "the new file is not in force");

@@ -189,8 +189,12 @@ fn a_variable_of_the_reference_that_is_not_a_boolean_is_misuse() {
     }
 }
 
-fn field<'a>(of: &'a Struct, name: &str) -> &'a Kind {
-    of.fields.get(name).and_then(|value| value.kind.as_ref()).unwrap_or_else(|| panic!("{name} in {of:?}"))
+fn field<'a>(message: &'a Struct, name: &str) -> &'a Kind {
+    message
+        .fields
+        .get(name)
+        .and_then(|value| value.kind.as_ref())
+        .unwrap_or_else(|| panic!("{name} in {message:?}"))
 }
 
 fn items(kind: &Kind) -> &[Value] {

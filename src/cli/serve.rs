@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::{
     StoreUrl,
-    values::{self, Item, NoSwitch},
+    values::{self, Item, NotASwitch},
     variables::Origins,
 };
 use crate::{
@@ -127,7 +127,7 @@ pub enum ServeError {
     HeadersNoneAndMore { origin: String },
     /// A variable of envoyproxy/ratelimit is neither on nor off.
     #[error("the variable {name} is {value:?}")]
-    NoSwitch { name: &'static str, value: String, source: NoSwitch },
+    NotASwitch { name: &'static str, value: String, source: NotASwitch },
     /// `--headers` lists a group twice.
     #[error("{origin} names {name} twice")]
     HeadersTwice { origin: String, name: String },
@@ -147,7 +147,7 @@ impl ServeError {
         match self {
             ServeError::HeadersNoneAndMore { .. }
             | ServeError::HeadersTwice { .. }
-            | ServeError::NoSwitch { .. } => true,
+            | ServeError::NotASwitch { .. } => true,
             ServeError::Logging(error) => !matches!(error, LoggingError::Installed(_)),
             ServeError::StorePassword { source, .. } => !matches!(source, TargetError::Password(_)),
             ServeError::Config(_)

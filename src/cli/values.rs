@@ -37,14 +37,14 @@ impl<P: TypedValueParser> TypedValueParser for Item<P> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("a switch is on or off; true and false, t and f, 1 and 0 mean the same")]
-pub struct NoSwitch;
+pub struct NotASwitch;
 
 /// On or off, also as Go spells booleans.
-pub(super) fn switch(text: &str) -> Result<bool, NoSwitch> {
+pub(super) fn switch(text: &str) -> Result<bool, NotASwitch> {
     match text.to_ascii_lowercase().as_str() {
         "on" | "true" | "t" | "1" => Ok(true),
         "off" | "false" | "f" | "0" => Ok(false),
-        _ => Err(NoSwitch),
+        _ => Err(NotASwitch),
     }
 }
 

@@ -95,18 +95,18 @@ impl Subjects {
             candidates.filter_map(|number| self.places.get(usize::try_from(number).unwrap_or_default()));
         candidates
             .clone()
-            .find(|place| place.is_of(subject))
-            .or_else(|| candidates.find(|place| place.is_taken_by(subject, now_us)))
+            .find(|place| place.has(subject))
+            .or_else(|| candidates.find(|place| place.take_for(subject, now_us)))
     }
 }
 
 impl Place {
-    fn is_of(&self, subject: u64) -> bool {
+    fn has(&self, subject: u64) -> bool {
         self.subject.load(Ordering::Relaxed) == subject
     }
 
-    /// Takes the place if it is free, or if its subject was not seen for an hour after its line was due.
-    fn is_taken_by(&self, subject: u64, now_us: u64) -> bool {
+    /// Takes the place for this subject if it is free, or if its subject was not seen for an hour after its line was due.
+    fn take_for(&self, subject: u64, now_us: u64) -> bool {
         let before = self.subject.load(Ordering::Relaxed);
         if before == subject {
             return true;

@@ -195,10 +195,10 @@ fn a_port_in_use_is_named_with_what_it_was_for() {
 #[test]
 fn when_start_returns_each_runtime_has_its_service() {
     let (server, made) = (harness::bind(16, LONG), Arc::new(AtomicUsize::new(0)));
-    let (lifecycle, making) = (server.lifecycle(), Arc::clone(&made));
+    let (lifecycle, counted) = (server.lifecycle(), Arc::clone(&made));
     let started = server.start(&Arc::new(Metrics::new()), move || {
         thread::yield_now();
-        making.fetch_add(1, Ordering::SeqCst);
+        counted.fetch_add(1, Ordering::SeqCst);
         Gated::idle()
     });
     assert_eq!(made.load(Ordering::SeqCst), 16);

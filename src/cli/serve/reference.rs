@@ -40,7 +40,7 @@ const NOT_READ: [&str; 27] = [
 /// A switch of envoyproxy/ratelimit; absent or empty is off.
 pub(super) fn is_on(name: &'static str) -> Result<bool, ServeError> {
     let Some(value) = variables::value(name) else { return Ok(false) };
-    values::switch(&value).map_err(|source| ServeError::NoSwitch { name, value, source })
+    values::switch(&value).map_err(|source| ServeError::NotASwitch { name, value, source })
 }
 
 /// Without `--store` buckets are kept in memory, which an operator who has set `REDIS_URL` does not expect. The

@@ -9,7 +9,7 @@ fn a_switch_is_spelled_as_go_spells_booleans_or_on_and_off() {
         assert_eq!(switch(text), Ok(false), "{text}");
     }
     for text in ["", " ", "yes", "2", "enabled", "on off"] {
-        assert_eq!(switch(text), Err(NoSwitch), "{text}");
+        assert_eq!(switch(text), Err(NotASwitch), "{text}");
     }
 }
 

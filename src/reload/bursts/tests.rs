@@ -86,12 +86,12 @@ fn limits_that_count_alike_are_told_apart_by_their_names() {
 #[test]
 fn tiers_of_one_rule_are_compared_by_the_time_of_their_bursts() {
     let tiers = |tiers: &[(&str, u32)]| {
-        let of = |(name, burst): &(&str, u32)| {
+        let tier = |(name, burst): &(&str, u32)| {
             let limit = Limit::new(1, Unit::Hour, Some(*burst)).unwrap();
             ((*name).to_owned(), vec![NamedLimit::from(limit)])
         };
         let (key, default) = ("api_key".to_owned(), "free".to_owned());
-        let tiers = tiers.iter().map(of).collect();
+        let tiers = tiers.iter().map(tier).collect();
         let members = Members { key: key.clone(), default, tiers, table: Arc::default() };
         let descriptors = vec![Pattern { key, limits: Limits::OfMember, ..Pattern::default() }];
         Matcher::new(vec![Domain {
