@@ -1,4 +1,4 @@
-//! What clients saw, audited as `tollgate prove` does: over every interval, for too much and for too little.
+//! Audits what clients saw as `tollgate prove` does: over every interval, for too much and for too little.
 
 use super::{
     Broken,
@@ -13,25 +13,25 @@ use tollgate_core::{
     limit::Limit,
 };
 
-/// One entry for each hit.
+/// One entry for each hit of one bucket.
 #[derive(Debug, Default)]
 struct Spans {
-    /// By whoever it was.
+    /// Admitted by the store or by a fallback answer.
     admitted: Vec<Span>,
-    /// By the store, and heard of.
+    /// Admitted by the store, with an answer that the client received.
     store_admitted: Vec<Span>,
-    /// And those that were charged though their clients never heard of it.
+    /// Charged by the store, even if the client received no answer.
     charged: Vec<Span>,
-    /// Requests for one hit of this bucket alone, denied by the store or on its behalf.
+    /// Requests for one hit of this bucket alone, denied by the store or from memory.
     denied: Vec<Span>,
 }
 
 impl World<'_> {
-    /// The hot buckets, but for those that were given something back.
+    /// Audits the hot buckets, except those with refunds.
     pub(super) fn audit(&self) -> Result<(), Broken> {
         let effects = Effects::of(&self.plan.disturbances);
         for bucket in (0..self.plan.hot).filter(|bucket| !self.plan.buckets[*bucket].refunds) {
-            let of = &self.plan.buckets[bucket];
+            let bucket_plan = &self.plan.buckets[bucket];
             let (small, [of_store, of_shares]) = self.bounds(bucket, &effects);
             let spans = self.spans(bucket);
             let found = |promise, detail| Err(Broken::new(promise, bucket, detail));
@@ -45,8 +45,9 @@ impl World<'_> {
             {
                 return found("with fallback answers never more than twice", format!("{worst:?}"));
             }
-            // What befell the store makes denials that are right, and that only the store's own account can judge.
-            let may_be_missing = of.is_guarded() && (effects.losses > 0 || self.plan.epoch_us.is_none());
+            // A disturbed store makes denials that are right, and that only the store's own account can judge.
+            let may_be_missing =
+                bucket_plan.is_guarded() && (effects.losses > 0 || self.plan.epoch_us.is_none());
             let is_judged = !effects.is_set_back && !may_be_missing;
             let denials = small.map(|small| too_little(&spans.charged, &spans.denied, &small));
             if let Some(worst) = denials.and_then(|denials| denials.worst).filter(|_| is_judged) {
@@ -56,24 +57,24 @@ impl World<'_> {
         Ok(())
     }
 
-    /// What the limits in force allow at least, if they allow anything; what they allow the store at most, given what
-    /// befell that; and what they allow all local buckets together.
+    /// The least that the limits in force allow, if they allow anything; the most that they allow the store, given its
+    /// disturbances; and the most that they allow all local buckets together.
     fn bounds(&self, bucket: usize, effects: &Effects) -> (Option<Allowance>, [Allowance; 2]) {
-        let of = &self.plan.buckets[bucket];
-        let limits = Extremes::of(self.plan.limits_in_force(of));
+        let bucket_plan = &self.plan.buckets[bucket];
+        let limits = Extremes::of(self.plan.limits_in_force(bucket_plan));
         let allowance = |(requests, burst)| {
-            let limit = Limit::new(requests, of.limits[0].period(), Some(burst)).ok()?;
+            let limit = Limit::new(requests, bucket_plan.limits[0].period(), Some(burst)).ok()?;
             Some(Allowance::of(&limit, Remoteness::OtherClock))
         };
         let Some(large) = allowance((limits.quickest, limits.largest)) else {
-            let none = Limit::new(0, of.limits[0].period(), None).expect("sound");
+            let none = Limit::new(0, bucket_plan.limits[0].period(), None).expect("sound");
             return (None, [Allowance::of(&none, Remoteness::OtherClock); 2]);
         };
-        // One that is lost counts as full, or as used up by the smaller burst when the larger one is asked for.
-        let each_loss = if of.is_guarded() { limits.raised } else { limits.largest };
+        // A lost bucket counts as full, or as used up under the smaller burst when the larger one is asked for.
+        let each_loss = if bucket_plan.is_guarded() { limits.raised } else { limits.largest };
         let lost = effects.losses * i128::from(each_loss);
         let of_store = large.and_hits(lost).and_refill_of_us(effects.forward_us);
-        // A replica that begins anew has a share of the burst again.
+        // A restarted replica has a share of the burst again.
         let restarts: i128 = self.replicas.iter().map(|replica| replica.restarts).sum();
         let replicas = u32::try_from(self.replicas.len()).expect("a few");
         let of_shares = large.and_hits(restarts * i128::from(limits.largest.div_ceil(replicas)));
@@ -108,32 +109,32 @@ impl World<'_> {
         spans
     }
 
-    /// Which requests were allowed, in the order in which they were asked.
+    /// Whether each request was allowed, in the order of the requests.
     pub(super) fn allowed(&self) -> Vec<bool> {
         let told = self.requests.iter().map(|request| request.answered);
         told.map(|told| told.is_some_and(|(_, (verdict, _))| verdict == Verdict::Allow)).collect()
     }
 
-    /// How often a breaker tripped, and how many batches probed; of processes that lived to the end.
+    /// How often a breaker tripped, and how many batches probed, in processes that lived to the end.
     pub(super) fn watched(&self) -> (usize, usize) {
         let watches = self.runtimes.iter().map(|runtime| &runtime.watch);
         watches.fold((0, 0), |(trips, probes), watch| (trips + watch.trips, probes + watch.probes))
     }
 
-    /// Who gave the answers.
+    /// The source of each answer.
     pub(super) fn sources(&self) -> impl Iterator<Item = Source> {
         self.requests.iter().filter_map(|request| request.answered).map(|(_, (_, source))| source)
     }
 }
 
-/// Limits of one period, in the hits of the quickest and of the slowest of them.
+/// Bounds of limits of one period, in hits of the quickest and of the slowest of them.
 #[derive(Debug)]
 struct Extremes {
     quickest: u32,
-    /// The largest burst, and by how much the smallest is less, in as many hits as the quickest admits in that time.
+    /// The largest burst, and its difference to the smallest, as the number of hits that the quickest admits in that time.
     largest: u32,
     raised: u32,
-    /// The slowest, and as many hits as it takes from the smallest burst; none if a limit denies all.
+    /// The slowest, and the number of its hits that the smallest burst holds; none if a limit denies everything.
     least: Option<(u32, u32)>,
 }
 
@@ -147,7 +148,7 @@ impl Extremes {
         let largest = admitting().map(|(requests, burst)| (burst * quickest).div_ceil(requests)).max();
         let smallest = numbers.iter().map(|(requests, burst)| burst * quickest / requests.max(&1)).min();
         let least = admitting().map(|(requests, burst)| burst * slowest / requests).min();
-        // Fractions of a microsecond that round up at each change come to less than a hit.
+        // Fractions of a microsecond that round up at each change add up to less than a hit.
         let rounded = u64::from(quickest != slowest);
         let least = least.and_then(|least| Some((slowest, least.checked_sub(rounded)?)));
         let hits = |hits: u64| u32::try_from(hits).expect("few");
@@ -167,7 +168,7 @@ fn span_until_answer(request: &Request) -> Span {
     Span { start_us: request.asked_ns / 1_000, end_us: answered_ns.div_ceil(1_000) }
 }
 
-/// The store may execute it later than it is answered, and also if it never is.
+/// The store may execute a request after it was answered, and even if it never was.
 fn span_until_all_is_done(request: &Request) -> Span {
     let executed_us = request.executed.map_or(0, |(at_ns, _)| at_ns.div_ceil(1_000));
     let until_answer = span_until_answer(request);

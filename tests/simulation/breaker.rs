@@ -1,18 +1,18 @@
-//! The breaker told again, from nothing but which batches left and which were lost.
+//! A second account of the breaker, from nothing but which batches were sent and which were lost.
 
 use super::Broken;
 
-// What is promised; not the constants of the code, which might be wrong.
+// The promised numbers, not the constants of the code, which might be wrong.
 const TRIPS_AFTER: u32 = 3;
 const PROBE_EVERY_US: u64 = 100_000;
 
 #[derive(Debug, Default)]
 pub(super) struct BreakerWatch {
-    /// In a row.
+    /// The number of batches lost in a row.
     lost: u32,
-    /// Since it tripped, or its last probe was lost.
+    /// When it tripped, or its last probe was lost.
     tripped_us: Option<u64>,
-    /// The batch that tries whether the store is back.
+    /// The batch that tests whether the store is back.
     probe: Option<usize>,
     pub(super) trips: usize,
     pub(super) probes: usize,
@@ -44,7 +44,7 @@ impl BreakerWatch {
         }
     }
 
-    /// A request was answered as one that the breaker refused.
+    /// A request was refused by the breaker.
     pub(super) fn refuses_rightly(&self, now_us: u64, bucket: usize) -> Result<(), Broken> {
         let waits = |tripped_us: u64| self.probe.is_some() || now_us - tripped_us < PROBE_EVERY_US;
         if self.tripped_us.is_some_and(waits) {

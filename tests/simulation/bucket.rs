@@ -1,4 +1,4 @@
-//! The buckets of a run, and the limits that replicas have for each: they may disagree, and reloads change them.
+//! The buckets of a run, and their limits. Replicas may disagree about a limit, and reloads change it.
 
 use rand::{RngExt, rngs::SmallRng, seq::IndexedRandom};
 
@@ -7,16 +7,16 @@ use tollgate_core::{
     limit::{AfterStoreLoss, Limit, LimitSpec, Unit},
 };
 
-/// Limits of one bucket. A replica has one of them at a time.
+/// The number of limits of one bucket. A replica has one of them at a time.
 pub(super) const EDITIONS: usize = 3;
 const COLD: usize = 500;
 
 #[derive(Debug, Clone)]
 pub(super) struct Bucket {
     pub(super) key: BucketKey,
-    /// Of the same period, with other numbers. One of 0 denies all.
+    /// They have the same period and different numbers. A limit of 0 denies everything.
     pub(super) limits: [Limit; EDITIONS],
-    /// Clients give back, too.
+    /// Whether clients give back hits.
     pub(super) refunds: bool,
 }
 
@@ -26,7 +26,7 @@ impl Bucket {
     }
 }
 
-/// The hot ones, which come first, have bursts that an audit can hold hit by hit; the cold ones have any limit there is.
+/// The hot ones come first and have bursts small enough for an audit of every hit; the cold ones have any limit.
 pub(super) fn buckets(rng: &mut SmallRng, hot: usize, refunds: f64) -> Vec<Bucket> {
     let hot_limits = [
         (10, Unit::Second, 1),
@@ -56,8 +56,8 @@ pub(super) fn buckets(rng: &mut SmallRng, hot: usize, refunds: f64) -> Vec<Bucke
             let spec = LimitSpec { after_store_loss, burst, ..LimitSpec::new(requests_per_unit, unit) };
             let first = spec.check().expect("sound");
             let refunds = rng.random_bool(refunds);
-            // A guarded bucket that a refund filled is kept for as long as its own burst could be used up, not as
-            // long as one that takes longer to fill and is configured meanwhile.
+            // A guarded bucket that a refund filled is kept for the time that its own burst takes to fill, even if a limit
+            // that takes longer is configured meanwhile.
             let is_one = refunds && after_store_loss == AfterStoreLoss::Empty;
             let mut limits = [(); EDITIONS].map(|()| first.clone());
             for limit in limits[1..].iter_mut().filter(|_| !is_one) {
@@ -68,7 +68,7 @@ pub(super) fn buckets(rng: &mut SmallRng, hot: usize, refunds: f64) -> Vec<Bucke
         .collect()
 }
 
-/// Another burst, another rate, or both; now and then the same, or a limit of 0.
+/// Another burst, another rate, or both; sometimes the same, or a limit of 0.
 fn other(rng: &mut SmallRng, spec: LimitSpec) -> LimitSpec {
     let (requests, burst) = (spec.requests_per_unit, spec.burst.unwrap_or(0));
     let requests_per_unit = match rng.random_range(0..10) {
@@ -83,7 +83,7 @@ fn other(rng: &mut SmallRng, spec: LimitSpec) -> LimitSpec {
     LimitSpec { requests_per_unit, burst: Some(burst), ..spec }
 }
 
-/// The bucket's number is all there is to its key.
+/// The key contains only the bucket's number.
 fn key(bucket: usize) -> BucketKey {
     BucketKey::from_bytes(u128::try_from(bucket).expect("a count").to_le_bytes())
 }

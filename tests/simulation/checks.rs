@@ -1,4 +1,4 @@
-//! What must hold at each moment.
+//! Promises that must hold at each moment.
 
 use super::{
     Broken,
@@ -13,12 +13,12 @@ use tollgate_core::{
     limit::Exact,
 };
 
-// What is promised; not the constants of the code, which might be wrong.
+// The promised numbers, not the constants of the code, which might be wrong.
 pub(super) const SERVES_US: u64 = 1_000_000;
 const MOST_UNDER_WAY: usize = 2;
 const MOST_TAKES: usize = 128;
 
-/// What memory said of one bucket.
+/// What the denial cache told about one bucket.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Told {
     full_at: Exact,
@@ -34,26 +34,20 @@ impl World<'_> {
         request: usize,
         answer: &Result<Answer, StoreError>,
     ) -> Result<(), Broken> {
-        let of = &self.requests[request];
-        let bucket = of.wishes[0].bucket;
-        if of.fate == Fate::Answered {
+        let record = &self.requests[request];
+        let bucket = record.wishes[0].bucket;
+        if record.fate == Fate::Answered {
             return Err(Broken::new("each request gets one answer", bucket, format!("request {request}")));
         }
-        let waited_us = (self.now_ns - of.asked_ns) / 1_000;
-        // At worst it waits for a batch to land until it is just not overdue, and then flies itself; each
-        // batch may be sent twice.
+        let waited_us = (self.now_ns - record.asked_ns) / 1_000;
+        // At worst it waits for a batch to land until it is almost overdue, and is then sent itself; each batch may be sent
+        // twice.
         if waited_us > self.patience_us() + 4 * self.plan.deadline_us + 1_000 {
             let detail = format!("request {request} waited for {waited_us} µs");
             return Err(Broken::new("nothing stays queued for ever", bucket, detail));
         }
-        if matches!(answer, Err(StoreError::Overload)) && waited_us < self.patience_us() * 999 / 1_000 {
-            let detail = format!("request {request} was given up after {waited_us} µs");
-            return Err(Broken::new("patience is kept", bucket, detail));
-        }
-        if matches!(answer, Err(StoreError::Overload)) {
-            self.is_given_up_rightly(request)?;
-        }
         match answer {
+            Err(StoreError::Overload) => self.is_given_up_rightly(request, waited_us),
             Ok(answer) if answer.source == AnswerSource::Cache => self.is_denied_rightly(request, answer),
             Err(StoreError::Tripped) => {
                 let runtime = self.plan.clients[self.requests[request].client].runtime;
@@ -63,23 +57,23 @@ impl World<'_> {
         }
     }
 
-    /// Memory denied this at this moment: so would the store, and not for longer than was told.
+    /// The denial cache denied this: the store would deny it now too, and not for longer than was told.
     fn is_denied_rightly(&mut self, request: usize, answer: &Answer) -> Result<(), Broken> {
-        let of = &self.requests[request];
-        let runtime = self.plan.clients[of.client].runtime;
-        self.store_would_deny(runtime, &of.takes, answer)?;
+        let record = &self.requests[request];
+        let runtime = self.plan.clients[record.client].runtime;
+        self.store_would_deny(runtime, &record.takes, answer)?;
         let heard = &self.runtimes[runtime].heard;
         let is_fresh = |heard: &Heard| self.local_us(runtime) - heard.sent_us < SERVES_US;
-        if let Some(wish) = of.wishes.iter().find(|wish| !heard.get(&wish.bucket).is_some_and(is_fresh)) {
+        if let Some(wish) = record.wishes.iter().find(|wish| !heard.get(&wish.bucket).is_some_and(is_fresh)) {
             let detail = format!("request {request}");
             return Err(Broken::new("memory serves for a second at most", wish.bucket, detail));
         }
         self.is_told_as_heard(request, answer)?;
         let store_us = self.store.now_us(self.now_ns);
-        // After a step back a key waits longer than anybody could know who has not heard of it since.
+        // After a step back a key must wait longer than a runtime can know that has not received an answer about it since.
         let is_set_back = self.store.was_set_back_lately(self.now_ns);
-        let is_known = !is_set_back || !of.wishes.iter().any(|wish| self.is_stale(runtime, wish.bucket));
-        for ((wish, take), found) in of.wishes.iter().zip(&of.takes).zip(&answer.found) {
+        let is_known = !is_set_back || !record.wishes.iter().any(|wish| self.is_stale(runtime, wish.bucket));
+        for ((wish, take), found) in record.wishes.iter().zip(&record.takes).zip(&answer.found) {
             let limit = &self.plan.buckets[wish.bucket].limits[wish.edition];
             let cost = take.demand.tokens().map(|tokens| tokens.cost).unwrap_or_default();
             let wait_us = |now_us| limit.wait_us(found.full_at(), cost, now_us);
@@ -92,7 +86,7 @@ impl World<'_> {
                 return Err(Broken::new("no wait is told too short", wish.bucket, detail));
             }
         }
-        if let ([wish], [found]) = (&of.wishes[..], &answer.found[..]) {
+        if let ([wish], [found]) = (&record.wishes[..], &answer.found[..]) {
             let told =
                 Told { full_at: found.full_at(), now_us: answer.now_us, local_us: self.local_us(runtime) };
             return self.counts_down(runtime, wish.bucket, told);
@@ -100,11 +94,11 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Memory speaks of no bucket that has room, and of each as the newest answer showed it.
+    /// The denial cache tells of no bucket with room, and of each as the newest answer showed it.
     fn is_told_as_heard(&self, request: usize, answer: &Answer) -> Result<(), Broken> {
-        let of = &self.requests[request];
-        let runtime = self.plan.clients[of.client].runtime;
-        for (wish, found) in of.wishes.iter().zip(&answer.found) {
+        let record = &self.requests[request];
+        let runtime = self.plan.clients[record.client].runtime;
+        for (wish, found) in record.wishes.iter().zip(&answer.found) {
             if found.fits {
                 let detail = format!("request {request}: {answer:?}");
                 return Err(Broken::new("memory answers only where nothing fits", wish.bucket, detail));
@@ -123,7 +117,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Of the same knowledge memory speaks at a later time of the store, as much later as it is.
+    /// When the denial cache tells the same again, the store's time has advanced by the time that has passed.
     fn counts_down(&mut self, runtime: usize, bucket: usize, told: Told) -> Result<(), Broken> {
         let Some(last) = self.runtimes[runtime].told.insert(bucket, told) else { return Ok(()) };
         let passed_us = told.local_us - last.local_us;
@@ -138,12 +132,15 @@ impl World<'_> {
     fn store_would_deny(&self, runtime: usize, takes: &[Take], answer: &Answer) -> Result<(), Broken> {
         let replica = self.plan.runtimes[runtime].replica;
         let buckets = || takes.iter().map(|take| number_of(&take.key));
-        // A missing bucket that counts as used up is so by the burst of whoever asks; memory is right a second later.
+        // A missing bucket counts as used up under the burst of the limit that asks; memory is right again a second later.
         let depends_on_burst = |bucket: usize| {
-            let of = &self.plan.buckets[bucket];
-            of.is_guarded()
-                && self.store.counted_missing_as_used_up(of, self.now_ns)
-                && self.plan.limits_in_force(of).any(|limit| *limit != of.limits[self.plan.editions[0]])
+            let bucket_plan = &self.plan.buckets[bucket];
+            bucket_plan.is_guarded()
+                && self.store.counted_missing_as_used_up(bucket_plan, self.now_ns)
+                && self
+                    .plan
+                    .limits_in_force(bucket_plan)
+                    .any(|limit| *limit != bucket_plan.limits[self.plan.editions[0]])
                 && self.store.was_missing_lately(bucket, self.now_ns)
         };
         let is_surprised = |bucket: usize| {
@@ -165,7 +162,7 @@ impl World<'_> {
         Err(Broken::new("memory denies nothing that fits", bucket, detail))
     }
 
-    /// Whether memory may still serve what this runtime heard of a bucket before the store last suffered.
+    /// Whether memory may still serve what this runtime knew about a bucket before the store was last disturbed.
     fn is_stale(&self, runtime: usize, bucket: usize) -> bool {
         let stale_us = self.runtimes[runtime].heard.get(&bucket).and_then(|heard| heard.stale_us);
         stale_us.is_some_and(|stale_us| self.local_us(runtime) - stale_us < SERVES_US)
@@ -174,31 +171,31 @@ impl World<'_> {
     // === batches ===
 
     pub(super) fn is_sent_rightly(&mut self, sent: usize) -> Result<(), Broken> {
-        let of = &self.sent_batches[sent];
+        let batch = &self.sent_batches[sent];
         let queued_us = |request: &usize| (self.now_ns - self.requests[*request].asked_ns) / 1_000;
         if let Some(request) =
-            of.requests.iter().find(|request| queued_us(request) > self.patience_us() * 1_001 / 1_000)
+            batch.requests.iter().find(|request| queued_us(request) > self.patience_us() * 1_001 / 1_000)
         {
             let (bucket, detail) = (self.requests[*request].wishes[0].bucket, format!("request {request}"));
             return Err(Broken::new("what was queued too long is not sent", bucket, detail));
         }
-        let bucket = self.requests[of.requests[0]].wishes[0].bucket;
-        let takes: usize = of.requests.iter().map(|request| self.requests[*request].takes.len()).sum();
-        if takes > MOST_TAKES && of.requests.len() > 1 {
+        let bucket = self.requests[batch.requests[0]].wishes[0].bucket;
+        let takes: usize = batch.requests.iter().map(|request| self.requests[*request].takes.len()).sum();
+        if takes > MOST_TAKES && batch.requests.len() > 1 {
             return Err(Broken::new("a batch carries at most 128 takes", bucket, format!("{takes} takes")));
         }
-        let runtime = of.runtime;
+        let runtime = batch.runtime;
         let now_us = self.local_us(runtime);
         self.runtimes[runtime].watch.sent(sent, now_us, bucket)?;
         let under_way = self.runtimes[runtime].under_way.len();
         if under_way > MOST_UNDER_WAY {
-            return Err(Broken::new("at most two batches are in the air", bucket, format!("{under_way}")));
+            return Err(Broken::new("at most two batches are under way", bucket, format!("{under_way}")));
         }
         Ok(())
     }
 
-    /// A batch has told something: what was given back, all runtimes of this replica know at once, and no older
-    /// answer makes them forget it.
+    /// A batch was answered: all runtimes of this replica know at once what was given back, and no older answer makes them
+    /// forget it.
     pub(super) fn is_learnt(&mut self, sent: usize) -> Result<(), Broken> {
         let SentBatch { runtime, sent_us, sent_ns, .. } = self.sent_batches[sent];
         self.hears(sent);
@@ -207,9 +204,9 @@ impl World<'_> {
         for request in self.sent_batches[sent].requests.clone() {
             for wish in self.requests[request].wishes.clone() {
                 let shows = self.requests[request].shows(wish.bucket);
-                let of = &mut self.runtimes[runtime];
-                of.told.remove(&wish.bucket);
-                let heard = of.heard.entry(wish.bucket).or_default();
+                let state = &mut self.runtimes[runtime];
+                state.told.remove(&wish.bucket);
+                let heard = state.heard.entry(wish.bucket).or_default();
                 heard.sent_us = heard.sent_us.max(sent_us);
                 heard.stale_us = if is_stale { heard.stale_us.max(Some(sent_us)) } else { heard.stale_us };
                 heard.note(self.requests[request].order, shows);
@@ -225,7 +222,7 @@ impl World<'_> {
         self.room_is_seen(sent)
     }
 
-    /// Answers have come to a runtime.
+    /// Answers have arrived at a runtime.
     fn hears(&mut self, sent: usize) {
         let SentBatch { runtime, sent_us, ref requests, .. } = self.sent_batches[sent];
         let now_us = self.local_us(runtime);
@@ -239,11 +236,11 @@ impl World<'_> {
         }
     }
 
-    /// What was known of a bucket ends when an answer shows room, and begins when one shows none, unless an older
-    /// answer comes after that. Also after a step back of the store's clock, where answers do not overlap.
+    /// An answer that shows room ends what was known of a bucket, and one that shows none begins it, unless an older answer
+    /// arrives later. That holds after a step back of the store's clock too, for answers that do not overlap.
     fn room_is_seen(&self, sent: usize) -> Result<(), Broken> {
         let SentBatch { runtime, sent_us, requests, .. } = &self.sent_batches[sent];
-        // What left over a second ago is learnt, and no longer served.
+        // An answer to a batch that was sent over a second ago is learnt, and no longer served.
         let is_served = self.local_us(*runtime) - sent_us < SERVES_US;
         let is_learnt = self.plan.denial_cache == CacheMode::On && is_served;
         for wish in requests.iter().flat_map(|request| &self.requests[*request].wishes) {
@@ -265,13 +262,15 @@ impl World<'_> {
         Ok(())
     }
 
-    /// What memory would say if somebody asked for a single hit at this moment, on each runtime of a replica.
+    /// The answer of each runtime's denial cache to a request for a single hit now.
     fn denies_rightly(&self, replica: usize, bucket: usize) -> Result<(), Broken> {
-        let of = &self.plan.buckets[bucket];
-        let limit = &of.limits[self.replicas[replica].edition];
-        let one = [Take { key: of.key, demand: Demand::new(Hits::Take(1), limit) }];
-        for (runtime, of) in self.plan.runtimes.iter().enumerate().filter(|(_, of)| of.replica == replica) {
-            let now_us = of.clock.now_us(self.now_ns);
+        let bucket_plan = &self.plan.buckets[bucket];
+        let limit = &bucket_plan.limits[self.replicas[replica].edition];
+        let one = [Take { key: bucket_plan.key, demand: Demand::new(Hits::Take(1), limit) }];
+        for (runtime, bucket_plan) in
+            self.plan.runtimes.iter().enumerate().filter(|(_, bucket_plan)| bucket_plan.replica == replica)
+        {
+            let now_us = bucket_plan.clock.now_us(self.now_ns);
             if let Some(denial) = self.runtimes[runtime].denial_cache.borrow_mut().denial(&one, now_us) {
                 self.store_would_deny(runtime, &one, &denial)?;
             }

@@ -1,6 +1,6 @@
-//! Those who ask: in closed and open loops, patient or not, and some back to the microsecond.
+//! Clients: they ask in closed and open loops, may lose patience, and some come back at the exact microsecond.
 
-use std::rc::Rc;
+use std::{cell::RefCell, rc::Rc};
 
 use rand::RngExt;
 
@@ -9,17 +9,43 @@ use super::{
     disturbance::Replica,
     plan::Pace,
     traffic::{self, Wish},
-    world::{Event, Fate, Request, Ticket, World},
+    world::{Event, Fate, Request, World},
 };
 use tollgate::{
     fallback::Source,
-    store::{StoreError, redis::dispatch::Dispatched},
+    store::{
+        StoreError,
+        redis::dispatch::{self, Dispatched},
+    },
 };
 use tollgate_core::{
     decision::{Answer, Demand, Take, Verdict},
     descriptor::{BucketKey, Hits},
     limit::Limit,
 };
+
+#[derive(Debug)]
+pub(super) struct Ticket {
+    pub(super) request: usize,
+    pub(super) post: Rc<Post>,
+}
+
+/// Keeps the answers that a dispatcher hands out until they are delivered.
+#[derive(Debug, Default)]
+pub(super) struct Post {
+    pub(super) answers: RefCell<Vec<(usize, Result<Answer, StoreError>)>>,
+    pub(super) gone: RefCell<Vec<bool>>,
+}
+
+impl dispatch::Ticket for Ticket {
+    fn is_gone(&self) -> bool {
+        self.post.gone.borrow()[self.request]
+    }
+
+    fn answer(self, answer: Result<Answer, StoreError>) {
+        self.post.answers.borrow_mut().push((self.request, answer));
+    }
+}
 
 impl World<'_> {
     pub(super) fn ask_later(&mut self, client: usize) {
@@ -31,8 +57,8 @@ impl World<'_> {
         if self.now_ns >= self.plan.until_ns {
             return Ok(());
         }
-        let of = &self.plan.clients[client];
-        if of.pace == Pace::Open {
+        let client_plan = &self.plan.clients[client];
+        if client_plan.pace == Pace::Open {
             self.ask_later(client);
         }
         let edition = self.replica(client).edition;
@@ -46,8 +72,8 @@ impl World<'_> {
         self.post.gone.borrow_mut().push(false);
         self.note(request, |request| format!("asked for: {:?}", request.wishes));
 
-        let now_us = self.local_us(of.runtime);
-        let runtime = &mut self.runtimes[of.runtime];
+        let now_us = self.local_us(client_plan.runtime);
+        let runtime = &mut self.runtimes[client_plan.runtime];
         let ticket = || (Ticket { request, post: Rc::clone(&self.post) }, ());
         let denial_cache = runtime.denial_cache.get_mut();
         match runtime.dispatcher.dispatch(takes.into(), ticket, denial_cache, now_us) {
@@ -55,7 +81,7 @@ impl World<'_> {
             Dispatched::Refused(error) => return self.answered(request, Err(error)),
             Dispatched::Queued(()) => runtime.queued.push(request),
         }
-        self.wake(of.runtime);
+        self.wake(client_plan.runtime);
         if self.weather.random_bool(self.plan.network.cancelled) {
             let after_ns = self.weather.random_range(0..20_000_000);
             self.schedule(after_ns, Event::Cancel { request });
@@ -73,7 +99,7 @@ impl World<'_> {
         self.go_on(request);
     }
 
-    /// The client of a request that is over asks again.
+    /// A request is over, and its client asks again.
     fn go_on(&mut self, request: usize) {
         let client = self.requests[request].client;
         match self.plan.clients[client].pace {
@@ -91,8 +117,8 @@ impl World<'_> {
         }
     }
 
-    /// How long from now until the store's clock shows a token in this bucket, two microseconds too early or too
-    /// late; none if it takes too long, or one is there.
+    /// The time until the store's clock shows a token in this bucket, up to two microseconds too early or too late; none if
+    /// it takes too long, or if there is a token.
     fn token_after_ns(&mut self, bucket: usize, limit: &Limit) -> Option<u64> {
         let store_us = self.store.now_us(self.now_ns);
         let wait_us = limit.wait_us(self.store.full_at(bucket, limit.per_us()), limit.cost(1), store_us);
@@ -109,10 +135,10 @@ impl World<'_> {
 
     // === answers ===
 
-    /// What the local buckets of its replica say, each with its share; all replicas are known.
+    /// The answer of its replica's local buckets, each with its share of the limit; the replica count is right.
     fn fallback_answer(&mut self, request: usize) -> Verdict {
-        let of = &self.requests[request];
-        let runtime = self.plan.clients[of.client].runtime;
+        let record = &self.requests[request];
+        let runtime = self.plan.clients[record.client].runtime;
         let (number, local_us) = (self.plan.runtimes[runtime].replica, self.local_us(runtime));
         let replicas = u32::try_from(self.replicas.len()).expect("a few");
         let take = |wish: &Wish| {
@@ -120,7 +146,7 @@ impl World<'_> {
             let share = bucket.limits[wish.edition].share(replicas)?;
             Some(Take { key: bucket.key, demand: Demand::new(wish.hits, &share) })
         };
-        let takes: Option<Vec<Take>> = of.wishes.iter().map(take).collect();
+        let takes: Option<Vec<Take>> = record.wishes.iter().map(take).collect();
         let denial_cache = &self.runtimes[runtime].denial_cache;
         let is_known_empty = |key: &BucketKey| denial_cache.borrow_mut().knows(key, local_us);
         // A share of less than one hit denies.
@@ -129,7 +155,7 @@ impl World<'_> {
         answer.map_or(Verdict::Deny, |answer| answer.verdict)
     }
 
-    /// Brings what a dispatcher has answered to those who asked.
+    /// Delivers the answers that a dispatcher has handed out.
     pub(super) fn deliver(&mut self) -> Result<(), Broken> {
         let answers = self.post.answers.take();
         answers.into_iter().try_for_each(|(request, answer)| self.answered(request, answer))

@@ -1,9 +1,9 @@
-//! Clocks that start anywhere and run apart.
+//! Clocks that start anywhere and drift apart.
 
-/// Counts whole microseconds of a time of its own, as every clock of Tollgate and of Redis does.
+/// Counts whole microseconds of its own time, like each clock of Tollgate and of Redis.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SkewedClock {
-    /// What it shows at the start; in nanoseconds, so that microseconds do not end everywhere at once.
+    /// The time that it shows at the start; in nanoseconds, so that clocks do not all tick at once.
     pub(super) offset_ns: u64,
     /// How much faster or slower than the true time it runs, in millionths.
     pub(super) drift_ppm: i64,
@@ -16,7 +16,7 @@ impl SkewedClock {
         (self.offset_ns + at_ns * rate / 1_000_000) / 1_000
     }
 
-    /// When it shows this, to a nanosecond or two.
+    /// The instant at which it shows this time, to a nanosecond or two.
     pub(super) fn shows_ns(&self, us: u64) -> u64 {
         let rate = u128::from(1_000_000_u64.saturating_add_signed(self.drift_ppm));
         let passed_ns = u128::from((us * 1_000).saturating_sub(self.offset_ns));

@@ -1,4 +1,4 @@
-//! What befalls a whole process or the store in the middle of a run.
+//! Disturbances of a whole process or of the store in the middle of a run.
 
 use std::sync::Arc;
 
@@ -19,23 +19,23 @@ use tollgate::{
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Disturbance {
-    /// The store forgets every bucket, and when it began.
+    /// The store forgets every bucket, and its epoch.
     StoreLoss,
-    /// By so many microseconds.
+    /// The store's clock steps by this number of microseconds.
     ClockStep(i64),
-    /// A replica dies with all it knows, and another takes its place.
+    /// A replica dies with everything it knows, and another takes its place.
     Restart { replica: usize },
-    /// From now on a replica has these of its buckets' limits.
+    /// A replica has this edition of the limits from now on.
     Reload { replica: usize, edition: usize },
-    /// For so long nothing reaches the store.
+    /// Nothing reaches the store for this long.
     Silence { ns: u64 },
 }
 
-/// When, and what; in no order.
+/// Each disturbance with its time, in no order.
 pub(super) fn plan(rng: &mut SmallRng, until_ns: u64, replicas: usize) -> Vec<(u64, Disturbance)> {
     let count = if rng.random_bool(0.5) { 0 } else { rng.random_range(1..=4) };
     let mut all: Vec<_> = (0..count).map(|_| (rng.random_range(0..until_ns), any(rng, replicas))).collect();
-    // Numbers go up and down, and replicas follow one another.
+    // Numbers go up and down, and replicas reload one after the other.
     let reloads = if rng.random_bool(0.6) { 0 } else { rng.random_range(1..=8) };
     all.extend((0..reloads).map(|_| (rng.random_range(0..until_ns), reload(rng, replicas))));
     all
@@ -56,12 +56,12 @@ fn any(rng: &mut SmallRng, replicas: usize) -> Disturbance {
     }
 }
 
-/// A process of Tollgate, as far as its runtimes share it.
+/// What the runtimes of a process share.
 #[derive(Debug)]
 pub(super) struct Replica {
     refunds: Arc<Refunds>,
     pub(super) local: Local,
-    /// Which of its buckets' limits it has.
+    /// The edition of the limits that it has.
     pub(super) edition: usize,
     pub(super) restarts: i128,
 }
@@ -99,7 +99,7 @@ impl World<'_> {
         self.journal.note_all(self.now_ns, || format!("{disturbance:?}"));
     }
 
-    /// What was heard before is stale now.
+    /// Answers received before this are stale now.
     fn nobody_knows(&mut self) {
         self.disturbed_ns = Some(self.now_ns);
         let heard = self.runtimes.iter_mut().flat_map(|runtime| runtime.heard.values_mut());
@@ -107,9 +107,9 @@ impl World<'_> {
     }
 
     fn restart(&mut self, replica: usize) {
-        let of = &self.replicas[replica];
-        let restarts = of.restarts + 1;
-        self.replicas[replica] = Replica { restarts, ..Replica::new(of.edition) };
+        let old = &self.replicas[replica];
+        let restarts = old.restarts + 1;
+        self.replicas[replica] = Replica { restarts, ..Replica::new(old.edition) };
         for runtime in 0..self.runtimes.len() {
             if self.plan.runtimes[runtime].replica != replica {
                 continue;
@@ -122,18 +122,18 @@ impl World<'_> {
                 self.sent_batches[sent].landed_ns = Some(self.now_ns);
             }
         }
-        // Their connections break, and they ask again when they like.
+        // The connections of its clients break, and they ask again later.
         for request in 0..self.requests.len() {
-            let of = &self.requests[request];
-            let is_open = matches!(of.fate, Fate::Queued | Fate::Sent);
-            if is_open && self.plan.runtimes[self.plan.clients[of.client].runtime].replica == replica {
+            let record = &self.requests[request];
+            let is_open = matches!(record.fate, Fate::Queued | Fate::Sent);
+            if is_open && self.plan.runtimes[self.plan.clients[record.client].runtime].replica == replica {
                 self.cancel(request);
             }
         }
     }
 }
 
-/// How far a run's promises are from those of a quiet one.
+/// How the disturbances of a run weaken its promises.
 #[derive(Debug, Default)]
 pub(super) struct Effects {
     pub(super) losses: i128,

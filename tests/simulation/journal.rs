@@ -1,5 +1,4 @@
-//! What happened to one bucket lately. Kept only when a failing seed is run again, since writing costs more
-//! than simulating.
+//! The last events of one bucket. Kept only when a failing seed is run again, since writing costs more than simulating.
 
 use std::collections::VecDeque;
 
@@ -7,24 +6,24 @@ const KEPT: usize = 40;
 
 #[derive(Debug, Default)]
 pub(super) struct Journal {
-    of: Option<usize>,
+    bucket: Option<usize>,
     lines: VecDeque<String>,
 }
 
 impl Journal {
     pub(super) fn of(bucket: Option<usize>) -> Journal {
-        Journal { of: bucket, lines: VecDeque::new() }
+        Journal { bucket, lines: VecDeque::new() }
     }
 
-    /// `line` is made only if one of the `buckets` is the one looked at.
+    /// `line` is called only if one of the `buckets` is the watched one.
     pub(super) fn note(
         &mut self,
         at_ns: u64,
         mut buckets: impl Iterator<Item = usize>,
         line: impl FnOnce() -> String,
     ) {
-        let Some(of) = self.of else { return };
-        if !buckets.any(|bucket| bucket == of) {
+        let Some(watched) = self.bucket else { return };
+        if !buckets.any(|bucket| bucket == watched) {
             return;
         }
         if self.lines.len() == KEPT {
@@ -33,10 +32,10 @@ impl Journal {
         self.lines.push_back(format!("{:>14} ns  {}", at_ns, line()));
     }
 
-    /// Of what concerns every bucket.
+    /// Notes an event that concerns every bucket.
     pub(super) fn note_all(&mut self, at_ns: u64, line: impl FnOnce() -> String) {
-        if let Some(of) = self.of {
-            self.note(at_ns, std::iter::once(of), line);
+        if let Some(watched) = self.bucket {
+            self.note(at_ns, std::iter::once(watched), line);
         }
     }
 

@@ -1,8 +1,8 @@
-//! One bucket, told again without `full_at`: how long it would take to fill, and the worst interval so far.
+//! A second account of one bucket, without `full_at`: how long it would take to fill, and the worst interval so far.
 //!
-//! All in parts of a microsecond that make every sum whole, under each of the bucket's limits. Where the store's clock
-//! has stepped back nobody knows how much later a bucket fills, and where one limit follows another a fraction of a
-//! microsecond may round up; so there are two accounts: the least and the most that may be missing.
+//! All times are in parts of a microsecond that make every sum whole under each of the bucket's limits. After a backward
+//! step of the store's clock it is not known how much later a bucket fills, and a change of limits may round a fraction of
+//! a microsecond up. So there are two accounts: the least and the most that may be missing.
 
 use tollgate_core::{descriptor::Hits, limit::Limit};
 
@@ -10,24 +10,24 @@ use tollgate_core::{descriptor::Hits, limit::Limit};
 pub(super) struct Meter {
     /// Parts of a microsecond.
     parts: i128,
-    /// Of the limits that may be asked for, what the bursts take to fill: the most, and by how much they differ.
+    /// The longest time that the burst of a limit takes to fill, and how much longer that is than the shortest.
     largest: i128,
     raised: i128,
     least: i128,
     most: i128,
-    /// The bucket is missing since the store began anew, and counts as used up then: a burst, whichever is asked,
-    /// stands above what the accounts say, which are negative.
+    /// The bucket has been missing since the store began anew, and counts as used up at that time: the burst of whichever
+    /// limit is asked for is added to the accounts, which are negative.
     is_lost: bool,
     at_us: u64,
-    /// What the burst takes to fill of whoever last charged it or gave back, and R of that limit.
+    /// The limit of the last charge or give-back: the time that its burst takes to fill, and its R.
     burst: i128,
     per_us: u32,
-    /// Over all intervals that end with the last charge: the largest charged − given back − passed.
+    /// The largest value of charged − given back − passed over all intervals that end with the last charge.
     surplus: i128,
 }
 
 impl Meter {
-    /// Of a bucket that may be asked for under these limits.
+    /// The account of a bucket that may be asked for under these limits.
     pub(super) fn new<'l>(limits: impl Iterator<Item = &'l Limit> + Clone) -> Meter {
         let parts = limits.clone().fold(1, |parts, limit| common_multiple(parts, limit.per_us().into()));
         let mut meter = Meter {
@@ -48,7 +48,7 @@ impl Meter {
         meter
     }
 
-    /// What so many hits take to come back. Worked out from what is configured: `Limit` might be wrong.
+    /// The time that these hits take to come back, computed from the configuration: `Limit` might be wrong.
     fn time(&self, limit: &Limit, hits: u64) -> i128 {
         let unit_us = i128::from(limit.period().seconds()) * 1_000_000;
         i128::from(hits) * unit_us * self.parts / i128::from(limit.requests_per_unit().max(1))
@@ -70,7 +70,7 @@ impl Meter {
         self.surplus -= passed;
     }
 
-    /// The store's clock stepped. What it has gained has passed; what it has lost may have to pass once more.
+    /// The store's clock stepped. Time that it gained has passed; time that it lost may have to pass again.
     pub(super) fn step(&mut self, before_us: u64, after_us: u64) {
         self.advance(before_us);
         if after_us < before_us {
@@ -79,23 +79,23 @@ impl Meter {
         }
     }
 
-    /// The store has lost it, and nothing guards it: over an interval that holds the loss one more burst may pass.
+    /// The store has lost the bucket, which is not guarded: an interval that contains the loss may admit another burst.
     pub(super) fn lose(&mut self, now_us: u64) {
         self.advance(now_us);
         (self.least, self.most) = (0, 0);
         self.surplus -= self.largest;
     }
 
-    /// The store begins anew, and it counts as used up. One that does so by a small burst has room at once for what a
-    /// larger one is more.
+    /// The store begins anew, and the bucket counts as used up. If it does so under a smaller burst, a larger burst has room
+    /// at once for the difference.
     pub(super) fn begin(&mut self, now_us: u64) {
         self.advance(now_us);
         (self.least, self.most, self.is_lost) = (0, 0, true);
         self.surplus -= self.raised;
     }
 
-    /// The store forgets it, and it counts as used up when the store began: whether that is a full bucket to whoever
-    /// asked for it last. To one with a larger burst it may be none.
+    /// The store forgets the bucket, which then counts as used up when the store began. True if that is a full bucket under
+    /// the limit that asked last; under a larger burst it may not be full.
     pub(super) fn forget(&mut self, epoch_us: u64, now_us: u64) -> bool {
         self.advance(now_us);
         let since_epoch = (i128::from(now_us) - i128::from(epoch_us)) * self.parts;
@@ -105,7 +105,7 @@ impl Meter {
 
     // === takes ===
 
-    /// Whether such a take may fit, and whether it must.
+    /// Whether such a take may fit, and whether it must fit.
     pub(super) fn fits(&mut self, hits: Hits, limit: &Limit, now_us: u64) -> (bool, bool) {
         self.advance(now_us);
         let burst = self.burst_of(limit);
@@ -118,7 +118,7 @@ impl Meter {
         (least + cost <= burst, most + cost <= burst)
     }
 
-    /// What is missing at least and at most, as this limit has it.
+    /// The least and the most that is missing under this limit.
     fn missing(&self, limit: &Limit) -> (i128, i128) {
         let burst = self.burst_of(limit);
         let missing = |account: i128| if self.is_lost { (burst + account).max(0) } else { account };
@@ -127,7 +127,7 @@ impl Meter {
         (least, if rounds_up { most + self.parts - 1 } else { most })
     }
 
-    /// The store let this take pass.
+    /// The store admitted this take.
     pub(super) fn charge(&mut self, hits: Hits, limit: &Limit, now_us: u64) {
         self.advance(now_us);
         let cost = match hits {
@@ -142,8 +142,8 @@ impl Meter {
         self.surplus = if cost > 0 { self.surplus.max(0) + cost } else { self.surplus + cost };
     }
 
-    /// Over every interval that ends now, no more passed, each hit in the time that it cost, than the interval's length
-    /// and the largest burst.
+    /// Whether over every interval that ends now the admitted hits, each counted as the time that it cost, are at most the
+    /// interval's length and the largest burst.
     pub(super) fn holds(&self) -> bool {
         self.surplus <= self.largest
     }

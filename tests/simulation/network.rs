@@ -1,4 +1,4 @@
-//! Flights under way: what a slot of `store/redis.rs` does, and the network and the store that it deals with.
+//! Batches under way: the slots of `store/redis.rs`, the network, and the store at its other end.
 
 use std::slice;
 
@@ -6,31 +6,32 @@ use rand::RngExt;
 
 use super::{
     Broken,
-    world::{Event, Fate, SentBatch, Ticket, World},
+    clients::Ticket,
+    world::{Event, Fate, SentBatch, World},
 };
 use tollgate::store::{StoreError, redis::dispatch::queue::Batch, refusal::Refusal};
 use tollgate_core::decision::Answer;
 
 impl World<'_> {
-    /// Wakes a slot, if one waits; else the next that would wait goes on at once.
+    /// Wakes a slot if one waits; otherwise the next slot that would wait continues at once.
     pub(super) fn wake(&mut self, runtime: usize) {
         let wake_ns = self.weather.random_range(self.plan.network.wake_ns.clone());
-        let of = &mut self.runtimes[runtime];
-        if of.idle == 0 {
-            of.permit = true;
+        let state = &mut self.runtimes[runtime];
+        if state.idle == 0 {
+            state.permit = true;
             return;
         }
-        of.idle -= 1;
-        let life = of.life;
+        state.idle -= 1;
+        let life = state.life;
         self.schedule(wake_ns, Event::NextBatch { runtime, life });
     }
 
-    /// A slot is free: it takes the next batch up, or waits.
+    /// A slot is free: it sends the next batch, or waits.
     pub(super) fn next_batch(&mut self, runtime: usize) -> Result<(), Broken> {
         loop {
             let now_us = self.local_us(runtime);
-            let of = &mut self.runtimes[runtime];
-            let batch = of.dispatcher.next(of.denial_cache.get_mut(), now_us);
+            let state = &mut self.runtimes[runtime];
+            let batch = state.dispatcher.next(state.denial_cache.get_mut(), now_us);
             self.deliver()?;
             let is_sent = batch.is_some();
             if let Some(batch) = batch {
@@ -42,12 +43,12 @@ impl World<'_> {
                 self.send(self.sent_batches.len() - 1);
                 return Ok(());
             }
-            let of = &mut self.runtimes[runtime];
-            if !of.permit {
-                of.idle += 1;
+            let state = &mut self.runtimes[runtime];
+            if !state.permit {
+                state.idle += 1;
                 return Ok(());
             }
-            of.permit = false;
+            state.permit = false;
         }
     }
 
@@ -55,7 +56,7 @@ impl World<'_> {
         let requests: Vec<usize> = batch.requests.iter().map(|request| request.ticket.request).collect();
         for &request in &requests {
             self.requests[request].fate = Fate::Sent;
-            self.note(request, |_| "leaves".to_owned());
+            self.note(request, |_| "is sent".to_owned());
         }
         self.runtimes[runtime].under_way.push(self.sent_batches.len());
         let sent_us = batch.sent_us;
@@ -112,9 +113,9 @@ impl World<'_> {
             }
             Ok(answers)
         };
-        let of = &mut self.sent_batches[sent];
-        if of.attempt == attempt {
-            of.reply = Some(reply);
+        let batch = &mut self.sent_batches[sent];
+        if batch.attempt == attempt {
+            batch.reply = Some(reply);
         }
         if !self.weather.random_bool(self.plan.network.lost_back) {
             let way_ns = self.weather.random_range(self.plan.network.back_ns.clone()) + self.lateness_ns();
@@ -124,16 +125,17 @@ impl World<'_> {
     }
 
     fn execute_one(&mut self, request: usize) -> Result<Answer, Broken> {
-        let of = &mut self.requests[request];
-        if of.executed.is_some() {
+        let record = &mut self.requests[request];
+        if record.executed.is_some() {
             let detail = format!("request {request} came to the store again");
-            return Err(Broken::new("a request is executed at most once", of.wishes[0].bucket, detail));
+            return Err(Broken::new("a request is executed at most once", record.wishes[0].bucket, detail));
         }
-        let answer = self.store.execute(self.now_ns, request, (&of.wishes, &of.takes), &self.plan.buckets)?;
-        of.executed = Some((self.now_ns, answer.verdict));
-        of.order = self.store.executions;
+        let answer =
+            self.store.execute(self.now_ns, request, (&record.wishes, &record.takes), &self.plan.buckets)?;
+        record.executed = Some((self.now_ns, answer.verdict));
+        record.order = self.store.executions;
         let fits = |take| self.store.would_answer(self.now_ns, slice::from_ref(take)).found[0].fits;
-        of.fits_again = of.takes.iter().map(fits).collect();
+        record.fits_again = record.takes.iter().map(fits).collect();
         self.note(request, |_| format!("executed: {answer:?}"));
         Ok(answer)
     }
@@ -141,29 +143,29 @@ impl World<'_> {
     // === the way back ===
 
     pub(super) fn reply(&mut self, sent: usize, attempt: u32) -> Result<(), Broken> {
-        let of = &mut self.sent_batches[sent];
-        // Nobody listens any more: it has landed, or is under way again.
-        if of.attempt != attempt || of.batch.is_none() {
+        let batch = &mut self.sent_batches[sent];
+        // It has landed already, or was sent again.
+        if batch.attempt != attempt || batch.batch.is_none() {
             return Ok(());
         }
-        match of.reply.take().expect("the store has answered") {
+        match batch.reply.take().expect("the store has answered") {
             Err(error) => self.fail(sent, error),
             answers => self.landed(sent, answers),
         }
     }
 
     pub(super) fn run_out(&mut self, sent: usize, attempt: u32) -> Result<(), Broken> {
-        let of = &self.sent_batches[sent];
-        if of.attempt != attempt || of.batch.is_none() {
+        let batch = &self.sent_batches[sent];
+        if batch.attempt != attempt || batch.batch.is_none() {
             return Ok(());
         }
         self.fail(sent, StoreError::Deadline)
     }
 
     fn fail(&mut self, sent: usize, error: StoreError) -> Result<(), Broken> {
-        let of = &mut self.sent_batches[sent];
-        if of.attempt == 0 && error.may_be_sent_again() {
-            of.attempt += 1;
+        let batch = &mut self.sent_batches[sent];
+        if batch.attempt == 0 && error.may_be_sent_again() {
+            batch.attempt += 1;
             self.send(sent);
             return Ok(());
         }
@@ -172,19 +174,19 @@ impl World<'_> {
 
     fn landed(&mut self, sent: usize, answers: Result<Vec<Answer>, StoreError>) -> Result<(), Broken> {
         let runtime = self.sent_batches[sent].runtime;
-        let batch = self.sent_batches[sent].batch.take().expect("it is in the air");
+        let batch = self.sent_batches[sent].batch.take().expect("it is under way");
         self.sent_batches[sent].landed_ns = Some(self.now_ns);
         let are_told = answers.is_ok();
         let now_us = self.local_us(runtime);
-        let of = &mut self.runtimes[runtime];
-        of.watch.landed(sent, matches!(answers, Err(StoreError::Deadline)), now_us);
-        of.under_way.retain(|under_way| *under_way != sent);
-        of.dispatcher.landed(batch, answers, of.denial_cache.get_mut(), now_us);
+        let state = &mut self.runtimes[runtime];
+        state.watch.landed(sent, matches!(answers, Err(StoreError::Deadline)), now_us);
+        state.under_way.retain(|under_way| *under_way != sent);
+        state.dispatcher.landed(batch, answers, state.denial_cache.get_mut(), now_us);
         if are_told {
             self.is_learnt(sent)?;
         }
         self.deliver()?;
-        // The slot that landed this batch goes on to the next.
+        // The slot of this batch continues with the next.
         self.next_batch(runtime)
     }
 }

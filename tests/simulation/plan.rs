@@ -1,4 +1,4 @@
-//! What a seed decides before the run: buckets, replicas, clocks, clients, and how bad the network is.
+//! Everything that a seed decides before the run: buckets, replicas, clocks, clients and the network.
 
 use std::ops::RangeInclusive;
 
@@ -12,13 +12,13 @@ use super::{
 use tollgate_core::limit::Limit;
 
 pub(super) const MS: u64 = 1_000_000;
-/// The store's and a runtime's clock together run apart by at most one in a thousand, which is what the denial cache
-/// allows for: 1.000499 / 0.999501 < 1.001.
+/// The store's clock and a runtime's drift apart by at most one in a thousand, for which the denial cache allows:
+/// 1.000499 / 0.999501 < 1.001.
 const MOST_DRIFT_PPM: i64 = 499;
 
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// When clients stop to ask; what is under way is still brought to an end.
+    /// When clients stop asking; requests under way are still finished.
     pub(super) until_ns: u64,
     pub(super) deadline_us: u64,
     pub(super) denial_cache: CacheMode,
@@ -26,13 +26,13 @@ pub(super) struct Plan {
     /// The hot ones first.
     pub(super) buckets: Vec<Bucket>,
     pub(super) hot: usize,
-    /// Which of its buckets' limits each replica has at first.
+    /// The edition of the limits that each replica has at first.
     pub(super) editions: Vec<usize>,
     pub(super) runtimes: Vec<RuntimePlan>,
     pub(super) clients: Vec<Client>,
     pub(super) network: Network,
     pub(super) disturbances: Vec<(u64, Disturbance)>,
-    /// When the store began; none: it does with the run.
+    /// When the store began; none if it begins during the run.
     pub(super) epoch_us: Option<u64>,
 }
 
@@ -48,12 +48,12 @@ pub(super) struct RuntimePlan {
     pub(super) clock: SkewedClock,
 }
 
-/// Asks one runtime, as an Envoy worker does on its connection.
+/// Asks one runtime, like an Envoy worker on its connection.
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) runtime: usize,
     pub(super) pace: Pace,
-    /// From an answer, or from a request, to the next request.
+    /// The time from an answer, or from a request, to the next request.
     pub(super) gap_ns: RangeInclusive<u64>,
 }
 
@@ -61,30 +61,30 @@ pub(super) struct Client {
 pub(super) enum Pace {
     /// Asks again some time after it was answered.
     Closed,
-    /// Asks whether or not it was answered.
+    /// Asks again without waiting for the answer.
     Open,
-    /// As closed, but when it was denied it comes back for the same bucket as the store's clock shows the next
-    /// token, give or take a microsecond or two.
+    /// Like closed, but after a denial it comes back for the same bucket when the store's clock shows the next token, give
+    /// or take a microsecond or two.
     Prompt,
 }
 
-/// Probabilities are per batch (`cancelled`: per request).
+/// The network. Probabilities are per batch; `cancelled` is per request.
 #[derive(Debug)]
 pub(super) struct Network {
-    /// From a push until a slot wakes: requests that are being read at the moment travel together.
+    /// The time until a slot wakes: requests that are being read at the moment travel together.
     pub(super) wake_ns: RangeInclusive<u64>,
     pub(super) there_ns: RangeInclusive<u64>,
     pub(super) back_ns: RangeInclusive<u64>,
-    /// What a batch costs the store.
+    /// The time that the store needs for a batch.
     pub(super) busy_ns: u64,
     pub(super) lost_there: f64,
     pub(super) lost_back: f64,
-    /// Travels, in either direction, for up to three deadlines.
+    /// The batch travels, in either direction, for up to three deadlines.
     pub(super) late: f64,
-    /// The store does nothing for up to `stall_ns` and then goes on in the order of arrival.
+    /// The store does nothing for up to `stall_ns`, and then continues in the order of arrival.
     pub(super) stalled: f64,
     pub(super) stall_ns: u64,
-    /// The store answers NOSCRIPT or LOADING, and nothing ran.
+    /// The store answers NOSCRIPT or LOADING, and nothing runs.
     pub(super) refused: f64,
     pub(super) cancelled: f64,
 }
@@ -98,7 +98,7 @@ impl Plan {
         let runtimes = runtimes(rng, 1..=3, 1..=2);
         let clients = (0..rng.random_range(2..=24)).map(|_| client(rng, runtimes.len())).collect();
         let hot = rng.random_range(1..=6);
-        // Some long enough that what befalls the store is past what memory serves.
+        // Some runs are so long that a disturbance of the store is older than what memory serves.
         let ms = if rng.random_bool(0.1) { 2_500..=4_000 } else { 200..=1_500 };
         let until_ns = rng.random_range(ms) * MS;
         let replicas = runtimes.last().map_or(0, |runtime| runtime.replica) + 1;
@@ -118,8 +118,8 @@ impl Plan {
         }
     }
 
-    /// The same instants whether or not memory answers: each way takes the same time for all, nothing is lost,
-    /// and no runtime has two requests under way.
+    /// Everything happens at the same instants whether or not memory answers: each way takes the same time for all, nothing
+    /// is lost, and no runtime has two requests under way.
     pub(super) fn steady(rng: &mut SmallRng, denial_cache: CacheMode) -> Plan {
         let delay_ns = *[0, 200_000, 5 * MS].choose(rng).expect("one");
         let runtimes = runtimes(rng, 1..=4, 1..=2);
@@ -144,7 +144,7 @@ impl Plan {
         }
     }
 
-    /// The limits of a bucket that some replica has at some time.
+    /// The limits of a bucket that any replica has at any time.
     pub(super) fn limits_in_force<'p>(
         &'p self,
         bucket: &'p Bucket,
@@ -163,7 +163,7 @@ impl Network {
         let mut seldom = |most: f64| if rng.random_bool(0.5) { rng.random_range(0.0..most) } else { 0.0 };
         let (lost_there, lost_back, late) = (seldom(0.05), seldom(0.05), seldom(0.05));
         let (stalled, refused, cancelled) = (seldom(0.02), seldom(0.02), seldom(0.1));
-        // One way may be much slower than the other, and each batch draws anew: answers overtake each other.
+        // One way may be much slower than the other, and each batch has its own times: answers overtake each other.
         let most_ns = deadline_us * 1_000 / 2;
         let mut way = || 0..=*[0, 20_000, 200_000, 2 * MS, most_ns.min(20 * MS)].choose(rng).expect("one");
         Network {
@@ -208,11 +208,11 @@ fn runtimes(
     let (replicas, each) = (rng.random_range(replicas), rng.random_range(each));
     // A process has one clock.
     let clocks: Vec<SkewedClock> = (0..replicas).map(|_| clock(rng, 1_000_000_000_000)).collect();
-    let of = |replica| RuntimePlan { replica, clock: clocks[replica] };
-    (0..replicas * each).map(|number| of(number / each)).collect()
+    let runtime = |replica| RuntimePlan { replica, clock: clocks[replica] };
+    (0..replicas * each).map(|number| runtime(number / each)).collect()
 }
 
-/// Mostly the same.
+/// Mostly the same edition for all replicas.
 fn editions(rng: &mut SmallRng, replicas: usize) -> Vec<usize> {
     let disagree = rng.random_bool(0.3);
     (0..replicas).map(|_| if disagree { rng.random_range(0..EDITIONS) } else { 0 }).collect()

@@ -1,52 +1,67 @@
-//! Who waits in a queue, and for whom: for those that came earlier, and for nobody else.
+//! Which requests wait in a queue: a request waits only for older ones.
 
 use super::{
     Broken,
     checks::SERVES_US,
-    world::{Fate, Heard, Request, SentBatch, World},
+    world::{Event, Fate, Heard, Request, SentBatch, World},
 };
 use tollgate_core::descriptor::Hits;
 
-// What is promised; not the constants of the code, which might be wrong.
+// The promised numbers, not the constants of the code, which might be wrong.
 const PATIENCE_US: u64 = 100_000;
 const MOST_TAKES: usize = 128;
-/// Nobody who can travel waits for as many, one after the other.
+pub(super) const LOOK_FOR_OVERDUE_EVERY_NS: u64 = 250_000_000;
+/// Long after the clients stop asking, nothing is queued any more.
+const LONG_NS: u64 = 10_000_000_000;
+/// No request that could be sent waits for this number of batches in turn.
 const BATCHES: u64 = 5;
 
 impl World<'_> {
-    /// Never shorter than the deadline, or an answer that came late but in time would make others overdue.
+    /// Never shorter than the deadline: otherwise an answer that is late but in time would make other requests overdue.
     pub(super) fn patience_us(&self) -> u64 {
         PATIENCE_US.max(self.plan.deadline_us)
     }
 
-    /// Which of these requests ask for which bucket that their runtime knows to be without room.
+    /// As the task of `store/redis.rs` does that does not depend on the slots.
+    pub(super) fn give_up_overdue(&mut self, runtime: usize) -> Result<(), Broken> {
+        let now_us = self.local_us(runtime);
+        self.runtimes[runtime].dispatcher.give_up_overdue(now_us);
+        self.deliver()?;
+        if self.now_ns < self.plan.until_ns + LONG_NS {
+            self.schedule(LOOK_FOR_OVERDUE_EVERY_NS, Event::GiveUpOverdue { runtime });
+        }
+        Ok(())
+    }
+
+    /// Request and bucket, for each bucket of these requests that their runtime knows to be without room.
     pub(super) fn known_empty(&self, runtime: usize, requests: &[usize]) -> Vec<(usize, usize)> {
         let asking = requests.iter().flat_map(|&request| {
             let wishes = self.requests[request].wishes.iter();
-            // Nobody waits for what is given back.
+            // No request waits for a give-back.
             let takes = wishes.filter(|wish| !matches!(wish.hits, Hits::GiveBack(_)));
             takes.map(move |wish| (request, wish.bucket))
         });
         asking.filter(|(_, bucket)| self.knows_empty(runtime, *bucket)).collect()
     }
 
-    /// And not for longer than a second after it was heard of.
+    /// Whether a runtime knows that a bucket has no room, from an answer of the last second.
     pub(super) fn knows_empty(&self, runtime: usize, bucket: usize) -> bool {
-        let (of, now_us) = (&self.runtimes[runtime], self.local_us(runtime));
+        let (state, now_us) = (&self.runtimes[runtime], self.local_us(runtime));
         let is_fresh = |heard: &Heard| now_us - heard.sent_us < SERVES_US;
-        of.heard.get(&bucket).is_some_and(is_fresh)
-            && of.denial_cache.borrow_mut().knows(&self.plan.buckets[bucket].key, now_us)
+        state.heard.get(&bucket).is_some_and(is_fresh)
+            && state.denial_cache.borrow_mut().knows(&self.plan.buckets[bucket].key, now_us)
     }
 
-    /// What is left in the queue when a slot has looked at it: what finds no room in the batch, and what waits for
-    /// older requests that are in the air, or that wait themselves. So nobody is passed over for ever.
+    /// After a slot has taken its batch, only two kinds of requests may be left in the queue: those for which the batch had
+    /// no room, and those that wait for older requests, which are under way or wait themselves. So no request is passed over
+    /// forever.
     pub(super) fn nobody_waits_in_vain(&mut self, runtime: usize, is_sent: bool) -> Result<(), Broken> {
         self.runtimes[runtime].queued.retain(|request| self.requests[*request].fate == Fate::Queued);
         let (others, taken) = match self.runtimes[runtime].under_way.split_last() {
             Some((newest, others)) if is_sent => {
                 (others.to_vec(), self.takes_of(&self.sent_batches[*newest]))
             }
-            // As many may be in the air as may be.
+            // No slot is free.
             Some(_) => return Ok(()),
             None => (Vec::new(), 0),
         };
@@ -80,29 +95,39 @@ impl World<'_> {
         sent.requests.iter().map(|request| self.requests[*request].takes.len()).sum()
     }
 
-    /// It was overload: more was asked than batches could carry, or one of them took long. What waits for others
-    /// waits for a few batches; nothing is given up while the store answers.
-    pub(super) fn is_given_up_rightly(&self, request: usize) -> Result<(), Broken> {
-        let of = &self.requests[request];
-        let runtime = self.plan.clients[of.client].runtime;
+    /// The request was given up because of overload: more was asked than batches could carry, or a batch took long. A
+    /// request that waits for others waits for a few batches only; none is given up while the store answers.
+    pub(super) fn is_given_up_rightly(&self, request: usize, waited_us: u64) -> Result<(), Broken> {
+        let bucket = self.requests[request].wishes[0].bucket;
+        if waited_us < self.patience_us() * 999 / 1_000 {
+            let detail = format!("request {request} was given up after {waited_us} µs");
+            return Err(Broken::new("patience is kept", bucket, detail));
+        }
+        let most_us = (self.patience_us() + LOOK_FOR_OVERDUE_EVERY_NS / 1_000) * 1_001 / 1_000 + 1;
+        if waited_us > most_us {
+            let detail = format!("request {request} was given up only after {waited_us} µs");
+            return Err(Broken::new("an overdue request is given up though no slot is free", bucket, detail));
+        }
+        let record = &self.requests[request];
+        let runtime = self.plan.clients[record.client].runtime;
         let long_ns = self.patience_us() * 1_000 / BATCHES;
         let took_ns = |sent: &SentBatch| sent.landed_ns.unwrap_or(self.now_ns) - sent.sent_ns;
-        // Each is sent twice at most.
-        let lately_ns = of.asked_ns.saturating_sub(2 * self.plan.deadline_us * 1_000);
+        // Each batch is sent at most twice.
+        let lately_ns = record.asked_ns.saturating_sub(2 * self.plan.deadline_us * 1_000);
         let lately = self.sent_batches.iter().rev().take_while(|sent| sent.sent_ns >= lately_ns);
         let mut meanwhile = lately.filter(|sent| {
-            sent.runtime == runtime && sent.landed_ns.is_none_or(|landed_ns| landed_ns >= of.asked_ns)
+            sent.runtime == runtime && sent.landed_ns.is_none_or(|landed_ns| landed_ns >= record.asked_ns)
         });
-        if of.is_crowded || meanwhile.any(|sent| took_ns(sent) >= long_ns) {
+        if record.is_crowded || meanwhile.any(|sent| took_ns(sent) >= long_ns) {
             return Ok(());
         }
         let detail = format!("request {request}");
-        Err(Broken::new("nothing is given up while the store answers", of.wishes[0].bucket, detail))
+        Err(Broken::new("nothing is given up while the store answers", record.wishes[0].bucket, detail))
     }
 }
 
 impl Heard {
-    /// Another answer has come.
+    /// Another answer has arrived.
     pub(super) fn note(&mut self, order: u64, (shows_room, shows_none): (bool, bool)) {
         self.is_overtaken = order < self.newest;
         if !self.is_overtaken {
@@ -112,9 +137,9 @@ impl Heard {
 }
 
 impl Request {
-    /// Whether its answer shows that all that it asked of this bucket would fit once more, and whether nothing would.
+    /// Whether its answer shows that everything it asked of this bucket would fit again, and whether nothing would.
     pub(super) fn shows(&self, bucket: usize) -> (bool, bool) {
-        let of = || self.wishes.iter().zip(&self.fits_again).filter(|(wish, _)| wish.bucket == bucket);
-        (of().all(|(_, fits)| *fits), of().all(|(_, fits)| !fits))
+        let answers = || self.wishes.iter().zip(&self.fits_again).filter(|(wish, _)| wish.bucket == bucket);
+        (answers().all(|(_, fits)| *fits), answers().all(|(_, fits)| !fits))
     }
 }

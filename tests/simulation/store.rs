@@ -1,4 +1,4 @@
-//! The store: `decide` on a table, by a clock of its own, and a second account of every bucket beside it.
+//! The store: `decide` on a table by its own clock, and a second account of every bucket.
 
 use super::{
     Broken, bucket::Bucket, checks::SERVES_US, clock::SkewedClock, meter::Meter, plan::Plan, table::Table,
@@ -13,32 +13,32 @@ use tollgate_core::{
 #[derive(Debug)]
 pub(super) struct Store {
     clock: SkewedClock,
-    /// What all steps of its clock together come to.
+    /// The sum of all steps of its clock.
     stepped_us: i64,
-    /// How many requests it has executed, and by which of them each bucket was last changed.
+    /// The number of requests executed so far, and which of them last changed each bucket.
     pub(super) executions: u64,
     changed_by: Vec<u64>,
     /// When each bucket was last found missing.
     missing_ns: Vec<Option<u64>>,
-    /// When it last lost its buckets, and when its clock last stepped forward and back, which no memory knows of.
+    /// When it last lost its buckets, and when its clock last stepped forward and back; no denial cache knows of these.
     lost_ns: Option<u64>,
     was_set_back_before_loss: bool,
     forward_ns: Option<u64>,
     back_ns: Option<u64>,
     table: Table,
     meters: Vec<Meter>,
-    /// Of each bucket, in the order of time.
+    /// The refunds of each bucket, in the order of time.
     refunds: Vec<Vec<Refund>>,
-    /// Until then it is busy, or stalled.
+    /// It is busy or stalled until this.
     pub(super) free_ns: u64,
 }
 
-/// What a replica may not know, though the store has done it.
+/// A refund that the store has made and a replica may not know.
 #[derive(Debug)]
 struct Refund {
     at_ns: u64,
     request: usize,
-    /// The replica that has had the answer.
+    /// The replica that has received the answer.
     learnt_by: Option<usize>,
 }
 
@@ -82,7 +82,7 @@ impl Store {
         State::full_at(self.table.states[bucket].as_ref(), per_us)
     }
 
-    /// Lately enough that what a replica knew of it then may still serve.
+    /// Whether it was missing so recently that what a replica knew at that time may still serve.
     pub(super) fn was_missing_lately(&self, bucket: usize, at_ns: u64) -> bool {
         self.table.states[bucket].is_none() || is_lately(self.missing_ns[bucket], at_ns)
     }
@@ -108,7 +108,7 @@ impl Store {
         *stepped_ns = Some(at_ns);
     }
 
-    /// What is full leaves by itself.
+    /// A full bucket expires.
     fn forget_if_full(&mut self, number: usize, bucket: &Bucket, now_us: u64) -> Result<(), Broken> {
         if !self.table.has_forgotten(number, now_us) {
             return Ok(());
@@ -117,7 +117,7 @@ impl Store {
         self.is_missing_rightly(number, bucket, now_us)
     }
 
-    /// It has gone missing, full as it was: that makes no difference.
+    /// The bucket went missing, which makes no difference if it was full.
     fn is_missing_rightly(&mut self, number: usize, bucket: &Bucket, now_us: u64) -> Result<(), Broken> {
         let epoch_us = self.table.epoch_us.filter(|_| bucket.is_guarded());
         if epoch_us.is_some_and(|epoch_us| !self.meters[number].forget(epoch_us, now_us)) {
@@ -127,7 +127,7 @@ impl Store {
         Ok(())
     }
 
-    /// Runs one request, and holds its answer against the second account.
+    /// Executes one request, and compares its answer with the second account.
     pub(super) fn execute(
         &mut self,
         at_ns: u64,
@@ -171,7 +171,7 @@ impl Store {
         Ok(answer)
     }
 
-    /// Each take fits if the second account says so; a bucket that stands twice adds up.
+    /// Whether each take fits exactly if the second account says so. A bucket that is named twice adds up.
     fn is_exact(
         &self,
         now_us: u64,
@@ -184,7 +184,7 @@ impl Store {
         for (wish, found) in wishes.iter().zip(&answer.found) {
             let Wish { bucket, hits, edition } = *wish;
             let limit = &buckets[bucket].limits[edition];
-            let at = trials.iter().position(|(of, _)| *of == bucket).unwrap_or_else(|| {
+            let at = trials.iter().position(|(tried, _)| *tried == bucket).unwrap_or_else(|| {
                 trials.push((bucket, self.meters[bucket].clone()));
                 trials.len() - 1
             });
@@ -233,19 +233,19 @@ impl Store {
         Ok(())
     }
 
-    /// What the store would answer at this moment; nothing changes.
+    /// The answer that the store would give now; nothing changes.
     pub(super) fn would_answer(&self, at_ns: u64, takes: &[Take]) -> Answer {
         let now_us = self.now_us(at_ns);
         decide(takes, now_us, &mut self.table.trial(now_us))
     }
 
-    /// When the bucket is full, as a rate of `per_us` has it, if it is there and as that execution left it.
+    /// When the bucket is full under a rate of `per_us`, if it is there and unchanged since that execution.
     pub(super) fn is_still_full_at(&self, bucket: usize, per_us: u32, execution: u64) -> Option<Exact> {
         let is_unchanged = self.changed_by[bucket] <= execution && self.table.states[bucket].is_some();
         is_unchanged.then(|| self.full_at(bucket, per_us))
     }
 
-    /// Lately, to whoever asks with the larger burst.
+    /// Whether it recently counted as used up when missing, under the largest burst.
     pub(super) fn counted_missing_as_used_up(&self, bucket: &Bucket, at_ns: u64) -> bool {
         let lately_us = self.now_us(at_ns).saturating_sub(SERVES_US * 1_002 / 1_000);
         let began = Exact::at_us(self.table.epoch_us.unwrap_or(lately_us));
@@ -265,18 +265,16 @@ impl Store {
         of_request.for_each(|refund| refund.learnt_by = Some(replica));
     }
 
-    /// Whether something befell the store that gave this bucket room, lately enough that what anybody knew before
-    /// may still serve.
+    /// Whether the store was disturbed in a way that gave this bucket room, so recently that older knowledge may still serve.
     pub(super) fn makes_room(&self, bucket: &Bucket, at_ns: u64) -> bool {
         is_lately(self.forward_ns, at_ns)
-            // One that counts as used up is so by a clock that may have been set back.
+            // A bucket that counts as used up does so by a clock that may have been set back.
             || is_lately(self.lost_ns, at_ns) && (!bucket.is_guarded() || self.was_set_back_before_loss)
-            // What is told later counts as older, also that something was given back.
+            // After a step back, later answers count as older, also those about refunds.
             || is_lately(self.back_ns, at_ns) && bucket.refunds
     }
 
-    /// Whether this bucket was given something back that the replica has had no answer about, and that what it
-    /// knew before may still serve.
+    /// Whether the replica has had no answer about a refund to this bucket, and what it knew before may still serve.
     pub(super) fn hides_refund(&self, bucket: usize, replica: usize, at_ns: u64) -> bool {
         let serves_ns = SERVES_US * 1_002;
         let mut lately =
@@ -286,7 +284,7 @@ impl Store {
 }
 
 fn is_lately(since_ns: Option<u64>, at_ns: u64) -> bool {
-    // A second of a slow clock.
+    // One second of a slow clock.
     since_ns.is_some_and(|since_ns| since_ns + SERVES_US * 1_002 > at_ns)
 }
 

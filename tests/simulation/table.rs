@@ -1,4 +1,4 @@
-//! What the store holds; and a trial of it, in which nothing changes.
+//! The buckets of the store, and a trial, in which a request changes nothing.
 
 use super::bucket::number_of;
 use tollgate_core::{
@@ -9,7 +9,7 @@ use tollgate_core::{
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) states: Vec<Option<State>>,
-    /// Until then a bucket is kept though it is full.
+    /// A bucket is kept until this even if it is full.
     held_until_us: Vec<u64>,
     pub(super) epoch_us: Option<u64>,
 }
@@ -45,7 +45,7 @@ impl Table {
         Trial { table: self, changed: Vec::new(), now_us }
     }
 
-    /// Full, and so forgotten by now.
+    /// Whether the bucket is full and was forgotten by now.
     pub(super) fn has_forgotten(&self, bucket: usize, now_us: u64) -> bool {
         let is_full = self.states[bucket].as_ref().is_some_and(|state| state.spent_us() <= now_us);
         is_full && self.held_until_us[bucket] <= now_us

@@ -1,4 +1,4 @@
-//! What clients ask for.
+//! The requests of clients.
 
 use rand::{RngExt, rngs::SmallRng, seq::IndexedRandom};
 
@@ -8,16 +8,16 @@ use tollgate_core::{
     descriptor::Hits,
 };
 
-/// Some hits of some bucket, before they become costs.
+/// Hits of a bucket, before they become a cost.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wish {
     pub(super) bucket: usize,
     pub(super) hits: Hits,
-    /// Which of the bucket's limits the replica has that is asked.
+    /// The edition of the bucket's limit at the replica that is asked.
     pub(super) edition: usize,
 }
 
-/// Mostly one bucket and one hit; also several, one of them twice, and now and then more than a batch holds.
+/// Mostly one hit of one bucket; sometimes several buckets, one of them twice, and rarely more than a batch holds.
 pub(super) fn wishes(rng: &mut SmallRng, plan: &Plan, edition: usize) -> Vec<Wish> {
     let count = match rng.random_range(0..1_000) {
         0 => rng.random_range(129..=200),

@@ -13,15 +13,23 @@ use std::{
 use rand::{SeedableRng, rngs::SmallRng};
 
 use super::{
-    Broken, breaker::BreakerWatch, checks::Told, disturbance::Replica, journal::Journal, plan::Plan,
-    store::Store, traffic::Wish,
+    Broken,
+    breaker::BreakerWatch,
+    checks::Told,
+    clients::{Post, Ticket},
+    disturbance::Replica,
+    journal::Journal,
+    plan::Plan,
+    queue::LOOK_FOR_OVERDUE_EVERY_NS,
+    store::Store,
+    traffic::Wish,
 };
 use tollgate::store::{
     StoreError,
     redis::{
         denial_cache::DenialCache,
         dispatch::{
-            self, Dispatcher,
+            Dispatcher,
             queue::{Batch, MOST_UNDER_WAY},
         },
     },
@@ -80,6 +88,9 @@ pub(super) enum Event {
     Deadline {
         sent: usize,
         attempt: u32,
+    },
+    GiveUpOverdue {
+        runtime: usize,
     },
     Disturb {
         disturbance: usize,
@@ -168,29 +179,6 @@ pub(super) struct SentBatch {
     pub(super) reply: Option<Result<Vec<Answer>, StoreError>>,
 }
 
-#[derive(Debug)]
-pub(super) struct Ticket {
-    pub(super) request: usize,
-    pub(super) post: Rc<Post>,
-}
-
-/// Keeps the answers that a dispatcher hands out until they are delivered.
-#[derive(Debug, Default)]
-pub(super) struct Post {
-    pub(super) answers: RefCell<Vec<(usize, Result<Answer, StoreError>)>>,
-    pub(super) gone: RefCell<Vec<bool>>,
-}
-
-impl dispatch::Ticket for Ticket {
-    fn is_gone(&self) -> bool {
-        self.post.gone.borrow()[self.request]
-    }
-
-    fn answer(self, answer: Result<Answer, StoreError>) {
-        self.post.answers.borrow_mut().push((self.request, answer));
-    }
-}
-
 impl Runtime {
     pub(super) fn new(dispatcher: Dispatcher<Ticket>, denial_cache: DenialCache) -> Runtime {
         Runtime {
@@ -243,7 +231,7 @@ impl<'a> World<'a> {
             store: Store::new(plan),
             disturbed_ns: None,
             silent_until_ns: 0,
-            runtimes: plan.runtimes.iter().map(|of| runtime(of.replica)).collect(),
+            runtimes: plan.runtimes.iter().map(|planned| runtime(planned.replica)).collect(),
             replicas,
             requests: Vec::new(),
             sent_batches: Vec::new(),
@@ -261,6 +249,9 @@ impl<'a> World<'a> {
         for (disturbance, (at_ns, _)) in self.plan.disturbances.iter().enumerate() {
             self.schedule(*at_ns, Event::Disturb { disturbance });
         }
+        for runtime in 0..self.runtimes.len() {
+            self.schedule(LOOK_FOR_OVERDUE_EVERY_NS, Event::GiveUpOverdue { runtime });
+        }
         while let Some(Reverse((at_ns, _, event))) = self.agenda.pop() {
             self.now_ns = at_ns;
             match event {
@@ -273,6 +264,7 @@ impl<'a> World<'a> {
                 Event::Execute { sent, attempt } => self.execute(sent, attempt)?,
                 Event::Reply { sent, attempt } => self.reply(sent, attempt)?,
                 Event::Deadline { sent, attempt } => self.run_out(sent, attempt)?,
+                Event::GiveUpOverdue { runtime } => self.give_up_overdue(runtime)?,
                 Event::Disturb { disturbance } => self.disturb(self.plan.disturbances[disturbance].1),
             }
         }
@@ -290,10 +282,11 @@ impl<'a> World<'a> {
     }
 
     pub(super) fn note(&mut self, request: usize, line: impl FnOnce(&Request) -> String) {
-        let of = &self.requests[request];
-        let runtime = self.plan.clients[of.client].runtime;
-        let buckets = of.wishes.iter().map(|wish| wish.bucket);
-        self.journal
-            .note(self.now_ns, buckets, || format!("request {request} of runtime {runtime} {}", line(of)));
+        let record = &self.requests[request];
+        let runtime = self.plan.clients[record.client].runtime;
+        let buckets = record.wishes.iter().map(|wish| wish.bucket);
+        self.journal.note(self.now_ns, buckets, || {
+            format!("request {request} of runtime {runtime} {}", line(record))
+        });
     }
 }

@@ -205,11 +205,11 @@ fn memory_answers_only_where_no_take_fits_and_room_replaces_what_was_known() {
     let minute = Limit::new(2, Unit::Minute, None).unwrap();
     let week = Limit::new(10, Unit::Week, None).unwrap();
     let takes = |hits| {
-        let of = |number, hits, limit| Take {
+        let demanded = |number, hits, limit| Take {
             key: BucketKey::from_bytes([number; 16]),
             demand: Demand::new(Hits::Take(hits), limit),
         };
-        [of(1, 1, &minute), of(2, hits, &week)]
+        [demanded(1, 1, &minute), demanded(2, hits, &week)]
     };
     let (mut cache, mut table) = (DenialCache::default(), Table::default());
     let mut ask = |cache: &mut DenialCache, hits, sent_us: u64| {
