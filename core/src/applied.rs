@@ -29,6 +29,7 @@ pub type Few<T> = SmallVec<[T; 2]>;
 pub struct AppliedLimit<'m> {
     /// The index of the descriptor in its request.
     pub descriptor: usize,
+    /// The limit itself.
     pub limit: LimitRef<'m>,
     /// The enforcement that is reported. That of `take` may be milder: where the request has a quota that fits for
     /// certain, its other quotas are taken as shadows.
@@ -42,7 +43,9 @@ pub struct AppliedLimit<'m> {
 /// A limit that was configured, or one that the request brought along.
 #[derive(Debug, Clone)]
 pub enum LimitRef<'m> {
+    /// A limit of the rule that the descriptor matches.
     Configured(&'m RuleLimit),
+    /// A limit that the request brought along; it stands in for those of the rule.
     Requested(Arc<RuleLimit>),
 }
 
@@ -54,6 +57,7 @@ pub struct Applied<'m> {
     /// The rules that the descriptors match, in the order of the descriptors. A descriptor that brings its own limit
     /// needs none, and is not listed.
     pub rules: Few<MatchedRule<'m>>,
+    /// The descriptors that no limit applies to.
     pub without_limit: WithoutLimit,
 }
 
@@ -62,6 +66,7 @@ pub struct Applied<'m> {
 pub struct MatchedRule<'m> {
     /// The index of the descriptor in its request.
     pub descriptor: usize,
+    /// The rule at which the descriptor ends.
     pub rule: &'m Rule,
     /// The limits of the rule that hold for the values of this descriptor.
     pub applies: &'m Applies,

@@ -1,7 +1,7 @@
-//! The pure core: takes in, answer out. No clock, no lock, no await.
+//! Decides: takes in, answer out. There is no clock, no lock and no await.
 //!
-//! [`decide`] is what one request does to its buckets; the script in `lua/` does the same in Redis, in the
-//! same words, and a test holds that both answer alike.
+//! [`decide`] is what one request does to its buckets. The script in `lua/` does the same in Redis, with the same names,
+//! and a test proves that both answer alike.
 
 mod demand;
 pub mod fixed_window;
@@ -24,7 +24,9 @@ use sliding_log::Log;
 /// The answer for one bucket, or for all of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
+    /// The take fits, or the request passes.
     Allow,
+    /// The take does not fit, or the request is refused.
     Deny,
 }
 
@@ -37,62 +39,70 @@ pub enum AnswerSource {
     Cache,
 }
 
-/// One bucket that a request asks for.
+/// What a request asks of one bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Take {
+    /// The bucket. It may occur several times in one request.
     pub key: BucketKey,
+    /// How much is asked of it, and by which limit.
     pub demand: Demand,
 }
 
-/// The takes of one request; most have one.
+/// The takes of one request, which is a single one for most requests.
 pub type Takes = SmallVec<[Take; 1]>;
 
-/// What a bucket remembers. One that is missing remembers nothing: it is full, or was used up when its store began
-/// ([`AfterStoreLoss`]).
+/// What a bucket remembers. A missing bucket is full, or was used up when its store began ([`AfterStoreLoss`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// When it would be full again.
+    /// The instant at which the bucket would be full again.
     TokenBucket(Kept),
+    /// The window that is counted at the moment.
     FixedWindow(Window),
-    /// Apart, since it is rare and would make each of the others larger.
+    /// The hits that count. They are boxed, since logs are rare and would make the other states larger.
     SlidingLog(Box<Log>),
 }
 
 /// What one take found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Found {
+    /// Whether the bucket has room for the take.
     pub fits: bool,
-    /// The bucket before this take; what earlier takes of the same request did to it is seen. On a denied
-    /// request a member that is charged though denied found what it charged.
+    /// The bucket before this take, after earlier takes of the same request. On a denied request, a take that is charged
+    /// all the same saw the bucket that it charged.
     pub seen: Seen,
 }
 
-/// A bucket as a take saw it, in as many words as its figures need.
+/// A bucket as a take saw it: what its figures are computed from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seen {
+    /// A token bucket.
     TokenBucket {
-        /// When it would be full again, as the take's own rate has it; any instant up to now for one that is.
+        /// When it would be full again, in fractions of the take's own rate. For a full bucket, any instant up to now.
         full_at: Exact,
     },
+    /// The window at the time of the take.
     FixedWindow(Window),
+    /// A log of hits.
     SlidingLog {
-        /// Hits that count at the moment.
+        /// The number of hits that count at the moment.
         held: u32,
-        /// When the oldest of them leaves; 0 if there is none.
+        /// When the oldest of them leaves, in microseconds; 0 if there is none.
         oldest_us: u64,
-        /// When the take would fit; 0 if it does. For one that never fits, when the log will be empty.
+        /// When the take would fit, in microseconds; 0 if it fits. If it never fits, when the log will be empty.
         fits_at_us: u64,
     },
 }
 
-/// The answer to one request: its verdict, and what each take found, in order.
+/// The answer to one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The store's clock, in microseconds since the Unix epoch.
     pub now_us: u64,
+    /// The verdict on the request.
     pub verdict: Verdict,
+    /// What each take found, in their order.
     pub found: SmallVec<[Found; 1]>,
-    /// Buckets whose stored value made no sense and counted as missing.
+    /// The number of buckets whose stored value made no sense, so that they counted as missing.
     pub malformed: u32,
     /// What made the answer.
     pub source: AnswerSource,
@@ -100,21 +110,24 @@ pub struct Answer {
 
 /// Where [`decide`] reads and writes buckets.
 pub trait Buckets {
+    /// What is stored for this bucket; none if it is missing.
     fn state(&self, key: &BucketKey) -> Option<State>;
+
+    /// Stores the state of this bucket, or removes it.
     fn set_state(&mut self, key: &BucketKey, state: Option<State>);
 
-    /// When these buckets began to be kept, in microseconds of their clock; what was before is lost. By default
+    /// When these buckets began to be kept, in microseconds of their clock. What was before is lost. By default it is
     /// long ago.
     fn epoch_us(&mut self, _now_us: u64) -> u64 {
         0
     }
 
-    /// This bucket, just set, must not go missing before that instant, though it is full sooner: it would count as
-    /// used up. For those that forget what is full.
+    /// Keeps this bucket, which was just set, until that instant, though it is full sooner: if it went missing, it would
+    /// count as used up. Only stores that forget full buckets need this.
     fn hold(&mut self, _key: &BucketKey, _until_us: u64) {}
 }
 
-/// A plain table: for tests, and for whoever keeps buckets without a store.
+/// A plain table, for tests and for buckets without a store.
 impl Buckets for HashMap<BucketKey, State> {
     fn state(&self, key: &BucketKey) -> Option<State> {
         self.get(key).cloned()
@@ -128,18 +141,17 @@ impl Buckets for HashMap<BucketKey, State> {
     }
 }
 
-/// Takes all or none. The verdict comes first: Deny if an enforced take does not fit, or if there are quota
-/// takes and none of them fits. On Allow each take that fits is charged. On Deny every bucket is as it was,
-/// except those of [`Overdraft::Charge`](crate::limit::Overdraft::Charge), which are charged either way.
+/// Takes all or none, by the [`verdict`]. On Allow, each take that fits is charged. On Deny, every bucket stays as it was,
+/// except those of [`Overdraft::Charge`](crate::limit::Overdraft::Charge), which are charged in any case.
 ///
-/// A bucket that stands twice is charged twice, so the second take sees what the first one left.
+/// A bucket that occurs twice is charged twice: the second take sees what the first one left.
 ///
 /// ```
 /// use std::collections::HashMap;
-/// use tollgate::{decision::*, descriptor::*, limit::*};
+/// use tollgate_core::{decision::*, descriptor::*, limit::*};
 ///
 /// let limit = Limit::new(10, Unit::Second, Some(2))?;
-/// let take = Take { key: BucketKey::from_bytes([0; 16]), ask: Ask::new(Hits::Take(1), &limit) };
+/// let take = Take { key: BucketKey::from_bytes([0; 16]), demand: Demand::new(Hits::Take(1), &limit) };
 /// let mut table = HashMap::new();
 /// let mut verdict = |now_us| decide(&[take], now_us, &mut table).verdict;
 ///
@@ -151,7 +163,7 @@ impl Buckets for HashMap<BucketKey, State> {
 /// ```
 pub fn decide(takes: &[Take], now_us: u64, buckets: &mut impl Buckets) -> Answer {
     let mut found: SmallVec<[Found; 1]> = SmallVec::with_capacity(takes.len());
-    // What the takes changed: whose bucket, and its state before.
+    // The index of each take that changed its bucket, and the state before.
     let mut undo: SmallVec<[(usize, Option<State>); 2]> = SmallVec::new();
     for (index, take) in takes.iter().enumerate() {
         let before = buckets.state(&take.key);
@@ -165,7 +177,7 @@ pub fn decide(takes: &[Take], now_us: u64, buckets: &mut impl Buckets) -> Answer
     let verdict =
         verdict(takes.iter().zip(&found).map(|(take, found)| (take.demand.enforcement, found.fits)));
     if verdict == Verdict::Deny {
-        // In reverse, so that a bucket that stands twice ends at what its first take found.
+        // In reverse order, so that a bucket that occurs twice ends at what its first take found.
         for (index, before) in undo.into_iter().rev() {
             buckets.set_state(&takes[index].key, before);
         }
@@ -212,8 +224,8 @@ impl Take {
 // === impl State ===
 
 impl State {
-    /// When a token bucket would be full again, as a rate of `per_us` (R) has it; an instant long past for one that
-    /// is missing.
+    /// When a token bucket would be full again, in fractions of a rate of `per_us` (R). For a missing bucket it is an
+    /// instant in the distant past.
     pub fn full_at(state: Option<&State>, per_us: u32) -> Exact {
         match state {
             Some(State::TokenBucket(full_at)) => full_at.under(per_us),
@@ -221,7 +233,7 @@ impl State {
         }
     }
 
-    /// From this instant on the bucket is as good as missing.
+    /// The instant, in microseconds, from which on the bucket is the same as a missing one.
     pub fn spent_us(&self) -> u64 {
         match self {
             State::TokenBucket(full_at) => full_at.ceil_us(),
@@ -234,7 +246,7 @@ impl State {
 // === impl Found ===
 
 impl Found {
-    /// Of a token bucket; for others, as if it were full.
+    /// When a token bucket would be full again; for the other algorithms, an instant in the distant past.
     pub fn full_at(&self) -> Exact {
         match self.seen {
             Seen::TokenBucket { full_at } => full_at,

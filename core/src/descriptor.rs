@@ -12,13 +12,16 @@ use crate::limit::{Limit, LimitError};
 pub struct Request<'a> {
     /// Envoy's namespace for the descriptors.
     pub domain: &'a [u8],
+    /// In the order of the message. A request without any is a [`BadRequest`].
     pub descriptors: SmallVec<[Descriptor<'a>; 2]>,
 }
 
 /// One descriptor of a request: an ordered list of entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Descriptor<'a> {
+    /// From the first, which is matched at the top level of the rules.
     pub entries: SmallVec<[Entry<'a>; 3]>,
+    /// What the descriptor asks of each of its buckets.
     pub hits: Hits,
     /// A limit that the request brings along. It takes the place of the limits of whatever rule matches.
     pub limit: Option<Limit>,
@@ -47,7 +50,9 @@ pub enum BadRequest {
 /// One key/value pair of a descriptor, as bytes, since Envoy passes on header values that are not UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry<'a> {
+    /// One with an empty key matches no rule.
     pub key: &'a [u8],
+    /// May be empty: then it matches a rule for any value only.
     pub value: &'a [u8],
 }
 

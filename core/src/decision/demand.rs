@@ -1,4 +1,4 @@
-//! What one take asks of its bucket, and what it does to it.
+//! What one take asks of its bucket, what it does to it, and the verdict that the takes of a request amount to.
 
 use super::{Seen, State, Verdict, fixed_window, sliding_log, token_bucket};
 use crate::{
@@ -6,13 +6,18 @@ use crate::{
     limit::{AfterStoreLoss, Algorithm, Exact, Kept, Limit, Overdraft},
 };
 
-/// What a take asks; made from hits and a limit.
+/// What a take asks of its bucket. It is made from hits and a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Demand {
+    /// Whether hits are taken, looked for or given back.
     pub kind: Kind,
+    /// What it means for the request if the take does not fit.
     pub enforcement: Enforcement,
+    /// Whether the take is charged though it does not fit.
     pub overdraft: Overdraft,
+    /// What a missing bucket holds.
     pub after_store_loss: AfterStoreLoss,
+    /// How much is asked.
     pub measure: Measure,
 }
 
@@ -27,7 +32,7 @@ pub enum Kind {
     GiveBack,
 }
 
-/// What a take that does not fit means for its request.
+/// What it means for a request if one of its takes does not fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Enforcement {
     /// The request is denied.
@@ -39,31 +44,36 @@ pub enum Enforcement {
     Shadow,
 }
 
-/// How much is asked, in the terms of the limit's algorithm.
+/// How much is asked, as the limit's algorithm measures it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Measure {
+    /// Tokens of a token bucket, as time.
     TokenBucket(Tokens),
+    /// Hits in a fixed window.
     FixedWindow(Count),
+    /// Hits in a log.
     SlidingLog(Count),
 }
 
 /// Tokens as time; see [`Exact`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tokens {
-    /// What the hits cost; for a peek, what one hit costs.
+    /// The cost of the hits; for a peek, the cost of one hit.
     pub cost: Exact,
-    /// What a full bucket is worth.
+    /// The worth of a full bucket.
     pub burst: Exact,
     /// R of [`Exact`]; at least 1.
     pub per_us: u32,
 }
 
-/// Hits out of so many in a period.
+/// Hits of at most `limit` in a period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Count {
-    /// For a peek 1; at most 2^32.
+    /// The hits that are asked for: 1 for a peek, and at most 2^32.
     pub hits: u64,
+    /// The most hits in a period.
     pub limit: u32,
+    /// The length of the period in microseconds.
     pub length_us: u64,
 }
 
@@ -71,15 +81,17 @@ pub struct Count {
 pub(super) struct Step {
     pub(super) seen: Seen,
     pub(super) fits: bool,
-    /// The state afterwards, if the take changes it: because it fits, or though it does not.
+    /// The state afterwards, if the take changes it because it fits, or though it does not.
     pub(super) charged: Option<Option<State>>,
-    /// Until then the bucket would count as used up if it went missing; 0 if it would be full.
+    /// The instant until which the bucket would count as used up if it went missing; 0 if it would count as full.
     pub(super) missed_until_us: u64,
 }
 
-// === impl Ask ===
+// === impl Demand ===
 
 impl Demand {
+    /// The demand for these hits under this limit, which is enforced. Hits that can make no difference are cut, so that all
+    /// later arithmetic fits.
     pub fn new(hits: Hits, limit: &Limit) -> Demand {
         let kind = match hits {
             Hits::Take(_) => Kind::Take,
@@ -91,18 +103,18 @@ impl Demand {
             limit: limit.requests_per_unit(),
             length_us: limit.period().seconds() * 1_000_000,
         };
-        // A limit of 0 neither charges nor gives back: what is there stays for the limit that comes after it.
+        // A limit of 0 neither charges nor gives back, so its bucket stays as it is for the limit that replaces it.
         let burst = u64::from(limit.burst());
         let overdraft = if burst == 0 { Overdraft::Never } else { limit.overdraft() };
         let hits = match (hits, overdraft) {
             (Hits::Peek, _) => 1,
             (Hits::GiveBack(_), _) if burst == 0 => 0,
-            // They may have been taken under a larger limit, and no window counts more than a u32 can.
+            // They may have been taken under a larger limit; and no window counts more than a u32 holds.
             (Hits::GiveBack(hits), _) => match limit.algorithm() {
                 Algorithm::TokenBucket => hits,
                 Algorithm::FixedWindow | Algorithm::SlidingWindowLog => hits.min(u64::from(u32::MAX)),
             },
-            // Beyond these, more hits make no difference.
+            // More hits than these make no difference.
             (Hits::Take(hits), Overdraft::Charge) => hits.min(2 * burst + 1),
             (Hits::Take(hits), Overdraft::Never) => hits.min(burst + 1),
         };
@@ -119,12 +131,13 @@ impl Demand {
         Demand { kind, enforcement: Enforcement::default(), overdraft, after_store_loss, measure }
     }
 
+    /// The same demand with another enforcement.
     #[must_use]
     pub fn enforcement(self, enforcement: Enforcement) -> Demand {
         Demand { enforcement, ..self }
     }
 
-    /// What is asked of a token bucket.
+    /// What is asked of a token bucket; none for the other algorithms.
     pub fn tokens(&self) -> Option<&Tokens> {
         match &self.measure {
             Measure::TokenBucket(tokens) => Some(tokens),
@@ -132,7 +145,7 @@ impl Demand {
         }
     }
 
-    /// The bucket with nothing left in it.
+    /// The state of the bucket if it is used up now; none if that is the same as a missing one.
     pub fn empty(&self, now_us: u64) -> Option<State> {
         Some(self.used_up(now_us)).filter(|state| state.spent_us() > now_us)
     }
@@ -148,7 +161,7 @@ impl Demand {
         }
     }
 
-    /// It may bring a bucket into being, in a store that began at this instant: by a charge, or by a refund to one
+    /// Whether the take may create a bucket in a store that began at `epoch_us`: by a charge, or by giving back to a bucket
     /// that counts as used up while it is missing.
     pub fn may_begin_bucket(&self, epoch_us: u64, now_us: u64) -> bool {
         match self.kind {
@@ -162,7 +175,7 @@ impl Demand {
         }
     }
 
-    /// A peek, or a refund of nothing: its bucket stays as it is.
+    /// Whether its bucket stays as it is in any case: for a peek, or if nothing is given back.
     pub fn changes_nothing(&self) -> bool {
         let is_nothing = match &self.measure {
             Measure::TokenBucket(tokens) => tokens.cost == Exact::default(),
@@ -171,12 +184,12 @@ impl Demand {
         self.kind == Kind::Peek || (self.kind == Kind::GiveBack && is_nothing)
     }
 
-    /// It is charged whether or not its request is denied.
+    /// Whether it is charged even if its request is denied.
     pub fn meters(&self) -> bool {
         self.overdraft == Overdraft::Charge
     }
 
-    /// A bucket that is full, and yet not missing.
+    /// A bucket that is full, but is not missing.
     fn full(&self) -> State {
         match &self.measure {
             Measure::TokenBucket(tokens) => State::TokenBucket(Kept::new(Exact::default(), tokens.per_us)),
@@ -185,8 +198,8 @@ impl Demand {
         }
     }
 
-    /// What it does to a bucket whose store began at this instant. One that is missing is full, unless the limit
-    /// says that it counts as used up since then; a bucket that this take fills must not be missing then.
+    /// What it does to its bucket if a missing bucket counts as used up at `epoch_us`, when its store began. A bucket that
+    /// this take fills must then not be missing.
     pub(super) fn step_since(&self, epoch_us: u64, state: Option<&State>, now_us: u64) -> Step {
         let used_up = self.used_up(epoch_us);
         let mut step = self.step(state.or(Some(&used_up)), now_us);

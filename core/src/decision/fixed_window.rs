@@ -1,18 +1,20 @@
-//! The fixed window: at most so many hits in each period that is aligned to the Unix epoch, in UTC.
+//! The fixed window: at most `limit` hits in each period that is aligned to the Unix epoch, in UTC.
 //!
-//! Across an edge it admits twice the limit at once, which is why rates are counted otherwise; it is for
-//! quotas, such as people know as "a day". A window is kept by its end, so a clock that steps back stays in the later
-//! window, with what it has counted.
+//! At an edge it admits up to twice the limit at once, so rates are counted in another way; it is for quotas, which people
+//! understand as "a day". A window is kept with its end: after a step back, the clock stays in the later window and
+//! its count.
 
 use super::{
     Seen, State,
     demand::{Count, Demand, Kind, Step},
 };
 
-/// One window and what was counted in it.
+/// One window, and the hits that were counted in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
+    /// When it ends, in microseconds since the Unix epoch.
     pub ends_us: u64,
+    /// The hits so far; up to twice the limit if it can be overdrawn.
     pub count: u32,
 }
 
@@ -28,7 +30,7 @@ impl Window {
 }
 
 impl Demand {
-    /// What a window has counted after this take was charged.
+    /// The count of a window that had counted `count` before this take was charged.
     pub fn charged_count(&self, asked: &Count, count: u32) -> u32 {
         let limit = u64::from(asked.limit);
         let before = u64::from(count);
@@ -45,8 +47,8 @@ impl Demand {
 }
 
 /// The window at this instant, used up.
-pub(super) fn spent(of: &Count, now_us: u64) -> State {
-    State::FixedWindow(Window { count: of.limit, ..Window::at(None, of.length_us, now_us) })
+pub(super) fn spent(count: &Count, now_us: u64) -> State {
+    State::FixedWindow(Window { count: count.limit, ..Window::at(None, count.length_us, now_us) })
 }
 
 pub(super) fn step(demand: &Demand, asked: &Count, state: Option<&State>, now_us: u64) -> Step {

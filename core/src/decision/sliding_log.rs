@@ -1,16 +1,15 @@
-//! The sliding-window log: at most so many hits in every period, wherever it starts.
+//! The sliding-window log: at most `limit` hits in every period, wherever it starts.
 //!
-//! Each admitted take is kept until its period has passed: exact, at a price in memory, so it is for few
-//! keys. Hits of one instant are one run. A run is kept by the instant at which it leaves, so a hit counts
-//! in the half-open period that ends with it; a clock that steps back keeps every run for at most as long
-//! as it stepped.
+//! Each admitted take is kept until its period has passed. This is exact but needs memory, so it is for few keys. Hits of
+//! one instant are one run. A run is kept with the instant at which it leaves, so a hit counts in the half-open period
+//! that ends with that instant. After a step back of the clock, every run stays longer by at most the length of the step.
 
 use super::{
     Seen, State,
     demand::{Count, Demand, Kind, Step},
 };
 
-/// The hits that count, oldest first.
+/// The hits that count, from the oldest.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Log {
     runs: Vec<Run>,
@@ -20,41 +19,44 @@ pub struct Log {
 /// Hits of one instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
+    /// The instant from which on they no longer count, in microseconds.
     pub leaves_us: u64,
+    /// How many they are.
     pub hits: u32,
 }
 
 impl Log {
-    /// A log of these runs, oldest first.
-    pub fn of(runs: Vec<Run>) -> Log {
+    /// A log of these runs, which must be in order from the oldest.
+    pub fn new(runs: Vec<Run>) -> Log {
         let held = runs.iter().fold(0, |sum: u32, run| sum.saturating_add(run.hits));
         Log { runs, held }
     }
 
-    /// How many runs it keeps.
+    /// The number of runs.
     pub fn len(&self) -> usize {
         self.runs.len()
     }
 
+    /// Whether no hit is kept.
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
 
-    /// When the last hit leaves; 0 for an empty log.
+    /// When the last hit leaves, in microseconds; 0 for an empty log.
     pub fn empty_us(&self) -> u64 {
         self.runs.last().map_or(0, |run| run.leaves_us)
     }
 
-    /// What of it still counts.
+    /// The part of the log that still counts.
     fn at(&self, now_us: u64) -> Log {
-        Log::of(self.runs[self.runs.partition_point(|run| run.leaves_us <= now_us)..].to_vec())
+        Log::new(self.runs[self.runs.partition_point(|run| run.leaves_us <= now_us)..].to_vec())
     }
 
     fn oldest_us(&self) -> u64 {
         self.runs.first().map_or(0, |run| run.leaves_us)
     }
 
-    /// When at most `most` hits are left.
+    /// When at most `most` hits are left, in microseconds.
     fn falls_to_us(&self, most: u32) -> u64 {
         let mut held = self.held;
         for run in &self.runs {
@@ -69,7 +71,7 @@ impl Log {
     fn add(&mut self, hits: u32, leaves_us: u64) {
         self.held += hits;
         match self.runs.last_mut() {
-            // Also after a step back of the clock: a log stays in the order of time.
+            // Even after a step back of the clock the log must stay in the order of time.
             Some(last) if last.leaves_us >= leaves_us => last.hits += hits,
             _ => self.runs.push(Run { leaves_us, hits }),
         }
@@ -91,7 +93,7 @@ impl Log {
 }
 
 impl Demand {
-    /// What a log holds after this take was charged.
+    /// The number of hits in a log that held `held` before this take was charged.
     pub fn charged_held(&self, asked: &Count, held: u32) -> u32 {
         let hits = u32::try_from(asked.hits).unwrap_or(u32::MAX);
         match self.kind {
@@ -103,12 +105,12 @@ impl Demand {
 }
 
 /// A log that was filled at this instant.
-pub(super) fn spent(of: &Count, now_us: u64) -> State {
-    if of.limit == 0 {
+pub(super) fn spent(count: &Count, now_us: u64) -> State {
+    if count.limit == 0 {
         return State::SlidingLog(Box::default());
     }
-    let leaves_us = now_us.saturating_add(of.length_us);
-    State::SlidingLog(Box::new(Log::of(vec![Run { leaves_us, hits: of.limit }])))
+    let leaves_us = now_us.saturating_add(count.length_us);
+    State::SlidingLog(Box::new(Log::new(vec![Run { leaves_us, hits: count.limit }])))
 }
 
 pub(super) fn step(demand: &Demand, asked: &Count, state: Option<&State>, now_us: u64) -> Step {

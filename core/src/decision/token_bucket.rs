@@ -1,14 +1,14 @@
 //! The token bucket, kept as one instant: `full_at`, when the bucket would be full again.
 //!
-//! A take of h hits costs the time in which h tokens come back. It fits if what is missing afterwards is
-//! at most the burst: max(full_at, now) + cost ≤ now + burst. That is all. It holds the limit because each
-//! admitted take raises `full_at` by its cost, from at least now: the costs admitted between two takes are
-//! at most (t_last + burst) − t_first, whatever the clock did in between.
+//! A take of h hits costs the time in which h tokens come back. It fits if no more than the burst is missing afterwards:
+//! max(full_at, now) + cost ≤ now + burst. This is GCRA (ITU-T I.371): `full_at` is its theoretical arrival time, seen
+//! from the other end. It holds the limit because each admitted take raises `full_at` by its cost, from at least now: the
+//! costs admitted between two takes are at most (t_last + burst) − t_first, whatever the clock did in between.
 //!
-//! Nothing in it is a number of tokens, so what a bucket owes in time stays owed when its rate or burst changes: the
-//! hits admitted over an interval, each in the time that it cost, are at most its length and the largest burst's time,
-//! and what was given back. Nothing is cut to a smaller burst: of two replicas that disagree, the one with the
-//! smaller would empty what the other then fills again.
+//! The state is not a number of tokens, so what a bucket owes in time stays owed when its rate or burst changes. Over an
+//! interval, the costs of the admitted hits are at most the length of the interval, the time of the largest burst and
+//! what was given back. Nothing is cut to a smaller burst: if two replicas disagreed, the one with the smaller burst would
+//! empty what the other one then fills again.
 
 use super::{
     Seen, State,
@@ -17,7 +17,7 @@ use super::{
 use crate::limit::{Exact, Kept};
 
 impl Tokens {
-    /// When the bucket is full again after its cost was taken; none if that does not fit.
+    /// When the bucket is full again after the cost was taken; none if the take does not fit.
     pub fn after(&self, full_at: Exact, now_us: u64) -> Option<Exact> {
         let after = self.raised(full_at, now_us);
         (after <= Exact::at_us(now_us).plus(self.burst, self.per_us)).then_some(after)
@@ -27,20 +27,20 @@ impl Tokens {
         full_at.max(Exact::at_us(now_us)).plus(self.cost, self.per_us)
     }
 
-    /// What does not fit is charged until one burst is owed, which is two bursts from full.
+    /// The instant after a take that does not fit was charged: at most until one burst is owed, two bursts from full.
     fn owed(&self, full_at: Exact, now_us: u64) -> Exact {
         let most = Exact::at_us(now_us).plus(self.burst, self.per_us).plus(self.burst, self.per_us);
         self.raised(full_at, now_us).min(most).max(full_at)
     }
 
-    /// What is given back never lifts a bucket above full.
+    /// The instant after the cost was given back. It never lifts a bucket above full.
     fn lowered(&self, full_at: Exact, now_us: u64) -> Exact {
         full_at.minus(self.cost, self.per_us).max(Exact::at_us(now_us))
     }
 }
 
 impl Demand {
-    /// The `full_at` of a token bucket after this take was charged.
+    /// The instant at which a bucket is full again that had `full_at` before this take was charged.
     pub fn charged_full_at(&self, tokens: &Tokens, full_at: Exact, now_us: u64) -> Exact {
         match self.kind {
             Kind::Peek => full_at,

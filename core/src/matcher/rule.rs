@@ -19,6 +19,7 @@ use crate::{
 pub struct Rule {
     /// The configured path: `key_value` or `key` for each level, joined by dots. It holds no client's bytes.
     pub path: Arc<str>,
+    /// The flags of the pattern.
     pub options: Options,
     /// Merged into the dynamic metadata of a request if a descriptor that matches this rule passes.
     pub metadata: Metadata,
@@ -103,9 +104,11 @@ pub struct RuleLimit {
     pub has_own_bucket: bool,
     /// The names of limits of other descriptors that the request is not held to.
     pub replaces: Vec<String>,
+    /// The flags of its rule.
     pub options: Options,
     /// None: the default of the process.
     pub on_store_failure: Option<OnStoreFailure>,
+    /// Burst and refill.
     pub limit: Limit,
 }
 

@@ -63,7 +63,7 @@ impl Room {
                 };
                 let hits = u32::try_from((u64::from(asked.limit) + 1).saturating_sub(asked.hits))
                     .unwrap_or(u32::MAX);
-                let state = State::SlidingLog(Box::new(Log::of(vec![Run { leaves_us, hits }])));
+                let state = State::SlidingLog(Box::new(Log::new(vec![Run { leaves_us, hits }])));
                 (leaves_us > 0).then_some(Room { state, numbers, log_hits: asked.hits })
             }
             _ => None,
