@@ -1,6 +1,7 @@
-//! What the fuzz targets call, and the tests with their corpus: hostile bytes in, no panic and no broken promise.
+//! The functions that the fuzz targets call, and the tests of their corpus: hostile bytes must cause no panic and break no
+//! promise.
 //!
-//! `make fuzz` runs them; each function is one target of `fuzz/`.
+//! `make fuzz` runs them. Each function is one target of `fuzz/`.
 
 use std::{sync::Arc, sync::OnceLock, time::Duration};
 
@@ -26,14 +27,14 @@ use tollgate_core::{
     rules::OnStoreFailure,
 };
 
-/// A limits file; what loads is looked up with entries of its own words.
+/// Loads a limits file, and looks its rules up with entries made of its own words.
 ///
-/// Panics where a rule that was found holds no limit, or where the same file is read in two ways.
+/// Panics if a rule that was found has no limit, or if the same file is read in two ways.
 pub fn config(bytes: &[u8]) {
     let checked = config::check_bytes(bytes);
     let again = config::check_bytes(bytes);
     let (Ok(domains), Ok(same)) = (checked.domains, again.domains) else { return };
-    // By their text: metadata may hold NaN, which equals nothing.
+    // The texts are compared, since metadata may hold NaN, which equals nothing.
     assert_eq!(format!("{domains:?}"), format!("{same:?}"), "a file means one thing");
     let words: Vec<&[u8]> = bytes.split(|byte| !byte.is_ascii_alphanumeric()).take(40).collect();
     let names: Vec<String> = domains.iter().map(|domain| domain.name.clone()).collect();
@@ -51,10 +52,9 @@ pub fn config(bytes: &[u8]) {
     }
 }
 
-/// A message on the wire, decided by a service on the memory store.
+/// Decodes a message and has it decided by a service on the memory store.
 ///
-/// Panics where the answer to a request that was decided cannot be read, or has not one status for each
-/// descriptor.
+/// Panics if the answer to a request that was decided cannot be decoded, or has not one status for each descriptor.
 pub fn request(bytes: &[u8]) {
     static SERVICE: OnceLock<(tokio::runtime::Runtime, Rls)> = OnceLock::new();
     let (runtime, service) = SERVICE.get_or_init(|| {
@@ -94,7 +94,7 @@ descriptors:
 ";
 
 fn service() -> Rls {
-    let domains = config::check_bytes(LIMITS).domains.expect("they are right");
+    let domains = config::check_bytes(LIMITS).domains.expect("the limits are valid");
     let metrics = Arc::new(Metrics::new());
     let rules = CompiledRules::new(Matcher::new(domains), &Contract::default(), &metrics);
     let local = Arc::new(Local::new(1_000, Box::new(|| None)));
@@ -104,9 +104,9 @@ fn service() -> Rls {
     Rls::new(limiter, Arc::new(CurrentRules::new(rules)), metrics).modes(modes)
 }
 
-/// A reply to the script's call: what the bytes say first, then the reply.
+/// Reads a reply to the script. The first byte chooses the call; the other bytes are the reply.
 ///
-/// Panics where an answer does not have what each take found.
+/// Panics if an answer does not say what each take found.
 pub fn reply(bytes: &[u8]) {
     let Some((&shape, reply)) = bytes.split_first() else { return };
     let requests: Vec<Takes> = (0..=shape & 3).map(|number| takes(shape >> 2, number)).collect();

@@ -1,4 +1,4 @@
-//! What a decision allocates beside what tonic and hyper do, so that it does not creep up.
+//! The number of allocations of a decision, without those of tonic and hyper, so that it does not rise unnoticed.
 
 use std::{alloc::System, hint::black_box, sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ use tollgate_core::{
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Of the service's call, boxed future included, until its answer is ready to be encoded.
+/// Allocations of a call of the service, including its boxed future, until the answer is ready to be sent.
 const ALLOWED: usize = 2;
 const DENIED: usize = 2;
 
@@ -53,7 +53,7 @@ fn request(key: &'static str) -> tonic::Request<RateLimitRequest> {
 }
 
 async fn allocations(service: &Rls, key: &'static str, code: Code) -> usize {
-    // The first calls create what stays: the bucket, the thread's random numbers.
+    // The first calls create what is kept: the bucket, and the thread's random numbers.
     for _ in 0..3 {
         service.should_rate_limit(request(key)).await.expect("an answer");
     }
@@ -65,12 +65,12 @@ async fn allocations(service: &Rls, key: &'static str, code: Code) -> usize {
     allocations
 }
 
-/// One test, so that no other thread allocates meanwhile.
+/// There is only one test, so that no other thread allocates meanwhile.
 #[tokio::test]
 async fn a_decision_allocates_no_more_than_is_recorded() {
     let service = service();
     assert_eq!(allocations(&service, "user", Code::Ok).await, ALLOWED);
     assert_eq!(allocations(&service, "once", Code::OverLimit).await, DENIED);
-    // Without a rule: that it was told costs nothing more.
+    // Without a rule: a warning that was given already costs nothing more.
     assert_eq!(allocations(&service, "nobody", Code::Ok).await, ALLOWED);
 }

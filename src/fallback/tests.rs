@@ -89,7 +89,7 @@ fn local_answers_as_error_until_the_replicas_are_known_and_where_there_is_no_roo
 
 #[test]
 fn a_shadow_or_a_quota_without_room_for_its_bucket_takes_nothing_from_its_request() {
-    // One bucket in each of 64 shards: the second is one too many where the first is.
+    // There is room for one bucket in each of 64 shards, and both of these belong into the same one.
     let both = |enforcements: [Enforcement; 2]| {
         let fallback = fallback(1, 64);
         let limits = [applied(1, None, enforcements[0]), applied(65, None, enforcements[1])];
@@ -112,7 +112,7 @@ fn local_members_are_charged_only_if_the_request_is_allowed() {
 
 #[test]
 fn a_local_bucket_hands_out_no_burst_when_numbers_or_the_replicas_change() {
-    // Shares whose rates have other fractions of a microsecond, and one that takes as long to fill.
+    // Shares whose rates have other fractions of a microsecond, and one that takes the same time to fill.
     let limit = |requests, burst| Limit::new(requests, Unit::Hour, Some(burst)).unwrap();
     let local = Local::new(100, Box::new(|| None));
     let now_us = 1_800_000_000_000_000;
@@ -159,7 +159,7 @@ proptest! {
         prop_assert!(u64::from(share.burst()) * u64::from(replicas) <= u64::from(limit.burst()));
         prop_assert!(share.burst() == limit.burst() / replicas);
         if algorithm == Algorithm::TokenBucket {
-            // A share refills N times as slowly, to the fraction of a microsecond.
+            // A share refills exactly N times as slowly, to the fraction of a microsecond.
             let hits = hits.min(u64::from(share.burst()));
             let (slow, quick) = (share.cost(hits), limit.cost(hits));
             let ticks = |time: tollgate_core::limit::Exact, per_us: u32| {

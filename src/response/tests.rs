@@ -58,7 +58,7 @@ fn outcome(descriptors: usize, decisions: Vec<Decision<'_>>) -> Outcome<'_> {
     }
 }
 
-/// Without jitter, so that every figure is certain.
+/// The answer without jitter, so that every figure is certain.
 fn respond(groups: &[Group], outcome: &Outcome<'_>) -> RateLimitResponse {
     let contract = Contract::new(groups.to_vec(), Jitter::NONE);
     decoded(&contract, outcome)

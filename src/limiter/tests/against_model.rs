@@ -1,4 +1,4 @@
-//! Random mixtures of everything, told by the limiter and by the model alike.
+//! For random mixtures of everything, the limiter reports the same as the model.
 
 mod traffic;
 
@@ -35,7 +35,7 @@ proptest! {
         for (step, replica, request) in requests {
             sides.pass(step);
             sides.ask(replica, &request)?;
-            // Nothing else was changed either.
+            // Nothing else has changed.
             sides.ask(replica, &everything())?;
             sides.ask(1 - replica, &everything())?;
         }
@@ -48,15 +48,15 @@ fn everything() -> Vec<Asked> {
     (0..KEYS).flat_map(values).collect()
 }
 
-/// The limiter and the model, at the same time.
+/// The limiter and the model, side by side.
 struct Sides<'r> {
-    /// Of each replica.
+    /// One for each replica.
     rules: &'r [Rules; 2],
     matchers: &'r [Matcher; 2],
     store: MemoryStore,
     model: Model,
     now_us: u64,
-    /// What the last request was told to wait.
+    /// The waits that the last request was told.
     told_us: Vec<u64>,
 }
 
@@ -103,6 +103,6 @@ fn told(outcome: &Outcome<'_>) -> Told {
         verdict: outcome.verdict.unwrap(),
         figures: figures.collect(),
         speaker: outcome.speaker().map(index),
-        of_descriptors: outcome.speakers_of_descriptors().map(index).collect(),
+        per_descriptor: outcome.speakers_of_descriptors().map(index).collect(),
     }
 }

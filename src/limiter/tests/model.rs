@@ -1,4 +1,4 @@
-//! The plainest possible limiter, written from the design's words alone: what the real one is held against.
+//! The simplest possible limiter, written only from the words of the design, to compare the real one with.
 
 mod bucket;
 
@@ -12,16 +12,16 @@ use tollgate_core::{
     limit::{Algorithm, LimitSpec},
 };
 
-/// What names a bucket: whose it is, how and over how many seconds it counts; its numbers are not part of it. And which
-/// of the limits of one descriptor it is, where they differ in nothing but numbers.
+/// The name of a bucket: its owner, its algorithm and the seconds of its period; and the number of the limit among those of
+/// one descriptor that differ only in their numbers. The numbers of the limit are not part of it.
 pub(super) type Name = (String, Algorithm, u64, usize);
 
-/// One limit of one descriptor, and what is asked of it.
+/// One limit of one descriptor, and the hits that are asked of it.
 #[derive(Debug, Clone)]
 pub(super) struct Member {
     pub(super) descriptor: usize,
     pub(super) owner: String,
-    /// How many limits before it count alike.
+    /// The number of earlier limits that count in the same way.
     pub(super) alike: usize,
     pub(super) spec: LimitSpec,
     pub(super) quota: bool,
@@ -33,7 +33,7 @@ pub(super) struct Member {
 pub(super) struct Figures {
     pub(super) descriptor: usize,
     pub(super) fits: bool,
-    /// Told as over its limit.
+    /// Reported as over its limit.
     pub(super) over: bool,
     pub(super) remaining: i128,
     pub(super) reset_us: i128,
@@ -44,13 +44,13 @@ pub(super) struct Figures {
 pub(super) struct Told {
     pub(super) verdict: Verdict,
     pub(super) figures: Vec<Figures>,
-    /// Which of the figures the headers show.
+    /// The index of the figures that the headers show.
     pub(super) speaker: Option<usize>,
-    /// Which of the figures each descriptor shows.
-    pub(super) of_descriptors: Vec<usize>,
+    /// The indices of the figures that the descriptors show.
+    pub(super) per_descriptor: Vec<usize>,
 }
 
-/// Whether a take fits, and the bucket that it was asked of.
+/// Whether a take fits, and its bucket.
 type Seen = (bool, Bucket);
 
 #[derive(Debug, Default)]
@@ -66,12 +66,12 @@ impl Member {
     }
 
     fn terms(&self) -> Terms {
-        Terms::of(&self.spec)
+        Terms::new(&self.spec)
     }
 }
 
 impl Model {
-    /// Besides the members there may be a quota that fits anyway.
+    /// Beside these limits there may be a quota that fits in any case.
     pub(super) fn ask(&mut self, members: &[Member], now_us: u64, a_quota_fits: bool) -> Told {
         self.advance(i128::from(now_us));
         for member in members {
@@ -82,12 +82,12 @@ impl Model {
         let seen: Vec<Seen> = members.iter().map(|member| self.apply(member)).collect();
         let fits: Vec<bool> = seen.iter().map(|(fits, _)| *fits).collect();
         let verdict = verdict(members, &fits, a_quota_fits);
-        // Verdict first, then charge: what was charged so far was only to see what fits.
+        // The verdict comes before the charge; so far everything was charged only to see what fits.
         self.buckets = before;
         let figures: Vec<Figures> =
             (0..members.len()).map(|at| self.charge(members, at, &seen, verdict)).collect();
         let speaker = speaker(members, &figures, verdict);
-        Told { verdict, speaker, of_descriptors: of_descriptors(members, &figures), figures }
+        Told { verdict, speaker, per_descriptor: per_descriptor(members, &figures), figures }
     }
 
     fn advance(&mut self, now_us: i128) {
@@ -97,7 +97,7 @@ impl Model {
         self.now_us = now_us;
     }
 
-    /// Charges what fits, or meters; says whether it fits, and in what.
+    /// Charges what fits or meters. Returns whether it fits, and the bucket.
     fn apply(&mut self, member: &Member) -> Seen {
         let (_, bucket) = self.buckets.get_mut(&member.name()).unwrap();
         let seen = bucket.clone();
@@ -105,7 +105,7 @@ impl Model {
         (seen.fits(&member.terms(), member.hits), seen)
     }
 
-    /// Charges one member, after those before it, as the verdict says; then reads its figures.
+    /// Charges one limit as the verdict says, after those before it, and returns its figures.
     fn charge(&mut self, members: &[Member], at: usize, seen: &[Seen], verdict: Verdict) -> Figures {
         let (member, now_us) = (&members[at], self.now_us);
         let (terms, (fits, seen)) = (member.terms(), &seen[at]);
@@ -114,7 +114,7 @@ impl Model {
         }
         let (_, bucket) = &self.buckets[&member.name()];
         let never_fits = !fits && never_fits(members, member);
-        // What meters was charged, and that has to come back first.
+        // What was charged though it does not fit has to come back first.
         let judged = if terms.meters { bucket } else { seen };
         let reset_us = if *fits {
             bucket.more_us(&terms, now_us)
@@ -134,7 +134,7 @@ impl Model {
     }
 }
 
-/// All that a request takes from a bucket adds up, and is more than the bucket can hold.
+/// Whether all that a request takes from a bucket is more than the bucket can hold.
 fn never_fits(members: &[Member], of: &Member) -> bool {
     let same = members.iter().filter(|member| member.name() == of.name());
     let taken = same.map(|member| match member.hits {
@@ -176,21 +176,21 @@ fn speaker(members: &[Member], figures: &[Figures], verdict: Verdict) -> Option<
     }
 }
 
-/// What is over is shown rather than what is not, and a shadow only where there is nothing else.
-fn of_descriptors(members: &[Member], figures: &[Figures]) -> Vec<usize> {
+/// An exceeded limit is shown rather than another one, and a shadow only if there is nothing else.
+fn per_descriptor(members: &[Member], figures: &[Figures]) -> Vec<usize> {
     let mut descriptors: Vec<usize> = figures.iter().map(|figures| figures.descriptor).collect();
     descriptors.dedup();
     let shown = |descriptor: usize| {
-        let of_it = || (0..members.len()).filter(move |at| members[*at].descriptor == descriptor);
-        longest_wait(figures, of_it().filter(|at| figures[*at].over))
-            .or_else(|| least_left(figures, of_it().filter(|at| !members[*at].shadow)))
-            .or_else(|| least_left(figures, of_it()))
+        let its = || (0..members.len()).filter(move |at| members[*at].descriptor == descriptor);
+        longest_wait(figures, its().filter(|at| figures[*at].over))
+            .or_else(|| least_left(figures, its().filter(|at| !members[*at].shadow)))
+            .or_else(|| least_left(figures, its()))
             .unwrap()
     };
     descriptors.into_iter().map(shown).collect()
 }
 
-/// The first of those that wait the longest.
+/// The first of those with the longest wait.
 fn longest_wait(figures: &[Figures], among: impl Iterator<Item = usize>) -> Option<usize> {
     among.min_by_key(|at| -figures[*at].reset_us)
 }

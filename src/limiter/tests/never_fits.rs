@@ -1,4 +1,4 @@
-//! What a client is told whose request never fits: it is not to come back each second.
+//! A client whose request never fits is told not to come back every second.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ fn limit(requests_per_unit: u32, unit: Unit, algorithm: Algorithm) -> Limit {
     LimitSpec { algorithm, ..LimitSpec::new(requests_per_unit, unit) }.check().unwrap()
 }
 
-/// One limit, for `user`, in memory or where there is no store; of three replicas.
+/// A limiter of one of three replicas, in memory or without a store, with one limit for `user`.
 fn limited(limit: Limit, backend: &Backend, on_store_failure: OnStoreFailure) -> Limited {
     let descriptors = vec![Pattern::with_limit("user", None, limit)];
     let domain = Domain { name: "edge".to_owned(), descriptors, ..Domain::default() };
@@ -49,7 +49,7 @@ async fn what_never_fits_is_told_the_longer_of_its_period_and_a_minute_however_i
             (Unit::Hour, 60 * MINUTE_US),
             (Unit::Day, 24 * 60 * MINUTE_US),
         ] {
-            // Burst 0, asked for one and by a peek; and more than the burst, of a bucket untouched and one in use.
+            // One hit, and a peek, with a burst of 0; and more than the burst, of a full bucket and of one in use.
             for (requests, before, hits) in [
                 (0, None, ONE),
                 (0, None, Hits::Peek),
@@ -71,7 +71,7 @@ async fn what_never_fits_is_told_the_longer_of_its_period_and_a_minute_however_i
     }
 }
 
-/// How long its bucket takes to fill is nothing to it: also then it does not fit.
+/// The time that the bucket takes to fill does not matter, since the request does not fit a full one either.
 #[tokio::test]
 async fn what_never_fits_is_told_no_more_where_the_bucket_takes_longer_to_fill() {
     for overdraft in Overdraft::ALL {
@@ -104,7 +104,7 @@ async fn without_a_store_too_what_never_fits_is_told_so() {
     }
 }
 
-/// The bucket of this process holds a third of the limit.
+/// The local bucket holds a third of the limit.
 #[tokio::test]
 async fn what_does_not_fit_a_share_fits_when_the_store_is_back_and_is_told_a_second() {
     let nowhere = Backend::parse("redis://127.0.0.1:1").unwrap();

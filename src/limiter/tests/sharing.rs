@@ -98,10 +98,10 @@ fn a_requests_own_limit_shares_the_bucket_that_a_wildcard_shares() {
     };
     let own = || Some(limit(99, Unit::Minute));
     let shared = matcher(pattern(true));
-    let of_rule = buckets(&shared, ("path", "/a/1"), None);
-    assert_eq!(buckets(&shared, ("path", "/a/1"), own()), of_rule);
-    assert_eq!(buckets(&shared, ("path", "/a/2"), own()), of_rule);
-    assert_ne!(buckets(&shared, ("path", "/b"), own()), of_rule, "no rule matches it");
+    let rules_bucket = buckets(&shared, ("path", "/a/1"), None);
+    assert_eq!(buckets(&shared, ("path", "/a/1"), own()), rules_bucket);
+    assert_eq!(buckets(&shared, ("path", "/a/2"), own()), rules_bucket);
+    assert_ne!(buckets(&shared, ("path", "/b"), own()), rules_bucket, "no rule matches it");
     let apart = matcher(pattern(false));
     assert_eq!(buckets(&apart, ("path", "/a/1"), own()), buckets(&apart, ("path", "/a/1"), None));
     assert_ne!(buckets(&apart, ("path", "/a/1"), own()), buckets(&apart, ("path", "/a/2"), own()));

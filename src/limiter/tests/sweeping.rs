@@ -1,4 +1,4 @@
-//! Buckets that are full leave memory by themselves, whoever asked for them.
+//! Full buckets leave memory without being asked for.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,10 +16,10 @@ use tollgate_core::{
 };
 
 const SECOND: Duration = Duration::from_secs(1);
-/// In which each shard is swept once.
+/// The time in which each shard is swept once.
 const ROUND: Duration = Duration::from_secs(65);
 
-/// Of a bucket each, that is full again within a minute.
+/// Takes from a thousand buckets, each of which is full again within a minute.
 fn takes() -> impl Iterator<Item = Take> {
     let limit = Limit::new(1, Unit::Minute, None).unwrap();
     (0..1_000_u64).map(move |number| {

@@ -18,6 +18,9 @@ const SHORTEST_DESCRIPTOR: usize = 2;
 /// The fewest bytes of a field: the tag of a group.
 const SHORTEST_FIELD: usize = 1;
 
+/// No message of at most this many bytes exceeds a bound, so it need not be checked.
+pub(super) const SHORT_MESSAGE: usize = SHORTEST_DESCRIPTOR * MAX_DESCRIPTORS;
+
 /// A request exceeds a bound, which is the caller's fault.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum TooMany {

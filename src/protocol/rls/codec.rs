@@ -12,7 +12,7 @@ use tonic::{
     codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 
-use super::bounds::Bounds;
+use super::bounds::{Bounds, SHORT_MESSAGE, TooMany};
 use crate::{
     pb::{RateLimitRequest, RateLimitResponse},
     protocol::status::Failure,
@@ -162,14 +162,18 @@ pub fn request(message: impl Buf) -> Result<RateLimitRequest, Status> {
     bounded(message).map_err(Status::from)
 }
 
+fn check(message: &[u8]) -> Result<(), TooMany> {
+    if message.len() > SHORT_MESSAGE { Bounds::REQUEST.check(message) } else { Ok(()) }
+}
+
 fn bounded(mut message: impl Buf) -> Result<RateLimitRequest, Failure> {
     if message.chunk().len() < message.remaining() {
         // tonic's buffer is in one piece. One that is not is copied into one.
         let whole = message.copy_to_bytes(message.remaining());
-        Bounds::REQUEST.check(&whole)?;
+        check(&whole)?;
         return decoded(whole);
     }
-    Bounds::REQUEST.check(message.chunk())?;
+    check(message.chunk())?;
     decoded(message)
 }
 

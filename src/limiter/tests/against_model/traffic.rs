@@ -1,5 +1,5 @@
-//! Rules and requests at random: few buckets, so that they are asked often; steps of time that fall just before
-//! and just after what was told.
+//! Random rules and requests. There are few buckets, so that each is asked often, and steps of time end just before and
+//! just after the waits that were told.
 
 use proptest::{
     option,
@@ -17,7 +17,7 @@ use tollgate_core::{
     rules::{Domain, Limits, NamedLimit, Options, Pattern},
 };
 
-/// Keys that rules name; one more stands in requests.
+/// The number of keys that rules have. Requests have one more.
 pub(super) const KEYS: usize = 3;
 pub(super) const VALUES: usize = 2;
 
@@ -37,7 +37,7 @@ pub(super) struct Asked {
     pub(super) key: usize,
     pub(super) value: usize,
     pub(super) hits: Hits,
-    /// In place of what the rules say.
+    /// In place of the limits of the rules.
     pub(super) limit: Option<LimitSpec>,
 }
 
@@ -45,12 +45,12 @@ pub(super) struct Asked {
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     By(u64),
-    /// To the next edge of such a period of seconds, or to the microsecond before.
+    /// To the next edge of a period of that many seconds, or to the microsecond before it.
     ToEdge {
-        of_s: u64,
+        period_s: u64,
         before: bool,
     },
-    /// As long as was told, or a microsecond less.
+    /// As long as a wait that was told, or a microsecond less.
     AsTold {
         which: Index,
         before: bool,
@@ -61,8 +61,8 @@ impl Step {
     pub(super) fn after(&self, now_us: u64, told_us: &[u64]) -> u64 {
         match self {
             Step::By(us) => now_us + us,
-            Step::ToEdge { of_s, before } => {
-                let length_us = of_s * 1_000_000;
+            Step::ToEdge { period_s, before } => {
+                let length_us = period_s * 1_000_000;
                 (now_us / length_us + 1) * length_us - u64::from(*before)
             }
             Step::AsTold { .. } if told_us.is_empty() => now_us,
@@ -115,7 +115,7 @@ impl Rules {
         specs.iter().enumerate().map(member).collect()
     }
 
-    /// With every descriptor a quota, one that no rule matches is a quota that fits.
+    /// If every descriptor is a quota, one that no rule matches is a quota that fits.
     pub(super) fn a_stranger_fits(&self, request: &[Asked]) -> bool {
         let is_stranger = |asked: &Asked| asked.limit.is_none() && asked.key >= self.keys.len();
         self.quota_mode == QuotaMode::Everywhere && request.iter().any(is_stranger)
@@ -141,7 +141,7 @@ fn rules() -> impl Strategy<Value = Rules> {
         .prop_map(|(keys, quota_mode)| Rules { keys, quota_mode })
 }
 
-/// And the same with some of the numbers changed, as another replica may have them.
+/// Rules, and the same rules with other numbers, as another replica may have them.
 pub(super) fn rules_twice() -> impl Strategy<Value = [Rules; 2]> {
     let changes = prop::collection::vec(option::of((requests_per_unit(), option::of(1..=12_u32))), 3 * KEYS);
     (rules(), changes).prop_map(|(rules, changes)| {
@@ -157,7 +157,7 @@ pub(super) fn rules_twice() -> impl Strategy<Value = [Rules; 2]> {
     })
 }
 
-/// Each of one replica or the other.
+/// Requests, each to one replica or the other.
 pub(super) fn requests() -> impl Strategy<Value = Vec<(Step, usize, Vec<Asked>)>> {
     prop::collection::vec((step(), 0..2_usize, prop::collection::vec(asked(), 1..=4)), 1..=20)
 }
@@ -217,7 +217,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..=1_200_000_u64).prop_map(Step::By),
         2 => (0..=70_000_000_u64).prop_map(Step::By),
         1 => (0..=200_000_000_000_u64).prop_map(Step::By),
-        1 => (select(vec![1, 60, 86_400]), any::<bool>()).prop_map(|(of_s, before)| Step::ToEdge { of_s, before }),
+        1 => (select(vec![1, 60, 86_400]), any::<bool>()).prop_map(|(period_s, before)| Step::ToEdge { period_s, before }),
         4 => (any::<Index>(), any::<bool>()).prop_map(|(which, before)| Step::AsTold { which, before }),
     ]
 }

@@ -1,12 +1,11 @@
-//! One bucket, remembered as plainly as its words: missing tokens, hits in a window, or a list of hits.
+//! One bucket, kept as its algorithm is described: missing tokens, hits in a window, or a list of hits.
 
 use tollgate_core::{
     descriptor::Hits,
     limit::{Algorithm, LimitSpec, Overdraft},
 };
 
-/// A limit in whole numbers. One token is `token` ticks, one microsecond brings `per_us` ticks, without a common
-/// divisor.
+/// A limit in whole numbers: a token is `token` ticks, and a microsecond brings `per_us` ticks; they have no common divisor.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terms {
     token: i128,
@@ -16,19 +15,19 @@ pub(super) struct Terms {
     pub(super) meters: bool,
 }
 
-/// A bucket as it stands at one instant. A missing one is full.
+/// A bucket at one instant. A missing bucket is full.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Bucket {
-    /// Ticks that are missing from a full bucket, and how many of them a microsecond brings.
+    /// The ticks that are missing from a full bucket, and the ticks that a microsecond brings.
     Tokens { missing: i128, per_us: i128 },
-    /// Which window since the epoch, and how many hits it counts.
+    /// The number of the window since the epoch, and the hits in it.
     Window { number: i128, count: i128 },
-    /// When hits came, and how many; the oldest first.
+    /// The instants of hits and their numbers, from the oldest.
     Log(Vec<(i128, i128)>),
 }
 
 impl Terms {
-    pub(super) fn of(spec: &LimitSpec) -> Terms {
+    pub(super) fn new(spec: &LimitSpec) -> Terms {
         let period_us = i128::from(spec.period.seconds()) * 1_000_000;
         let requests = i128::from(spec.requests_per_unit.max(1));
         let divisor = common_divisor(period_us, requests);
@@ -84,8 +83,8 @@ impl Bucket {
         }
     }
 
-    /// As a limit of these terms finds it: what is missing in time stays missing, to the microsecond that has begun
-    /// where its ticks are others.
+    /// The bucket under a limit of these terms. The time that is missing stays missing; if the ticks differ, it is rounded
+    /// up to a microsecond.
     fn under(&self, terms: &Terms) -> Bucket {
         match self {
             Bucket::Tokens { missing, per_us } if *per_us != terms.per_us => {
@@ -95,7 +94,7 @@ impl Bucket {
         }
     }
 
-    /// Ticks of these terms that are missing.
+    /// The missing ticks of these terms.
     fn missing(&self, terms: &Terms) -> i128 {
         match self.under(terms) {
             Bucket::Tokens { missing, .. } => missing,
@@ -103,7 +102,7 @@ impl Bucket {
         }
     }
 
-    /// Whole hits that would pass; negative for a bucket that owes.
+    /// The whole hits that would pass; negative for a bucket that owes.
     fn room(&self, terms: &Terms) -> i128 {
         match self {
             Bucket::Tokens { .. } => {
@@ -126,13 +125,13 @@ impl Bucket {
         }
     }
 
-    /// Does what the hits say if they fit, or if the limit meters.
+    /// Takes or gives back the hits, if they fit or if the limit meters.
     pub(super) fn apply(&mut self, terms: &Terms, hits: Hits, now_us: i128) {
         match hits {
             Hits::Take(_) if !terms.meters && !self.fits(terms, hits) => {}
             Hits::Take(hits) => self.charge(terms, i128::from(hits), now_us),
             Hits::Peek => {}
-            // A limit of 0 gives nothing back, since it never took anything.
+            // Under a limit of 0 nothing is given back, since nothing was taken.
             Hits::GiveBack(hits) if hits == 0 || terms.denies_all() => {}
             Hits::GiveBack(hits) => self.give_back(terms, i128::from(hits)),
         }
@@ -140,7 +139,7 @@ impl Bucket {
 
     fn charge(&mut self, terms: &Terms, hits: i128, now_us: i128) {
         *self = self.under(terms);
-        // What owes more already, since its burst was lowered, is left as it is.
+        // A bucket that owes more already, because its burst was lowered, stays as it is.
         let charged = |held: i128, more: i128, most: i128| (held + more).min(most.max(held));
         match self {
             Bucket::Tokens { missing, .. } => {
@@ -169,7 +168,7 @@ impl Bucket {
         }
     }
 
-    /// Microseconds until the hits fit, if nothing else happens; they must fit a full bucket.
+    /// The microseconds until the hits fit if nothing else happens. They must fit a full bucket.
     pub(super) fn wait_us(&self, terms: &Terms, hits: Hits, now_us: i128) -> i128 {
         let hits = match hits {
             Hits::Take(hits) => i128::from(hits),
@@ -195,12 +194,12 @@ impl Bucket {
         }
     }
 
-    /// Microseconds until the next whole token, until the oldest entry leaves, or until the window ends.
+    /// The microseconds until the next whole token, until the oldest entry leaves, or until the window ends.
     pub(super) fn more_us(&self, terms: &Terms, now_us: i128) -> i128 {
         match self {
             Bucket::Tokens { missing: 0, .. } => 0,
             Bucket::Tokens { .. } => {
-                // Under a limit of 0 there is none, and it is told when what others took has come back.
+                // A limit of 0 has none. Its figure is when the tokens that were taken under other limits are back.
                 let next = (self.remaining(terms) + 1).min(terms.burst);
                 divided_up(self.missing(terms) - (terms.burst - next) * terms.token, terms.per_us)
             }

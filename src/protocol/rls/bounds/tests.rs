@@ -10,7 +10,7 @@ use crate::pb::{RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::En
 
 const SMALL: Bounds = Bounds { descriptors: 3, fields: 12 };
 
-/// Bytes, and how many fields stand in them.
+/// Bytes, and the number of fields in them.
 #[derive(Debug, Clone, Default)]
 struct Written {
     bytes: Vec<u8>,
@@ -22,7 +22,7 @@ impl Written {
         Written { bytes: bytes.to_vec(), fields: 0 }
     }
 
-    /// A field with that content. Its tag and length take more bytes than they need, which is allowed.
+    /// A field with that content. Its tag and length have more bytes than they need, which is allowed.
     fn as_field(&self, number: u64, padding: usize) -> Written {
         let (tag, length) = (varint(number << 3 | 2, padding), varint(self.bytes.len() as u64, padding));
         Written { bytes: [tag, length, self.bytes.clone()].concat(), fields: self.fields + 1 }
@@ -50,9 +50,9 @@ fn varint(mut value: u64, padding: usize) -> Vec<u8> {
     bytes
 }
 
-/// Several of these, and between them what the protocol does not know: numbers, texts, groups.
+/// Several of these, and between them fields that the protocol does not know: numbers, texts and groups.
 fn message(known: impl Strategy<Value = Written> + 'static) -> impl Strategy<Value = Written> {
-    // Would be a descriptor or an entry, if it did not stand in a group or a text.
+    // It would be a descriptor or an entry if it were not in a group or a text.
     let inside = prop_oneof![Just([0x0a, 0]), Just([0x12, 0])];
     let unknown = inside.prop_flat_map(|inside| {
         let group = [&[0x4b][..], &inside, &[0x53, 0x54, 0x4c]].concat();
@@ -90,18 +90,18 @@ fn requests() -> impl Strategy<Value = Written> {
 }
 
 proptest! {
-    /// Also that nothing is taken for a descriptor which prost does not take for one.
+    /// In addition, only what prost takes for a descriptor counts as one.
     #[test]
     fn what_is_counted_on_the_wire_is_what_prost_decodes(request in requests()) {
         let decoded = RateLimitRequest::decode(&request.bytes[..]).expect("it is sound");
         let descriptors = decoded.descriptors.len();
-        let of = |descriptors, fields| Bounds { descriptors, fields }.check(&request.bytes);
-        prop_assert_eq!(of(descriptors, request.fields), Ok(()));
+        let check = |descriptors, fields| Bounds { descriptors, fields }.check(&request.bytes);
+        prop_assert_eq!(check(descriptors, request.fields), Ok(()));
         if let Some(fewer) = descriptors.checked_sub(1) {
-            prop_assert_eq!(of(fewer, usize::MAX), Err(TooMany::Descriptors));
+            prop_assert_eq!(check(fewer, usize::MAX), Err(TooMany::Descriptors));
         }
         if let Some(fewer) = request.fields.checked_sub(1) {
-            prop_assert_eq!(of(usize::MAX / 2, fewer), Err(TooMany::Fields));
+            prop_assert_eq!(check(usize::MAX / 2, fewer), Err(TooMany::Fields));
         }
     }
 
@@ -139,12 +139,12 @@ fn as_many_as_may_be_pass_and_one_more_does_not() {
     let entry = keys.as_field(1, 0).as_field(2, 0).bytes;
     assert_eq!(check(&entry), Err(TooMany::Fields));
 
-    // A long value is one field, whatever stands in it.
+    // A long value is one field, whatever it contains.
     let value = Written { bytes: [0x0a, 0].repeat(1 << 20), fields: 0 };
     assert_eq!(check(&value.as_field(2, 0).as_field(1, 0).as_field(2, 0).bytes), Ok(()));
 }
 
-/// What comes before the first byte without sense counts: prost decodes up to there.
+/// Fields before the first byte that makes no sense count, since prost decodes up to there.
 #[test]
 fn too_many_are_refused_though_the_end_makes_no_sense() {
     let message = [[0x12, 0].repeat(MAX_DESCRIPTORS + 1), vec![0xff; 12]].concat();
