@@ -1,8 +1,8 @@
 //! The protocols by which requests come in and answers go out.
 //!
 //! Each protocol parses its messages once into a [`Request`], asks the limiter, and encodes the outcome. What is common
-//! to all stands here and beside: counting outcomes, warning about requests that no rule is for ([`unmatched`]),
-//! explaining decisions in the log ([`explain`]), and the gRPC status of each error ([`status`]).
+//! to all stands here and beside: counting outcomes, warning about requests that no rule is for (`unmatched`),
+//! explaining decisions in the log (`explain`), and the gRPC status of each error (`status`).
 
 mod explain;
 pub mod rls;

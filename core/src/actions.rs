@@ -10,6 +10,11 @@
 //!
 //! The test `tests/actions` of the service compares the descriptors with those of a real Envoy.
 
+#![allow(
+    missing_docs,
+    reason = "fields and variants have the names of Envoy's messages, whose documentation says more"
+)]
+
 use smallvec::SmallVec;
 
 pub use self::{

@@ -24,7 +24,9 @@ use crate::limit::Limit;
 /// between two decisions is whole, and less than one away from the truth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
+    /// Microseconds since the run began, before the first byte of the request was written.
     pub start_us: u64,
+    /// Microseconds since the run began, when the head of the answer had been read; at least `start_us`.
     pub end_us: u64,
 }
 
@@ -40,6 +42,7 @@ pub struct Clocks {
 /// Whether the limiter counts time by the clock that measured the spans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remoteness {
+    /// The limiter decides by the clock of the machine that measures.
     SameClock,
     /// Another machine's clock may run 0.1 % faster or slower.
     OtherClock,
@@ -60,7 +63,9 @@ pub struct Allowance {
 /// The interval that exceeds what is allowed by most (or, if none does, comes closest).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorstInterval {
+    /// Microseconds since the run began.
     pub from_us: u64,
+    /// Microseconds since the run began; at least `from_us`.
     pub to_us: u64,
     /// Requests that lie wholly inside.
     pub admitted: u64,
@@ -68,16 +73,21 @@ pub struct WorstInterval {
     surplus: i128,
 }
 
+/// A denial while the bucket certainly held a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unjustified {
+    /// When the denied request was under way.
     pub denial: Span,
     /// Thousandths of a token that the bucket held at the very least; 1000 or more.
     pub level_milli: u64,
 }
 
+/// What the denials of a run come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Denials {
+    /// The number of denials that were examined.
     pub checked: u64,
+    /// The number of denials that no state of the bucket explains.
     pub unjustified: u64,
     /// The unjustified one with the most tokens in the bucket.
     pub worst: Option<Unjustified>,
@@ -86,7 +96,8 @@ pub struct Denials {
 // === impl Allowance ===
 
 impl Allowance {
-    pub fn of(limit: &Limit, remoteness: Remoteness) -> Allowance {
+    /// What this limit allows, if the limiter's clock is as remote as this.
+    pub fn for_limit(limit: &Limit, remoteness: Remoteness) -> Allowance {
         let tokens = u128::from(limit.per_us());
         // One hit costs P/R µs, kept as whole microseconds and a fraction in 1/R µs.
         let cost = limit.cost(1);
@@ -138,10 +149,12 @@ fn signed(parts: u128) -> i128 {
 // === impl WorstInterval ===
 
 impl WorstInterval {
+    /// Whether the interval holds more hits than the limit allows.
     pub fn is_too_much(&self) -> bool {
         self.surplus > 0
     }
 
+    /// The length of the interval in microseconds.
     pub fn length_us(&self) -> u64 {
         self.to_us - self.from_us
     }

@@ -18,14 +18,19 @@ const UNITS: [(&str, u64); 7] = [
     ("h", 3_600_000_000_000),
 ];
 
+/// Why a text is not a duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum DurationError {
+    /// There is no number at its beginning.
     #[error("a duration is a number and a unit, such as 10ms or 1.5s")]
     NoNumber,
+    /// The unit is missing, or is none of those known.
     #[error("a duration needs a unit: us, ms, s, m or h")]
     UnknownUnit,
+    /// It is not a whole number of nanoseconds.
     #[error("a duration is not divided finer than a nanosecond")]
     TooFine,
+    /// It is longer than a `Duration` can be.
     #[error("a duration is at most 584 years")]
     TooLong,
 }

@@ -26,25 +26,36 @@ pub const MOST_LOGGED: u32 = 10_000;
 /// What a window counts must fit a u32, also at twice the limit.
 const MOST_IN_WINDOW_WITH_DEBT: u32 = u32::MAX / 2;
 
+/// Why numbers do not make a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum LimitError {
+    /// A burst stands beside zero requests per period, so the bucket would never refill.
     #[error("burst must be 0 when requests_per_unit is 0, since nothing would ever refill it")]
     BurstWithoutRefill,
+    /// The burst is zero.
     #[error("burst must be at least 1; to deny every request, say requests_per_unit: 0")]
     BurstZero,
+    /// The bucket would take more than 71 years to fill, and half of that if it may owe: its times would not be exact.
     #[error("a burst of {burst} at {requests_per_unit} per {period} would take over {years} years to fill")]
+    #[allow(missing_docs, reason = "the message names each field")]
     FillsTooSlowly { burst: u32, requests_per_unit: u32, period: Period, years: u32 },
+    /// The period is longer than the times of a bucket can be.
     #[error("a period of {period} is over 71 years")]
+    #[allow(missing_docs, reason = "the message names it")]
     PeriodTooLong { period: Period },
+    /// A burst stands beside an algorithm that has none.
     #[error(
         "{} takes no burst: it admits requests_per_unit at once; leave out `burst`, or `algorithm`",
         .0.name()
     )]
     BurstNotTaken(Algorithm),
+    /// A sliding log may not owe.
     #[error("overdraft: charge needs a bucket or a window to owe to; a sliding_window_log has none")]
     LogCannotOwe,
+    /// A sliding log would have to remember more entries than it may.
     #[error("a sliding_window_log keeps each request: at most {MOST_LOGGED} per period, found {0}")]
     LogTooLong(u32),
+    /// A window that may owe would have to count further than it can.
     #[error(
         "overdraft: charge in a fixed_window: at most {MOST_IN_WINDOW_WITH_DEBT} per period, found {0}; \
          algorithm: token_bucket takes more"
@@ -67,13 +78,16 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// All algorithms, in the order of the documentation.
     pub const ALL: [Algorithm; 3] =
         [Algorithm::TokenBucket, Algorithm::SlidingWindowLog, Algorithm::FixedWindow];
 
+    /// The algorithm of this name in a limits file; None if there is none.
     pub fn from_name(name: &str) -> Option<Algorithm> {
         Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 
+    /// Its name in a limits file.
     pub const fn name(self) -> &'static str {
         match self {
             Algorithm::TokenBucket => "token_bucket",
@@ -95,8 +109,10 @@ pub enum Overdraft {
 }
 
 impl Overdraft {
+    /// Both, the default first.
     pub const ALL: [Overdraft; 2] = [Overdraft::Never, Overdraft::Charge];
 
+    /// Its name in a limits file.
     pub const fn name(self) -> &'static str {
         match self {
             Overdraft::Never => "never",
@@ -117,8 +133,10 @@ pub enum AfterStoreLoss {
 }
 
 impl AfterStoreLoss {
+    /// Both, the default first.
     pub const ALL: [AfterStoreLoss; 2] = [AfterStoreLoss::Full, AfterStoreLoss::Empty];
 
+    /// Its name in a limits file.
     pub const fn name(self) -> &'static str {
         match self {
             AfterStoreLoss::Full => "full",
@@ -132,12 +150,17 @@ impl AfterStoreLoss {
 /// A limit as written, not yet checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimitSpec {
+    /// Requests in a period; 0 denies every one.
     pub requests_per_unit: u32,
+    /// The length of the period.
     pub period: Period,
+    /// How requests are counted.
     pub algorithm: Algorithm,
     /// None: as many as `requests_per_unit`.
     pub burst: Option<u32>,
+    /// Whether a bucket may owe.
     pub overdraft: Overdraft,
+    /// What a missing bucket counts as.
     pub after_store_loss: AfterStoreLoss,
 }
 
@@ -252,26 +275,32 @@ impl Limit {
         self
     }
 
+    /// Requests in a period, as configured.
     pub fn requests_per_unit(&self) -> u32 {
         self.requests_per_unit
     }
 
+    /// The period, as configured.
     pub fn period(&self) -> Period {
         self.period
     }
 
+    /// The unit of the period, as configured.
     pub fn unit(&self) -> Unit {
         self.period.unit
     }
 
+    /// How requests are counted.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
+    /// Whether the bucket may owe.
     pub fn overdraft(&self) -> Overdraft {
         self.overdraft
     }
 
+    /// What a missing bucket counts as.
     pub fn after_store_loss(&self) -> AfterStoreLoss {
         self.after_store_loss
     }

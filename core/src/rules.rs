@@ -13,9 +13,11 @@ use crate::limit::{DefaultAlgorithm, Limit};
 /// The rules of one domain, in the order in which they were configured.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Domain {
+    /// The domain's name, as Envoy sends it; not empty.
     pub name: String,
     /// How a limit counts that a request brings along. Those that are configured have theirs already.
     pub default_algorithm: DefaultAlgorithm,
+    /// The patterns for the first entry of a descriptor.
     pub descriptors: Vec<Pattern>,
     /// Which tier a key belongs to, for patterns with [`Limits::OfMember`].
     pub members: Option<Members>,
@@ -29,10 +31,13 @@ pub struct Pattern {
     /// None: any value, each with buckets of its own. Never empty. A `*` in it stands for zero or more
     /// characters.
     pub value: Option<String>,
+    /// The limits of descriptors that end here.
     pub limits: Limits,
+    /// How these limits are enforced and counted.
     pub options: Options,
     /// Merged into the dynamic metadata of a request in which a descriptor that ends here passes.
     pub metadata: Metadata,
+    /// The patterns for the next entry.
     pub descriptors: Vec<Pattern>,
 }
 
@@ -79,13 +84,16 @@ pub enum OnStoreFailure {
 // === impl OnStoreFailure ===
 
 impl OnStoreFailure {
+    /// All modes, the default first.
     pub const ALL: [OnStoreFailure; 4] =
         [OnStoreFailure::Local, OnStoreFailure::Allow, OnStoreFailure::Deny, OnStoreFailure::Error];
 
+    /// The mode of this name in a limits file; None if there is none.
     pub fn from_name(name: &str) -> Option<OnStoreFailure> {
         OnStoreFailure::ALL.into_iter().find(|mode| mode.name() == name)
     }
 
+    /// Its name in a limits file.
     pub const fn name(self) -> &'static str {
         match self {
             OnStoreFailure::Local => "local",
@@ -99,9 +107,13 @@ impl OnStoreFailure {
 /// What a descriptor's flags say; each is off unless it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Options {
+    /// The limit never denies; it is counted as if it did.
     pub shadow_mode: bool,
+    /// The limits are quotas: the request is denied only if none of them fits.
     pub quota_mode: bool,
+    /// Metrics name the whole descriptor, with its values.
     pub detailed_metric: bool,
+    /// Metrics show the values of this entry.
     pub value_to_metric: bool,
     /// All values that match the wildcard share one bucket.
     pub share_threshold: bool,
@@ -118,13 +130,16 @@ pub struct Members {
     pub default: String,
     /// The limits of each tier that is named in the domain.
     pub tiers: BTreeMap<String, Vec<NamedLimit>>,
+    /// The members and their tiers.
     pub table: Arc<MemberTable>,
 }
 
 /// The members file: each value, or its SHA-256, with the name of its tier.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MemberTable {
+    /// Values of an entry, and the tier of each.
     pub plain: HashMap<Box<[u8]>, Arc<str>>,
+    /// SHA-256 digests of values, and the tier of each.
     pub sha256: HashMap<[u8; 32], Arc<str>>,
 }
 
@@ -133,13 +148,20 @@ pub struct MemberTable {
 /// A map of JSON-like values, in the order of its keys.
 pub type Metadata = BTreeMap<String, MetadataValue>;
 
+/// A value of metadata, as in YAML and JSON.
 #[derive(Debug, Clone, PartialEq)]
 pub enum MetadataValue {
+    /// No value.
     Null,
+    /// A truth value.
     Bool(bool),
+    /// A number.
     Number(f64),
+    /// A text.
     Text(String),
+    /// A list of values.
     List(Vec<MetadataValue>),
+    /// A map of values by name.
     Map(Metadata),
 }
 

@@ -1,8 +1,17 @@
-//! `tollgate prove`: hammers real endpoints and says whether their limit holds, over every interval.
+//! `tollgate prove`: sends requests to real endpoints and says whether their limit holds over every interval.
 //!
-//! What was typed ([`args`]) becomes rounds of requests ([`phases`], [`load`]); each answer is judged by
-//! itself ([`contract`]), all of them together by the [`audit`](tollgate_core::audit); the facts ([`findings`]) give one
-//! [`verdict`] and a [`report`]. It trusts nothing but what a client can see, so it works on any limiter.
+//! It trusts only what a client can see, so it works on any limiter. [`run`] is the command; [`examine`] is the same
+//! with the report as a value.
+//!
+//! | module | does |
+//! |---|---|
+//! | `args` | what was typed, checked |
+//! | `phases`, `load`, `worker`, `link` | rounds of requests, sent over connections |
+//! | `record`, `timeline` | each request with the time before and after it |
+//! | `contract` | judges one answer by itself: status, headers, body |
+//! | [`audit`](tollgate_core::audit) | judges all answers together, over every interval |
+//! | `metrics` | reads what the limiter says about itself, if there is a metrics page |
+//! | `findings`, `verdict`, `report` | the facts, what they prove, and how that is told |
 
 mod args;
 mod clock;

@@ -47,7 +47,7 @@ pub(super) async fn run(args: ProveArgs, limit: Limit) -> Result<Findings, Prove
         concurrency: args.concurrency,
     };
     let (record, course) = hammer(common, &plan).await;
-    let bound = Bound::of(&limit, remoteness, timeline.clocks());
+    let bound = Bound::for_limit(&limit, remoteness, timeline.clocks());
     let fallback_answers = match scrape_all(&args.metrics).await {
         Ok(after) if after.is_empty() => FallbackAnswers::NotAsked,
         Ok(after) => FallbackAnswers::Counted(growth(&before, &after)),
@@ -109,7 +109,7 @@ struct Unreachable {
 fn nothing_sent(limit: Limit, targets: Vec<String>, reason: &dyn Error) -> Findings {
     let mut course = Course::default();
     course.left_out.push(chain(reason));
-    let bound = Bound::of(&limit, Remoteness::SameClock, Timeline::start().clocks());
+    let bound = Bound::for_limit(&limit, Remoteness::SameClock, Timeline::start().clocks());
     let (record, fallback_answers) = (Record::default(), FallbackAnswers::NotAsked);
     Findings::of(Run { limit, bound, is_other_clock: false, targets, record, course, fallback_answers })
 }

@@ -64,11 +64,11 @@ impl World<'_> {
         let limits = Extremes::of(self.plan.limits_in_force(bucket_plan));
         let allowance = |(requests, burst)| {
             let limit = Limit::new(requests, bucket_plan.limits[0].period(), Some(burst)).ok()?;
-            Some(Allowance::of(&limit, Remoteness::OtherClock))
+            Some(Allowance::for_limit(&limit, Remoteness::OtherClock))
         };
         let Some(large) = allowance((limits.quickest, limits.largest)) else {
             let none = Limit::new(0, bucket_plan.limits[0].period(), None).expect("sound");
-            return (None, [Allowance::of(&none, Remoteness::OtherClock); 2]);
+            return (None, [Allowance::for_limit(&none, Remoteness::OtherClock); 2]);
         };
         // A lost bucket counts as full, or as used up under the smaller burst when the larger one is asked for.
         let each_loss = if bucket_plan.is_guarded() { limits.raised } else { limits.largest };

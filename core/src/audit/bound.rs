@@ -5,29 +5,35 @@ use super::{
 };
 use crate::limit::{Algorithm, Limit};
 
+/// What a limit allows, by the algorithm that it counts with.
 #[derive(Debug, Clone, Copy)]
 pub enum Bound {
+    /// A bucket that refills, or a log whose entries expire.
     Bucket(Allowance),
+    /// Windows that reset.
     Windows(Windows),
 }
 
 /// The interval that exceeds what is allowed by most, or comes closest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Worst {
+    /// When the hits of the interval were admitted.
     pub interval: WorstInterval,
     /// In thousandths, on top of what the limit allows at once: what came back, or was there anew in further windows.
     pub refilled_milli: u64,
+    /// The excess over the allowance in thousandths of a hit; 0 if there is none.
     pub surplus_milli: u64,
     /// How many windows it spans; none for a bucket.
     pub windows: Option<u64>,
 }
 
 impl Bound {
-    pub fn of(limit: &Limit, remoteness: Remoteness, clocks: Clocks) -> Bound {
+    /// The bound that this limit sets, if the limiter's clock is as remote as this and the clocks behaved so.
+    pub fn for_limit(limit: &Limit, remoteness: Remoteness, clocks: Clocks) -> Bound {
         match limit.algorithm() {
-            Algorithm::FixedWindow => Bound::Windows(Windows::of(limit, remoteness, clocks)),
+            Algorithm::FixedWindow => Bound::Windows(Windows::for_limit(limit, remoteness, clocks)),
             Algorithm::TokenBucket | Algorithm::SlidingWindowLog => {
-                Bound::Bucket(Allowance::of(limit, remoteness))
+                Bound::Bucket(Allowance::for_limit(limit, remoteness))
             }
         }
     }

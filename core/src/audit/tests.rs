@@ -9,7 +9,7 @@ fn ten_per_second() -> Allowance {
 }
 
 fn allowance(per_second: u32, burst: u32, remoteness: Remoteness) -> Allowance {
-    Allowance::of(&Limit::new(per_second, Unit::Second, Some(burst)).unwrap(), remoteness)
+    Allowance::for_limit(&Limit::new(per_second, Unit::Second, Some(burst)).unwrap(), remoteness)
 }
 
 /// R tokens come back every P µs, so that small spans see both refill and fractions.

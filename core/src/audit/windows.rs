@@ -33,11 +33,13 @@ pub struct WorstWindows {
     pub interval: WorstInterval,
     /// So many too many; 0 where nothing is.
     pub surplus: u64,
+    /// The number of windows that the interval touches.
     pub windows: u64,
 }
 
 impl Windows {
-    pub fn of(limit: &Limit, remoteness: Remoteness, clocks: Clocks) -> Windows {
+    /// The windows of this limit. Its algorithm should be the fixed window.
+    pub fn for_limit(limit: &Limit, remoteness: Remoteness, clocks: Clocks) -> Windows {
         let (apart_us, drift) = match remoteness {
             Remoteness::SameClock => (SAME_CLOCK_US, 0),
             Remoteness::OtherClock => (OTHER_CLOCK_US, 1),

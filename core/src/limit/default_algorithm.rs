@@ -19,7 +19,9 @@ pub enum DefaultAlgorithm {
     /// day is a token bucket, a day and longer a fixed window in UTC. The length counts: 24 hours are a day.
     #[default]
     ByPeriod,
+    /// Token buckets, whatever the period.
     TokenBucket,
+    /// Fixed windows, whatever the period.
     FixedWindow,
 }
 
@@ -37,13 +39,16 @@ impl FromStr for DefaultAlgorithm {
 }
 
 impl DefaultAlgorithm {
+    /// All of them, the default first.
     pub const ALL: [DefaultAlgorithm; 3] =
         [DefaultAlgorithm::ByPeriod, DefaultAlgorithm::TokenBucket, DefaultAlgorithm::FixedWindow];
 
+    /// The choice of this name in a limits file; None if there is none.
     pub fn from_name(name: &str) -> Option<DefaultAlgorithm> {
         DefaultAlgorithm::ALL.into_iter().find(|default| default.name() == name)
     }
 
+    /// Its name in a limits file.
     pub const fn name(self) -> &'static str {
         match self {
             DefaultAlgorithm::ByPeriod => "by_period",

@@ -5,7 +5,9 @@
 /// Two of them compare and add only under the same limit. The order of the fields is the order of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Exact {
+    /// Whole microseconds.
     pub whole_us: u64,
+    /// The rest, in parts of a microsecond that the rate determines; below R.
     pub fraction: u32,
 }
 
@@ -21,6 +23,7 @@ pub struct Kept {
 // === impl Exact ===
 
 impl Exact {
+    /// This many microseconds, without a fraction.
     pub const fn at_us(whole_us: u64) -> Exact {
         Exact { whole_us, fraction: 0 }
     }

@@ -5,23 +5,33 @@ use std::fmt;
 /// The period that `requests_per_unit` counts for: `multiplier` units, at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Period {
+    /// The unit of the period.
     pub unit: Unit,
+    /// How many units make the period; at least 1 in a checked limit.
     pub multiplier: u32,
 }
 
 /// What a period is counted in. A month has 30 days, a year 365.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Unit {
+    /// 1 second.
     Second,
+    /// 60 seconds.
     Minute,
+    /// 3,600 seconds.
     Hour,
+    /// 86,400 seconds.
     Day,
+    /// 7 days.
     Week,
+    /// 30 days.
     Month,
+    /// 365 days.
     Year,
 }
 
 impl Unit {
+    /// All units, the shortest first.
     pub const ALL: [Unit; 7] =
         [Unit::Second, Unit::Minute, Unit::Hour, Unit::Day, Unit::Week, Unit::Month, Unit::Year];
 
@@ -30,6 +40,7 @@ impl Unit {
         Unit::ALL.into_iter().find(|unit| unit.name().eq_ignore_ascii_case(name))
     }
 
+    /// Its name in a limits file, in lower case.
     pub const fn name(self) -> &'static str {
         match self {
             Unit::Second => "second",
@@ -42,6 +53,7 @@ impl Unit {
         }
     }
 
+    /// The length of one unit in seconds.
     pub const fn seconds(self) -> u64 {
         match self {
             Unit::Second => 1,

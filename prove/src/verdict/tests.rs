@@ -29,7 +29,7 @@ fn findings_of(limit: Limit, clocks: Clocks, requests: &[(u64, Class, u16)]) -> 
     };
     let entries = requests.iter().map(entry).collect();
     Findings::of(Run {
-        bound: Bound::of(&limit, Remoteness::SameClock, clocks),
+        bound: Bound::for_limit(&limit, Remoteness::SameClock, clocks),
         limit,
         is_other_clock: false,
         targets: vec!["http://h/".to_owned()],

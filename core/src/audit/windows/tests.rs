@@ -124,7 +124,7 @@ const DAY_US: u64 = 86_400_000_000;
 fn ten_a_day(remoteness: Remoteness, stepped_us: u64) -> Windows {
     let limit =
         LimitSpec { algorithm: Algorithm::FixedWindow, ..LimitSpec::new(10, Unit::Day) }.check().unwrap();
-    Windows::of(&limit, remoteness, Clocks { began_us: 20_785 * DAY_US - 10_000_000, stepped_us })
+    Windows::for_limit(&limit, remoteness, Clocks { began_us: 20_785 * DAY_US - 10_000_000, stepped_us })
 }
 
 #[test]
