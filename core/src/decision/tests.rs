@@ -32,7 +32,7 @@ fn limit(requests_per_unit: u32, unit: Unit, burst: u32) -> Limit {
     Limit::new(requests_per_unit, unit, Some(burst)).unwrap()
 }
 
-/// Rates that divide a period and rates that do not, bursts of one and large ones.
+/// Limits whose rates divide a period, and others; with bursts of one, and large ones.
 fn limits() -> impl Strategy<Value = Limit> {
     sample::select(vec![
         limit(7, Unit::Second, 1),
@@ -67,15 +67,15 @@ fn hits(limit: &Limit) -> impl Strategy<Value = u64> + use<> {
     prop_oneof![6 => 1..=1_u64, 1 => sample::select(vec![0, burst, burst + 1, u64::MAX]), 2 => 1..=burst]
 }
 
-/// What a bucket admits, stated without `full_at`: the tokens of a bucket that is refilled continuously,
-/// counted in 1/R·P of a token so that they are integers.
+/// A bucket without `full_at`: its tokens are refilled continuously, and are counted in 1/(R·P) of a token, so that they are
+/// integers.
 struct Reference {
     level: u128,
     at_us: u64,
 }
 
 impl Reference {
-    /// Level in units in which a token is `period`, and a microsecond brings `tokens`.
+    /// The level, in units of which a token has `period`, and of which a microsecond brings `tokens`.
     fn admits(&mut self, limit: &Limit, hits: u64, now_us: u64) -> bool {
         let period = u128::from(limit.unit().seconds()) * 1_000_000;
         let full = u128::from(limit.burst()) * period;
@@ -138,7 +138,7 @@ proptest! {
             let mut sum = 0;
             for &(to, hits) in &admitted[i..] {
                 sum += hits;
-                // Holds for an interval that ends before it began, too: less than a burst then.
+                // This also holds for an interval that ends before it began: then it is less than a burst.
                 let refilled = (to - from) * i128::from(limit.requests_per_unit());
                 prop_assert!(sum * unit_us <= i128::from(limit.burst()) * unit_us + refilled);
             }

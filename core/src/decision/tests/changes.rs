@@ -1,4 +1,5 @@
-//! What buckets admit while the numbers of their limits change between takes, and replicas disagree about them.
+//! Buckets admit no more than they should while the numbers of their limits change between takes, and replicas disagree
+//! about them.
 
 use proptest::prelude::{Just, Strategy, any, prop};
 use proptest::{prop_assert, prop_oneof, proptest, sample};
@@ -11,17 +12,17 @@ use crate::{
 };
 
 const MINUTE_US: i128 = 60_000_000;
-/// Each rate's share of a microsecond is a whole number of these.
+/// The parts of a microsecond: a fraction of each rate is a whole number of them.
 const PER_US: i128 = 2_520 * 11;
-/// Numbers a minute whose fractions of a microsecond differ, and a limit that denies all.
+/// Requests per minute whose fractions of a microsecond differ, and a limit that denies everything.
 const NUMBERS: [(u32, u32); 8] = [(7, 7), (7, 1), (9, 30), (11, 3), (8, 20), (63, 2), (2_520, 500), (0, 0)];
 
-/// A take under some numbers.
+/// A take under certain numbers.
 #[derive(Debug, Clone)]
 struct Asked {
     wait: Wait,
     numbers: (u32, u32),
-    /// None: a take of all that fits.
+    /// None: all hits that fit are taken.
     hits: Option<Hits>,
     overdraft: Overdraft,
 }
@@ -29,7 +30,7 @@ struct Asked {
 #[derive(Debug, Clone)]
 enum Wait {
     Us(u64),
-    /// Until a hit would fit, and so many microseconds less.
+    /// Until this number of microseconds before a hit would fit.
     UntilItFits {
         less_us: u64,
     },
@@ -65,7 +66,7 @@ impl Asked {
         self.spec(Algorithm::TokenBucket).check().unwrap()
     }
 
-    /// When it is asked, after what was asked at `now_us`.
+    /// The instant of this take, after an earlier one at `now_us`.
     fn at_us(&self, table: &Table, now_us: u64) -> u64 {
         match self.wait {
             Wait::Us(us) => now_us + us,
@@ -80,7 +81,7 @@ impl Asked {
 }
 
 impl Asked {
-    /// Of a bucket that is at this level.
+    /// The hits to ask of a bucket at this level.
     fn hits(&self, level: u32) -> Hits {
         self.hits.unwrap_or(Hits::Take(u64::from(level.max(1))))
     }
@@ -91,7 +92,7 @@ impl Asked {
     }
 }
 
-/// In parts of a microsecond.
+/// The time in parts of a microsecond.
 fn parts(time: Exact, limit: &Limit) -> i128 {
     let per_us = i128::from(limit.per_us());
     assert_eq!(PER_US % per_us, 0, "a rate of whole parts");
@@ -112,7 +113,7 @@ proptest! {
         all in prop::collection::vec(asked(sample::select(Overdraft::ALL.to_vec())), 1..80),
     ) {
         let (mut table, mut now_us) = (Table::default(), START_US);
-        // What was admitted less what was given back, in time, over the worst interval that ends now.
+        // The costs that were admitted, less those that were given back, over the worst interval that ends now.
         let (mut worst, mut last_us) = (0, now_us);
         for asked in all {
             now_us = asked.at_us(&table, now_us);
@@ -138,7 +139,7 @@ proptest! {
         all in prop::collection::vec(asked(Just(Overdraft::Never)), 1..80),
     ) {
         let (mut table, mut now_us) = (Table::default(), START_US);
-        // What is owed at least, and at most: a fraction may round up at each change of numbers.
+        // The least and the most time that is owed: a fraction may round up at each change of numbers.
         let (mut least, mut most) = (0_i128, 0_i128);
         for asked in all {
             let before_us = now_us;
@@ -207,7 +208,7 @@ fn hourly(requests: u32, algorithm: Algorithm) -> Limit {
     LimitSpec { algorithm, ..LimitSpec::new(requests, Unit::Hour) }.check().unwrap()
 }
 
-/// How many of a hundred single hits pass at that time.
+/// The number of a hundred single hits that pass at that time.
 fn admitted(table: &mut Table, limit: &Limit, now_us: u64) -> usize {
     let one = Take { key: key(1), demand: Demand::new(Hits::Take(1), limit) };
     (0..100).filter(|_| decide(&[one], now_us, table).verdict == Verdict::Allow).count()

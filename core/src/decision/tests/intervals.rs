@@ -1,4 +1,4 @@
-//! What logs and windows admit over every period, and what they keep.
+//! Logs and windows admit no more than the limit in each period, and keep no more than they need.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! What a lookup costs, for few and for many rules.
+//! The cost of a lookup, among few rules and among many.
 
 use std::hint::black_box;
 
@@ -10,7 +10,7 @@ use crate::rules::MemberTable;
 const LOOKUPS: usize = 1_000;
 const RUNS: usize = 21;
 
-/// Half of the rules have a value, half are bare keys, as `tenant` and `plan` with `n` of each.
+/// Rules of which half have a value and half are keys alone: `n` of `tenant` and `n` of `plan`.
 fn rules(count: usize) -> Matcher {
     let half = count / 2;
     let valued = (0..half).map(|number| pattern("tenant", &format!("t{number}"), Some(1), vec![]));
@@ -23,7 +23,7 @@ fn nanoseconds_a_lookup(count: usize) -> u128 {
     let matcher = rules(count);
     let shop = matcher.domain(b"shop").unwrap();
     let half = count / 2;
-    // Spread over all rules by a step that has no common factor with their number.
+    // The step has no common factor with the number of rules, so lookups spread over all of them.
     let asked: Vec<(String, String)> = (0..LOOKUPS)
         .map(|index| match (index % 4, index * 7_919 % half) {
             (0 | 1, number) => ("tenant".to_owned(), format!("t{number}")),
@@ -36,7 +36,7 @@ fn nanoseconds_a_lookup(count: usize) -> u128 {
     })
 }
 
-/// In nanoseconds.
+/// The median in nanoseconds.
 fn median_of<T>(asked: &[T], mut ask: impl FnMut(&T)) -> u128 {
     let mut times: Vec<u128> = (0..RUNS)
         .map(|_| {
@@ -55,7 +55,7 @@ fn median_of<T>(asked: &[T], mut ask: impl FnMut(&T)) -> u128 {
 fn a_lookup_among_100_000_rules_costs_about_what_one_among_10_costs() {
     let (few, many) = (nanoseconds_a_lookup(10), nanoseconds_a_lookup(100_000));
     eprintln!("a lookup among 10 rules: {few} ns, among 100,000: {many} ns");
-    // What does not fit the caches costs several times as much; a walk would cost thousands of times.
+    // Cache misses cost several times as much, but a walk over all rules would cost thousands of times as much.
     assert!(many < 30 * few.max(10), "{few} ns among 10 rules, {many} ns among 100,000");
 }
 

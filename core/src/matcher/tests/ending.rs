@@ -1,8 +1,8 @@
-//! A descriptor without a rule: what is told of it.
+//! What operators are told about a descriptor without a rule.
 
 use super::*;
 
-/// `user` is limited but for admin; `route` leads to a method, and `tier_*` to a user.
+/// Rules in which `user` is limited except for admin, `route` leads to a method, and `tier_*` to a user.
 fn shop() -> Matcher {
     let methods = ["GET", "POST"].map(|method| pattern("method", method, Some(1), vec![]));
     matcher(vec![
@@ -60,7 +60,7 @@ fn what_is_exempt_is_another_thing_than_what_no_rule_is_for() {
     };
     assert_eq!(found(&[("user", "u")]), "rule");
     assert_eq!(found(&[("user", "admin")]), "exemption");
-    // Rules stand below it, so it was not meant to end here.
+    // There are rules below it, so descriptors were not meant to end here.
     assert_eq!(found(&[("route", "/login")]), "nothing");
     assert_eq!(found(&[("user", "admin"), ("user", "admin")]), "nothing");
     assert_eq!(found(&[]), "nothing");

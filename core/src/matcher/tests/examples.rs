@@ -1,4 +1,4 @@
-//! One configuration, and what requests meet in it: rule, bucket and metric path together.
+//! One configuration, and the rule, bucket and metric path that each request has in it.
 
 use super::*;
 use crate::rules::Options;
@@ -23,7 +23,7 @@ fn library() -> Matcher {
     ])
 }
 
-/// What a request meets, as `limit path bucket`; none where nothing is limited.
+/// What a request has, as `limit path bucket`; none if it is not limited.
 fn met(entries: &[&str]) -> Option<String> {
     let matcher = library();
     let pairs = entries.iter().map(|entry| entry.split_once('=').unwrap());

@@ -41,7 +41,7 @@ pub(super) fn shop_of(descriptors: Vec<Pattern>, table: MemberTable) -> Matcher 
     Matcher::new(vec![Domain { name: "shop".to_owned(), descriptors, members, ..Domain::default() }])
 }
 
-/// The numbers of the limits that apply; none if there is no rule, empty if it is unlimited.
+/// The numbers of the limits that apply: none if there is no rule, and an empty list if it is unlimited.
 fn applied(matcher: &Matcher, entries: &[&str]) -> Option<Vec<u32>> {
     let pairs = entries.iter().map(|entry| entry.split_once('=').unwrap());
     let entries = pairs.map(|(key, value)| Entry { key: key.as_bytes(), value: value.as_bytes() });

@@ -1,4 +1,4 @@
-//! Under which path a request is counted.
+//! The path under which a request is counted.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ const OFF: Options = Options {
     share_threshold: false,
 };
 
-/// The path of a request with these entries, where each level of a single way down is configured so.
+/// The path of a request with these entries, if the only rule has these levels.
 fn path(levels: &[(&str, &str, Options)], entries: &[(&str, &[u8])]) -> Cow<'static, str> {
     let below = levels.iter().rfold(Vec::new(), |below, (key, value, options)| {
         vec![Pattern { options: *options, ..pattern(key, value, Some(1), below) }]
@@ -56,7 +56,7 @@ fn value_to_metric_shows_the_value_of_its_level_alone() {
 fn detailed_metric_of_the_last_level_shows_every_key_and_value() {
     let levels = [("user", "", OFF), ("host", "c*", OFF), ("op", "", DETAILED)];
     assert_path(&levels, &[("user", b"ann"), ("host", b"cdn"), ("op", b"")], "user_ann.host_cdn.op_");
-    // It is the last level that has to have it.
+    // Only the flag of the last level counts.
     let above = [("user", "", DETAILED), ("op", "", OFF)];
     assert_path(&above, &[("user", b"ann"), ("op", b"x")], "user.op");
 }

@@ -1,4 +1,4 @@
-//! Which limits of a request others stand in for.
+//! Limits that others of the same request replace.
 
 use super::*;
 use crate::rules::NamedLimit;
@@ -9,7 +9,7 @@ fn limit(per_second: u32, name: &str, replaces: &[&str]) -> NamedLimit {
     NamedLimit { limit, name: name.to_owned(), replaces, on_store_failure: None }
 }
 
-/// One rule for each list of limits, all matched by one request: the numbers of the limits that are left.
+/// The numbers of the limits that are left if one request matches a rule for each of these lists.
 fn left(rules: &[&[NamedLimit]]) -> Vec<u32> {
     let patterns = rules.iter().zip(1..).map(|(limits, number)| Pattern {
         limits: Limits::All(limits.to_vec()),

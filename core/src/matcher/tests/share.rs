@@ -1,4 +1,4 @@
-//! Which bucket the entries of a request name.
+//! The bucket that the entries of a request name.
 
 use super::*;
 use crate::rules::Options;
@@ -7,7 +7,7 @@ fn shared(pattern: Pattern) -> Pattern {
     Pattern { options: Options { share_threshold: true, ..Options::default() }, ..pattern }
 }
 
-/// `key=value` pairs to those that name the bucket.
+/// The pairs that name the bucket of a request with these `key=value` pairs.
 fn bucket(matcher: &Matcher, entries: &[&str]) -> Vec<String> {
     let pairs = entries.iter().map(|entry| entry.split_once('=').unwrap());
     let entries = pairs.map(|(key, value)| Entry { key: key.as_bytes(), value: value.as_bytes() });

@@ -1,4 +1,4 @@
-//! The index against a walk over the list of patterns, as the table of the module doc is worded.
+//! A lookup finds the same as a walk over the list of patterns that follows the table in the module's documentation.
 
 use proptest::prelude::*;
 
@@ -24,7 +24,7 @@ fn entries() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
     prop::collection::vec((key, value), 0..4)
 }
 
-/// Gives each limit a number of its own.
+/// Numbers the limits, so that they can be told apart.
 fn number(patterns: &mut [Pattern], next: &mut u32) {
     for pattern in patterns {
         if pattern.limits != Limits::None {

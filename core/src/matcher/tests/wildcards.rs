@@ -1,8 +1,8 @@
-//! Which of several children an entry takes.
+//! The child that is chosen for an entry among several that match.
 
 use super::*;
 
-/// The rule that the entries fall under in a domain with these rules, each allowing another number.
+/// The rule for these entries in a domain with these rules, each of which allows another number.
 #[track_caller]
 fn assert_takes(rules: &[(&str, &str)], entries: &[(&str, Option<usize>)]) {
     let patterns =
@@ -20,7 +20,7 @@ fn values_match_by_prefix_suffix_and_what_stands_between() {
     assert_takes(&rules, &[("host=cdn1", Some(0)), ("host=cdn", Some(0)), ("host=xcdn", None)]);
     assert_takes(&rules, &[("task=copyz", Some(1)), ("task=copy2z", Some(1)), ("task=copyzz2", None)]);
     assert_takes(&rules, &[("asset=a/js/b", Some(2)), ("asset=/js/", Some(2)), ("asset=/js", None)]);
-    // The wildcard belongs to its key.
+    // A wildcard in a value holds for its own key only.
     assert_takes(&rules, &[("task=cdn1", None)]);
 }
 
@@ -28,7 +28,7 @@ fn values_match_by_prefix_suffix_and_what_stands_between() {
 fn an_exact_value_beats_every_wildcard_and_a_wildcard_the_bare_key() {
     let rules = [("host", ""), ("host", "c*"), ("h*", ""), ("host", "cdn")];
     assert_takes(&rules, &[("host=cdn", Some(3)), ("host=cdn1", Some(1)), ("hosts=x", Some(2))]);
-    // `h*` takes what `host` alone would have.
+    // `h*` is chosen before `host` alone.
     assert_takes(&rules, &[("host=x", Some(2))]);
 }
 

@@ -44,7 +44,7 @@ fn bytes_that_are_no_text_are_matched_as_bytes() {
     assert!(!Wildcard::new("\u{ff}*").matches(b"\xff"));
 }
 
-/// Tries every length for every `*`.
+/// A matcher that tries every length for every `*`.
 fn matches_by_trying(pattern: &[u8], text: &[u8]) -> bool {
     match pattern.split_first() {
         None => text.is_empty(),
