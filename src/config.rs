@@ -209,7 +209,7 @@ fn root(text: &str, report: &mut Report) -> Result<yaml::Node, Reported> {
         report.warn(
             at,
             &Place::Root,
-            format_args!("a second document starts here; it and all that follows is ignored"),
+            format_args!("a second YAML document starts here; it and everything after it is ignored"),
         );
     }
     match document.root {

@@ -122,7 +122,7 @@ fn a_folder_stands_for_its_limits_files() {
     assert_eq!(tollgate(&["check", &path]), (Some(0), "1 domain: 0 errors, 0 warnings\n".to_owned()));
     let (status, text) = tollgate(&["check", &folder.join("empty").display().to_string()]);
     assert_eq!(status, Some(2));
-    assert!(text.contains("empty: there is no *.yaml or *.yml in this folder"), "{text}");
+    assert!(text.contains("empty: this folder has no *.yaml or *.yml file"), "{text}");
 
     std::fs::write(folder.join("bad.yml"), BAD.replace("domain: e", "domain: f")).expect("can be written");
     let (status, text) = tollgate(&["check", &path]);

@@ -35,7 +35,7 @@ pub enum Problem {
     Unreadable(#[source] ReadError),
     #[error("larger than {} MiB", super::MAX_FILE_BYTES >> 20)]
     TooLarge,
-    #[error("there is no *.yaml or *.yml in this folder (folders in it are not looked into)")]
+    #[error("this folder has no *.yaml or *.yml file (its subfolders are not read)")]
     EmptyFolder,
     #[error("this is no text in {0}; save the file as UTF-8")]
     NotText(Encoding),

@@ -152,7 +152,7 @@ impl<'a> Fields<'a> {
         };
         self.warn(
             again.key.at,
-            format_args!("`{shown}` stands twice in this map, and {counts}; the first is at line {line}"),
+            format_args!("`{shown}` is given twice in this map, and {counts}; the first is at line {line}"),
         );
     }
 

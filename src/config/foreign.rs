@@ -33,20 +33,20 @@ pub(super) fn what_it_is(root: &Node) -> Option<&'static str> {
     };
     if is_envoy {
         return Some(
-            "this is a configuration of Envoy, not a limits file: a limits file has `domain` and `descriptors` at \
-             its top, and Envoy's rate-limit filter names that domain",
+            "this is an Envoy configuration, not a limits file: a limits file has `domain` and \
+                 `descriptors` at its top, and Envoy's rate-limit filter names that domain",
         );
     }
     if has(root, "apiVersion") && has(root, "kind") {
         return Some(
-            "this is a manifest of Kubernetes, not a limits file: what is wanted is the file that a ConfigMap \
-             holds in its `data`, such as the folder where it is mounted",
+            "this is a Kubernetes manifest, not a limits file: give the file that the ConfigMap holds in \
+                 its `data`, or the folder where it is mounted",
         );
     }
     if is_members(root) {
         return Some(
-            "this is a members file, or a map of lists like one, not a limits file, and no limits file that was \
-             read names it; one does so by `members: { file: …, key: …, default: … }`",
+            "this is a members file, or a map of lists like one, not a limits file, and no limits file \
+                 names it; to name it, write `members: { file: …, key: …, default: … }`",
         );
     }
     None

@@ -44,8 +44,8 @@ fn of_domain(domain: &str, parts: &[RawDomain], files: &mut Files) {
         START,
         &Place::Domain(domain),
         format_args!(
-            "this domain has no limit, so each of its requests passes that does not bring its own; `rate_limit` of a \
-             descriptor is where a limit stands"
+            "this domain has no limit, so all of its requests pass unless they bring their own; write a \
+                 limit as the `rate_limit` of a descriptor"
         ),
     );
 }
@@ -77,9 +77,7 @@ fn of_pattern(raw: &RawPattern, place: &Place<'_>, report: &mut Report) {
         report.warn(
             at,
             place,
-            format_args!(
-                "`{key}` is left empty, so nothing is limited here; write a limit, or leave the key out"
-            ),
+            format_args!("`{key}` is empty, so nothing is limited here; write a limit, or remove the key"),
         );
     }
     if raw.limits_anything() {
@@ -126,7 +124,10 @@ fn of_limits(limits: &[RawLimit], place: &Place<'_>, names: &HashSet<&str>, repo
             report.warn(
                 long.at,
                 place,
-                format_args!("{few} per {period} is less than the {many} per {short} beside it, which can never be used"),
+                format_args!(
+                    "{few} per {period} is less than the {many} per {short} beside it, which \
+                    therefore never takes effect"
+                ),
             );
         }
     }

@@ -121,7 +121,7 @@ fn limits(fields: &mut Fields<'_>, default_algorithm: DefaultAlgorithm) -> Resul
     let mut present = present.into_iter().flatten();
     if let (Some(first), Some(second)) = (present.next(), present.next()) {
         let at = fields.at_key(second);
-        fields.refuse(at, format_args!("`{second}` cannot stand beside `{first}`"));
+        fields.refuse(at, format_args!("`{second}` cannot be combined with `{first}`"));
     }
     let limit = |fields: &mut Fields<'_>| limit(fields, default_algorithm);
     let one = fields.map("rate_limit", limit);
@@ -138,7 +138,7 @@ fn limits(fields: &mut Fields<'_>, default_algorithm: DefaultAlgorithm) -> Resul
     let list = list?;
     if has_list {
         if list.is_empty() {
-            return Err(fields.refuse(list_at, format_args!("rate_limits must name at least one limit")));
+            return Err(fields.refuse(list_at, format_args!("rate_limits must have at least one limit")));
         }
         all_apart(fields, list_at, &list);
         return Ok(RawLimits::Own(list));
@@ -155,17 +155,17 @@ fn limits(fields: &mut Fields<'_>, default_algorithm: DefaultAlgorithm) -> Resul
 /// Several limits that apply at once need a bucket each, and unlimited needs none beside it.
 fn all_apart(fields: &mut Fields<'_>, at: Position, limits: &[RawLimit]) {
     if limits.is_empty() {
-        fields.refuse(at, format_args!("a list of limits must name at least one"));
+        fields.refuse(at, format_args!("a list of limits must have at least one"));
     }
     // No request could ask for more, and each is compared with all others.
     if limits.len() > MAX_LIMITS_IN_LIST {
         let (most, found) = (MAX_LIMITS_IN_LIST, limits.len());
-        fields.refuse(at, format_args!("a list of limits names at most {most}, found {found}"));
+        fields.refuse(at, format_args!("a list of limits may have at most {most}, found {found}"));
         return;
     }
     for (index, limit) in limits.iter().enumerate() {
         if limit.limit.limit.is_none() && limits.len() > 1 {
-            fields.refuse(limit.at, format_args!("unlimited cannot stand beside other limits"));
+            fields.refuse(limit.at, format_args!("unlimited cannot be combined with other limits"));
         }
         has_its_own_bucket(fields, &limits[..index], limit);
     }
@@ -223,15 +223,15 @@ fn no_limit(fields: &mut Fields<'_>) -> Result<Option<LimitSpec>, Reported> {
     let words = [fields.text("algorithm")?, fields.text("overdraft")?, fields.text("after_store_loss")?];
     match name {
         Some(name) if Unit::from_name(&name).is_some() => {
-            return Err(fields.refuse(at, format_args!("unit and unlimited exclude one another")));
+            return Err(fields.refuse(at, format_args!("unit and unlimited exclude each other")));
         }
         Some(name) => {
             let name = shorten(&name);
-            fields.warn(at, format_args!("the unit `{name}` is none, and has no effect beside unlimited"));
+            fields.warn(at, format_args!("unknown unit `{name}`; it has no effect with unlimited"));
         }
         None if others.iter().flatten().count() + words.iter().flatten().count() > 0 => {
             let at = fields.at();
-            fields.warn(at, format_args!("beside unlimited the other keys of a limit have no effect"));
+            fields.warn(at, format_args!("with unlimited, the other keys of a limit have no effect"));
         }
         None => {}
     }

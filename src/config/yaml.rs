@@ -161,7 +161,7 @@ impl Builder {
 
     fn alias(&mut self, at: Position, anchor: usize) -> Result<(), String> {
         let Some(target) = self.anchors.get(&anchor) else {
-            return Err("the alias stands inside the anchor that it names".to_owned());
+            return Err("the alias is inside the anchor that it refers to".to_owned());
         };
         let node = Node { at, is_alias: true, content: Rc::clone(&target.content) };
         if self.open.len() + node.content.depth > MAX_DEPTH {
@@ -198,10 +198,15 @@ impl Builder {
         self.text_bytes = self.text_bytes.saturating_add(text_bytes);
         if self.text_bytes > MAX_TEXT_BYTES {
             let most = MAX_TEXT_BYTES >> 20;
-            return Err(format!("more than {most} MiB of text, that behind aliases counted at each use"));
+            return Err(format!(
+                "more than {most} MiB of text, counting the text behind an alias at each use"
+            ));
         }
         if self.nodes > MAX_NODES {
-            return Err(format!("more than {MAX_NODES} values, those behind aliases counted at each use"));
+            return Err(format!(
+                "more than {MAX_NODES} values, counting the values behind an alias at each \
+                use"
+            ));
         }
         Ok(())
     }
@@ -255,7 +260,7 @@ fn unsupported() -> String {
 }
 
 fn too_deep() -> String {
-    format!("nested too deeply; {MAX_DESCRIPTOR_LEVELS} levels of descriptors are the most")
+    format!("nested too deeply; {MAX_DESCRIPTOR_LEVELS} levels of descriptors are the maximum")
 }
 
 fn position(marker: Marker) -> Position {

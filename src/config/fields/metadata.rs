@@ -38,7 +38,8 @@ impl Fields<'_> {
                 self.warn(
                     set.key.at,
                     format_args!(
-                        "`{shown}` stands twice in this map, and the last counts; the first is at line {line}"
+                        "`{shown}` is given twice in this map, and the last counts; the first is at line \
+                             {line}"
                     ),
                 );
             }

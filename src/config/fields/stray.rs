@@ -60,7 +60,10 @@ impl<'a> Fields<'a> {
     fn overlooked(&mut self, at: Position, message: fmt::Arguments<'_>) {
         self.warn(
             at,
-            format_args!("{message}; it has no effect, and is no error since this map is set again later"),
+            format_args!(
+                "{message}; it has no effect, and is not an error, since this map is set again \
+                later"
+            ),
         );
     }
 

@@ -143,7 +143,7 @@ impl Fields<'_> {
                 continue;
             };
             if !names.insert(key_text) {
-                self.refuse(key.at, format_args!("`{}` stands twice in {name}", shorten(key_text)));
+                self.refuse(key.at, format_args!("`{}` is given twice in {name}", shorten(key_text)));
                 continue;
             }
             let Kind::List(items) = value.kind() else {

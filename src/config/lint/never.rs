@@ -50,8 +50,8 @@ fn of_address(key: &str, value: &str) -> Option<String> {
             _ => String::new(),
         };
         return Some(format!(
-            "never matches: `{key}` carries an address, which no range of them equals; {instead}use \
-             masked_remote_address in Envoy's actions"
+            "never matches: `{key}` carries one address, which never equals a range; {instead}use \
+                 masked_remote_address in Envoy's actions"
         ));
     }
     if is_header || is_wildcard(value) {
@@ -67,7 +67,8 @@ fn of_address(key: &str, value: &str) -> Option<String> {
         }
         Ok(_) => None,
         Err(_) if value.bytes().all(|letter| letter.is_ascii_digit() || letter == b'.') => Some(format!(
-            "never matches: this is no address, which is what `{key}` carries; `*` stands for what is missing"
+            "never matches: this is not an address, which is what `{key}` carries; write `*` for the part \
+                 that varies"
         )),
         Err(_) => None,
     }
@@ -128,7 +129,8 @@ fn of_expression(key: &str, value: &str) -> Option<String> {
     let is_plain = plain != value && !plain.contains(['\\', '[', '(', '|', '+', '^', '$', '?']);
     let instead = if is_plain { format!("; write `{}`", shorten(&plain)) } else { String::new() };
     Some(format!(
-        "a value is no regular expression: `*` stands for any characters, and all else for itself{instead}"
+        "a value is not a regular expression: `*` matches any characters, and everything else matches \
+             itself{instead}"
     ))
 }
 

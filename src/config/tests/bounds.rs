@@ -14,7 +14,7 @@ fn descriptors_nest_64_levels_deep_and_no_deeper() {
         level = level.remove(0).descriptors;
     }
     assert_eq!(level.len(), 1);
-    let too_deep = "not valid YAML: nested too deeply; 64 levels of descriptors are the most";
+    let too_deep = "not valid YAML: nested too deeply; 64 levels of descriptors are the maximum";
     let told = errors(&nested_descriptors(66));
     assert!(told.starts_with("a.yaml:2:") && told.ends_with(too_deep), "{told}");
 }
@@ -24,7 +24,7 @@ fn nesting_10_000_deep_is_refused_without_a_stack_of_that_depth() {
     for text in ["[".repeat(10_000), "{a: ".repeat(10_000), "- ".repeat(10_000), "? ".repeat(10_000)] {
         let told = errors(&text);
         assert!(
-            told.ends_with("not valid YAML: nested too deeply; 64 levels of descriptors are the most"),
+            told.ends_with("not valid YAML: nested too deeply; 64 levels of descriptors are the maximum"),
             "{told}"
         );
     }
@@ -40,7 +40,7 @@ fn depth_counts_through_aliases() {
     }
     assert_eq!(
         errors(&text),
-        "a.yaml:131:14: not valid YAML: nested too deeply; 64 levels of descriptors are the most"
+        "a.yaml:131:14: not valid YAML: nested too deeply; 64 levels of descriptors are the maximum"
     );
 }
 
@@ -53,7 +53,8 @@ fn a_bomb_of_aliases_is_refused_before_it_is_walked() {
     }
     assert_eq!(
         errors(&text),
-        "a.yaml:8:35: not valid YAML: more than 4000000 values, those behind aliases counted at each use"
+        "a.yaml:8:35: not valid YAML: more than 4000000 values, counting the values behind an alias at \
+             each use"
     );
 }
 
@@ -61,7 +62,7 @@ fn a_bomb_of_aliases_is_refused_before_it_is_walked() {
 fn an_alias_inside_its_own_anchor_is_refused() {
     assert_eq!(
         errors("domain: e\ndescriptors: &all [{key: a, descriptors: *all}]\n"),
-        "a.yaml:2:42: not valid YAML: the alias stands inside the anchor that it names"
+        "a.yaml:2:42: not valid YAML: the alias is inside the anchor that it refers to"
     );
 }
 
@@ -150,7 +151,10 @@ fn long_text_behind_an_alias_is_counted_at_each_use() {
     }
     let told = errors(&text);
     assert!(
-        told.ends_with("not valid YAML: more than 64 MiB of text, that behind aliases counted at each use"),
+        told.ends_with(
+            "not valid YAML: more than 64 MiB of text, counting the text behind an alias at \
+            each use"
+        ),
         "{told:.300}"
     );
 }
@@ -204,7 +208,8 @@ fn nothing_costs_the_square_of_a_files_size() {
 fn a_nul_byte_is_refused_where_it_stands() {
     assert_eq!(
         errors("domain: a\0b\n"),
-        "a.yaml:1:10: not valid YAML: a NUL byte cannot stand in YAML; is this UTF-16 without its byte order mark? save it as UTF-8"
+        "a.yaml:1:10: not valid YAML: a NUL byte is not allowed in YAML; is this UTF-16 without its byte \
+             order mark? save it as UTF-8"
     );
 }
 

@@ -49,7 +49,7 @@ fn an_error_in_a_folder_names_the_file() {
 fn a_folder_without_limits_files_is_an_error_that_says_so() {
     let folder = folder(&[("limits.yaml.bak", ONE), ("edge/limits.yaml", ONE)]);
     let told = folder.load_paths(slice::from_ref(&folder.0)).unwrap_err();
-    let said = ": there is no *.yaml or *.yml in this folder (folders in it are not looked into)";
+    let said = ": this folder has no *.yaml or *.yml file (its subfolders are not read)";
     assert_eq!(told, format!("{}{said}", folder.0.display()));
 }
 

@@ -19,7 +19,7 @@ fn told_of(file: &str) -> String {
 fn a_configuration_of_envoy_is_called_one() {
     for file in ["envoy/global/node.yaml", "envoy/lb.yaml", "envoy/upstream.yaml"] {
         let told = told_of(file);
-        assert!(told.contains("this is a configuration of Envoy, not a limits file"), "{file}: {told}");
+        assert!(told.contains("this is an Envoy configuration, not a limits file"), "{file}: {told}");
         assert_eq!(told.lines().count(), 1, "{told}");
     }
     for text in [
@@ -32,7 +32,7 @@ fn a_configuration_of_envoy_is_called_one() {
         "{\"static_resources\": {}}",
     ] {
         let told = told(text);
-        assert!(told.starts_with("a.yaml: this is a configuration of Envoy"), "{text}: {told}");
+        assert!(told.starts_with("a.yaml: this is an Envoy configuration"), "{text}: {told}");
     }
 }
 
@@ -51,7 +51,7 @@ fn a_members_file_is_called_one_and_shows_no_key() {
 #[test]
 fn a_manifest_of_kubernetes_is_called_one() {
     let manifest = "apiVersion: v1\nkind: ConfigMap\ndata:\n  limits.yaml: |\n    domain: edge\n";
-    assert!(told(manifest).starts_with("a.yaml: this is a manifest of Kubernetes"));
+    assert!(told(manifest).starts_with("a.yaml: this is a Kubernetes manifest"));
 }
 
 #[test]

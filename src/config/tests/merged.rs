@@ -168,8 +168,8 @@ descriptors:
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(
         warnings[0].ends_with(
-            "a.yaml:5:3: warning: d.descriptors[0]: `rate_limit` stands twice in this map, and both count; \
-             where both set a key, the last one wins; the first is at line 4"
+            "a.yaml:5:3: warning: d.descriptors[0]: `rate_limit` is given twice in this map, and both \
+                 count; where both set a key, the last one wins; the first is at line 4"
         ),
         "{warnings:?}"
     );

@@ -128,7 +128,7 @@ fn a_limit_that_its_algorithm_cannot_keep_is_refused_where_the_key_stands() {
 fn unlimited_excludes_a_unit() {
     assert_limit_refused(
         "unlimited: true, unit: day",
-        "4:40: e.descriptors[0].rate_limit: unit and unlimited exclude one another",
+        "4:40: e.descriptors[0].rate_limit: unit and unlimited exclude each other",
     );
 }
 
@@ -163,15 +163,15 @@ fn a_descriptor_says_its_limits_in_one_way() {
     let limit = "{unit: second, requests_per_unit: 1}";
     assert_descriptor_refused(
         &format!("key: a, rate_limit: {limit}, rate_limits: [{limit}]"),
-        "3:62: e.descriptors[0]: `rate_limits` cannot stand beside `rate_limit`",
+        "3:62: e.descriptors[0]: `rate_limits` cannot be combined with `rate_limit`",
     );
     assert_descriptor_refused(
         "key: a, rate_limits: []",
-        "3:25: e.descriptors[0]: rate_limits must name at least one limit",
+        "3:25: e.descriptors[0]: rate_limits must have at least one limit",
     );
     assert_descriptor_refused(
         &format!("key: a, rate_limits: [{limit}, {{unlimited: true}}]"),
-        "3:64: e.descriptors[0]: unlimited cannot stand beside other limits",
+        "3:64: e.descriptors[0]: unlimited cannot be combined with other limits",
     );
 }
 

@@ -16,7 +16,7 @@ fn a_text_that_begins_with_what_means_something_is_told_to_be_quoted() {
     let tag = "not valid YAML: tags are not supported; quote a text that begins with `!`";
     let alias = "not valid YAML: quote a text that begins with `*`; as it stands it is an alias";
     let unknown =
-        "not valid YAML: no anchor of that name stands before this alias; quote a text that begins with `*`";
+        "not valid YAML: no anchor of that name comes before this alias; quote a text that begins with `*`";
     let block = "not valid YAML: `|` and `>` begin a text on the next lines; quote a text that begins with one of them";
     assert_told("value: *", &format!("10: {alias}"));
     assert_told("value: { b: * }", &format!("15: {alias}"));
@@ -35,11 +35,12 @@ fn a_text_that_begins_with_what_means_something_is_told_to_be_quoted() {
     assert_told("value: >b", &format!("10: {block}"));
     assert_told(
         "value: |0\n   b",
-        "10: not valid YAML: the number behind `|` or `>` must be from 1 to 9; leave it out",
+        "10: not valid YAML: the number after `|` or `>` must be from 1 to 9; leave it out",
     );
     assert_told(
         "value: - b",
-        "10: not valid YAML: no list can begin here; begin it on the next line, or quote a text that begins with `- `",
+        "10: not valid YAML: a list cannot begin here; begin it on the next line, or quote a text that \
+             begins with `- `",
     );
     assert_told(
         "value: [-[b]",
@@ -81,34 +82,37 @@ fn quotes_and_brackets_that_do_not_fit_are_told_where_they_open_or_where_they_en
     assert_told("value: [b {c: d}]", "13: not valid YAML: a `,` or the closing `]` was expected here");
     assert_eq!(
         errors("domain: d\ndescriptors: [ a\n  key: b ]\n"),
-        "a.yaml:3:6: not valid YAML: no `key: value` can stand here; is a `[` or `{` before it not closed?"
+        "a.yaml:3:6: not valid YAML: a `key: value` is not allowed here; is a `[` or `{` before it not \
+             closed?"
     );
     assert_told(
         "value: [b, - c]",
-        "14: not valid YAML: no `- ` can stand within `[` or `{`: is one before it not closed? commas part the items, and a text that begins with `- ` is quoted",
+        "14: not valid YAML: `- ` is not allowed within `[` or `{`: is one before it not closed? commas \
+             separate items, and a text that begins with `- ` is quoted",
     );
     assert_told("value: [b,# c\n  ]", "13: not valid YAML: a comment needs a space before its `#`");
     assert_told(
         "value: {b: c} d",
-        "17: not valid YAML: what stands before this on its line is complete; quote the whole text, or begin a new line",
+        "17: not valid YAML: what comes before this on its line is complete; quote the whole text, or \
+             begin a new line",
     );
 }
 
 #[test]
 fn a_key_without_its_colon_or_its_place_is_told() {
-    let mapping = "not valid YAML: no `key: value` can stand here; check the indentation, and that the key on the line \
-                   before has its `: `, or quote a text that holds `: `";
+    let mapping = "not valid YAML: a `key: value` is not allowed here; check the indentation, and that \
+        the key on the line before has its `: `, or quote a text that holds `: `";
     assert_told("value: b: c", &format!("11: {mapping}"));
     assert_told(" value: b", &format!("9: {mapping}"));
     assert_told(
         "value:b\n  tier: c",
-        "3: not valid YAML: a `key: value` was expected here; is the `:` missing, or the space behind it?",
+        "3: not valid YAML: a `key: value` was expected here; is the `:` missing, or the space after it?",
     );
     assert_told(
         "value b",
-        "3: not valid YAML: a `key: value` was expected here; is the `:` missing, or the space behind it?",
+        "3: not valid YAML: a `key: value` was expected here; is the `:` missing, or the space after it?",
     );
-    let indentation = "the indentation does not fit what stands around it";
+    let indentation = "the indentation does not fit the lines around it";
     assert_eq!(
         errors("domain: d\ndescriptors:\n  - key: a\n - key: b\n"),
         format!("a.yaml:4:2: not valid YAML: {indentation}")
@@ -128,16 +132,16 @@ fn what_the_beginning_of_the_file_does_to_the_rest_is_told() {
     );
     assert_eq!(
         told("{{ if .Values.limits }}\ndomain: d\n"),
-        "what stands before this is complete; is the file a template that was not rendered?"
+        "what comes before this is complete; is the file a template that was not rendered?"
     );
     assert_eq!(
         told("{ domain: d }\ndescriptors: []\n"),
-        "what stands before this is complete, and one file holds one map; check the indentation and the brackets \
-         before it"
+        "what comes before this is complete, and one file holds one map; check the indentation and the \
+             brackets before it"
     );
     assert_eq!(
         told("%YAML 1.1\ndomain: d\n"),
-        "a line `---` must stand between the lines that begin with `%` and the rest"
+        "a line `---` must come between the lines that begin with `%` and the rest"
     );
     let directive =
         "a line that begins with `%` is a directive, and this one is wrong; leave it out, or quote the text";
@@ -162,7 +166,7 @@ fn a_tab_is_told_on_the_line_on_which_it_stands() {
     }
     assert_eq!(
         errors("domain: d\ndescriptors:\n- \t- key: a\n"),
-        "a.yaml:3:3: not valid YAML: between a `-` and what follows it stands a tab; use spaces"
+        "a.yaml:3:3: not valid YAML: a tab follows the `-`; use spaces"
     );
 }
 
@@ -170,16 +174,17 @@ fn a_tab_is_told_on_the_line_on_which_it_stands() {
 fn a_character_that_cannot_be_seen_is_called_by_its_number() {
     assert_told(
         "value: 'a\u{1}b'",
-        "12: not valid YAML: the control character \\u{1} cannot stand in YAML; remove it, or write it as \"\\x01\" \
-         in double quotes",
+        "12: not valid YAML: the control character \\u{1} is not allowed in YAML; remove it, or write it \
+             as \"\\x01\" in double quotes",
     );
     assert_told(
         "value: a\0b",
-        "11: not valid YAML: a NUL byte cannot stand in YAML; is this UTF-16 without its byte order mark? save it as UTF-8",
+        "11: not valid YAML: a NUL byte is not allowed in YAML; is this UTF-16 without its byte order \
+             mark? save it as UTF-8",
     );
     assert_eq!(
         errors("domain: d\n\u{feff}descriptors: []\n"),
-        "a.yaml:2:1: not valid YAML: a byte order mark stands within the file; remove it"
+        "a.yaml:2:1: not valid YAML: a byte order mark is inside the file; remove it"
     );
 }
 

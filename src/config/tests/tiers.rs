@@ -95,11 +95,11 @@ fn tiers_are_lists_of_limits_by_name() {
     );
     assert_eq!(
         super::errors("domain: e\ntiers: {a: []}"),
-        "a.yaml:2:9: e: a list of limits must name at least one"
+        "a.yaml:2:9: e: a list of limits must have at least one"
     );
     assert_eq!(
         super::errors("domain: e\ntiers: {a: [{unlimited: true}], a: [{unlimited: true}]}"),
-        "a.yaml:2:33: e: `a` stands twice in tiers"
+        "a.yaml:2:33: e: `a` is given twice in tiers"
     );
     assert_eq!(
         super::errors("domain: e\ntiers: {from_members: [{unlimited: true}]}"),

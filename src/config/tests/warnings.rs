@@ -37,7 +37,8 @@ fn a_known_key_out_of_place_has_no_effect() {
 fn of_two_equal_keys_the_last_counts() {
     assert_warned(
         "descriptors: [{key: a, key: b, rate_limit: {unit: day, requests_per_unit: 1}}]",
-        "2:24: warning: e.descriptors[0]: `key` stands twice in this map, and the last counts; the first is at line 2",
+        "2:24: warning: e.descriptors[0]: `key` is given twice in this map, and the last counts; the \
+             first is at line 2",
     );
     assert_eq!(descriptors("domain: e\ndescriptors: [{key: a, key: b}]")[0].key, "b");
     assert_eq!(load_text("domain: e\ndomain: f").unwrap().domains[0].name, "f");
@@ -65,7 +66,7 @@ descriptors:
 fn what_follows_the_first_document_is_ignored() {
     assert_warned(
         "---\ndomain: [",
-        "2:1: warning: a second document starts here; it and all that follows is ignored",
+        "2:1: warning: a second YAML document starts here; it and everything after it is ignored",
     );
 }
 
@@ -81,11 +82,12 @@ fn a_limit_without_a_number_denies_everything() {
 fn beside_unlimited_nothing_else_counts() {
     assert_warned(
         "descriptors: [{key: a, rate_limit: {unlimited: true, unit: eon}}]",
-        "2:60: warning: e.descriptors[0].rate_limit: the unit `eon` is none, and has no effect beside unlimited",
+        "2:60: warning: e.descriptors[0].rate_limit: unknown unit `eon`; it has no effect with unlimited",
     );
     assert_warned(
         "descriptors: [{key: a, rate_limit: {unlimited: true, requests_per_unit: 5}}]",
-        "2:36: warning: e.descriptors[0].rate_limit: beside unlimited the other keys of a limit have no effect",
+        "2:36: warning: e.descriptors[0].rate_limit: with unlimited, the other keys of a limit have no \
+             effect",
     );
     let patterns = descriptors("domain: e\ndescriptors: [{key: a, rate_limit: {unlimited: true, name: n}}]");
     let Limits::All(limits) = &patterns[0].limits else { panic!("limits") };
@@ -135,8 +137,9 @@ fn a_value_that_is_surely_not_meant_is_told_beside_its_descriptor() {
         &format!(
             "descriptors:\n- {{key: a, descriptors: [{{key: remote_address, value: 10.0.0.0/8, {LIMIT}}}]}}"
         ),
-        "3:26: warning: e.descriptors[0].descriptors[0]: never matches: `remote_address` carries an address, which no \
-         range of them equals; write `10.*`, or use masked_remote_address in Envoy's actions",
+        "3:26: warning: e.descriptors[0].descriptors[0]: never matches: `remote_address` carries one \
+             address, which never equals a range; write `10.*`, or use masked_remote_address in Envoy's \
+             actions",
     );
 }
 
@@ -151,8 +154,8 @@ fn a_domain_without_any_limit_is_told_once_in_its_first_file() {
         let told: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
         told.join("\n").replace(&format!("{}/", folder.0.display()), "")
     };
-    let none = "a.yaml:1:1: warning: d: this domain has no limit, so each of its requests passes that does not bring \
-                its own; `rate_limit` of a descriptor is where a limit stands";
+    let none = "a.yaml:1:1: warning: d: this domain has no limit, so all of its requests pass unless they \
+        bring their own; write a limit as the `rate_limit` of a descriptor";
     assert_eq!(told(&["domain: d\n"]), none);
     assert_eq!(told(&["domain: d\ndescriptors: []\n"]), none);
     assert_eq!(told(&["domain: d\n", "domain: d\ndescriptors: [{key: a}]\n"]), none);
@@ -170,8 +173,8 @@ fn a_key_of_limits_that_is_left_empty_is_told_but_not_a_null_that_is_written() {
         assert_warned(
             &format!("descriptors:\n- key: a\n  value: b\n  {key}:\n"),
             &format!(
-                "5:3: warning: e.descriptors[0]: `{key}` is left empty, so nothing is limited here; write a limit, or \
-                 leave the key out"
+                "5:3: warning: e.descriptors[0]: `{key}` is empty, so nothing is limited here; write a \
+                     limit, or remove the key"
             ),
         );
     }
@@ -210,7 +213,8 @@ fn a_quota_below_the_rate_beside_it_makes_the_rate_idle() {
 - key: a
   rate_limits: [{unit: minute, requests_per_unit: 60},
     {unit: day, requests_per_unit: 50, algorithm: fixed_window}]",
-        "5:5: warning: e.descriptors[0]: 50 per day is less than the 60 per minute beside it, which can never be used",
+        "5:5: warning: e.descriptors[0]: 50 per day is less than the 60 per minute beside it, which \
+             therefore never takes effect",
     );
 }
 

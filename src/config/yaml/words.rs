@@ -6,7 +6,7 @@ use super::{SyntaxError, too_deep, unsupported};
 use crate::config::Position;
 
 const TAB: &str = "a tab cannot indent a line, nor begin one within `[` or `{`; use spaces";
-const INDENTATION: &str = "the indentation does not fit what stands around it";
+const INDENTATION: &str = "the indentation does not fit the lines around it";
 const BLANK: &str = "a space is missing here";
 const ESCAPE: &str = "this text in double quotes has a `\\` that begins no escape (such as \\n, \\x41); use single quotes, or write \\\\";
 const DIRECTIVE: &str =
@@ -22,19 +22,15 @@ pub(super) fn explain(kind: &ErrorKind, at: Position, text: &str) -> SyntaxError
         | ErrorKind::TabNotAllowed
         | ErrorKind::TabInPlainScalar
         | ErrorKind::TabAtBlockScalarStart => SyntaxError { at: place.tab(), message: TAB.to_owned() },
-        ErrorKind::InvalidBlockEntryWhitespace => {
-            told(place.tab(), "between a `-` and what follows it stands a tab; use spaces")
-        }
-        ErrorKind::InvalidMappingValueWhitespace => {
-            told(place.tab(), "between a `:` and what follows it stands a tab; use spaces")
-        }
+        ErrorKind::InvalidBlockEntryWhitespace => told(place.tab(), "a tab follows the `-`; use spaces"),
+        ErrorKind::InvalidMappingValueWhitespace => told(place.tab(), "a tab follows the `:`; use spaces"),
         kind => {
             let message = of_several(kind, &place)
                 .or_else(|| of_structure(kind, &place))
                 .or_else(|| of_text(kind).map(ToOwned::to_owned));
             // Of inputs that are no text, which this one is.
             let message = message
-                .unwrap_or_else(|| "this cannot stand here; check what stands before it as well".to_owned());
+                .unwrap_or_else(|| "this is not allowed here; also check what comes before it".to_owned());
             SyntaxError { at, message }
         }
     }
@@ -53,11 +49,12 @@ fn of_several(kind: &ErrorKind, place: &Place<'_>) -> Option<String> {
             format!("the `{open}` is closed by `{close}`")
         }
         ErrorKind::UnexpectedCharacter { character: '\0' } => {
-            "a NUL byte cannot stand in YAML; is this UTF-16 without its byte order mark? save it as UTF-8"
+            "a NUL byte is not allowed in YAML; is this UTF-16 without its byte order mark? save it as UTF-8"
                 .to_owned()
         }
         ErrorKind::UnexpectedCharacter { character } if character.is_control() => format!(
-            "the control character {} cannot stand in YAML; remove it, or write it as \"\\x{:02x}\" in double quotes",
+            "the control character {} is not allowed in YAML; remove it, or write it as \"\\x{:02x}\" in \
+                 double quotes",
             character.escape_unicode(),
             u32::from(*character)
         ),
@@ -108,38 +105,38 @@ fn of_structure(kind: &ErrorKind, place: &Place<'_>) -> Option<String> {
         ErrorKind::InvalidIndentation => INDENTATION,
         ErrorKind::ExpectedBlockMappingKey if place.begins_its_line() => INDENTATION,
         ErrorKind::ExpectedBlockMappingKey => {
-            "what stands before this on its line is complete; quote the whole text, or begin a new line"
+            "what comes before this on its line is complete; quote the whole text, or begin a new line"
         }
         ErrorKind::ExpectedBlockSequenceEntry => "a `- ` was expected here, as in the lines before it",
         ErrorKind::BlockSequenceEntryNotAllowed => {
-            "no list can begin here; begin it on the next line, or quote a text that begins with `- `"
+            "a list cannot begin here; begin it on the next line, or quote a text that begins with `- `"
         }
         ErrorKind::BlockEntryInFlowCollection => {
-            "no `- ` can stand within `[` or `{`: is one before it not closed? commas part the items, and a text that \
-             begins with `- ` is quoted"
+            "`- ` is not allowed within `[` or `{`: is one before it not closed? commas separate items, \
+                 and a text that begins with `- ` is quoted"
         }
         ErrorKind::ExpectedFlowMappingSeparator => {
             "a `,` or the closing `}` was expected here; quote a text that holds `: `"
         }
         ErrorKind::ExpectedFlowSequenceSeparator => "a `,` or the closing `]` was expected here",
         ErrorKind::InvalidColonPlacement => {
-            "no `key: value` can stand here; is a `[` or `{` before it not closed?"
+            "a `key: value` is not allowed here; is a `[` or `{` before it not closed?"
         }
-        ErrorKind::FlowMappingValueAdjacentCollection => "a space is missing behind the `:`",
+        ErrorKind::FlowMappingValueAdjacentCollection => "a space is missing after the `:`",
         ErrorKind::MappingValueNotAllowed => {
-            "no `key: value` can stand here; check the indentation, and that the key on the line before has its `: `, \
-             or quote a text that holds `: `"
+            "a `key: value` is not allowed here; check the indentation, and that the key on the line \
+                 before has its `: `, or quote a text that holds `: `"
         }
-        ErrorKind::MappingKeyNotAllowed => "no `? ` can stand here; quote a text that begins with it",
+        ErrorKind::MappingKeyNotAllowed => "`? ` is not allowed here; quote a text that begins with it",
         ErrorKind::SimpleKeyExpected => {
-            "a `key: value` was expected here; is the `:` missing, or the space behind it?"
+            "a `key: value` was expected here; is the `:` missing, or the space after it?"
         }
         ErrorKind::InvalidSimpleKey => "a key must be followed by its `:` on the same line",
         ErrorKind::UnknownAnchor => {
-            "no anchor of that name stands before this alias; quote a text that begins with `*`"
+            "no anchor of that name comes before this alias; quote a text that begins with `*`"
         }
         ErrorKind::InvalidFlowScalarIndent => {
-            "what stands within `[` or `{` must be indented deeper than its key"
+            "the content of `[` or `{` must be indented deeper than its key"
         }
         ErrorKind::InvalidDocumentEnd => "nothing but a comment can follow `...` on its line",
         _ => return None,
@@ -173,19 +170,19 @@ fn of_text(kind: &ErrorKind) -> Option<&'static str> {
         ErrorKind::InvalidBlockScalarHeader => {
             "`|` and `>` begin a text on the next lines; quote a text that begins with one of them"
         }
-        ErrorKind::ZeroBlockScalarIndent => "the number behind `|` or `>` must be from 1 to 9; leave it out",
+        ErrorKind::ZeroBlockScalarIndent => "the number after `|` or `>` must be from 1 to 9; leave it out",
         ErrorKind::InvalidBlockScalarIndent => {
-            "a blank line at the beginning of the text behind `|` or `>` is indented deeper than the text"
+            "a blank line at the beginning of the text after `|` or `>` is indented deeper than the text"
         }
         ErrorKind::PlainScalarStartsWithDashFlowIndicator => {
             "a text cannot begin with `-` and one of `,[]{}`; quote it"
         }
         ErrorKind::UnexpectedEndOfPlainScalar | ErrorKind::ExpectedWhitespace => BLANK,
         ErrorKind::CommentInterceptedScalar => {
-            "a comment cannot stand within a text of several lines; quote a text that holds ` #`"
+            "a comment is not allowed within a text of several lines; quote a text that holds ` #`"
         }
         ErrorKind::CommentNotSeparated => "a comment needs a space before its `#`",
-        ErrorKind::BomInsideDocument => "a byte order mark stands within the file; remove it",
+        ErrorKind::BomInsideDocument => "a byte order mark is inside the file; remove it",
         ErrorKind::UnsupportedYamlMajorVersion
         | ErrorKind::DuplicateVersionDirective
         | ErrorKind::DuplicateTagDirective
@@ -251,13 +248,14 @@ impl<'a> Place<'a> {
         let mut lines = self.text.lines().filter(|line| !line.trim_start().starts_with('#'));
         let first = lines.find(|line| !line.trim().is_empty()).unwrap_or_default();
         if first.starts_with('%') {
-            "a line `---` must stand between the lines that begin with `%` and the rest"
+            "a line `---` must come between the lines that begin with `%` and the rest"
         } else if first.starts_with([' ', '\t']) {
             "the first line of the file is indented, and this one is not; begin all keys of the file in one column"
         } else if self.text.contains("{{") {
-            "what stands before this is complete; is the file a template that was not rendered?"
+            "what comes before this is complete; is the file a template that was not rendered?"
         } else {
-            "what stands before this is complete, and one file holds one map; check the indentation and the brackets before it"
+            "what comes before this is complete, and one file holds one map; check the indentation and \
+                 the brackets before it"
         }
     }
 }

@@ -9,8 +9,8 @@ fn told(key: &str, value: &str) -> String {
 fn a_range_or_a_port_is_no_address() {
     let range = |instead: &str| {
         format!(
-            "never matches: `remote_address` carries an address, which no range of them equals; {instead}use \
-             masked_remote_address in Envoy's actions"
+            "never matches: `remote_address` carries one address, which never equals a range; \
+                 {instead}use masked_remote_address in Envoy's actions"
         )
     };
     assert_eq!(told("remote_address", "10.0.0.0/8"), range("write `10.*`, or "));
@@ -21,7 +21,7 @@ fn a_range_or_a_port_is_no_address() {
         assert_eq!(told("remote_address", value), range(""), "{value}");
     }
     for key in ["x-forwarded-for", "X-Forwarded-For", "x-real-ip"] {
-        assert!(told(key, "10.0.0.0/8").contains("no range of them equals"), "{key}");
+        assert!(told(key, "10.0.0.0/8").contains("which never equals a range"), "{key}");
     }
     for value in ["10.0.0.1:443", "[::1]:443"] {
         assert_eq!(
@@ -29,8 +29,8 @@ fn a_range_or_a_port_is_no_address() {
             "never matches: `remote_address` carries an address without its port"
         );
     }
-    assert!(told("remote_address", "10.0.0").contains("this is no address"));
-    assert!(told("remote_address", "10.0.0.256").contains("this is no address"));
+    assert!(told("remote_address", "10.0.0").contains("this is not an address"));
+    assert!(told("remote_address", "10.0.0.256").contains("this is not an address"));
 }
 
 #[test]
@@ -58,7 +58,8 @@ fn an_address_that_envoy_writes_otherwise_is_told_as_envoy_writes_it() {
 fn a_regular_expression_is_told_what_to_write_instead_where_that_is_plain() {
     let no_expression = |instead: &str| {
         format!(
-            "a value is no regular expression: `*` stands for any characters, and all else for itself{instead}"
+            "a value is not a regular expression: `*` matches any characters, and everything else matches \
+                 itself{instead}"
         )
     };
     for (key, value, instead) in [
