@@ -1,4 +1,4 @@
-//! Many tasks over several processes, one key: exactly the burst is admitted.
+//! Many tasks ask several processes for one key: exactly the burst is admitted.
 
 mod support;
 

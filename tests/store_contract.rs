@@ -1,4 +1,4 @@
-//! What every store promises, run against each of them.
+//! The promises of every store, tested on each of them.
 
 mod support;
 
@@ -11,7 +11,7 @@ use tollgate_core::{
     limit::{Exact, Limit, Unit},
 };
 
-/// Generous: these tests are about exactness, not about time.
+/// Long, because these tests are about exactness and not about time.
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// A limit that gives nothing back while a test runs.
@@ -123,7 +123,7 @@ async fn a_large_request_is_all_or_none_among_small_ones(store: Arc<Store>) {
         let admitted = u32::from(answer.verdict == Verdict::Allow);
         if takes == 1 { small_ones += admitted } else { large_ones += admitted }
     }
-    // In whatever order they came: all 60 small ones fit beside one of the large ones, and never two of these.
+    // In any order, all 60 small ones fit beside one large one, and never beside two.
     assert_eq!((small_ones, large_ones), (60, 1));
 }
 

@@ -1,4 +1,4 @@
-//! The store on a Redis that goes away, stalls, forgets the script, or comes back.
+//! The store with a Redis that goes away, stalls, forgets the script, or comes back.
 
 mod support;
 
@@ -24,7 +24,7 @@ fn one() -> Takes {
     )
 }
 
-/// Takes until one succeeds, for at most five seconds; how long that took.
+/// Repeats a take until it succeeds, for at most five seconds, and returns the time that took.
 async fn healed(store: &Store) -> Duration {
     let started = Instant::now();
     while started.elapsed() < GENEROUS {
@@ -77,7 +77,7 @@ async fn a_stalled_redis_costs_the_deadline_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_redis_that_stays_silent_is_connected_to_anew() {
+async fn a_connection_that_stays_silent_is_replaced() {
     let Some(mut redis) = support::redis().await else { return };
     let store = support::open(&redis, TIGHT).await;
     redis.pause().expect("stops");
@@ -124,7 +124,7 @@ async fn a_runtime_that_was_busy_elsewhere_does_not_take_redis_for_dead() {
 }
 
 #[tokio::test]
-async fn a_redis_that_refuses_writes_is_given_up_and_not_stormed() {
+async fn a_redis_that_refuses_writes_is_given_up_and_not_flooded_with_connections() {
     let Some(redis) = support::redis().await else { return };
     let store = support::open(&redis, GENEROUS).await;
     let mut connection = support::connection(&redis);
@@ -164,12 +164,12 @@ async fn a_loss_is_noticed_before_a_request_has_to_find_out() {
     healed(&store).await;
 }
 
-/// Calls of the script that Redis has finished.
+/// The number of calls of the script that Redis has finished.
 fn calls(connection: &mut Connection) -> u64 {
     figure(connection, "commandstats", "cmdstat_evalsha:calls=")
 }
 
-/// Connections that Redis has taken since it started.
+/// The number of connections that Redis has accepted since it started.
 fn connections(connection: &mut Connection) -> u64 {
     figure(connection, "stats", "total_connections_received:")
 }

@@ -33,7 +33,7 @@ const FIRST: &str = "canary-first";
 const SECOND: &str = "canary-second";
 const WITHIN: Duration = Duration::from_secs(20);
 
-/// The only password of Tollgate's user, and whoever logged in with another one is out.
+/// Sets the only password of Tollgate's user, and ends the connections that logged in with another one.
 fn rotate(password: &str, admin: &mut Connection) {
     let user = ["SETUSER", "tollgate", "on", "resetpass", &format!(">{password}"), "~*", "+@all"];
     let () = cmd("ACL").arg(&user).query(admin).expect("a user");
@@ -53,7 +53,7 @@ async fn until_ready_says(wanted: &str, tollgate: &Tollgate, exposed: &mut Expos
     }
 }
 
-/// What is left of one key's limit in Redis after this request.
+/// What is left of one key's limit in Redis after one request.
 async fn remaining(tollgate: &Tollgate) -> u32 {
     let channel = Channel::from_shared(format!("http://{}", tollgate.grpc())).expect("an address");
     let mut client = RateLimitServiceClient::new(channel.connect().await.expect("connects"));
@@ -96,13 +96,13 @@ async fn a_password_that_is_rotated_needs_no_restart_and_shows_nowhere() {
     exposed.assert_free_of(&[FIRST, SECOND]);
 }
 
-// === what is wrong at the start ===
+// === errors at the start ===
 
 fn serve(store: &str, password_file: &Path) -> Output {
     let limits = support::file("store-password-start.yaml", LIMITS);
     let mut serve = Command::new(binaries::tollgate().expect("built"));
     serve.env_clear().arg("serve").arg("--config").arg(limits).args(["--store", store]);
-    // Nobody's address, so that a start which gets that far ends as well.
+    // An address that does not belong to this machine, so that a start which gets that far ends as well.
     serve.args(["--grpc-listen", "192.0.2.1:1"]);
     serve.env("TOLLGATE_STORE_PASSWORD_FILE", password_file).output().expect("runs")
 }

@@ -1,5 +1,5 @@
-//! A Redis that refuses what Tollgate needs, or is of the wrong kind: it is named in one log line, by `/ready` and in
-//! the metrics, and heals by itself.
+//! A Redis that refuses calls that Tollgate needs, or is of the wrong kind: one log line, `/ready` and the metrics name the
+//! cause, and Tollgate recovers by itself.
 
 mod support;
 
@@ -21,7 +21,7 @@ use tollgate::{
 };
 use tonic::transport::Channel;
 
-/// All that is ever sent to Redis: buckets of each kind, and the epoch.
+/// Limits that send everything to Redis: buckets of each kind, and the epoch.
 const LIMITS: &str = "\
 domain: edge
 descriptors:
@@ -32,7 +32,7 @@ descriptors:
 ";
 const WITHIN: Duration = Duration::from_secs(20);
 
-/// What docs/operate.md says that Tollgate's user needs: the keys and the rights.
+/// The keys and rights that Tollgate's user needs according to docs/operate.md.
 fn documented() -> Vec<&'static str> {
     let page = include_str!("../docs/operate.md");
     let line = page.lines().find(|line| line.starts_with("ACL SETUSER tollgate ")).expect("the rule");
@@ -60,11 +60,11 @@ fn pings_refused(admin: &mut Connection) -> u64 {
 }
 
 async fn start(store: &str) -> Tollgate {
-    // Written once: another test reads it meanwhile.
+    // Written once, since another test may read it at the same time.
     static FILE: OnceLock<PathBuf> = OnceLock::new();
     let limits = FILE.get_or_init(|| support::file("store-refusals.yaml", LIMITS));
     let serve = Serve::new(limits).store(store);
-    // Every take is to reach Redis.
+    // Every take must reach Redis.
     let serve = serve.args(&["--runtimes", "3", "--store-deadline", "5s", "--denial-cache", "off"]);
     Tollgate::start(&serve).await.expect("Tollgate starts")
 }
@@ -97,7 +97,7 @@ async fn refusals(tollgate: &Tollgate, code: &str) -> u64 {
     count.parse().expect("a count")
 }
 
-/// How often the log says it.
+/// How often the log contains this text.
 fn times(tollgate: &Tollgate, words: &[&str]) -> usize {
     let log = tollgate.log_text();
     log.lines().filter(|line| words.iter().all(|word| line.contains(word))).count()
@@ -131,7 +131,7 @@ impl Client {
         self.0.should_rate_limit(request).await.map(tonic::Response::into_inner)
     }
 
-    /// Redis decides, on each kind of bucket: two pass, the third does not, and after giving back all is as before.
+    /// Redis decides for each kind of bucket: two takes pass, the third does not, and give-backs restore everything.
     async fn uses_every_command(&mut self) {
         for key in ["bucket", "window", "log"] {
             for code in [Code::Ok, Code::Ok, Code::OverLimit] {
@@ -156,7 +156,7 @@ async fn a_user_with_just_the_documented_rights_is_enough() {
     until_ready_says(&tollgate, 200, &["OK"]).await;
     let mut client = Client::of(&tollgate).await;
     client.uses_every_command().await;
-    // The script is sent again in whole.
+    // The whole script is sent again.
     let () = cmd("SCRIPT").arg("FLUSH").query(&mut admin).expect("flushes");
     client.uses_every_command().await;
     let started = clock::monotonic();
@@ -173,7 +173,7 @@ async fn a_user_with_just_the_documented_rights_is_enough() {
     let denied: Vec<Vec<(String, String)>> = cmd("ACL").arg("LOG").query(&mut admin).unwrap_or_default();
     let denied: Vec<String> =
         denied.into_iter().flatten().map(|(name, value)| format!("{name}={value}")).collect();
-    // The client library names itself, and does without.
+    // The client library sends its name, and works without that right.
     let mut objects = denied.iter().filter_map(|entry| entry.strip_prefix("object="));
     assert!(objects.all(|object| ["client", "client|setinfo"].contains(&object)), "{denied:?}");
 }
@@ -196,7 +196,7 @@ async fn each_right_that_is_taken_away_is_named_at_once_and_heals_when_it_is_giv
         until_ready_says(&tollgate, 200, &["OK"]).await;
     }
     assert!(refusals(&tollgate, "NOPERM").await >= 13);
-    // At most once an hour, and for the process, not for each of its runtimes.
+    // Logged at most once an hour for the process, not for each of its runtimes.
     assert_eq!(times(&tollgate, &[" WARN ", "the store refuses", "NOPERM", "ACL rule"]), 1);
     assert_eq!(times(&tollgate, &[" INFO ", "grants again"]), 1);
     Client::of(&tollgate).await.uses_every_command().await;
@@ -207,7 +207,7 @@ async fn without_a_right_since_the_start_it_is_not_ready_and_says_which_one() {
     let Some(redis) = support::redis().await else { return };
     let mut admin = support::connection(&redis);
     let all = documented();
-    // What shows only once a bucket's expiry stays the same, after others were written.
+    // A right that is used only when a bucket's expiry stays the same, after other buckets were written.
     set_user(&all.iter().copied().filter(|right| *right != "+setrange").collect::<Vec<_>>(), &mut admin);
     let tollgate = start(&as_user(&redis)).await;
     until_ready_says(&tollgate, 503, &["cannot be used: NOPERM", "may not run setrange", "add +setrange "])
@@ -219,7 +219,7 @@ async fn without_a_right_since_the_start_it_is_not_ready_and_says_which_one() {
 }
 
 #[tokio::test]
-async fn what_tollgate_can_do_without_is_a_word_in_the_log() {
+async fn a_right_that_tollgate_works_without_is_only_logged() {
     let Some(redis) = support::redis().await else { return };
     let mut admin = support::connection(&redis);
     let all = documented();
@@ -229,7 +229,7 @@ async fn what_tollgate_can_do_without_is_a_word_in_the_log() {
     until_ready_says(&tollgate, 200, &["OK"]).await;
     assert_eq!(times(&tollgate, &[" WARN ", "refuses PING", "add +ping "]), 1, "{}", tollgate.log_text());
     assert_eq!(times(&tollgate, &[" WARN ", "refuses INFO", "add +info "]), 1);
-    // A refusal is an answer: the connections are kept, though each ping was refused, some more than once.
+    // A refusal is an answer: the connections are kept although each PING was refused, some more than once.
     let started = clock::monotonic();
     while pings_refused(&mut admin) < 8 {
         assert!(started.elapsed() < WITHIN, "nobody pings");
@@ -257,7 +257,7 @@ async fn a_right_that_a_standing_connection_loses_is_named_and_comes_back_withou
 }
 
 #[tokio::test]
-async fn a_log_in_that_is_refused_says_how_and_a_command_that_was_renamed_is_named() {
+async fn a_refused_login_is_explained_and_a_renamed_command_is_named() {
     let Some(redis) = support::redis().await else { return };
     let mut admin = support::connection(&redis);
     set_user(&documented(), &mut admin);
@@ -295,7 +295,7 @@ async fn a_server_of_the_wrong_kind_is_named() {
     let mut of_replica = support::connection(&replica);
     let () =
         cmd("REPLICAOF").arg("127.0.0.1").arg(master.addr().port()).query(&mut of_replica).expect("follows");
-    // Also where it takes writes, which its master would never see.
+    // Also a replica that accepts writes, which its master would never see.
     configure("replica-read-only", "no", &mut of_replica);
     for (redis, code, words) in [
         (&cluster, "cluster", "this is a node of a Redis Cluster"),
@@ -314,7 +314,7 @@ async fn a_server_of_the_wrong_kind_is_named() {
 }
 
 #[tokio::test]
-async fn where_hello_is_forbidden_the_probe_tells_as_much() {
+async fn where_hello_is_forbidden_the_probe_names_the_kind() {
     if !lab::real::available(&[Part::Redis]) {
         return;
     }
@@ -340,10 +340,10 @@ async fn where_hello_is_forbidden_the_probe_tells_as_much() {
     until_ready_says(&tollgate, 503, &["cannot be used: READONLY", "this is a replica"]).await;
 }
 
-// === what will pass ===
+// === refusals that may pass ===
 
 #[tokio::test]
-async fn a_full_redis_keeps_nobody_from_connecting_and_is_told_until_there_is_room() {
+async fn a_full_redis_prevents_no_connection_and_is_reported_until_there_is_room() {
     let Some(redis) = support::redis().await else { return };
     let mut admin = support::connection(&redis);
     let tollgate = start(&redis.url()).await;
@@ -355,13 +355,13 @@ async fn a_full_redis_keeps_nobody_from_connecting_and_is_told_until_there_is_ro
         .await;
     reconnect(&mut admin);
     let started = clock::monotonic();
-    // That all of its runtimes are connected again is told once.
+    // It is logged once that all runtimes are connected again.
     while times(&tollgate, &["connected to the store again"]) < 1 {
         assert!(started.elapsed() < WITHIN, "a full Redis is not connected to: {}", tollgate.log_text());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     until_ready_says(&tollgate, 200, &["degraded: the store refuses", "OOM: "]).await;
-    // One that starts now was never ready.
+    // A process that starts now was never ready.
     let late = start(&redis.url()).await;
     until_ready_says(&late, 503, &["OOM: "]).await;
     configure("maxmemory", "0", &mut admin);
@@ -373,7 +373,7 @@ async fn a_full_redis_keeps_nobody_from_connecting_and_is_told_until_there_is_ro
 }
 
 #[tokio::test]
-async fn replicas_that_are_missing_are_told_and_nobody_reconnects_for_it() {
+async fn missing_replicas_are_reported_and_no_connection_is_replaced_for_them() {
     let Some(redis) = support::redis().await else { return };
     let mut admin = support::connection(&redis);
     let tollgate = start(&redis.url()).await;

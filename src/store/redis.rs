@@ -52,6 +52,7 @@ use tollgate_core::{
     duration::micros,
 };
 
+/// The time between two looks for requests that have waited too long.
 const LOOK_FOR_OVERDUE_EVERY: Duration = Duration::from_millis(250);
 
 /// How Redis is used; the same on every runtime.

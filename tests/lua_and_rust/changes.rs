@@ -1,4 +1,4 @@
-//! What the script admits while the numbers of limits change between takes, and replicas disagree about them.
+//! The hits that the script admits while limits change between takes, and replicas disagree about them.
 
 use rand::{RngExt, rngs::SmallRng, seq::IndexedRandom};
 use redis::{Connection, cmd};
@@ -39,7 +39,7 @@ impl Bucket<'_> {
     }
 }
 
-/// One hit mostly, or as many as fit; now and then a few are given back.
+/// Mostly one hit, or all that fit; sometimes a few are given back.
 fn hits(rng: &mut SmallRng, level: u32) -> Hits {
     match rng.random_range(0..12) {
         0 => Hits::GiveBack(rng.random_range(0..9)),
@@ -64,7 +64,7 @@ async fn whatever_numbers_change_the_script_admits_an_intervals_length_and_the_l
         let key = BucketKey::from_bytes(number.to_le_bytes());
         let digest = digest.clone();
         let mut bucket = Bucket { connection: &mut connection, digest, key, now_us: START_US };
-        // What was admitted less what was given back, in time, over the worst interval that ends now.
+        // Admitted minus given back, as time, over the worst interval that ends now.
         let mut worst = 0;
         for _ in 0..60 {
             let limit = limits.choose(&mut rng).expect("one");

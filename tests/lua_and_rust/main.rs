@@ -1,4 +1,4 @@
-//! The script in Redis and `decision::decide` answer alike, on the same random takes at the same times.
+//! The script in Redis and `decision::decide` give the same answers to the same random takes at the same times.
 
 mod changes;
 mod sequences;
@@ -21,7 +21,7 @@ use sequences::{START_US, Sequence, sequence};
 
 const SEQUENCES: u64 = 20_000;
 
-/// What the store holds, and since when.
+/// The buckets of the store, and its epoch.
 #[derive(Debug, Default)]
 struct Table {
     buckets: HashMap<BucketKey, State>,
@@ -43,7 +43,7 @@ impl Buckets for Table {
 }
 
 impl Table {
-    /// The store that a sequence meets: new, or some time old.
+    /// The store at the start of a sequence: new, or of some age.
     fn of(sequence: u64) -> Table {
         let ages_us = [0, 1, 300_000, 60_000_000, 4_000_000_000_000_000];
         let age_us = *ages_us.iter().cycle().nth(usize::try_from(sequence % 5).expect("small")).expect("one");
@@ -100,14 +100,14 @@ async fn requests_of_one_batch_that_name_the_same_buckets_see_each_other() {
     assert!(mixed > 100, "only {mixed} batches were allowed in part: the test is too gentle");
 }
 
-/// A new seed, which is shown, and dice of it.
+/// A new seed, which is printed, and its random generator.
 fn dice() -> (u64, SmallRng) {
     let seed = rand::random();
     println!("seed {seed}");
     (seed, SmallRng::seed_from_u64(seed))
 }
 
-/// The digest of the script that takes its time from us.
+/// Loads the script that takes the time from its arguments, and returns its digest.
 fn load(connection: &mut Connection) -> String {
     cmd("SCRIPT").arg("LOAD").arg(script::text(Now::Argument)).query(connection).expect("loads")
 }
@@ -117,7 +117,7 @@ fn answer(reply: &[u8], takes: &[Take]) -> Answer {
     script::answers(reply, std::iter::once(takes)).expect("the script's reply").remove(0)
 }
 
-/// Sources need not agree on what a full bucket's instant in the past is, only that it is full.
+/// The two need not agree on the past instant at which a full bucket was full.
 fn known(mut answer: Answer) -> Answer {
     for found in &mut answer.found {
         if let Seen::TokenBucket { full_at } = &mut found.seen {

@@ -7,14 +7,14 @@ use tollgate_core::{
     limit::{AfterStoreLoss, Algorithm, Limit, LimitSpec, Overdraft, Period, Unit},
 };
 
-/// As far in the future as tests of ours may run: a key whose expiry has passed is not stored at all.
+/// Far in the future, since Redis does not store a key whose expiry has passed.
 pub(crate) const START_US: u64 = 4_000_000_000_000_000;
 
-/// Requests in the order of their times, which may step back.
+/// Requests and their times, which may step back.
 pub(crate) type Sequence = Vec<(u64, Vec<Take>)>;
 
-/// Up to 12 requests of up to 4 takes over 3 buckets, each bucket with limits of its own: one, or several that differ
-/// in their numbers, as when they change, or replicas disagree.
+/// Up to 12 requests of up to 4 takes over 3 buckets. Each bucket has one limit, or several with different numbers, as when
+/// they change or replicas disagree.
 pub(crate) fn sequence(rng: &mut SmallRng, number: u64) -> Sequence {
     let limits: Vec<Vec<LimitSpec>> = (0..3).map(|_| limits(rng)).collect();
     let mut now_us = START_US;
@@ -31,14 +31,14 @@ fn take(rng: &mut SmallRng, sequence: u64, limits: &[Vec<LimitSpec>]) -> Take {
     let index = rng.random_range(0..limits.len());
     let mut bytes = [u8::try_from(index).expect("three buckets"); 16];
     bytes[..8].copy_from_slice(&sequence.to_le_bytes());
-    // The same bucket with and without: a request's own limit has no overdraft.
+    // The same bucket with and without overdraft: a request's own limit has none.
     let overdraft = *[Overdraft::Never, Overdraft::Never, Overdraft::Charge].choose(rng).expect("one");
     let spec = *limits[index].choose(rng).expect("one");
     let limit = LimitSpec { overdraft, ..spec }.check().or_else(|_| spec.check()).expect("sound");
     let burst = u64::from(limit.burst());
     let hits = *[1, 1, 1, 0, burst, burst + 1, burst / 2, 2 * burst, u64::MAX].choose(rng).expect("one");
-    // A guarded bucket that a refund filled is gone at once for limits whose burst would be full by then, and used up for
-    // others: the script, which still knows it within its call, is kinder.
+    // A guarded bucket that a refund filled is forgotten at once under limits whose burst would be full by then, and is used
+    // up under others. The script still knows it within its call, so its answer may differ.
     let gives_back = limits[index].len() == 1 || spec.after_store_loss == AfterStoreLoss::Full;
     let hits = Hits::new(Some(hits), 0, gives_back && rng.random_bool(0.1));
     let enforcements =
@@ -81,7 +81,7 @@ fn limit(rng: &mut SmallRng) -> LimitSpec {
     if spec.check().is_ok() { spec } else { LimitSpec { requests_per_unit: 9, ..spec } }
 }
 
-/// Forward by nothing, by about a token's time, by about the time to full; now and then back.
+/// Forward by nothing, by about a token's time, or by about the time to full; sometimes back.
 fn step(rng: &mut impl Rng, now_us: u64, limit: &Limit) -> u64 {
     let token_us = limit.cost(1).whole_us.max(1);
     match rng.random_range(0..8) {

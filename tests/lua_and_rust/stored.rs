@@ -1,4 +1,4 @@
-//! What the script leaves in Redis, for how long, and what it makes of what others left there.
+//! What the script stores in Redis and for how long, and how it reads values that others stored.
 
 use std::collections::HashMap;
 
@@ -40,12 +40,12 @@ async fn a_bucket_is_stored_exactly_and_expires_when_it_would_be_full() {
     assert_eq!(expiry_s, (START_US + 25_714_286).div_ceil(1_000_000), "in the same second, not before");
 }
 
-/// What a token bucket is kept as: when it is full, with a fraction of so many parts of a microsecond.
+/// The stored value of a token bucket: when it is full, with a fraction in parts of a microsecond.
 fn full_at(whole_us: u64, fraction: u32, per_us: u32) -> Vec<u8> {
     [&whole_us.to_le_bytes()[..], &fraction.to_le_bytes(), &per_us.to_le_bytes()].concat()
 }
 
-/// In bytes. Hits of one instant are one run of a log.
+/// The length in bytes. Hits of one instant are one run of a log.
 fn stored_length(state: &State) -> usize {
     match state {
         State::TokenBucket(_) => 16,
@@ -54,7 +54,7 @@ fn stored_length(state: &State) -> usize {
     }
 }
 
-/// As long as its bucket counts as used up if it is missing.
+/// The instant until which the bucket counts as used up if it is missing.
 fn used_up_until_us(take: &Take, epoch_us: u64) -> u64 {
     match take.demand.after_store_loss {
         AfterStoreLoss::Full => 0,
@@ -107,8 +107,8 @@ async fn every_stored_bucket_is_no_longer_than_it_must_be_and_expires_within_the
                     continue;
                 };
                 let expiry_us = u64::try_from(expiry_s).expect("the key is there, and expires") * 1_000_000;
-                // While a missing bucket counts as used up, by the numbers of whoever charged it last, the key must be
-                // there.
+                // While the bucket would count as used up if it were missing, under the limit that charged it last, the
+                // key must exist.
                 let (least_us, most_us) = used_up[&take.key];
                 let first_us = if least_us > *now_us { last_us.max(least_us) } else { last_us };
                 let range = first_us..=last_us.max(most_us) + 1_000_000;
@@ -121,7 +121,7 @@ async fn every_stored_bucket_is_no_longer_than_it_must_be_and_expires_within_the
 }
 
 #[tokio::test]
-async fn what_is_given_back_in_full_leaves_no_key() {
+async fn a_bucket_that_is_given_back_in_full_leaves_no_key() {
     let Some(redis) = support::redis().await else { return };
     let mut connection = support::connection(&redis);
     let limit = Limit::new(7, Unit::Minute, Some(7)).expect("sound");
@@ -134,7 +134,7 @@ async fn what_is_given_back_in_full_leaves_no_key() {
     assert_eq!(keys, 0);
 }
 
-/// For one whose limit says `after_store_loss: empty`.
+/// The limit has `after_store_loss: empty`.
 #[tokio::test]
 async fn a_bucket_that_the_store_has_lost_counts_as_used_up_when_the_store_began_anew() {
     let Some(redis) = support::redis().await else { return };
@@ -151,7 +151,7 @@ async fn a_bucket_that_the_store_has_lost_counts_as_used_up_when_the_store_began
     assert!(!passed(one, 999_999));
     assert!(passed(one, 1_000_000));
     assert!(!passed(one, 1_000_000), "one token had come back since the epoch");
-    // Filled by a refund it is full, though the key could go.
+    // After a refund it is full, although its key would otherwise expire.
     assert!(passed(Hits::GiveBack(3), 1_000_000));
     assert!(passed(Hits::Take(3), 1_000_000));
     let () = cmd("FLUSHALL").query(&mut support::connection(&redis)).expect("loses all");
@@ -215,7 +215,7 @@ async fn a_fraction_that_was_written_under_another_rate_rounds_up_and_is_not_mal
     }
 }
 
-/// Redis does nothing else meanwhile.
+/// Redis does nothing else during that time.
 #[tokio::test]
 async fn giving_back_all_of_the_longest_log_costs_redis_a_few_milliseconds() {
     let Some(redis) = support::redis().await else { return };

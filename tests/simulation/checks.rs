@@ -44,7 +44,7 @@ impl World<'_> {
         // twice.
         if waited_us > self.patience_us() + 4 * self.plan.deadline_us + 1_000 {
             let detail = format!("request {request} waited for {waited_us} µs");
-            return Err(Broken::new("nothing stays queued for ever", bucket, detail));
+            return Err(Broken::new("nothing stays queued forever", bucket, detail));
         }
         match answer {
             Err(StoreError::Overload) => self.is_given_up_rightly(request, waited_us),

@@ -4,6 +4,30 @@
 //! The dispatchers, denial caches and batches are those of production, and so is `decide`; clocks, clients, the network and
 //! the store are models. A seed decides everything, so a seed that fails can be replayed. By default random seeds run for a
 //! minute; `TOLLGATE_SEED` replays one, and `TOLLGATE_SIM_SECONDS` sets the time.
+//!
+//! It must find these mutants. The times are those of the debug build on two busy cores.
+//!
+//! | mutant | promise that it breaks | seconds |
+//! |---|---|---:|
+//! | a batch is sent again after silence | a request is executed at most once | 1.7 |
+//! | the denial cache counts from `arrived` in place of `sent` | memory denies nothing that fits | 0.5 |
+//! | the denial cache allows for no drift | memory denies nothing that fits | 1.5 |
+//! | the denial cache serves for 1.1 s | memory serves for a second at most | 1.2 |
+//! | an older answer replaces a newer one | memory denies nothing that fits | 3.9 |
+//! | a refund is not told to the other runtimes | memory denies nothing that fits | 0.5 |
+//! | a refund that was told is not read | memory denies nothing that fits | 2.3 |
+//! | waits are counted from `sent` in place of `arrived` | no wait is told too short | 0.2 |
+//! | a tripped breaker never probes | a breaker refuses only between probes | 0.3 |
+//! | the breaker probes after 50 ms | one probe in 100 ms | 0.3 |
+//! | the breaker trips after two losses | a breaker refuses only between probes | 0.3 |
+//! | the slot of a landed batch is not freed | nobody waits in vain | 0.3 |
+//! | three batches are under way | at most two batches are under way | 0.8 |
+//! | a batch carries 256 takes | a batch carries at most 128 takes | 2.9 |
+//! | an overdue request is sent | what was queued too long is not sent | 2.5 |
+//! | younger requests pass a held one | nobody waits in vain | 0.6 |
+//! | a bucket stays awaited after its batch has landed | nobody waits in vain | 0.3 |
+//! | each replica's local bucket has the full limit | with fallback answers never more than twice | 2.5 |
+//! | a lost bucket starts full where it must start empty | the store's answer is exact | 0.8 |
 
 mod audits;
 mod breaker;

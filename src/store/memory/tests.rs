@@ -81,7 +81,7 @@ fn at_the_bound_a_new_bucket_is_refused_and_those_that_are_not_full_keep_their_l
 }
 
 #[test]
-fn what_nobody_asks_for_any_more_is_swept_by_and_by() {
+fn buckets_that_no_request_asks_for_any_more_are_swept_in_time() {
     let store = MemoryStore::new();
     let limit = Limit::new(1_000_000, Unit::Second, None).unwrap();
     for number in 0..1_000 {

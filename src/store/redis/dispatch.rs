@@ -88,8 +88,8 @@ impl<T: Ticket> Dispatcher<T> {
     }
 
     /// The next batch to send, if there is a free slot and a request that must be sent. Requests that need not be sent
-    /// are answered here. Each batch must end in [`landed`](Self::landed), and whoever calls that must then ask for
-    /// the next batch.
+    /// are answered here. Each batch must end in [`landed`](Self::landed), and then the caller must ask for the next
+    /// batch.
     pub fn next(&mut self, denial_cache: &mut DenialCache, now_us: u64) -> Option<Batch<T>> {
         if self.breaker.refuses(now_us) {
             for ticket in self.queue.give_up() {

@@ -66,7 +66,7 @@ impl ReplicaCount {
         NonZeroU32::new(self.replicas.load(Ordering::Relaxed))
     }
 
-    /// Whether nobody counts yet. If so, the caller must from now on.
+    /// Whether no runtime of the process counts yet. If so, the caller must count from now on.
     pub(super) fn is_free(&self) -> bool {
         !self.is_taken.swap(true, Ordering::Relaxed)
     }

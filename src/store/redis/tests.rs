@@ -1,4 +1,4 @@
-//! Bugs, made to happen on a real Redis: each costs the requests that it meets and nothing more.
+//! Bugs provoked on a real Redis: each costs only the requests that it meets.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tollgate_core::{
 
 const GENEROUS: Duration = Duration::from_secs(5);
 
-/// None, said aloud, where there is no Redis and that is allowed.
+/// None, with a message, if there is no Redis and that is allowed.
 async fn store(deadline: Duration) -> Option<(Redis, RedisBackend, RedisStore)> {
     if !lab::real::available(&[Part::Redis]) {
         return None;
@@ -34,14 +34,14 @@ async fn take(store: &RedisStore) -> Result<Answer, StoreError> {
     let limit = Limit::new(1, Unit::Second, Some(1_000)).unwrap();
     let take = Take { key: BucketKey::from_bytes([7; 16]), demand: Demand::new(Hits::Take(1), &limit) };
     let answer = store.take(Takes::from_elem(take, 1));
-    tokio::time::timeout(GENEROUS, answer).await.expect("no take waits for ever")
+    tokio::time::timeout(GENEROUS, answer).await.expect("no take waits forever")
 }
 
 #[tokio::test]
 async fn a_call_whose_task_panics_fails_its_requests_and_no_others() {
     let Some((_redis, _, store)) = store(GENEROUS).await else { return };
     take(&store).await.unwrap();
-    // More often than there are slots, each of which would be lost.
+    // More often than there are slots, so that a slot that is not freed shows.
     for _ in 0..3 * MOST_UNDER_WAY {
         seam::arm(Task::StoreCalls);
         assert!(matches!(take(&store).await, Err(StoreError::Abandoned)));
@@ -63,7 +63,7 @@ async fn a_keeper_that_panics_is_followed_by_another_that_connects() {
 }
 
 #[tokio::test]
-async fn a_replica_count_that_panics_goes_on() {
+async fn a_replica_count_that_panics_is_started_again() {
     let Some((_redis, backend, _store)) = store(GENEROUS).await else { return };
     seam::arm(Task::ReplicaCount);
     let started = clock::monotonic();
@@ -74,10 +74,10 @@ async fn a_replica_count_that_panics_goes_on() {
 }
 
 #[tokio::test]
-async fn a_take_that_nobody_fetches_from_the_queue_is_given_up() {
+async fn a_take_that_no_task_sends_is_given_up() {
     let Some((_redis, _, mut store)) = store(Duration::from_millis(50)).await else { return };
     take(&store).await.unwrap();
-    // Whatever may keep those who form batches from it.
+    // As if the tasks that send batches were stuck.
     let calls: Vec<_> = store.tasks.drain(..MOST_UNDER_WAY).collect();
     for call in &calls {
         call.abort();

@@ -168,7 +168,7 @@ fn memory_answers_only_for_the_numbers_that_taught_it() {
             demand: Demand::new(Hits::Take(1), &spec.check().unwrap()),
         }]
     };
-    // A missing bucket counts as used up for as long as the burst of whoever asks would take to fill.
+    // A missing bucket counts as used up for the time that the burst of the limit that asks takes to fill.
     let (slow, quick) = (one(1, None), one(10, Some(1)));
     let (mut cache, mut table) = (DenialCache::default(), Begun(Table::default()));
     let answer = decision::decide(&slow, STORE_US, &mut table);

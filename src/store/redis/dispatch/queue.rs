@@ -126,7 +126,7 @@ impl<T> Queue<T> {
                 formed.denied.push((request.ticket, answer));
             } else if self.must_wait(&request.takes) {
                 // Without this, younger requests would be sent with one of its buckets while another is under way, by
-                // turns and for ever. A bucket with room cannot hold it up, and reserving that too would stop requests
+                // turns and forever. A bucket with room cannot hold it up, and reserving that too would stop requests
                 // that need not wait.
                 let without_room = request.takes.iter().filter(|take| denial_cache.knows(&take.key, now_us));
                 self.reserved.extend(without_room.map(|take| take.key));

@@ -46,7 +46,7 @@ proptest! {
         }
     }
 
-    /// Whatever is asked of several buckets, and whoever else asks: what memory answers is what the store would, for
+    /// Whatever is asked of several buckets, and whatever others ask: memory answers what the store would answer, for
     /// each of the takes, as far as others left what was learnt.
     #[test]
     fn memory_tells_of_each_take_what_the_store_would(
