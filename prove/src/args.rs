@@ -113,7 +113,7 @@ impl ProveArgs {
         if self.algorithm == DefaultAlgorithm::FixedWindow && burst.is_some() {
             return Err(Misuse::BurstInWindow);
         }
-        let algorithm = self.algorithm.of(period, burst);
+        let algorithm = self.algorithm.algorithm_for(period, burst);
         LimitSpec { algorithm, burst, ..LimitSpec::new(self.limit.requests, period) }
             .check()
             .map_err(Misuse::Limit)

@@ -39,10 +39,10 @@ pub(super) fn of_files<'n>(
             of_domain.entry(domain).or_insert(*algorithm);
         }
     }
-    let of = |Said { domain, algorithm }: &Said| {
+    let algorithm_for = |Said { domain, algorithm }: &Said| {
         algorithm.or_else(|| of_domain.get(domain.as_deref()?).copied()).unwrap_or(otherwise)
     };
-    said.iter().map(of).collect()
+    said.iter().map(algorithm_for).collect()
 }
 
 /// The algorithm of a domain's limits that name none.

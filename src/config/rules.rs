@@ -255,7 +255,7 @@ fn spec(fields: &mut Fields<'_>, default_algorithm: DefaultAlgorithm) -> Result<
         // Without it a rule denies everything, as in the reference.
         requests_per_unit: requests_per_unit?.unwrap_or(0),
         period,
-        algorithm: algorithm?.unwrap_or_else(|| default_algorithm.of(period, burst)),
+        algorithm: algorithm?.unwrap_or_else(|| default_algorithm.algorithm_for(period, burst)),
         burst,
         overdraft: overdraft?.unwrap_or_default(),
         after_store_loss: after_store_loss?.unwrap_or_default(),

@@ -87,7 +87,7 @@ fn limit(requests_per_unit: u32, unit: Unit, burst: Option<u32>) -> Limit {
 
 /// As it counts in a file that says no more of it.
 fn by_period(requests_per_unit: u32, unit: Unit) -> Limit {
-    let algorithm = DefaultAlgorithm::ByPeriod.of(unit.into(), None);
+    let algorithm = DefaultAlgorithm::ByPeriod.algorithm_for(unit.into(), None);
     LimitSpec { algorithm, ..LimitSpec::new(requests_per_unit, unit) }.check().unwrap()
 }
 

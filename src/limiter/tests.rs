@@ -138,7 +138,7 @@ async fn descriptors_that_no_limit_holds_are_counted_by_why() {
         ("nobody", "", ONE),
         ("who", "", ONE),
     ];
-    let counted = |of: Outcome<'_>| of.without_limit;
+    let counted = |outcome: Outcome<'_>| outcome.without_limit;
     let expected = WithoutLimit { unmatched: 2, exempt: 1, unlimited: 1, ..WithoutLimit::default() };
     assert_eq!(counted(decide(&limiter, &asked).await), expected);
     let descriptor =

@@ -120,7 +120,9 @@ fn limit(wire: &RateLimitOverride, default: DefaultAlgorithm) -> Result<Limit, B
         unknown => return Err(BadRequest::UnknownUnit(unknown)),
     };
     let period = Period { unit, multiplier: wire.unit_multiplier.unwrap_or(1) };
-    let spec =
-        LimitSpec { algorithm: default.of(period, None), ..LimitSpec::new(wire.requests_per_unit, period) };
+    let spec = LimitSpec {
+        algorithm: default.algorithm_for(period, None),
+        ..LimitSpec::new(wire.requests_per_unit, period)
+    };
     spec.check().map_err(BadRequest::Limit)
 }

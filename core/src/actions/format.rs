@@ -108,7 +108,7 @@ impl Command {
             Command::Path { first, otherwise, query } => {
                 let otherwise = || otherwise.as_ref().and_then(|name| request.header(name));
                 let path = request.header(first).or_else(otherwise)?;
-                Some(Value::Borrowed(query.of(path)))
+                Some(Value::Borrowed(query.part(path)))
             }
             Command::QueryParameter(name) => query::first(request.path, name),
         }
@@ -116,7 +116,7 @@ impl Command {
 }
 
 impl Query {
-    fn of(self, path: &[u8]) -> &[u8] {
+    fn part(self, path: &[u8]) -> &[u8] {
         match self {
             Query::With => path,
             Query::Without => without_query(path),

@@ -33,7 +33,7 @@ pub(super) struct Pattern(Regex);
 impl Pattern {
     /// A pattern that must match the whole value.
     pub(super) fn full(text: &str) -> Result<Pattern, PatternError> {
-        let translated = Translation::of(text)?;
+        let translated = Translation::translate(text)?;
         // Checked alone first: inside the group below, a surplus parenthesis would end the group.
         compile(&translated)?;
         compile(&format!(r"\A(?:{translated})\z")).map(Pattern)
@@ -79,7 +79,7 @@ struct Translation {
 }
 
 impl Translation {
-    fn of(pattern: &str) -> Result<String, PatternError> {
+    fn translate(pattern: &str) -> Result<String, PatternError> {
         let mut translation = Translation::default();
         let mut rest = pattern;
         while let Some(letter) = rest.chars().next() {

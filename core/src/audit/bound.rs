@@ -50,11 +50,11 @@ impl Bound {
                     windows: None,
                 }
             }
-            Bound::Windows(of) => {
-                let WorstWindows { interval, surplus, windows } = of.too_much(admitted)?;
+            Bound::Windows(windows_bound) => {
+                let WorstWindows { interval, surplus, windows } = windows_bound.too_much(admitted)?;
                 Worst {
                     interval,
-                    refilled_milli: of.in_windows_milli(windows - 1),
+                    refilled_milli: windows_bound.in_windows_milli(windows - 1),
                     surplus_milli: surplus.saturating_mul(1000),
                     windows: Some(windows),
                 }

@@ -87,8 +87,9 @@ impl Windows {
         let most = i128::from(self.most);
         let allowance = Allowance { burst: most, token: 1, refill_at_most: most, refill_at_least: most };
         let worst = too_much(&numbers, &allowance)?;
-        let is_inside = |of: &&Span| worst.from_us <= of.start_us && of.end_us <= worst.to_us;
-        let inside = || admitted.iter().zip(&numbers).filter(|(_, of)| is_inside(of)).map(|(span, _)| span);
+        let is_inside = |span: &&Span| worst.from_us <= span.start_us && span.end_us <= worst.to_us;
+        let inside =
+            || admitted.iter().zip(&numbers).filter(|(_, span)| is_inside(span)).map(|(span, _)| span);
         let interval = WorstInterval {
             from_us: inside().map(|span| span.start_us).min()?,
             to_us: inside().map(|span| span.end_us).max()?,

@@ -75,14 +75,14 @@ fn no_number_is_part_of_a_key_but_the_periods_length_and_the_algorithm_are() {
 
 #[test]
 fn a_period_is_its_length_however_it_is_written() {
-    let of = |unit, multiplier| {
+    let key_for = |unit, multiplier| {
         let period = Period { unit, multiplier };
         key("edge", &[("api_key", "alice")], &Limit::new(7, period, None).unwrap())
     };
-    assert_eq!(of(Unit::Minute, 60), of(Unit::Hour, 1));
-    assert_eq!(of(Unit::Hour, 24), of(Unit::Day, 0));
-    assert_eq!(of(Unit::Day, 7), of(Unit::Week, 1));
-    assert_ne!(of(Unit::Hour, 2), of(Unit::Hour, 1));
+    assert_eq!(key_for(Unit::Minute, 60), key_for(Unit::Hour, 1));
+    assert_eq!(key_for(Unit::Hour, 24), key_for(Unit::Day, 0));
+    assert_eq!(key_for(Unit::Day, 7), key_for(Unit::Week, 1));
+    assert_ne!(key_for(Unit::Hour, 2), key_for(Unit::Hour, 1));
 }
 
 #[test]

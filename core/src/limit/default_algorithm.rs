@@ -59,7 +59,7 @@ impl DefaultAlgorithm {
 
     /// The algorithm of a limit of this period that names none. One with a `burst` is a token bucket, since nothing
     /// else has one.
-    pub fn of(self, period: Period, burst: Option<u32>) -> Algorithm {
+    pub fn algorithm_for(self, period: Period, burst: Option<u32>) -> Algorithm {
         match self {
             _ if burst.is_some() => Algorithm::TokenBucket,
             DefaultAlgorithm::TokenBucket => Algorithm::TokenBucket,

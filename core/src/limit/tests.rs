@@ -49,25 +49,36 @@ fn a_burst_of_nothing_and_a_burst_that_nothing_refills_are_refused() {
 
 #[test]
 fn by_period_a_day_is_a_window_however_it_is_written_and_a_second_less_is_a_bucket() {
-    let of = |multiplier, unit, burst| DefaultAlgorithm::ByPeriod.of(Period { unit, multiplier }, burst);
+    let algorithm = |multiplier, unit, burst| {
+        DefaultAlgorithm::ByPeriod.algorithm_for(Period { unit, multiplier }, burst)
+    };
     for (multiplier, unit) in
         [(86_400, Unit::Second), (1_440, Unit::Minute), (24, Unit::Hour), (1, Unit::Day), (1, Unit::Year)]
     {
-        assert_eq!(of(multiplier, unit, None), Algorithm::FixedWindow, "{multiplier} {unit}");
-        assert_eq!(of(multiplier, unit, Some(1)), Algorithm::TokenBucket, "{multiplier} {unit} with a burst");
+        assert_eq!(algorithm(multiplier, unit, None), Algorithm::FixedWindow, "{multiplier} {unit}");
+        assert_eq!(
+            algorithm(multiplier, unit, Some(1)),
+            Algorithm::TokenBucket,
+            "{multiplier} {unit} with a burst"
+        );
     }
     for (multiplier, unit) in [(86_399, Unit::Second), (1_439, Unit::Minute), (23, Unit::Hour)] {
-        assert_eq!(of(multiplier, unit, None), Algorithm::TokenBucket, "{multiplier} {unit}");
+        assert_eq!(algorithm(multiplier, unit, None), Algorithm::TokenBucket, "{multiplier} {unit}");
     }
     // The protocol means 1 by an absent multiplier.
-    assert_eq!(of(0, Unit::Day, None), Algorithm::FixedWindow);
+    assert_eq!(algorithm(0, Unit::Day, None), Algorithm::FixedWindow);
     for (default, without_burst) in [
         (DefaultAlgorithm::TokenBucket, Algorithm::TokenBucket),
         (DefaultAlgorithm::FixedWindow, Algorithm::FixedWindow),
     ] {
         for unit in Unit::ALL {
-            assert_eq!(default.of(unit.into(), None), without_burst, "{}", default.name());
-            assert_eq!(default.of(unit.into(), Some(1)), Algorithm::TokenBucket, "{}", default.name());
+            assert_eq!(default.algorithm_for(unit.into(), None), without_burst, "{}", default.name());
+            assert_eq!(
+                default.algorithm_for(unit.into(), Some(1)),
+                Algorithm::TokenBucket,
+                "{}",
+                default.name()
+            );
         }
     }
     for default in DefaultAlgorithm::ALL {

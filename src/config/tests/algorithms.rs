@@ -11,11 +11,11 @@ use tollgate_core::{
 };
 
 fn algorithms(patterns: &[Pattern]) -> Vec<Algorithm> {
-    let of = |pattern: &Pattern| match &pattern.limits {
+    let algorithms = |pattern: &Pattern| match &pattern.limits {
         Limits::All(limits) => limits.iter().map(|limit| limit.limit.as_ref().unwrap().algorithm()).collect(),
         _ => Vec::new(),
     };
-    patterns.iter().flat_map(of).collect()
+    patterns.iter().flat_map(algorithms).collect()
 }
 
 /// Those of one limit for each of these, in a file that begins with `top`.
@@ -55,15 +55,21 @@ fn a_rate_refills_and_a_quota_resets_unless_the_limit_says_otherwise() {
 fn a_domain_says_how_its_limits_count_that_do_not_say() {
     let log = "unit: day, requests_per_unit: 9, algorithm: sliding_window_log";
     let limits = [SECOND, DAY, "unit: second, requests_per_unit: 9, burst: 1", log];
-    let of = |top| of_limits(top, &limits);
-    assert_eq!(of("algorithm: token_bucket\n"), [TokenBucket, TokenBucket, TokenBucket, SlidingWindowLog]);
-    assert_eq!(of("algorithm: fixed_window\n"), [FixedWindow, FixedWindow, TokenBucket, SlidingWindowLog]);
-    assert_eq!(of("algorithm: ~\n"), [TokenBucket, FixedWindow, TokenBucket, SlidingWindowLog]);
+    let algorithms = |top| of_limits(top, &limits);
+    assert_eq!(
+        algorithms("algorithm: token_bucket\n"),
+        [TokenBucket, TokenBucket, TokenBucket, SlidingWindowLog]
+    );
+    assert_eq!(
+        algorithms("algorithm: fixed_window\n"),
+        [FixedWindow, FixedWindow, TokenBucket, SlidingWindowLog]
+    );
+    assert_eq!(algorithms("algorithm: ~\n"), [TokenBucket, FixedWindow, TokenBucket, SlidingWindowLog]);
     // As yaml.v2 reads maps: the last counts, and `<<` puts in what is not there.
     let twice = "algorithm: by_period\nalgorithm: token_bucket\n";
-    assert_eq!(of(twice), [TokenBucket, TokenBucket, TokenBucket, SlidingWindowLog]);
+    assert_eq!(algorithms(twice), [TokenBucket, TokenBucket, TokenBucket, SlidingWindowLog]);
     let merged = "<<: {algorithm: token_bucket}\n";
-    assert_eq!(of(merged), [TokenBucket, TokenBucket, TokenBucket, SlidingWindowLog]);
+    assert_eq!(algorithms(merged), [TokenBucket, TokenBucket, TokenBucket, SlidingWindowLog]);
 }
 
 #[test]

@@ -18,22 +18,22 @@ const PLACES: [(&str, &str); 4] = [
     ("In a limit", "/$defs/limit/properties"),
 ];
 
-fn resolved<'a>(schema: &'a Value, of: &'a Value) -> &'a Value {
-    let target = of.get("$ref").and_then(Value::as_str);
-    target.map_or(of, |target| schema.pointer(&target[1..]).expect("the target is there"))
+fn resolved<'a>(schema: &'a Value, node: &'a Value) -> &'a Value {
+    let target = node.get("$ref").and_then(Value::as_str);
+    target.map_or(node, |target| schema.pointer(&target[1..]).expect("the target is there"))
 }
 
-fn kind(schema: &Value, of: &Value) -> String {
-    let of = resolved(schema, of);
-    if let Some(words) = of.get("enum").and_then(Value::as_array) {
+fn kind(schema: &Value, node: &Value) -> String {
+    let node = resolved(schema, node);
+    if let Some(words) = node.get("enum").and_then(Value::as_array) {
         let words: Vec<String> =
             words.iter().filter_map(Value::as_str).map(|word| format!("`{word}`")).collect();
         return words.join(", ");
     }
-    if let Some(one) = of.pointer("/anyOf/0") {
+    if let Some(one) = node.pointer("/anyOf/0") {
         return kind(schema, one);
     }
-    let types = of.get("type").expect("a type");
+    let types = node.get("type").expect("a type");
     let first = types.as_str().or_else(|| types.pointer("/0")?.as_str()).expect("a type");
     match first {
         "string" => "text",
@@ -51,13 +51,13 @@ fn table() -> String {
     for (title, place) in PLACES {
         page.push_str(&format!("\n**{title}**\n\n| key | type | default | meaning |\n|---|---|---|---|\n"));
         let keys = schema.pointer(place).and_then(Value::as_object).expect("a place");
-        for (name, of) in keys {
-            let target = resolved(&schema, of);
-            let default = of.get("default").or_else(|| target.get("default"));
+        for (name, node) in keys {
+            let target = resolved(&schema, node);
+            let default = node.get("default").or_else(|| target.get("default"));
             let default = default.map_or(String::new(), |default| default.to_string().replace('"', "`"));
-            let meaning = of.get("description").or_else(|| target.get("description"));
+            let meaning = node.get("description").or_else(|| target.get("description"));
             let meaning = meaning.and_then(Value::as_str).expect("every key says what it means");
-            page.push_str(&format!("| `{name}` | {} | {default} | {meaning} |\n", kind(&schema, of)));
+            page.push_str(&format!("| `{name}` | {} | {default} | {meaning} |\n", kind(&schema, node)));
         }
     }
     page.push('\n');

@@ -97,8 +97,9 @@ fn told(outcome: &Outcome<'_>) -> Told {
         reset_us: i128::from(decision.reset_us),
         never_fits: decision.never_fits,
     });
-    let index =
-        |of: &Decision<'_>| outcome.decisions.iter().position(|decision| ptr::eq(decision, of)).unwrap();
+    let index = |sought: &Decision<'_>| {
+        outcome.decisions.iter().position(|decision| ptr::eq(decision, sought)).unwrap()
+    };
     Told {
         verdict: outcome.verdict.unwrap(),
         figures: figures.collect(),

@@ -135,13 +135,13 @@ impl Model {
 }
 
 /// Whether all that a request takes from a bucket is more than the bucket can hold.
-fn never_fits(members: &[Member], of: &Member) -> bool {
-    let same = members.iter().filter(|member| member.name() == of.name());
+fn never_fits(members: &[Member], member: &Member) -> bool {
+    let same = members.iter().filter(|other| other.name() == member.name());
     let taken = same.map(|member| match member.hits {
         Hits::Take(hits) => i128::from(hits),
         Hits::Peek | Hits::GiveBack(_) => 0,
     });
-    of.terms().denies_all() || taken.sum::<i128>() > of.terms().burst()
+    member.terms().denies_all() || taken.sum::<i128>() > member.terms().burst()
 }
 
 fn full(member: &Member, now_us: i128) -> Bucket {

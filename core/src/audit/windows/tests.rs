@@ -21,14 +21,14 @@ fn quick(most: u32, length_us: u64, began_us: u64, apart_us: u64) -> Windows {
 fn can_be_dealt(admitted: &[Span], windows: &Windows) -> bool {
     let mut waiting: Vec<_> = admitted.iter().map(|span| windows.touched_by(*span)).collect();
     let (first, last) = (
-        waiting.iter().map(|of| *of.start()).min().unwrap_or(0),
-        waiting.iter().map(|of| *of.end()).max().unwrap_or(0),
+        waiting.iter().map(|windows| *windows.start()).min().unwrap_or(0),
+        waiting.iter().map(|windows| *windows.end()).max().unwrap_or(0),
     );
     for number in first..=last {
-        waiting.sort_by_key(|of| *of.end());
+        waiting.sort_by_key(|windows| *windows.end());
         let mut room = windows.most;
-        waiting.retain(|of| {
-            let is_dealt = room > 0 && of.contains(&number);
+        waiting.retain(|windows| {
+            let is_dealt = room > 0 && windows.contains(&number);
             room -= u32::from(is_dealt);
             !is_dealt
         });

@@ -68,8 +68,8 @@ fn message(known: impl Strategy<Value = Written> + 'static) -> impl Strategy<Val
     prop::collection::vec(field, 0..6).prop_map(Written::joined)
 }
 
-fn as_field(of: impl Strategy<Value = Written>, number: u64) -> impl Strategy<Value = Written> {
-    (of, 0..3_usize).prop_map(move |(content, padding)| content.as_field(number, padding))
+fn as_field(content: impl Strategy<Value = Written>, number: u64) -> impl Strategy<Value = Written> {
+    (content, 0..3_usize).prop_map(move |(content, padding)| content.as_field(number, padding))
 }
 
 fn requests() -> impl Strategy<Value = Written> {
