@@ -51,7 +51,7 @@ pub enum DemoError {
     Process(#[from] ProcessError),
     #[error("cannot find a part of the stack")]
     Binary(#[from] BinaryError),
-    #[error("cannot tell what Tollgate guessed")]
+    #[error("cannot tell which requests were answered by fallback")]
     Metrics(#[source] tollgate_prove::NotUnderstood),
     #[error("a request of the demo has failed")]
     Http(#[from] HttpError),
@@ -108,7 +108,7 @@ async fn measure(stack: &Stack) -> Result<Figures, DemoError> {
     let admission = admission::side_by_side(&naive, &tollgate);
     let mut claims = vec![naive.claim, tollgate.claim, burst];
     claims.extend(tiers);
-    claims.push(admission::nothing_was_guessed(stack).await?);
+    claims.push(admission::nothing_was_answered_by_fallback(stack).await?);
     Ok(Figures {
         claims,
         admission,

@@ -1,4 +1,4 @@
-//! What `lab bench` takes.
+//! The arguments of `lab bench`.
 
 use std::{net::SocketAddr, net::ToSocketAddrs as _, path::PathBuf, str::FromStr};
 
@@ -8,24 +8,25 @@ const EXAMPLES: &str = "\
 What runs, each as a process of its own, pinned where there are cores to spare:
   floor          Tollgate's server with a service that decides nothing: what gRPC costs here
   memory, Redis  tollgate serve with that store; one runtime unless the label says otherwise
-  INCRBY+EXPIRE  what envoyproxy/ratelimit sends: a pipeline per request, on a connection per
-                 request in batch; and the same on one connection. There is no service in
-                 front: its Redis CPU and its latency count
-  EVALSHA        Tollgate's script, asked without a service
+  INCRBY+EXPIRE  what envoyproxy/ratelimit sends: one pipeline per request, with a connection for
+                 each request in flight; and the same over one connection. There is no service
+                 in front, so only its Redis CPU and latency are comparable
+  EVALSHA        Tollgate's script, called once at a time, without a service
 
-The case pairs-512 asks for two different keys of 30 in each request, of which ten are at their
-limit. Such a key waits while another call asks for it, and what else a request asks for waits too.
+In the case pairs-512, each request names two different keys of 30, ten of which are at their
+limit. A key at its limit waits while another call asks Redis for it, and so does the rest of its
+request.
 
-In each round all contenders of a case take their turn, so that drift hits all alike; ratios are
-worked out within a round. A decision is a request that was answered OK or OVER_LIMIT, however
-many descriptors it has. CPU time is user + system of the whole process, in nanoseconds from
-/proc/PID/task/*/schedstat, else in ticks of 10 ms from /proc/PID/stat: keep runs at 2 s or more.
-The load generator is a process too; its own CPU is shown.
+In each round, all contenders of a case take turns, so that drift affects all of them equally;
+ratios are computed within a round. A decision is a request that was answered OK or OVER_LIMIT, however
+many descriptors it has. CPU time is the user and system time of the whole process, in nanoseconds from
+/proc/PID/task/*/schedstat, or else in ticks of 10 ms from /proc/PID/stat, so keep runs at 2 s or
+more. The load generator is a separate process, and its own CPU time is shown.
 
 Results go to the terminal, and to bench.json, bench.svg and performance.md in --out. A missed
-target is no failure: this measures.
+target does not fail the run.
 
-To put a peer beside Tollgate, start it with the limits in target/bench/limits.yaml (the same in
+To measure another rate-limit service beside Tollgate, start it with the limits in target/bench/limits.yaml (the same in
 every run), on the core that is printed as the service's, then
   lab bench --rls ratelimit=127.0.0.1:8081,pid=4711,redis=127.0.0.1:6379
 
@@ -34,44 +35,44 @@ Examples:
   lab bench --cases uniform-64,one-denied-64 --runs 3
   lab bench --all --list";
 
-/// Measure decisions per second, latency, CPU time and memory beside what else could be asked
+/// Measure decisions per second, latency, CPU time and memory of Tollgate and of its alternatives
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct BenchArgs {
-    /// Only these
+    /// Run only these cases
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub cases: Vec<String>,
-    /// The full matrix behind the thirteen: takes hours
+    /// Run the full matrix instead of the thirteen cases; this takes hours
     #[arg(long)]
     pub all: bool,
-    /// Print the names and loads of all cases, and measure nothing
+    /// Print the names and loads of all cases without measuring anything
     #[arg(long)]
     pub list: bool,
-    /// Rounds of each case; medians want five
+    /// Rounds of each case; use at least five for stable medians
     #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub runs: u32,
-    /// How long each run is measured, after 0.3 s to warm up
+    /// Measured length of each run, after 0.3 s of warm-up
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = seconds)]
     pub seconds: f64,
-    /// A rate-limit service that someone has started on this machine, beside the others in each case
+    /// Also measure, in each case, a rate-limit service already running on this machine
     #[arg(long, value_name = "NAME=HOST:PORT[,pid=N][,redis=HOST:PORT]")]
     pub rls: Vec<Peer>,
-    /// Where the results go
+    /// Folder for the results
     #[arg(long, value_name = "FOLDER", default_value = "target/bench")]
     pub out: PathBuf,
-    /// Write docs/performance.md too
+    /// Also write docs/performance.md
     #[arg(long)]
     pub write_docs: bool,
 }
 
-/// An endpoint that was started by somebody else.
+/// A rate-limit service that the benchmark did not start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
     pub name: String,
     pub addr: SocketAddr,
     /// Without it there is no CPU time.
     pub pid: Option<u32>,
-    /// The Redis that it asks; its process is found out.
+    /// The Redis that it uses; the benchmark finds its process.
     pub redis: Option<SocketAddr>,
 }
 
@@ -96,7 +97,7 @@ impl FromStr for Peer {
     }
 }
 
-/// This is a load generator: it does not reach other machines.
+/// A load generator must not reach other machines.
 fn loopback(text: &str) -> Result<SocketAddr, String> {
     let addrs = text.to_socket_addrs().map_err(|error| format!("{text}: {error}"))?;
     addrs

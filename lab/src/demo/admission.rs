@@ -62,12 +62,12 @@ pub fn side_by_side(naive: &Side, tollgate: &Side) -> Admission {
 
 /// The figures count only if every answer was a decision: neither a node nor Tollgate let anything pass for
 /// want of one.
-pub async fn nothing_was_guessed(stack: &Stack) -> Result<Claim, DemoError> {
+pub async fn nothing_was_answered_by_fallback(stack: &Stack) -> Result<Claim, DemoError> {
     let opened = stack.global.counter("cluster.upstream.ratelimit.failure_mode_allowed").await?;
     let metrics = http::get(stack.tollgate.admin(), "/metrics", &[]).await?.text();
-    let Decisions { store_made: made, fallback_answers: guessed } =
+    let Decisions { store_made: made, fallback_answers: by_fallback } =
         decisions_in(&metrics).map_err(DemoError::Metrics)?;
-    let (verdict, reason) = if opened + guessed == 0 && made > 0 {
+    let (verdict, reason) = if opened + by_fallback == 0 && made > 0 {
         (
             Verdict::Shown,
             "Envoy let nothing pass for want of an answer, and no answer was a fallback answer".to_owned(),
@@ -75,11 +75,11 @@ pub async fn nothing_was_guessed(stack: &Stack) -> Result<Claim, DemoError> {
     } else {
         (
             Verdict::NotProven,
-            format!("{guessed} fallback answers, {opened} requests that Envoy let pass unasked"),
+            format!("{by_fallback} fallback answers, {opened} requests that Envoy let pass unasked"),
         )
     };
     #[allow(clippy::cast_precision_loss, reason = "counts of a demo")]
-    let all = (made + guessed + opened) as f64;
+    let all = (made + by_fallback + opened) as f64;
     Ok(Claim {
         claim: "Every answer above was a decision on the buckets in Redis.".to_owned(),
         load: "everything above".to_owned(),

@@ -48,7 +48,7 @@ pub enum Verdict {
     Shown,
     /// It is not.
     Refuted,
-    /// The run says nothing about it: answers were missing or guessed.
+    /// The run says nothing about it: answers were missing or fallback answers.
     NotProven,
 }
 

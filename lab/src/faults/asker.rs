@@ -37,7 +37,7 @@ pub(super) enum Answer {
     Denied {
         wait_s: u64,
     },
-    Guessed {
+    Fallback {
         admitted: bool,
     },
     /// Nobody decided.
@@ -58,7 +58,7 @@ impl Asker {
         let answer = answer.into_inner();
         // Only a fallback answer has it, where the switch is off.
         if answer.dynamic_metadata.is_some() {
-            return Answer::Guessed { admitted: answer.overall_code() == Code::Ok };
+            return Answer::Fallback { admitted: answer.overall_code() == Code::Ok };
         }
         let status = answer.statuses.first();
         match answer.overall_code() {

@@ -107,7 +107,7 @@ impl Measured {
             Row::of(format!("none, buckets in Redis, {words}"))
                 .promised("one round trip: p50 at most 1 ms more; 99 of 100 are decided")
                 .measured(format!("{}: {} ms more", redis.words(), ms(trip_us)))
-                // An idle machine decides all; on one that stalls for 10 ms a few are guessed.
+                // An idle machine decides all; on one that stalls for 10 ms a few answers are fallback answers.
                 .kept_if(
                     trip_us <= 1_000
                         && redis.decided * 100 >= ALL * 99
@@ -115,8 +115,8 @@ impl Measured {
                 ),
             Row::of(format!("Redis is stopped, {words}"))
                 .promised(format!(
-                    "the breaker answers: all are guessed, p50 at most {} ms more than in memory, p99 at most \
-                     {} ms",
+                    "the breaker answers: all answers are fallback answers, p50 at most {} ms more than in memory, \
+                     p99 at most {} ms",
                     ms(bounds.stalled_more_us),
                     ms(bounds.stalled_p99_us)
                 ))
@@ -124,7 +124,7 @@ impl Measured {
                 .kept_if(
                     stalled.p50_us <= memory.p50_us + bounds.stalled_more_us
                         && stalled.p99_us <= bounds.stalled_p99_us
-                        && stalled.guessed == ALL
+                        && stalled.by_fallback == ALL
                         && stalled.is_whole(ALL, bounds.nodes),
                 ),
         ]

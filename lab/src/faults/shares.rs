@@ -39,8 +39,10 @@ pub(super) async fn row() -> Result<Row, FaultsError> {
             let (mut admitted, mut sent) = (0_u32, 0_u32);
             while started.elapsed() < LASTS {
                 let answer = asker.ask("user", "u").await;
-                admitted +=
-                    u32::from(matches!(answer, Answer::Guessed { admitted: true } | Answer::Admitted { .. }));
+                admitted += u32::from(matches!(
+                    answer,
+                    Answer::Fallback { admitted: true } | Answer::Admitted { .. }
+                ));
                 sent += 1;
                 sleep(pause).await;
             }

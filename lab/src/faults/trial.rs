@@ -28,11 +28,11 @@ pub(super) const REQUESTS: u32 = 40;
 /// What must be true of the answers while the fault lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reaction {
-    /// The store's own, all of them.
+    /// The store decided all of them.
     Decided,
-    /// Guesses, but for what was decided before the fault was noticed; what was guessed was not charged.
+    /// Fallback answers, except for decisions made before the fault was noticed; they are not charged.
     FallbackUncharged,
-    /// As above, but what was lost on its way back may be charged, once.
+    /// As above, but a request whose reply was lost may be charged once.
     FallbackChargedOnce,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Trial {
 
 pub(super) struct Aftermath {
     decided: u32,
-    guessed: u32,
+    by_fallback: u32,
     unanswered: u32,
     charged: u32,
     /// Of one request.
@@ -105,7 +105,7 @@ impl Trial {
         };
         Ok(Aftermath {
             decided: count(|answer| matches!(answer, Answer::Admitted { .. } | Answer::Denied { .. })),
-            guessed: count(|answer| matches!(answer, Answer::Guessed { .. })),
+            by_fallback: count(|answer| matches!(answer, Answer::Fallback { .. })),
             unanswered: count(|answer| matches!(answer, Answer::None)),
             charged,
             most_charged,
@@ -117,26 +117,26 @@ impl Trial {
 
 impl Aftermath {
     pub(super) fn row(&self, fault: &str, reaction: Reaction) -> Row {
-        let Aftermath { decided, guessed, unanswered, charged, most_charged, healed, slowest } = self;
+        let Aftermath { decided, by_fallback, unanswered, charged, most_charged, healed, slowest } = self;
         let (promise, is_so) = match reaction {
             Reaction::Decided => (
                 "sent again, since nothing ran: no fallback answer, charged once",
-                *guessed == 0 && charged == decided && *most_charged == 1,
+                *by_fallback == 0 && charged == decided && *most_charged == 1,
             ),
             Reaction::FallbackUncharged => (
                 "fallback answers, quickly; what was refused is not charged; back within 1 s",
-                *guessed > 0 && charged == decided,
+                *by_fallback > 0 && charged == decided,
             ),
             Reaction::FallbackChargedOnce => (
                 "fallback answers, within 300 ms each (the deadline is 100); none is charged twice; back within 1 s",
-                *guessed > 0 && charged >= decided && *most_charged <= 1,
+                *by_fallback > 0 && charged >= decided && *most_charged <= 1,
             ),
         };
         let is_quick = *slowest <= Duration::from_millis(300) && *healed <= Duration::from_secs(1);
         Row::of(fault)
             .promised(promise)
             .measured(format!(
-                "{decided} decided, {guessed} guessed, {charged} charged, none more than {most_charged} times; \
+                "{decided} decided, {by_fallback} by fallback, {charged} charged, none more than {most_charged} times; \
                  slowest {} ms; back after {:.2} s",
                 slowest.as_millis(),
                 healed.as_secs_f64()

@@ -7,29 +7,33 @@ use crate::bench::{
 };
 
 const HOW: &str = "\
-Each contender is a process of its own; in each round all contenders of a case take their turn, so that drift hits
-all alike. Ratios are worked out within a round. `[min max]` is over the rounds, what stands before it the median.
-Figures of one machine say little about another; ratios carry further.
+Each contender is a process of its own. In each round, all contenders of a case take turns, so that drift affects all of them
+equally. Ratios are computed within a round. A figure is the median over the rounds, followed by `[min max]`. Absolute figures
+depend on the machine; ratios are more portable.
 
 - *floor*: Tollgate's own server with a service that decides nothing and answers an empty OK.
-- *memory*, *Redis*: `tollgate serve` with that store, one runtime unless the label says otherwise.
-- *INCRBY+EXPIRE*: what envoyproxy/ratelimit sends to Redis: one pipeline per request on a connection for each
-  request in batch; and the same on one connection. There is no service in front: its Redis CPU and latency count.
-- *EVALSHA, no service*: Tollgate's script, asked one at a time.
-- CPU is user + system time of the whole process, per decision. A decision is a request that was answered OK or
-  OVER_LIMIT, however many descriptors it has. *load* is the load generator's own CPU.
-- *pairs-512* asks for two different keys of 30 in each request, of which ten are at their limit. Such a key waits while
-  another call asks for it; whatever else its request asks for waits with it.
-- *Redis calls*: EVALSHA, or INCRBY and EXPIRE, per decision. *MiB*: resident memory of the service at the end of a
-  run. *admitted / allowed*: requests answered OK over all rounds, and how many the limits allow.
+- *memory*, *Redis*: `tollgate serve` with that store, with one runtime unless the label says otherwise.
+- *INCRBY+EXPIRE*: what envoyproxy/ratelimit sends to Redis: one pipeline per request, with a connection for each request in
+  flight; and the same over one connection. There is no service in front, so only its Redis CPU and latency are comparable.
+- *EVALSHA, no service*: Tollgate's script, called once at a time.
+- CPU is the user and system time of the whole process, per decision. A decision is a request that was answered OK or OVER_LIMIT,
+  however many descriptors it has. *load* is the load generator's own CPU.
+- *Redis calls*: the number of EVALSHA, or of INCRBY and EXPIRE, per decision. *MiB*: resident memory of the service at the end
+  of a run. *admitted / allowed*: the number of requests answered OK over all rounds, and the number that the limits allow.
+";
+
+const PAIRS: &str = "\
+- *pairs-512*: each request names two different keys of 30, ten of which are at their limit. A key at its limit waits while another
+  call asks Redis for it, and so does the rest of its request.
 ";
 
 pub fn markdown(report: &Report, outcomes: &[Outcome]) -> String {
     let cases: String = report.cases.iter().map(case).collect();
+    let pairs = if report.cases.iter().any(|case| case.name == "pairs-512") { PAIRS } else { "" };
     let notes: String = report.notes.iter().map(|note| format!("- {note}\n")).collect();
     format!(
         "# Performance\n\nWritten by `{command}` on {date}, in {took} s: {rounds} rounds, {machine}. Do not edit.\n\n\
-         {HOW}{notes}\n## Targets\n\n{targets}\n## Cases\n{cases}",
+         {HOW}{pairs}{notes}\n## Targets\n\n{targets}\n## Cases\n{cases}",
         command = report.command,
         date = report.date,
         took = report.took_s,

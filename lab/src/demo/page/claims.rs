@@ -11,7 +11,7 @@ pub(super) fn section(claims: &[Claim]) -> String {
 <h2>What was claimed, and what was measured</h2>
 <p>Below each row stands what is claimed of it, and whether the run has <b class="shown">✓ shown</b> it,
 <b class="refuted">✗ refuted</b> it, or <b class="not-proven">? not proven</b> it, because answers were missing or
-guessed. Ratio: admitted divided by allowed. Commands: {where_they_run}.</p>
+fallback answers. Ratio: admitted divided by allowed. Commands: {where_they_run}.</p>
 <table class="claims" role="table">
 <thead role="rowgroup"><tr role="row"><th role="columnheader">Load</th><th role="columnheader">Subject</th>
 <th role="columnheader" class="number">Admitted</th><th role="columnheader" class="number">Allowed</th>

@@ -40,7 +40,7 @@ pub(super) struct Figures {
     pub(super) p99_us: u64,
     /// By the store.
     pub(super) decided: u64,
-    pub(super) guessed: u64,
+    pub(super) by_fallback: u64,
     /// Of the clients' requests.
     passed: u64,
     nodes: usize,
@@ -50,7 +50,7 @@ pub(super) struct Figures {
 #[derive(Clone, Copy)]
 struct Counts {
     decided: u64,
-    guessed: u64,
+    by_fallback: u64,
 }
 
 // === impl Side ===
@@ -85,7 +85,7 @@ impl Side {
             let has_passed = match way {
                 Way::Straight => match self.asker.ask("user", "u").await {
                     Answer::Admitted { .. } => true,
-                    Answer::Guessed { admitted } => admitted,
+                    Answer::Fallback { admitted } => admitted,
                     Answer::Denied { .. } | Answer::None => false,
                 },
                 Way::ThroughNodes => {
@@ -114,7 +114,7 @@ impl Side {
             p50_us: rank(50),
             p99_us: rank(99),
             decided: now.decided - before.decided,
-            guessed: now.guessed - before.guessed,
+            by_fallback: now.by_fallback - before.by_fallback,
             passed: std::mem::take(&mut self.passed),
             nodes: std::mem::take(&mut self.nodes).len(),
         })
@@ -123,19 +123,23 @@ impl Side {
 
 async fn counts(tollgate: &Tollgate) -> Result<Counts, FaultsError> {
     let page = http::get(tollgate.admin(), "/metrics", &[]).await?.text();
-    Ok(Counts { decided: sum(&page, r#"source="store""#), guessed: sum(&page, r#"source="allow""#) })
+    Ok(Counts { decided: sum(&page, r#"source="store""#), by_fallback: sum(&page, r#"source="allow""#) })
 }
 
 // === impl Figures ===
 
 impl Figures {
     pub(super) fn words(&self) -> String {
-        let Figures { p50_us, p99_us, decided, guessed, .. } = self;
-        format!("p50 {} ms, p99 {} ms, {decided} decided and {guessed} guessed", ms(*p50_us), ms(*p99_us))
+        let Figures { p50_us, p99_us, decided, by_fallback, .. } = self;
+        format!(
+            "p50 {} ms, p99 {} ms, {decided} decided and {by_fallback} by fallback",
+            ms(*p50_us),
+            ms(*p99_us)
+        )
     }
 
     /// Each request passed, none without Tollgate's word, and as many nodes answered.
     pub(super) fn is_whole(&self, requests: u64, nodes: usize) -> bool {
-        self.passed == requests && self.decided + self.guessed == requests && self.nodes == nodes
+        self.passed == requests && self.decided + self.by_fallback == requests && self.nodes == nodes
     }
 }
