@@ -85,7 +85,7 @@ pub async fn run(args: &AlgorithmsArgs) -> Result<(), AlgorithmsError> {
     }
     let command = format!("lab algorithms --runs {}", args.runs);
     let page = page::markdown(&all, &machine(), &command);
-    println!("\n{}", page::table(&all));
+    println!("\n{}", page::table(&all).text());
     write(args.out.join("algorithms.md"), &page)?;
     write(args.out.join("algorithms.svg"), &page::svg(&all))?;
     write(args.out.join("algorithms.json"), &page::json(&all))?;

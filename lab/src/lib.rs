@@ -21,6 +21,7 @@ mod ports;
 pub mod process;
 pub mod real;
 pub mod redis;
+mod report;
 pub mod tollgate;
 pub mod topology;
 mod watchdog;

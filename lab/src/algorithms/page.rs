@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Figures, NUMBERS};
 use crate::{
     bench::{stats::Spread, today},
-    demo::page::escape,
+    report::{Table, escape},
 };
 
 const PROSE: &str = include_str!("prose.md");
@@ -25,32 +25,35 @@ pub(super) fn markdown(all: &[Figures], machine: &str, command: &str) -> String 
     let plot = format!(
         "\n![What one client gets that asks as often as it can, across the edge of a window](algorithms.svg)\n\n*{SHOWN} a minute; the load begins a second before a minute ends.*\n"
     );
-    format!("{head}\n{}{plot}", table(all))
+    format!("{head}\n{}{plot}", table(all).markdown())
 }
 
-pub(super) fn table(all: &[Figures]) -> String {
-    let mut out = String::from(
-        "| limit | admitted in the worst minute | in the worst second | bytes a key | of all | denied µs | allowed µs |\n\
-         |---|---:|---:|---:|---:|---:|---:|\n",
-    );
-    for Figures { contender, cost, admitted } in all {
-        let _ = writeln!(
-            out,
-            "| {} | {} | {} | {} | {:.0} | {} | {} |",
+pub(super) fn table(all: &[Figures]) -> Table {
+    let row = |Figures { contender, cost, admitted }: &Figures| {
+        vec![
             contender.label(),
-            admitted.worst,
-            admitted.worst_second,
-            cost.bytes,
-            cost.bytes_of_all,
+            admitted.worst.to_string(),
+            admitted.worst_second.to_string(),
+            cost.bytes.to_string(),
+            format!("{:.0}", cost.bytes_of_all),
             spread(cost.denied_us),
-            spread(cost.allowed_us)
-        );
-    }
-    out
+            spread(cost.allowed_us),
+        ]
+    };
+    Table::of_numbers(&[
+        "limit",
+        "admitted in the worst minute",
+        "in the worst second",
+        "bytes a key",
+        "of all",
+        "denied µs",
+        "allowed µs",
+    ])
+    .with_rows(all.iter().map(row))
 }
 
-fn spread(of: Spread) -> String {
-    format!("{:.1} [{:.1} {:.1}]", of.median, of.min, of.max)
+fn spread(spread: Spread) -> String {
+    format!("{:.1} [{:.1} {:.1}]", spread.median, spread.min, spread.max)
 }
 
 pub(super) fn json(all: &[Figures]) -> String {

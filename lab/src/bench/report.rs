@@ -3,7 +3,6 @@
 pub mod json;
 pub mod markdown;
 pub mod svg;
-mod table;
 mod tables;
 pub mod terminal;
 #[cfg(test)]

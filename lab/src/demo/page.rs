@@ -15,10 +15,9 @@ pub(super) mod sample;
 mod tests;
 mod text;
 
-pub(crate) use self::text::escape;
 use self::text::{count, times};
 use super::figures::Figures;
-use crate::binaries::checkout;
+use crate::{binaries::checkout, report::escape};
 
 const CHART_STYLE: &str = include_str!("page/chart.css");
 

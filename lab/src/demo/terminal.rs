@@ -2,7 +2,11 @@
 
 use std::io::{self, Write};
 
-use super::figures::{Claim, Figures, RUN_AGAIN, Verdict, WHERE_COMMANDS_RUN};
+use super::{
+    figures::{Claim, Figures, Latency, RUN_AGAIN, Verdict, WHERE_COMMANDS_RUN},
+    herd::Arrivals,
+};
+use crate::report::Table;
 
 /// One line of progress.
 pub fn say(line: &str) {
@@ -16,14 +20,15 @@ pub fn table(figures: &Figures, files: &[String]) {
 
 fn print(out: &mut impl Write, figures: &Figures, files: &[String]) -> io::Result<()> {
     writeln!(out, "\ncommands: {WHERE_COMMANDS_RUN}")?;
-    let mut load = "";
-    for claim in &figures.claims {
-        if claim.load != load {
-            load = &claim.load;
-            writeln!(out, "\n{load}")?;
-            writeln!(out, "  {:<30}{:>10}{:>10}{:>8}", "", "admitted", "allowed", "ratio")?;
+    for claims in figures.claims.chunk_by(|one, next| one.load == next.load) {
+        writeln!(out, "\n{}", claims[0].load)?;
+        let table = table_of(claims);
+        let mut lines = table.lines();
+        writeln!(out, "{}", lines.next().unwrap_or_default())?;
+        for (line, claim) in lines.zip(claims) {
+            writeln!(out, "{line}")?;
+            explain(out, claim)?;
         }
-        row(out, claim)?;
     }
     writeln!(out, "\na denied request, raw\n")?;
     for line in figures.denial.lines() {
@@ -31,10 +36,11 @@ fn print(out: &mut impl Write, figures: &Figures, files: &[String]) -> io::Resul
     }
     herd(out, figures)?;
     writeln!(out, "\none request after the other through one node")?;
-    writeln!(out, "  {:<30}{:>10}{:>10}", "", "p50 µs", "p99 µs")?;
-    for latency in &figures.latency {
-        writeln!(out, "  {:<30}{:>10}{:>10}", latency.through, latency.p50_us, latency.p99_us)?;
-    }
+    let row = |latency: &Latency| {
+        vec![latency.through.to_owned(), latency.p50_us.to_string(), latency.p99_us.to_string()]
+    };
+    let latency = Table::of_numbers(&["", "p50 µs", "p99 µs"]).with_rows(figures.latency.iter().map(row));
+    write!(out, "{}", latency.text())?;
     writeln!(out, "      $ {RUN_AGAIN}")?;
     writeln!(out, "\n{}; {} s", figures.machine, figures.took_s)?;
     for file in files {
@@ -43,10 +49,15 @@ fn print(out: &mut impl Write, figures: &Figures, files: &[String]) -> io::Resul
     Ok(())
 }
 
-fn row(out: &mut impl Write, claim: &Claim) -> io::Result<()> {
-    let ratio = if claim.allowed > 0.0 { format!("{:.2}", claim.ratio()) } else { "-".to_owned() };
-    let Claim { subject, measured, allowed, .. } = claim;
-    writeln!(out, "  {subject:<30}{measured:>10}{allowed:>10.1}{ratio:>8}")?;
+fn table_of(claims: &[Claim]) -> Table {
+    let row = |claim: &Claim| {
+        let ratio = if claim.allowed > 0.0 { format!("{:.2}", claim.ratio()) } else { "-".to_owned() };
+        vec![claim.subject.clone(), claim.measured.to_string(), format!("{:.1}", claim.allowed), ratio]
+    };
+    Table::of_numbers(&["", "admitted", "allowed", "ratio"]).with_rows(claims.iter().map(row))
+}
+
+fn explain(out: &mut impl Write, claim: &Claim) -> io::Result<()> {
     writeln!(out, "      {}: {}", verdict(claim.verdict), claim.claim)?;
     writeln!(out, "      {}", claim.reason)?;
     writeln!(out, "      $ {}", claim.command)
@@ -67,9 +78,13 @@ fn herd(out: &mut impl Write, figures: &Figures) -> io::Result<()> {
         "\n{} clients with {} per minute each, all emptied at once: arrivals in the busiest second after that",
         herd.clients, herd.per_minute
     )?;
-    writeln!(out, "  {:<30}{:>10}", "fixed window (a model)", herd.fixed_window.peak())?;
-    writeln!(out, "  {:<30}{:>10}", "Tollgate, waits not jittered", herd.without_jitter.peak())?;
-    writeln!(out, "  {:<30}{:>10}", "Tollgate, as it is", herd.with_jitter.peak())?;
+    let row = |name: &str, arrivals: &Arrivals| vec![name.to_owned(), arrivals.peak().to_string()];
+    let peaks = Table::of_numbers(&["", "requests"]).with_rows([
+        row("fixed window (a model)", &herd.fixed_window),
+        row("Tollgate, waits not jittered", &herd.without_jitter),
+        row("Tollgate, as it is", &herd.with_jitter),
+    ]);
+    write!(out, "{}", peaks.text())?;
     writeln!(out, "      $ {RUN_AGAIN}")
 }
 

@@ -1,6 +1,7 @@
 //! The matrix as text.
 
 use super::{Matrix, Row};
+use crate::report::Table;
 
 const BEGIN: &str = "<!-- made by `make faults`, do not edit -->";
 const END: &str = "<!-- end of the matrix -->";
@@ -14,13 +15,17 @@ pub(super) fn line(row: &Row) -> String {
 pub(super) fn markdown(matrix: &Matrix) -> String {
     let mut text = format!("{} `make faults`, {} s.\n", machine(), matrix.took_s);
     for (title, rows) in &matrix.sections {
-        text += &format!("\n### {title}\n\n| fault | promised | measured | |\n|---|---|---|---|\n");
-        for row in rows {
-            let Row { fault, promise, measured, .. } = row;
-            text += &format!("| {fault} | {promise} | {measured} | {} |\n", verdict(row));
-        }
+        text += &format!("\n### {title}\n\n{}", table(rows).markdown());
     }
     text
+}
+
+fn table(rows: &[Row]) -> Table {
+    let cells = |row: &Row| {
+        let Row { fault, promise, measured, .. } = row.clone();
+        vec![fault, promise, measured, verdict(row).to_owned()]
+    };
+    Table::of_text(&["fault", "promised", "measured", ""]).with_rows(rows.iter().map(cells))
 }
 
 /// The page with this matrix in place of the one that it has.

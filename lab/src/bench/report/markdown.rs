@@ -48,7 +48,7 @@ fn case(case: &CaseFigures) -> String {
     let mut text = format!("\n### {}\n\n{}; {}.{rate}\n\n", case.name, case.load, case.placement);
     text.push_str(&tables::figures(case, Detail::Spreads).markdown());
     let ratios = tables::ratios(case);
-    if !ratios.rows.is_empty() {
+    if !ratios.is_empty() {
         text.push('\n');
         text.push_str(&ratios.markdown());
     }

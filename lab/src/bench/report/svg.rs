@@ -7,7 +7,7 @@ use crate::{
         sample::Sample,
         stats::Spread,
     },
-    demo::page::escape,
+    report::escape,
 };
 
 const WIDTH: f64 = 960.0;

@@ -1,6 +1,6 @@
 //! The three tables: what was measured, ratios, and targets.
 
-use super::{median, number, table::Table, with_spread};
+use super::{median, number, with_spread};
 use crate::bench::{
     case::thousands,
     figures::{CaseFigures, ContenderFigures, labels},
@@ -8,6 +8,7 @@ use crate::bench::{
     stats::Spread,
     targets::Outcome,
 };
+use crate::report::Table;
 
 /// How much of each figure is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,23 +18,21 @@ pub(super) enum Detail {
 }
 
 pub(super) fn figures(case: &CaseFigures, detail: Detail) -> Table {
-    Table {
-        head: vec![
-            "",
-            "decisions/s",
-            "p50 µs",
-            "p99",
-            "p99.9",
-            "service CPU µs",
-            "Redis CPU µs",
-            "Redis calls",
-            "load µs",
-            "MiB",
-            "admitted / allowed",
-            "errors",
-        ],
-        rows: case.contenders.iter().map(|contender| row(case, contender, detail)).collect(),
-    }
+    Table::of_numbers(&[
+        "",
+        "decisions/s",
+        "p50 µs",
+        "p99",
+        "p99.9",
+        "service CPU µs",
+        "Redis CPU µs",
+        "Redis calls",
+        "load µs",
+        "MiB",
+        "admitted / allowed",
+        "errors",
+    ])
+    .with_rows(case.contenders.iter().map(|contender| row(case, contender, detail)))
 }
 
 fn row(case: &CaseFigures, contender: &ContenderFigures, detail: Detail) -> Vec<String> {
@@ -58,7 +57,7 @@ fn row(case: &CaseFigures, contender: &ContenderFigures, detail: Detail) -> Vec<
     ]
 }
 
-/// Over all rounds. Who does not decide admits what it is asked, which says nothing.
+/// Over all rounds. A contender that does not decide admits every request, so its figure would say nothing.
 fn admitted(case: &CaseFigures, contender: &ContenderFigures) -> String {
     if !contender.decides {
         return "-".to_owned();
@@ -71,17 +70,15 @@ fn admitted(case: &CaseFigures, contender: &ContenderFigures) -> String {
 /// Against the floor, and against INCRBY+EXPIRE; empty where neither takes part.
 pub(super) fn ratios(case: &CaseFigures) -> Table {
     let others = case.contenders.iter().filter(|contender| contender.label != labels::FLOOR);
-    let rows = others.filter_map(|contender| ratio_row(case, &contender.label)).collect();
-    Table {
-        head: vec![
-            "ratio",
-            "service CPU / floor's",
-            "decisions/s / floor's",
-            "p99 / floor's",
-            "Redis CPU / INCRBY's",
-        ],
-        rows,
-    }
+    let rows = others.filter_map(|contender| ratio_row(case, &contender.label));
+    Table::of_numbers(&[
+        "ratio",
+        "service CPU / floor's",
+        "decisions/s / floor's",
+        "p99 / floor's",
+        "Redis CPU / INCRBY's",
+    ])
+    .with_rows(rows)
 }
 
 fn ratio_row(case: &CaseFigures, label: &str) -> Option<Vec<String>> {
@@ -131,8 +128,6 @@ pub(super) fn targets(outcomes: &[Outcome]) -> Table {
             outcome.verdict.word().to_owned(),
         ]
     };
-    Table {
-        head: vec!["target", "case", "bound", "measured [min max]", ""],
-        rows: outcomes.iter().map(row).collect(),
-    }
+    Table::of_numbers(&["target", "case", "bound", "measured [min max]", ""])
+        .with_rows(outcomes.iter().map(row))
 }

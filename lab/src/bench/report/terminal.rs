@@ -49,7 +49,7 @@ fn print_case(out: &mut impl Write, case: &CaseFigures) -> io::Result<()> {
     writeln!(out, "  {}\n", case.placement)?;
     write!(out, "{}", tables::figures(case, Detail::Medians).text())?;
     let ratios = tables::ratios(case);
-    if !ratios.rows.is_empty() {
+    if !ratios.is_empty() {
         write!(out, "\n{}", ratios.text())?;
     }
     for line in tables::fills(case) {

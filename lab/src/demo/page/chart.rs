@@ -3,7 +3,8 @@
 //! A chart is drawn at the size at which it is seen, give or take a third, so that its text stays as large
 //! as the text around it: what has to look well on a phone and on a desktop is drawn twice.
 
-use super::text::{count, escape};
+use super::text::count;
+use crate::report::escape;
 
 /// Where the data goes inside an SVG, and which data fits.
 #[derive(Debug, Clone, Copy)]

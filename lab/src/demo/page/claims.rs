@@ -1,7 +1,8 @@
 //! The claims: a table that falls apart into cards on a narrow screen.
 
-use super::text::{amount, code, count, escape, times_exactly};
+use super::text::{amount, code, count, times_exactly};
 use crate::demo::figures::{Claim, Verdict, WHERE_COMMANDS_RUN};
+use crate::report::escape;
 
 pub(super) fn section(claims: &[Claim]) -> String {
     let rows: String = claims.iter().map(row).collect();

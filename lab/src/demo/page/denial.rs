@@ -1,6 +1,6 @@
 //! The captured 429, and what its four headers say.
 
-use super::text::escape;
+use crate::report::escape;
 
 const HEADERS: [(&str, &str); 4] = [
     (

@@ -2,9 +2,10 @@
 
 use super::{
     chart::{float, share},
-    text::{count, escape, ms},
+    text::{count, ms},
 };
 use crate::demo::figures::{Latency, RUN_AGAIN};
+use crate::report::escape;
 
 pub(super) fn section(latencies: &[Latency]) -> String {
     let most = latencies.iter().map(|latency| latency.p50_us.max(latency.p99_us)).max().unwrap_or(0);

@@ -1,22 +1,8 @@
 //! Text and numbers as the page shows them.
 
-/// For text and for quoted attributes.
-pub(crate) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
-}
+use crate::report::escape;
 
-/// The same, and what stands between backticks as code.
+/// Escaped, with the parts between backticks as code.
 pub(super) fn code(text: &str) -> String {
     let parts = text.split('`').map(escape).enumerate();
     parts.map(|(at, part)| if at % 2 == 1 { format!("<code>{part}</code>") } else { part }).collect()
