@@ -1,6 +1,6 @@
-//! `lab algorithms`: what the three ways to count cost, and what each admits at worst, on a real Redis.
+//! `lab algorithms`: the cost of the three algorithms on a real Redis, and the most that each admits.
 //!
-//! The script is the service's own. Its clock is an argument here, so that a minute of load takes no minute.
+//! The script is the one that the service uses. Its clock is an argument here, so a minute of load takes less than a minute.
 
 mod admitted;
 mod cost;
@@ -24,16 +24,16 @@ use admitted::Admitted;
 use cost::Cost;
 use redis::Script;
 
-/// Compare token bucket, sliding log and fixed window by memory, CPU time and what they admit at worst
+/// Compare token bucket, sliding log and fixed window: memory, CPU time and the most they admit
 #[derive(Debug, Args)]
 pub struct AlgorithmsArgs {
-    /// Rounds of each measurement; medians want five
+    /// Rounds of each measurement; use at least five for stable medians
     #[arg(long, default_value_t = 5)]
     pub runs: usize,
-    /// Where the results go
+    /// Folder for the results
     #[arg(long, default_value = "target/algorithms")]
     pub out: PathBuf,
-    /// Write docs/algorithms.md and docs/algorithms.svg too
+    /// Also write docs/algorithms.md and docs/algorithms.svg
     #[arg(long)]
     pub write_docs: bool,
 }
@@ -46,7 +46,7 @@ pub enum AlgorithmsError {
     Demand(#[from] RespError),
     #[error("cannot talk to Redis")]
     Talk(#[source] io::Error),
-    #[error("the script's reply makes no sense")]
+    #[error("cannot read the script's reply")]
     Reply(#[source] tollgate::store::StoreError),
     #[error(transparent)]
     Proc(#[from] ProcError),
@@ -54,16 +54,16 @@ pub enum AlgorithmsError {
     Write { path: PathBuf, source: io::Error },
 }
 
-/// One way to count, under a limit of `n` a minute.
+/// An algorithm with a limit of `n` per minute.
 #[derive(Debug, Clone, Copy)]
 struct Contender {
     n: u32,
     algorithm: Algorithm,
-    /// Of a token bucket.
+    /// Set only for a token bucket.
     burst: Option<u32>,
 }
 
-/// All that was measured of one of them.
+/// The measurements of one contender.
 #[derive(Debug)]
 struct Figures {
     contender: Contender,

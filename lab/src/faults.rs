@@ -1,4 +1,4 @@
-//! What breaks, what is promised then, and what was measured: real processes, and a table that asserts itself.
+//! `lab faults`: each fault, the promise made for it and the measurement, with real processes.
 //!
 //! Each scenario makes its faults happen and yields [`Row`]s; a promise that is not kept fails the run. The table
 //! goes to the terminal, to `target/faults/` and into `docs/faults.md`.
@@ -41,12 +41,12 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
-#[command(about = "Break things, and measure what was promised for it")]
+#[command(about = "Break Redis, Tollgate and clocks, and measure whether each promise is kept")]
 pub struct FaultsArgs {
-    /// Only these scenarios; the table in docs/faults.md stays as it is then
+    /// Run only these scenarios, and leave the table in docs/faults.md unchanged
     #[arg(long, value_delimiter = ',')]
     only: Vec<Scenario>,
-    /// How long the simulation runs
+    /// Length of the simulation
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     simulate: u64,
 }
@@ -56,13 +56,13 @@ pub struct FaultsArgs {
 pub enum Scenario {
     /// Redis is killed or stopped behind three nodes and three replicas
     Outage,
-    /// What the round trip to Redis costs a request
+    /// Latency that the round trip to Redis adds to a request
     Roundtrip,
-    /// Redis refuses, lies or falls silent
+    /// Redis refuses, sends wrong replies or does not answer
     Replies,
     /// Redis loses its data
     Loss,
-    /// Redis' clock steps
+    /// The clock of Redis steps
     Clock,
     /// Replicas of Tollgate stop and die
     Replicas,
@@ -125,7 +125,7 @@ impl Row {
     }
 }
 
-/// All rows, by scenario.
+/// All rows, grouped by scenario.
 #[derive(Debug, Default)]
 pub struct Matrix {
     sections: Vec<(&'static str, Vec<Row>)>,
@@ -227,7 +227,7 @@ fn failed(path: &Path, source: io::Error) -> FaultsError {
     FaultsError::Io { what: path.display().to_string(), source }
 }
 
-/// A limits file of a scenario's own.
+/// Writes a limits file for one scenario.
 fn limits_file(name: &str, text: &str) -> Result<PathBuf, FaultsError> {
     let path = crate::process::run_folder()?.join(format!("{name}.yaml"));
     write(&path, text)?;

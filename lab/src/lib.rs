@@ -1,13 +1,11 @@
-//! Starts real Redis, Envoy and Tollgate processes, for tests, the demo and benchmarks; never ships.
+//! Starts real Redis, Envoy and Tollgate processes for tests, the demo and benchmarks. It is never shipped.
 //!
-//! What is started here ends when its owner is dropped, and also when this process ends in any other way, a
-//! panic, Ctrl-C and SIGKILL included. Nothing listens but on 127.0.0.1, on ports that were free; logs stay
-//! under `target/lab/`.
+//! A process that the lab starts ends when its owner is dropped, and also when the lab ends in any other way, such
+//! as a panic, Ctrl-C or SIGKILL. Everything listens on free ports of 127.0.0.1. Logs stay under `target/lab/`.
 //!
-//! [`topology`] is the whole picture: upstream ← three nodes ← load balancer; [`redis`], [`envoy`] and
-//! [`tollgate`] are its parts, each a [`process`]. Tests begin with [`real::available`]. [`demo`] shows that the
-//! limit holds, [`bench`] what that costs, [`algorithms`] what other ways to count cost and admit, and [`faults`] what
-//! becomes of it when things break.
+//! A [`topology`] is upstream ← three nodes ← load balancer. [`redis`], [`envoy`] and [`tollgate`] start its parts,
+//! each a [`process`]. Tests begin with [`real::available`]. [`demo`] shows that the limit holds, [`bench`] measures
+//! its cost, [`algorithms`] compares the algorithms, and [`faults`] measures the promises made for failures.
 
 pub mod algorithms;
 pub mod bench;

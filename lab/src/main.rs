@@ -1,4 +1,4 @@
-//! The lab's own command line: the demo, the benchmark, and the stack by hand.
+//! The command line of the lab: the demo, the stack by hand, and the measurements.
 
 use std::{
     error::Error,
@@ -22,7 +22,7 @@ use tollgate::error;
 
 #[derive(Debug, Parser)]
 #[command(
-    about = "Starts real Envoy, Redis and Tollgate processes on 127.0.0.1, and ends them",
+    about = "Measures Tollgate with real Envoy and Redis processes on 127.0.0.1, which end with it",
     max_term_width = 100
 )]
 struct Cli {
@@ -32,26 +32,26 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the per-node limiter and Tollgate under the same load, and show what each let through
+    /// Put a per-node limiter and Tollgate under the same load, and report how much each admits
     ///
-    /// Exits with 0 if all that is claimed was shown, 1 if something was refuted, 3 if something was not proven.
+    /// The exit status is 0 if every claim was shown, 1 if one was refuted, and otherwise 3 if one was not proven.
     Demo {
-        /// Where report.html and report.json go
+        /// Folder for report.html and report.json
         #[arg(long, default_value = "target/demo")]
         out: PathBuf,
-        /// Write the README's chart, docs/demo.svg, too
+        /// Also write docs/demo.svg, the chart in the README
         #[arg(long)]
         write_docs: bool,
     },
-    /// Keep both variants in the foreground until Ctrl-C, and print how to hammer them
+    /// Run both variants in the foreground until Ctrl-C, and print commands that put load on them
     Up,
     Bench(Box<BenchArgs>),
     Algorithms(AlgorithmsArgs),
     Faults(FaultsArgs),
-    /// The service that decides nothing, which a benchmark starts
+    /// Serve without deciding anything; the benchmark starts this
     #[command(hide = true)]
     Floor(FloorArgs),
-    /// The load generator, which a benchmark starts
+    /// Generate load; the benchmark starts this
     #[command(hide = true)]
     Load(LoadArgs),
 }
@@ -76,7 +76,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             in_runtime(algorithms::run(&args))??;
             Ok(ExitCode::SUCCESS)
         }
-        // Both have runtimes of their own.
+        // The floor and the load generator start their own runtimes.
         Command::Floor(args) => {
             floor::run(&args)?;
             Ok(ExitCode::SUCCESS)

@@ -12,7 +12,7 @@ use crate::{
     process::{Process, ProcessError, Signal},
 };
 
-/// What to start. Port 0, the default, lets the kernel pick.
+/// Arguments of `tollgate serve`. Port 0, the default, lets the kernel choose a port.
 #[derive(Debug, Clone)]
 pub struct Serve {
     pub config: PathBuf,
@@ -130,7 +130,7 @@ impl Tollgate {
     }
 }
 
-/// Of the line `... listening grpc=ADDR admin=ADDR ...`.
+/// Reads the addresses from the line `... listening grpc=ADDR admin=ADDR ...`.
 fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
     let (_, fields) = line.split_once("listening ")?;
     let field = |name| fields.split_whitespace().find_map(|word| word.strip_prefix(name)?.parse().ok());

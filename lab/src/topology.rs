@@ -84,7 +84,7 @@ impl Topology {
         self.lb.listen()
     }
 
-    /// What the nodes together count under `name`, such as `cluster.upstream.ratelimit.failure_mode_allowed`.
+    /// The sum over all nodes of the counter `name`, such as `cluster.upstream.ratelimit.failure_mode_allowed`.
     pub async fn counter(&self, name: &str) -> Result<u64, EnvoyError> {
         let mut sum = 0;
         for node in &self.nodes {

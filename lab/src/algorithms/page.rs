@@ -14,7 +14,7 @@ const PROSE: &str = include_str!("prose.md");
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 380.0;
 const COLOURS: [&str; 4] = ["#0b6e4f", "#6aa84f", "#c0392b", "#1f4e9c"];
-/// The one that the picture shows.
+/// The limit per minute that the picture shows.
 const SHOWN: u32 = 100;
 
 pub(super) fn markdown(all: &[Figures], machine: &str, command: &str) -> String {
@@ -57,7 +57,7 @@ fn spread(spread: Spread) -> String {
 }
 
 pub(super) fn json(all: &[Figures]) -> String {
-    let spread = |of: Spread| json!({"median": of.median, "min": of.min, "max": of.max});
+    let spread = |spread: Spread| json!({"median": spread.median, "min": spread.min, "max": spread.max});
     let figures = all.iter().map(|Figures { contender, cost, admitted }| {
         json!({
             "limit": contender.label(),

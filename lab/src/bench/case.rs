@@ -60,7 +60,7 @@ pub enum Service {
     RedisCacheOff,
     /// A Redis, and no service in front of it.
     BareRedis,
-    /// Of those that were named on the command line, by index.
+    /// A service named on the command line, by its index.
     Peer(usize),
 }
 

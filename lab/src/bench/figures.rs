@@ -1,4 +1,4 @@
-//! All that was measured, and what two contenders say beside each other.
+//! All measurements, and the ratios between contenders.
 
 use super::{
     keys::{KEYS_AT_LIMIT, Mix},
@@ -7,7 +7,7 @@ use super::{
     stats::Spread,
 };
 
-/// By which contenders are found again.
+/// The labels that identify contenders.
 pub mod labels {
     pub const FLOOR: &str = "floor";
     pub const MEMORY: &str = "memory";
@@ -39,7 +39,7 @@ pub struct CaseFigures {
     pub load: String,
     pub mix: Mix,
     pub placement: String,
-    /// Of an open loop.
+    /// Requests per second, if the load is an open loop.
     pub rate: Option<f64>,
     pub contenders: Vec<ContenderFigures>,
 }
@@ -84,18 +84,18 @@ impl CaseFigures {
     }
 
     /// `figure` of one over that of the other.
-    pub fn ratio(&self, of: &str, over: &str, figure: fn(&Sample) -> Option<f64>) -> Option<Spread> {
-        self.pairwise([of, over], |[of, over]| Some(figure(of)? / figure(over)?))
+    pub fn ratio(&self, label: &str, over: &str, figure: fn(&Sample) -> Option<f64>) -> Option<Spread> {
+        self.pairwise([label, over], |[run, over]| Some(figure(run)? / figure(over)?))
     }
 
-    /// How many of these decisions the limits allow: all under limits that never deny, and of the others what
-    /// comes back in the time, since the rest was used up before.
+    /// The number of these decisions that the limits allow: all decisions under limits that never deny, and for
+    /// the other limits only the refill of the run, since their burst was used up before.
     pub fn allowed(&self, run: &Sample) -> f64 {
-        let of_one_key = f64::from(Rule::Ten.requests_per_unit()) * run.seconds + 1.0;
+        let one_key = f64::from(Rule::Ten.requests_per_unit()) * run.seconds + 1.0;
         let refilled = match self.mix {
-            Mix::Denied => of_one_key,
+            Mix::Denied => one_key,
             // At most, since some requests are for two of these keys.
-            Mix::Pairs => f64::from(KEYS_AT_LIMIT) * of_one_key,
+            Mix::Pairs => f64::from(KEYS_AT_LIMIT) * one_key,
             Mix::Allowed | Mix::Half | Mix::Once => 0.0,
         };
         (run.decisions() - run.limited) as f64 + refilled

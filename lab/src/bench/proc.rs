@@ -18,7 +18,7 @@ pub enum ProcError {
     Content { path: String },
 }
 
-/// What a process has used so far.
+/// The resources that a process has used so far.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Usage {
     pub cpu_us: f64,
@@ -39,7 +39,7 @@ pub fn cores() -> Result<Vec<usize>, ProcError> {
     parse_cores(&read(path)?).ok_or_else(|| ProcError::Content { path: path.to_owned() })
 }
 
-/// What the first processor calls itself.
+/// The model name of the first processor.
 pub fn model_name() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let named = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));

@@ -1,4 +1,4 @@
-//! What was measured, as a terminal shows it, as JSON, as a picture and as a page of the docs.
+//! The measurements for the terminal, as JSON, as a picture and as a page of the docs.
 
 pub mod json;
 pub mod markdown;
@@ -10,7 +10,7 @@ mod tests;
 
 use super::{case::thousands, stats::Spread};
 
-/// About three digits, which is more than a run of two seconds knows.
+/// About three digits; a run of two seconds is less precise than that.
 fn number(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => thousands(value.round() as u32),
@@ -19,7 +19,7 @@ fn number(value: f64) -> String {
     }
 }
 
-/// `1.15 [1.10 1.22]`; of a single run just that.
+/// `1.15 [1.10 1.22]`, or `1.15` for a single run.
 fn with_spread(spread: Option<Spread>) -> String {
     match spread {
         Some(Spread { min, median, max }) if min < max => {

@@ -1,6 +1,6 @@
 //! Percentiles, and what several runs say together.
 
-/// Of several runs: the least, the middle and the most.
+/// The least, the median and the most of several runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Spread {
     pub min: f64,

@@ -1,11 +1,11 @@
-//! What a run of the demo found: the facts, for the terminal, the page and the JSON file.
+//! The results of a run of the demo, for the terminal, the page and the JSON file.
 
 use super::herd::Arrivals;
 
-/// Where the commands of claims run; said once above them.
+/// Where the commands of the claims run; shown once above them.
 pub const WHERE_COMMANDS_RUN: &str = "beside `target/release/lab up`, with its addresses";
 
-/// What shows the herd and the latency again: they need a client of their own, which is the demo's.
+/// Repeats the herd and the latency, which need the client that is part of the demo.
 pub const RUN_AGAIN: &str = "make demo";
 
 #[derive(Debug, Clone)]
@@ -23,30 +23,30 @@ pub struct Figures {
     pub took_s: u64,
 }
 
-/// Something that the demo says is so, and what it measured.
+/// A claim of the demo, and its measurement.
 #[derive(Debug, Clone)]
 pub struct Claim {
-    /// What is claimed, as a whole sentence: its verdict is about this.
+    /// The claim as a whole sentence, which the verdict is about.
     pub claim: String,
-    /// What was done, such as `10 per second for one key, 3 nodes, 12 s of load`.
+    /// The load, such as `10 per second for one key, 3 nodes, 12 s of load`.
     pub load: String,
-    /// Who was under it, such as `per-node limiter`.
+    /// The limiter under that load, such as `per-node limiter`.
     pub subject: String,
     pub measured: u64,
-    /// What the limit allows; with the tenths that were refilled.
+    /// The number of requests that the limit allows, including fractions of refilled tokens.
     pub allowed: f64,
     pub verdict: Verdict,
     /// One sentence.
     pub reason: String,
-    /// What a reader types to see it again, against `lab up`.
+    /// The command that repeats it against `lab up`.
     pub command: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// What was claimed is so.
+    /// The claim is true.
     Shown,
-    /// It is not.
+    /// The claim is false.
     Refuted,
     /// The run says nothing about it: answers were missing or fallback answers.
     NotProven,
@@ -73,7 +73,7 @@ pub struct HerdArrivals {
     pub fixed_window: Arrivals,
 }
 
-/// Of requests through one node, one after the other.
+/// Latency of sequential requests through one node.
 #[derive(Debug, Clone)]
 pub struct Latency {
     /// Such as `no limiter`.
@@ -84,7 +84,7 @@ pub struct Latency {
 }
 
 impl Claim {
-    /// Measured by allowed.
+    /// Measured divided by allowed; 0 if nothing was allowed.
     pub fn ratio(&self) -> f64 {
         #[allow(clippy::cast_precision_loss, reason = "counts of a demo")]
         let measured = self.measured as f64;
@@ -93,7 +93,7 @@ impl Claim {
 }
 
 impl Admission {
-    /// What the limit allows from the first request to the end of so many bins: burst + refill.
+    /// The requests allowed from the first one to the end of this number of bins: burst + refill.
     pub fn allowed_after(&self, bins: usize) -> f64 {
         #[allow(clippy::cast_precision_loss, reason = "counts of a demo")]
         let (burst, per_bin) = (self.burst as f64, (self.per_second * self.bin_ms) as f64 / 1_000.0);
@@ -102,7 +102,7 @@ impl Admission {
         burst + per_bin * bins
     }
 
-    /// What was admitted in all these bins, by what is allowed until their end.
+    /// The requests admitted in all these bins, divided by the number allowed until their end.
     pub fn ratio(&self, bins: &[u64]) -> f64 {
         let allowed = self.allowed_after(bins.len());
         #[allow(clippy::cast_precision_loss, reason = "counts of a demo")]

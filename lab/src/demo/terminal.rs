@@ -1,4 +1,4 @@
-//! What the demo prints.
+//! The terminal output of the demo.
 
 use std::io::{self, Write};
 
@@ -10,7 +10,7 @@ use crate::report::Table;
 
 /// One line of progress.
 pub fn say(line: &str) {
-    // Whoever closed the pipe does not want to know.
+    // A closed pipe is not an error of the demo.
     let _ = writeln!(io::stderr(), "· {line}");
 }
 

@@ -1,4 +1,4 @@
-//! One client that asks Tollgate itself, and tells the store's answers from fallback answers.
+//! A client that calls Tollgate directly, and distinguishes the store's answers from fallback answers.
 
 use std::{
     net::SocketAddr,
@@ -40,7 +40,7 @@ pub(super) enum Answer {
     Fallback {
         admitted: bool,
     },
-    /// Nobody decided.
+    /// There was no answer.
     None,
 }
 

@@ -61,7 +61,7 @@ impl Hammer {
         self.clock.now_us()
     }
 
-    /// What was admitted.
+    /// The number of admitted requests.
     pub(super) async fn stop(mut self) -> Vec<Visit> {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Vec::new();

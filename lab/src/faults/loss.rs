@@ -41,7 +41,7 @@ enum Loss {
     Kept,
 }
 
-/// What was admitted, with a loss in it.
+/// The admissions of a run during which the store loses its data.
 struct Run {
     fault: &'static str,
     loss: Loss,

@@ -17,7 +17,7 @@ const PER_SECOND: u64 = 60;
 const REPLICAS: usize = 3;
 /// Until then batches are in the air, and the breaker has not tripped.
 const SETTLED: Duration = Duration::from_millis(250);
-/// Who asked so long before its end must have been answered in it.
+/// A request sent this long before the end of the outage must be answered within it.
 const LONGEST_US: u64 = 100_000;
 const OPENED: &str = "cluster.upstream.ratelimit.failure_mode_allowed";
 

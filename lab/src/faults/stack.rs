@@ -55,7 +55,7 @@ async fn counts(replicas: &[Tollgate], name: &str) -> Result<Vec<u64>, FaultsErr
     Ok(counts)
 }
 
-/// What all series of that name add up to, or all with that label.
+/// The sum of all series with that name or label.
 pub(super) fn sum(page: &str, name: &str) -> u64 {
     let is_meant = |line: &&str| {
         let behind = line.find(name).map(|at| &line[at + name.len()..]);

@@ -1,4 +1,4 @@
-//! A Tollgate that asks Redis through a proxy, what it answers during a fault, and what was charged.
+//! A Tollgate that reaches Redis through a proxy, with its answers during a fault and the hits that were charged.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::{
     tollgate::{Serve, Tollgate},
 };
 
-/// Nothing comes back while it runs: what is left tells what was charged.
+/// The bucket refills nothing during a trial, so the tokens left show how many hits were charged.
 pub(super) const BURST: u32 = 10_000;
 pub(super) const LIMITS: &str = "\
 domain: edge
@@ -25,12 +25,12 @@ descriptors:
 ";
 pub(super) const REQUESTS: u32 = 40;
 
-/// What must be true of the answers while the fault lasts.
+/// The required property of the answers during the fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reaction {
     /// The store decided all of them.
     Decided,
-    /// Fallback answers, except for decisions made before the fault was noticed; they are not charged.
+    /// Fallback answers, except for decisions made before the fault was noticed. A fallback answer charges nothing.
     FallbackUncharged,
     /// As above, but a request whose reply was lost may be charged once.
     FallbackChargedOnce,
@@ -48,7 +48,7 @@ pub(super) struct Aftermath {
     by_fallback: u32,
     unanswered: u32,
     charged: u32,
-    /// Of one request.
+    /// The most that a single request was charged.
     most_charged: u32,
     healed: Duration,
     slowest: Duration,

@@ -28,20 +28,20 @@ pub struct LoadArgs {
     pub warm_up_ms: u64,
     #[arg(long, default_value_t = 2_000)]
     pub measure_ms: u64,
-    /// Requests per second, sent at random whatever comes back, in place of `concurrency`
+    /// Requests per second, sent at random times independently of the answers, instead of `concurrency`
     #[arg(long)]
     pub rate: Option<f64>,
-    /// End after so many requests
+    /// End after this number of requests
     #[arg(long)]
     pub most: Option<u64>,
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// The process whose CPU time and memory are the service's
+    /// Process id of the service, to measure its CPU time and memory
     #[arg(long)]
     pub service_pid: Option<u32>,
     #[arg(long)]
     pub redis_pid: Option<u32>,
-    /// The Redis that the service asks
+    /// Address of the Redis that the service uses
     #[arg(long)]
     pub redis: Option<SocketAddr>,
 }
@@ -96,7 +96,7 @@ impl fmt::Display for Target {
 impl FromStr for Target {
     type Err = String;
 
-    /// 127.0.0.1 and its like only: this is a load generator.
+    /// Accepts only loopback addresses, because this is a load generator.
     fn from_str(text: &str) -> Result<Target, String> {
         let (name, addr) = text.split_once('=').unwrap_or((text, ""));
         let addr: SocketAddr = addr.parse().map_err(|error| format!("{addr:?}: {error}"))?;

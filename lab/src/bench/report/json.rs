@@ -1,4 +1,4 @@
-//! Every run of every contender, and what was derived from them.
+//! Every run of every contender, and the figures derived from them.
 
 use serde_json::{Value, json};
 
@@ -43,7 +43,7 @@ fn case(case: &CaseFigures) -> Value {
 }
 
 fn contender(case: &CaseFigures, contender: &ContenderFigures) -> Value {
-    let of = |figure: fn(&Sample) -> Option<f64>| contender.spread(figure).map(spread);
+    let over_runs = |figure: fn(&Sample) -> Option<f64>| contender.spread(figure).map(spread);
     let run = |run: &Sample| {
         let mut json = run.json();
         json["allowed"] = json!(contender.decides.then(|| case.allowed(run)));
@@ -51,14 +51,14 @@ fn contender(case: &CaseFigures, contender: &ContenderFigures) -> Value {
     };
     json!({
         "label": contender.label,
-        "decisions_per_second": of(|run| Some(run.per_second())),
-        "service_cpu_us_per_decision": of(Sample::service_us),
-        "redis_cpu_us_per_decision": of(Sample::redis_us),
-        "redis_calls_per_decision": of(Sample::calls),
-        "p50_us": of(|run| Some(run.p50_us)),
-        "p99_us": of(|run| Some(run.p99_us)),
-        "p999_us": of(|run| Some(run.p999_us)),
-        "resident_mib": of(Sample::resident_mib),
+        "decisions_per_second": over_runs(|run| Some(run.per_second())),
+        "service_cpu_us_per_decision": over_runs(Sample::service_us),
+        "redis_cpu_us_per_decision": over_runs(Sample::redis_us),
+        "redis_calls_per_decision": over_runs(Sample::calls),
+        "p50_us": over_runs(|run| Some(run.p50_us)),
+        "p99_us": over_runs(|run| Some(run.p99_us)),
+        "p999_us": over_runs(|run| Some(run.p999_us)),
+        "resident_mib": over_runs(Sample::resident_mib),
         "fill": contender.fill.map(|fill| json!({
             "keys": fill.keys,
             "seconds": fill.seconds,

@@ -1,4 +1,4 @@
-//! The picture: for each case, CPU per decision of the service and of Redis, and how far the rounds lay apart.
+//! The picture: for each case, the CPU time per decision of the service and of Redis, and its spread over the rounds.
 
 use super::{median, number};
 use crate::{
@@ -37,7 +37,7 @@ pub fn svg(report: &Report) -> String {
     let height = y + 10.0;
     format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" font-family="system-ui, sans-serif" font-size="12">
-<title>CPU per decision of Tollgate and what else could be asked</title>
+<title>CPU per decision of Tollgate and of its alternatives</title>
 <rect width="{WIDTH}" height="{height}" fill="#ffffff"/>
 <text x="10" y="26" font-size="17" font-weight="600" fill="#1c1e21">CPU per decision: medians of {rounds} rounds, lines from the least to the most</text>
 <text x="10" y="46" fill="#5b6168">{machine}; {date}</text>
@@ -117,7 +117,7 @@ impl Panel {
     }
 }
 
-/// Of one kind, one colour in all cases.
+/// Each kind of contender has the same colour in all cases.
 fn colour(contender: &ContenderFigures) -> &'static str {
     let label = contender.label.as_str();
     match label {

@@ -1,4 +1,4 @@
-//! What the benchmark prints: progress to stderr, results to stdout.
+//! The terminal output of the benchmark: progress to stderr, results to stdout.
 
 use std::io::{self, Write};
 
@@ -16,17 +16,17 @@ use crate::bench::{
 
 /// One line of progress.
 pub fn say(line: &str) {
-    // Whoever closed the pipe does not want to know.
+    // A closed pipe is not an error of the benchmark.
     let _ = writeln!(io::stderr(), "· {line}");
 }
 
-pub fn round(number: usize, of: usize, contenders: &[ContenderFigures]) {
+pub fn round(number: usize, rounds: usize, contenders: &[ContenderFigures]) {
     let rate = |contender: &ContenderFigures| {
         let last = contender.runs.last().map(Sample::per_second);
         format!("{} {}/s", contender.label, median(Spread::of(last)))
     };
     let rates: Vec<String> = contenders.iter().map(rate).collect();
-    say(&format!("  round {number}/{of}: {}", rates.join(" · ")));
+    say(&format!("  round {number}/{rounds}: {}", rates.join(" · ")));
 }
 
 pub fn list(cases: &[Case]) {
@@ -36,7 +36,7 @@ pub fn list(cases: &[Case]) {
     }
 }
 
-/// What was just measured, so that nobody has to wait for the end.
+/// Prints a case as soon as it is measured.
 pub fn case(case: &CaseFigures) {
     let _ = print_case(&mut io::stdout().lock(), case);
 }

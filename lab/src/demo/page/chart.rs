@@ -17,7 +17,7 @@ pub(super) struct Plot {
     pub(super) y_max: f64,
 }
 
-/// What those are told who do not see the chart.
+/// The text for readers who cannot see the chart.
 #[derive(Debug)]
 pub(super) struct Label<'a> {
     /// Unique on the page.

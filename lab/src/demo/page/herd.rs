@@ -13,7 +13,7 @@ struct Multiple<'a> {
     id: &'static str,
     name: &'static str,
     origin: &'static str,
-    /// Of its bars.
+    /// The CSS class of the bars.
     class: &'static str,
     arrivals: &'a Arrivals,
 }

@@ -21,11 +21,11 @@ pub(super) fn count(number: u64) -> String {
     grouped
 }
 
-/// `12,345.6`, and `12,345` where the tenths are none.
+/// `12,345.6`, or `12,345` if there are no tenths.
 pub(super) fn amount(number: f64) -> String {
     let rounded = format!("{:.1}", number.max(0.0));
     let (whole, tenths) = rounded.split_once('.').unwrap_or((&rounded, "0"));
-    // What is no whole number of a u64 (infinity) stays as it was printed.
+    // A value outside u64, such as infinity, stays as it was printed.
     let whole = whole.parse().map_or_else(|_| whole.to_owned(), count);
     if tenths == "0" { whole } else { format!("{whole}.{tenths}") }
 }

@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     Straight,
-    /// And the load balancer before them.
+    /// Through the load balancer and a node.
     ThroughNodes,
 }
 
@@ -27,26 +27,26 @@ pub(super) struct Side {
     connection: Connection,
     took_us: Vec<u64>,
     passed: u64,
-    /// That answered.
+    /// The nodes that answered.
     nodes: BTreeSet<String>,
     before: Counts,
     tollgate: Tollgate,
     _topology: Topology,
 }
 
-/// What one way measured.
+/// Measurements of one way.
 pub(super) struct Figures {
     pub(super) p50_us: u64,
     pub(super) p99_us: u64,
-    /// By the store.
+    /// Answers that the store decided.
     pub(super) decided: u64,
     pub(super) by_fallback: u64,
-    /// Of the clients' requests.
+    /// Requests of the clients that passed.
     passed: u64,
     nodes: usize,
 }
 
-/// What Tollgate has counted.
+/// Counts from the metrics of Tollgate.
 #[derive(Clone, Copy)]
 struct Counts {
     decided: u64,
@@ -103,7 +103,7 @@ impl Side {
         Ok(())
     }
 
-    /// Of all that was asked since the last figures.
+    /// The figures of all requests since the last call.
     pub(super) async fn figures(&mut self) -> Result<Figures, FaultsError> {
         let mut took_us = std::mem::take(&mut self.took_us);
         took_us.sort_unstable();
@@ -138,7 +138,7 @@ impl Figures {
         )
     }
 
-    /// Each request passed, none without Tollgate's word, and as many nodes answered.
+    /// Whether each request passed, Tollgate answered each of them, and this number of nodes took part.
     pub(super) fn is_whole(&self, requests: u64, nodes: usize) -> bool {
         self.passed == requests && self.decided + self.by_fallback == requests && self.nodes == nodes
     }
