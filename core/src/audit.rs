@@ -115,7 +115,7 @@ impl Allowance {
         }
     }
 
-    /// With so many hits more, wherever they fall.
+    /// The same allowance with this many hits more, wherever they fall.
     pub fn and_hits(self, hits: i128) -> Allowance {
         Allowance { burst: self.burst + hits * self.token, ..self }
     }

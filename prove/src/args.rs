@@ -14,7 +14,7 @@ use tollgate_core::{
 /// Hammer an endpoint behind a rate limiter and say whether its limit holds, over every interval
 ///
 /// Sends HTTP GET requests to all targets at once, then looks at every interval of the run: were ever more
-/// requests admitted than the burst plus what was refilled (too much), or was one denied that fitted (too
+/// requests admitted than the burst plus what was refilled (too much), or was one denied that would have fitted (too
 /// little)? A limit per day or longer is taken for a quota that resets at midnight UTC (see --algorithm), and is
 /// looked at in every window instead. Each 429 is checked for what a client needs to come back in time.
 ///
@@ -23,7 +23,7 @@ use tollgate_core::{
 ///
 /// Exit status: 0 the limit holds; 1 too much or too little was admitted, or a 429 breaks its contract;
 /// 2 wrong usage; 3 nothing was proven (nothing was denied, errors, or answers that the limiter did not make).
-/// The report names the rules that denied, where the answers tell: see that it is the one you mean.
+/// The report names the rules that denied, if the answers name them: check that they are the ones you mean.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ProveArgs {
     /// Where to send requests; repeat it to load several nodes that should share one limit
@@ -137,9 +137,9 @@ pub enum TargetError {
     Url(#[source] http::uri::InvalidUri),
     #[error("a URL starts with http://, as in http://127.0.0.1:8080/")]
     NoScheme,
-    #[error("https is not spoken; give the plain http port that stands behind it")]
+    #[error("https is not supported; give the plain http port behind it")]
     Https,
-    #[error("{0} is not spoken, only http")]
+    #[error("{0} is not supported, only http")]
     Scheme(String),
     #[error("user and password in a URL are not sent; use --header 'authorization: …'")]
     Credentials,

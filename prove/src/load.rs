@@ -1,4 +1,4 @@
-//! Rounds of load on all targets: so many requests, for so long, or at such a rate.
+//! Rounds of load on all targets: a number of requests, a length of time, or a rate.
 //!
 //! Workers take turns from one counter, and the turn names the target, so all targets get the same share.
 //! Every round ends by itself: at its number, its end, the most requests that a run may record, or Ctrl-C.

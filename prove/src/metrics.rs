@@ -1,7 +1,7 @@
 //! How many of Tollgate's decisions were fallback answers, by its own counters before and after the run.
 //!
 //! Reads the Prometheus text of each replica and sums `tollgate_decisions_total` by its label `source`:
-//! `store` and `denial_cache` are decisions of the store, anything else was answered without it.
+//! `store` and `cache` are decisions of the store; all others were answered without it.
 
 use std::time::Duration;
 

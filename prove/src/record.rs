@@ -11,7 +11,7 @@ use tollgate_core::audit::Span;
 /// Requests of one run; the load stops there. 160 MB, and twice that while they are audited.
 pub(super) const MOST_ENTRIES: u64 = 5_000_000;
 
-/// Names of rules come from the wire: beyond so many they are counted together.
+/// Names of rules come from the wire, so those beyond this number are counted together.
 const MOST_RULES: usize = 100;
 /// In characters.
 const LONGEST_RULE: usize = 200;

@@ -61,7 +61,7 @@ pub(super) fn decide(findings: &Findings) -> (Verdict, String) {
             more => format!(", and {more} more rules were broken"),
         };
         let reason = format!(
-            "{} times it was not so that {rule} (for example {}){more}",
+            "{} answers broke the rule that {rule} (for example {}){more}",
             broken.count, broken.example
         );
         (Verdict::BrokenContract, reason)
@@ -113,7 +113,7 @@ fn unproven(findings: &Findings) -> Option<String> {
         reasons.push("the run was interrupted".to_owned());
     }
     if findings.is_full {
-        reasons.push(format!("the run was cut short after {} requests, all that fit", counts.sent));
+        reasons.push(format!("the run ended early: {} requests are the most that it keeps", counts.sent));
     }
     reasons.extend(not_answered(findings));
     reasons.extend(guessed(&findings.fallback_answers));

@@ -1,4 +1,4 @@
-//! The same two questions for a limit that resets: at most so many in each window, aligned in UTC.
+//! The same two questions for a limit that resets: a number of requests in each window, aligned in UTC.
 //!
 //! A request was decided in one of the windows that its span touches, and where the limiter's clock is another one,
 //! in one that is near. Too much is what exceeds the limit whichever of them it was, and a denial is unjustified
@@ -21,7 +21,7 @@ pub struct Windows {
     length_us: u64,
     /// What the clock said when the run began, in microseconds since the Unix epoch.
     began_us: u64,
-    /// The limiter's clock is not further from ours than this, and than the drift of so many thousandths.
+    /// The limiter's clock differs from ours by at most this, and by `drift` thousandths of the time that has passed.
     apart_us: u64,
     drift: u64,
 }
@@ -59,7 +59,7 @@ impl Windows {
         number(to_us) - number(from_us)
     }
 
-    /// In thousandths, what so many windows admit.
+    /// The hits that this number of windows admits, in thousandths.
     pub fn in_windows_milli(&self, windows: u64) -> u64 {
         windows.saturating_mul(1000).saturating_mul(self.most.into())
     }

@@ -9,10 +9,10 @@ use super::{Algorithm, Period};
 /// A period of this length or a longer one is a quota, which resets; a shorter one is a rate, which refills.
 const QUOTA_SECONDS: u64 = 86_400;
 
-/// How hits are counted where a limit does not say.
+/// The algorithm of a limit that names none.
 ///
-/// Whatever makes limits (files, the requests themselves) asks [`DefaultAlgorithm::of`], so that they cannot
-/// disagree.
+/// Limits of files and limits that requests bring along both ask [`DefaultAlgorithm::algorithm_for`], so that they
+/// cannot disagree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum DefaultAlgorithm {
     /// Rates refill and quotas reset, as people understand "10 a second" and "1,000 a day": a period shorter than a

@@ -60,7 +60,7 @@ fn a_day_is_a_window_and_a_burst_a_bucket_unless_it_is_said() {
 #[test]
 fn misuse_exits_with_two_and_says_what_to_do() {
     for (more, said) in [
-        ("|--target|https://127.0.0.1/", "https is not spoken"),
+        ("|--target|https://127.0.0.1/", "https is not supported"),
         ("|--target|127.0.0.1:80", "http://"),
         ("|--target|http://u:p@h/", "authorization"),
         ("|--rate|0", "--rate"),

@@ -68,7 +68,7 @@ fn a_broken_contract_counts_only_where_the_limit_was_kept() {
     kept.broken = broken();
     let (verdict, reason) = decide(&kept);
     assert_eq!((verdict, verdict.exit_status()), (Verdict::BrokenContract, 1));
-    assert_eq!(reason, "broken contract: 7 times it was not so that a rule holds (for example no rule)");
+    assert_eq!(reason, "broken contract: 7 answers broke the rule that a rule holds (for example no rule)");
     let mut too_little = findings(&[WRONGLY_DENIED]);
     too_little.broken = broken();
     assert_eq!(decide(&too_little).0, Verdict::TooLittle);

@@ -9,7 +9,7 @@ fn span(start_us: u64, end_us: u64) -> Span {
     Span { start_us, end_us }
 }
 
-/// Windows of so many microseconds, and a limiter whose clock is right.
+/// Windows of `length_us` microseconds, and a limiter whose clock is right.
 fn quick(most: u32, length_us: u64, began_us: u64, apart_us: u64) -> Windows {
     Windows { most, length_us, began_us, apart_us, drift: 0 }
 }
