@@ -7,13 +7,18 @@ use serde_json::json;
 use super::{Figures, NUMBERS};
 use crate::{
     bench::{stats::Spread, today},
-    report::{Table, escape},
+    report::{
+        Table,
+        chart::{self, Label, Plot, float},
+        escape,
+    },
 };
 
 const PROSE: &str = include_str!("prose.md");
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 380.0;
-const COLOURS: [&str; 4] = ["#0b6e4f", "#6aa84f", "#c0392b", "#1f4e9c"];
+/// The CSS class of each line.
+const CLASSES: [&str; 4] = ["first", "second", "naive", "tollgate"];
 /// The limit per minute that the picture shows.
 const SHOWN: u32 = 100;
 
@@ -75,59 +80,38 @@ pub(super) fn json(all: &[Figures]) -> String {
     format!("{:#}\n", json!({ "numbers": NUMBERS, "figures": figures.collect::<Vec<_>>() }))
 }
 
-/// Admissions over time of those that allow [`SHOWN`] a minute.
+/// Admissions over time of those that allow [`SHOWN`] a minute, as an SVG file.
 pub(super) fn svg(all: &[Figures]) -> String {
     let shown: Vec<&Figures> = all.iter().filter(|figures| figures.contender.n == SHOWN).collect();
     let last = |figures: &&Figures| figures.admitted.curve.last().copied().unwrap_or((1, 1));
-    let end_us = shown.iter().map(|figures| last(figures).0).max().unwrap_or(1) as f64;
-    let most = f64::from(shown.iter().map(|figures| last(figures).1).max().unwrap_or(1));
-    let (left, top, width, height) = (60.0, 50.0, WIDTH - 80.0, HEIGHT - 110.0);
-    let x = |us: u64| left + width * us as f64 / end_us;
-    let y = |count: u32| top + height * (1.0 - f64::from(count) / most);
-    let mut body = String::new();
-    for seconds in [0, 30, 60, 90, 120] {
-        let at = x(seconds * 1_000_000);
-        let _ = writeln!(
-            body,
-            r##"<text x="{at:.0}" y="{:.0}" text-anchor="middle" fill="#5b6168">{seconds} s</text>"##,
-            top + height + 18.0
-        );
-    }
-    for count in [0, 100, 200, 300].into_iter().filter(|count| f64::from(*count) <= most) {
-        let at = y(count);
-        let _ = writeln!(
-            body,
-            r##"<line x1="{left}" y1="{at:.1}" x2="{:.0}" y2="{at:.1}" stroke="#d9dde1"/><text x="{:.0}" y="{:.0}" text-anchor="end" fill="#5b6168">{count}</text>"##,
-            left + width,
-            left - 8.0,
-            at + 4.0
-        );
-    }
-    for (index, (figures, colour)) in shown.iter().zip(COLOURS).enumerate() {
-        let points: String = figures
-            .admitted
-            .curve
-            .iter()
-            .map(|(us, count)| format!("{:.1},{:.1} ", x(*us), y(*count)))
-            .collect();
-        let legend_x = left + 170.0 * index as f64;
+    let end_us = shown.iter().map(|figures| last(figures).0).max().unwrap_or(1);
+    let most = u64::from(shown.iter().map(|figures| last(figures).1).max().unwrap_or(1));
+    let y_ticks = chart::ticks_over(most, 4);
+    let plot = Plot {
+        width: WIDTH,
+        height: HEIGHT,
+        top: 44.0,
+        x_max: end_us as f64 / 1e6,
+        y_max: y_ticks.last().copied().map_or(1.0, float),
+    };
+    let mut content =
+        plot.axes(&chart::ticks_within(end_us / 1_000_000, 6), &y_ticks, "requests admitted since the start");
+    for (index, (figures, class)) in shown.iter().zip(CLASSES).enumerate() {
+        let point = |(us, count): &(u64, u32)| {
+            format!("{:.1},{:.1} ", plot.x(*us as f64 / 1e6), plot.y(f64::from(*count)))
+        };
+        let points: String = figures.admitted.curve.iter().map(point).collect();
         let name = figures.contender.label();
-        let name = name.split_once(", ").map_or(name.as_str(), |(_, name)| name);
+        let name = escape(name.split_once(", ").map_or(name.as_str(), |(_, name)| name));
+        let x = 60.0 + 172.0 * index as f64;
         let _ = writeln!(
-            body,
-            r##"<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/><rect x="{legend_x:.0}" y="{:.0}" width="12" height="4" fill="{colour}"/><text x="{:.0}" y="{:.0}" fill="#1c1e21">{}</text>"##,
-            HEIGHT - 20.0,
-            legend_x + 18.0,
-            HEIGHT - 14.0,
-            escape(name)
+            content,
+            r#"<polyline class="line {class}" points="{points}"/><line class="line {class}" x1="{x}" x2="{}" y1="28" y2="28"/><text x="{}" y="32">{name}</text>"#,
+            x + 14.0,
+            x + 20.0
         );
     }
-    format!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" font-family="system-ui, sans-serif" font-size="12">
-<title>Admissions over time at {SHOWN} a minute</title>
-<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>
-<text x="{left}" y="28" font-size="14" font-weight="600" fill="#1c1e21">Admitted in all at {SHOWN} a minute, asked without end from a second before the edge</text>
-{body}</svg>
-"##
-    )
+    let title = format!("Admissions over time at {SHOWN} a minute");
+    let desc = "A client asks as often as it can, from a second before the edge of a minute.";
+    plot.file(&Label { id: "algorithms", class: "file", title: &title, desc }, &content)
 }

@@ -4,7 +4,6 @@
 //! what was measured, whatever that was; only the texts around it expect that the limit held.
 
 mod admission;
-mod chart;
 mod claims;
 mod denial;
 mod herd;
@@ -17,9 +16,10 @@ mod text;
 
 use self::text::{count, times};
 use super::figures::Figures;
-use crate::{binaries::checkout, report::escape};
-
-const CHART_STYLE: &str = include_str!("page/chart.css");
+use crate::{
+    binaries::checkout,
+    report::{chart, escape},
+};
 
 /// The chart of the page as a file of its own.
 pub fn svg(figures: &Figures) -> String {
@@ -27,7 +27,7 @@ pub fn svg(figures: &Figures) -> String {
 }
 
 pub fn html(figures: &Figures) -> String {
-    let style = [CHART_STYLE, include_str!("page/style.css")].concat();
+    let style = [chart::STYLE, include_str!("page/style.css")].concat();
     let body = [
         header(figures),
         admission::section(&figures.admission),

@@ -7,7 +7,10 @@ use crate::{
         sample::Sample,
         stats::Spread,
     },
-    report::escape,
+    report::{
+        chart::{self, Label},
+        escape,
+    },
 };
 
 const WIDTH: f64 = 960.0;
@@ -34,27 +37,26 @@ pub fn svg(report: &Report) -> String {
         body.push_str(&case(figures, y));
         y += HEAD + ROW * figures.contenders.len() as f64;
     }
-    let height = y + 10.0;
-    format!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" font-family="system-ui, sans-serif" font-size="12">
-<title>CPU per decision of Tollgate and of its alternatives</title>
-<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>
-<text x="10" y="26" font-size="17" font-weight="600" fill="#1c1e21">CPU per decision: medians of {rounds} rounds, lines from the least to the most</text>
-<text x="10" y="46" fill="#5b6168">{machine}; {date}</text>
-{body}</svg>
-"##,
-        rounds = report.rounds,
-        machine = escape(&report.machine),
-        date = escape(&report.date),
-    )
+    let desc = format!("Medians of {} rounds, lines from the least to the most", report.rounds);
+    let head = format!(
+        r#"<text class="title" x="10" y="26">CPU per decision: {}</text>
+<text class="axis" x="10" y="46">{}; {}</text>
+"#,
+        desc.to_lowercase(),
+        escape(&report.machine),
+        escape(&report.date),
+    );
+    let title = "CPU per decision of Tollgate and of its alternatives";
+    let label = Label { id: "bench", class: "file", title, desc: &desc };
+    chart::file(WIDTH, y + 10.0, &label, &(head + &body))
 }
 
 fn case(case: &CaseFigures, y: f64) -> String {
     let mut body = format!(
-        r##"<text x="10" y="{title_y}" font-weight="600" fill="#1c1e21">{name}</text>
-<text x="150" y="{title_y}" fill="#5b6168">{load}</text>
-<text x="{RATE_X}" y="{head_y}" text-anchor="end" fill="#5b6168">decisions/s</text>
-"##,
+        r#"<text class="head" x="10" y="{title_y}">{name}</text>
+<text class="axis" x="150" y="{title_y}">{load}</text>
+<text class="axis end" x="{RATE_X}" y="{head_y}">decisions/s</text>
+"#,
         title_y = y + 18.0,
         head_y = y + 36.0,
         name = escape(&case.name),
@@ -62,7 +64,7 @@ fn case(case: &CaseFigures, y: f64) -> String {
     );
     for panel in [&SERVICE, &REDIS] {
         body.push_str(&format!(
-            "<text x=\"{}\" y=\"{}\" fill=\"#5b6168\">{}</text>\n",
+            "<text class=\"axis\" x=\"{}\" y=\"{}\">{}</text>\n",
             panel.x,
             y + 36.0,
             panel.title
@@ -72,9 +74,7 @@ fn case(case: &CaseFigures, y: f64) -> String {
         for (index, contender) in case.contenders.iter().enumerate() {
             let bar_y = y + HEAD + ROW * index as f64;
             body.extend(
-                contender
-                    .spread(panel.figure)
-                    .map(|spread| panel.bar(spread, most, bar_y, colour(contender))),
+                contender.spread(panel.figure).map(|spread| panel.bar(spread, most, bar_y, class(contender))),
             );
         }
     }
@@ -86,9 +86,9 @@ fn case(case: &CaseFigures, y: f64) -> String {
 
 fn words(contender: &ContenderFigures, y: f64) -> String {
     format!(
-        r##"<text x="222" y="{y}" text-anchor="end" fill="#1c1e21">{label}</text>
-<text x="{RATE_X}" y="{y}" text-anchor="end" fill="#1c1e21">{rate}</text>
-"##,
+        r#"<text class="end" x="222" y="{y}">{label}</text>
+<text class="end" x="{RATE_X}" y="{y}">{rate}</text>
+"#,
         label = escape(&contender.label),
         rate = median(contender.spread(|run| Some(run.per_second()))),
     )
@@ -97,15 +97,15 @@ fn words(contender: &ContenderFigures, y: f64) -> String {
 // === impl Panel ===
 
 impl Panel {
-    fn bar(&self, spread: Spread, most: f64, y: f64, colour: &str) -> String {
-        let scale = |value: f64| if most > 0.0 { value / most * self.width } else { 0.0 };
+    fn bar(&self, spread: Spread, most: f64, y: f64, class: &str) -> String {
+        let scale = |value: f64| chart::share(value, most) * self.width;
         let (length, min, max) = (scale(spread.median), scale(spread.min), scale(spread.max));
         let middle = y + 8.0;
         format!(
-            r##"<rect x="{x}" y="{bar_y}" width="{length:.1}" height="12" rx="2" fill="{colour}"/>
-<line x1="{x1:.1}" x2="{x2:.1}" y1="{middle}" y2="{middle}" stroke="#1c1e21"/>
-<text x="{text_x:.1}" y="{text_y}" fill="#1c1e21">{value}</text>
-"##,
+            r#"<rect class="{class}" x="{x}" y="{bar_y}" width="{length:.1}" height="12" rx="2"/>
+<line class="whisker" x1="{x1:.1}" x2="{x2:.1}" y1="{middle}" y2="{middle}"/>
+<text x="{text_x:.1}" y="{text_y}">{value}</text>
+"#,
             x = self.x,
             bar_y = y + 2.0,
             x1 = self.x + min,
@@ -117,16 +117,16 @@ impl Panel {
     }
 }
 
-/// Each kind of contender has the same colour in all cases.
-fn colour(contender: &ContenderFigures) -> &'static str {
+/// Each kind of contender has the same colour in all cases, by its CSS class.
+fn class(contender: &ContenderFigures) -> &'static str {
     let label = contender.label.as_str();
     match label {
-        labels::FLOOR => "#b4bac1",
-        labels::EVALSHA => "#b79ad6",
-        labels::INCRBY => "#e0913a",
-        labels::INCRBY_ONE => "#f0c48f",
-        _ if label.starts_with(labels::MEMORY) => "#7fb8a4",
-        _ if label.starts_with(labels::REDIS) => "#2f6fb2",
-        _ => "#c65d7b",
+        labels::FLOOR => "floor",
+        labels::EVALSHA => "evalsha",
+        labels::INCRBY => "incrby",
+        labels::INCRBY_ONE => "incrby-one",
+        _ if label.starts_with(labels::MEMORY) => "memory",
+        _ if label.starts_with(labels::REDIS) => "tollgate",
+        _ => "peer",
     }
 }

@@ -1,16 +1,10 @@
 //! What was admitted over time, under the identical load: the line chart.
 
-use super::{
-    CHART_STYLE,
-    chart::{Label, Plot, float, ticks_over, ticks_within},
-    text::{amount, count, times},
+use super::text::{amount, count, times};
+use crate::{
+    demo::figures::Admission,
+    report::chart::{Label, Plot, float, ticks_over, ticks_within},
 };
-use crate::demo::figures::Admission;
-
-const FILE_STYLE: &str = "\
-svg { font-family: system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif; }
-rect.sheet { fill: var(--sheet); }
-";
 
 pub(super) fn section(admission: &Admission) -> String {
     let charts = chart(admission, "wide", 760.0, 400.0) + &chart(admission, "narrow", 360.0, 340.0);
@@ -37,18 +31,22 @@ fn seconds(admission: &Admission) -> String {
     format!("{}\u{a0}s", amount(float(admission.bin_ms.saturating_mul(bins)) / 1_000.0))
 }
 
-/// An SVG file, which brings its own style and a ground to stand on.
+/// The chart as a file.
 pub(super) fn svg(admission: &Admission) -> String {
-    const BEGINS: &str = "<svg class=\"file\"";
-    let chart = chart(admission, "file", 760.0, 400.0);
-    let begins = r#"<svg xmlns="http://www.w3.org/2000/svg" width="760" height="400" class="file""#;
-    let style = format!(
-        "<style>\n{CHART_STYLE}{FILE_STYLE}</style>\n<rect class=\"sheet\" width=\"760\" height=\"400\"/>\n"
-    );
-    chart.replacen(BEGINS, begins, 1).replacen("<title", &format!("{style}<title"), 1)
+    draw(admission, "file", 760.0, 400.0, Plot::file)
 }
 
 fn chart(admission: &Admission, size: &str, width: f64, height: f64) -> String {
+    draw(admission, size, width, height, Plot::svg)
+}
+
+fn draw(
+    admission: &Admission,
+    size: &str,
+    width: f64,
+    height: f64,
+    write: fn(&Plot, &Label<'_>, &str) -> String,
+) -> String {
     let bins = admission.naive.len().max(admission.tollgate.len());
     let [naive, tollgate] = [&admission.naive, &admission.tollgate].map(|bins| bins.iter().sum::<u64>());
     let ms = admission.bin_ms.saturating_mul(bins as u64);
@@ -76,7 +74,8 @@ fn chart(admission: &Admission, size: &str, width: f64, height: f64) -> String {
         count(tollgate)
     );
     let id = format!("admission-{size}");
-    plot.svg(&Label { id: &id, class: size, title: "Requests admitted over time", desc: &desc }, &content)
+    let label = Label { id: &id, class: size, title: "Requests admitted over time", desc: &desc };
+    write(&plot, &label, &content)
 }
 
 /// All that the limit allows, from nothing up to burst + refill.

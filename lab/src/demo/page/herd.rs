@@ -1,12 +1,12 @@
 //! The herd: arrivals per second, three times on the same scale.
 
-use super::{
-    chart::{Label, Plot, float, ticks_within},
-    text::count,
-};
-use crate::demo::{
-    figures::{HerdArrivals, RUN_AGAIN},
-    herd::Arrivals,
+use super::text::count;
+use crate::{
+    demo::{
+        figures::{HerdArrivals, RUN_AGAIN},
+        herd::Arrivals,
+    },
+    report::chart::{Label, Plot, float, ticks_within},
 };
 
 struct Multiple<'a> {

@@ -1,11 +1,13 @@
 //! Latency through one node: numbers, with bars on one scale.
 
-use super::{
-    chart::{float, share},
-    text::{count, ms},
+use super::text::{count, ms};
+use crate::{
+    demo::figures::{Latency, RUN_AGAIN},
+    report::{
+        chart::{float, share},
+        escape,
+    },
 };
-use crate::demo::figures::{Latency, RUN_AGAIN};
-use crate::report::escape;
 
 pub(super) fn section(latencies: &[Latency]) -> String {
     let most = latencies.iter().map(|latency| latency.p50_us.max(latency.p99_us)).max().unwrap_or(0);

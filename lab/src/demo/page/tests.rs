@@ -1,7 +1,7 @@
 use std::fs;
 
-use super::{chart, html, sample, text};
-use crate::{binaries, demo::figures::Verdict};
+use super::{html, sample, text};
+use crate::{binaries, demo::figures::Verdict, report::chart};
 
 #[test]
 fn what_looks_like_markup_in_the_figures_is_text_on_the_page() {

@@ -1,24 +1,12 @@
 //! Text and numbers as the page shows them.
 
+pub(super) use crate::report::count;
 use crate::report::escape;
 
 /// Escaped, with the parts between backticks as code.
 pub(super) fn code(text: &str) -> String {
     let parts = text.split('`').map(escape).enumerate();
     parts.map(|(at, part)| if at % 2 == 1 { format!("<code>{part}</code>") } else { part }).collect()
-}
-
-/// `12,345`.
-pub(super) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }
 
 /// `12,345.6`, or `12,345` if there are no tenths.
