@@ -79,7 +79,7 @@ async fn in_redis(serve: &Serve) -> Result<Row, FaultsError> {
     let flooded = flood(&tollgate, 2).await?;
     let kept: u64 = resp::tell(redis.addr(), &["DBSIZE"])?.parse().unwrap_or_default();
     let per_key = used()?.saturating_sub(used_before) / kept.max(1);
-    let from_memory = sum(&flooded.page, r#"source="denial_cache""#);
+    let from_memory = sum(&flooded.page, r#"source="cache""#);
     Ok(Row::of("5,000,000 keys, each twice, buckets in Redis")
         .promised(
             "at most 64 MiB and 1 MiB of /metrics in Tollgate, though it remembers denials; 256 bytes a key in Redis",
