@@ -103,7 +103,7 @@ fn write(path: PathBuf, text: &str) -> Result<(), AlgorithmsError> {
 }
 
 fn contenders() -> Vec<Contender> {
-    let of = |n: u32| {
+    let with_number = |n: u32| {
         let contender = |algorithm, burst| Contender { n, algorithm, burst };
         [
             contender(Algorithm::TokenBucket, None),
@@ -112,7 +112,7 @@ fn contenders() -> Vec<Contender> {
             contender(Algorithm::SlidingWindowLog, None),
         ]
     };
-    NUMBERS.into_iter().flat_map(of).collect()
+    NUMBERS.into_iter().flat_map(with_number).collect()
 }
 
 impl Contender {

@@ -39,12 +39,12 @@ pub async fn measure(stack: &Stack) -> Result<Vec<Latency>, DemoError> {
             sample(*node, samples).await?;
         }
     }
-    let of = |(through, mut samples): (&'static str, Vec<u64>)| {
+    let latency = |(through, mut samples): (&'static str, Vec<u64>)| {
         samples.sort_unstable();
         let rank = |per_cent: usize| samples[samples.len() * per_cent / 100];
         Latency { through, p50_us: rank(50), p99_us: rank(99), samples: samples.len() }
     };
-    Ok(nodes.map(|(through, _)| through).into_iter().zip(samples).map(of).collect())
+    Ok(nodes.map(|(through, _)| through).into_iter().zip(samples).map(latency).collect())
 }
 
 async fn sample(node: SocketAddr, samples: &mut Vec<u64>) -> Result<(), DemoError> {

@@ -33,9 +33,9 @@ fn each_key_comes_once_before_any_comes_twice() {
 #[test]
 fn half_denied_is_every_other_request_over_the_same_keys() {
     let asks: Vec<Demand> = Asks::new(Keys::Each(2), Mix::Half, 0, Some(4)).collect();
-    let of = |key, rule| Demand { key, rule, second: None };
+    let demand = |key, rule| Demand { key, rule, second: None };
     let (open, once) = (Rule::Open(0), Rule::Once);
-    assert_eq!(asks, [of(0, open), of(0, once), of(1, open), of(1, once)]);
+    assert_eq!(asks, [demand(0, open), demand(0, once), demand(1, open), demand(1, once)]);
 }
 
 #[test]

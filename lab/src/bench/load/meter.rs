@@ -87,7 +87,11 @@ fn measure(args: &LoadArgs, shared: &Shared, ended: &mpsc::Receiver<()>) -> Resu
 
 impl Used {
     fn so_far(args: &LoadArgs) -> Result<Used, ProcError> {
-        let of = |pid: Option<u32>| pid.map(|pid| proc::usage(&pid.to_string())).transpose();
-        Ok(Used { service: of(args.service_pid)?, redis: of(args.redis_pid)?, load: proc::usage("self")? })
+        let usage = |pid: Option<u32>| pid.map(|pid| proc::usage(&pid.to_string())).transpose();
+        Ok(Used {
+            service: usage(args.service_pid)?,
+            redis: usage(args.redis_pid)?,
+            load: proc::usage("self")?,
+        })
     }
 }
