@@ -100,6 +100,11 @@ impl<'m> Outcome<'m> {
         }
     }
 
+    /// Whether the store had no answer, so that the decisions are fallback answers.
+    pub fn has_store_error(&self) -> bool {
+        self.store_call.as_ref().is_some_and(|call| call.error.is_some())
+    }
+
     /// The limit whose figures the headers show. On a denial, it is the denying limit with the longest wait; else the
     /// limit with the least remaining. The first one counts on a tie, and a shadow never does.
     pub fn speaker(&self) -> Option<&Decision<'m>> {
@@ -161,8 +166,7 @@ pub struct Limiter {
 
 impl Limiter {
     /// One runtime's limiter, on the store and the local buckets that all runtimes share. It must be called within the
-    /// runtime whose requests it will decide. The store has until
-    /// `deadline` for each call.
+    /// runtime whose requests it will decide. The store has until `deadline` for each call.
     pub fn open(backend: &Backend, deadline: Duration, fallback: &Fallback) -> Limiter {
         fallback.local.keep_swept();
         Limiter::new(backend.open(deadline), fallback.clone())

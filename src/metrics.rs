@@ -32,7 +32,6 @@ mod requests;
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use prometheus::{
@@ -43,9 +42,7 @@ use prometheus::{
 use decisions::Decisions;
 pub use decisions::{Counted, LimitCounters, MAX_PATHS};
 use process::Process;
-pub use requests::RequestOutcome;
 use requests::Requests;
-use tollgate_core::applied::WithoutLimit;
 use tollgate_core::matcher::Matcher;
 
 /// Value of the content-type header under which [`Metrics::render`] is served.
@@ -159,32 +156,6 @@ impl Metrics {
     /// no longer the limits that are gone. A limit whose domain and label existed before keeps its counts.
     pub fn counters_for_rules(&self, matcher: &Matcher) -> Arc<LimitCounters> {
         self.decisions.counters_for_rules(matcher)
-    }
-
-    /// Counts one answer to a request.
-    pub fn count_request(&self, outcome: RequestOutcome) {
-        self.requests.count(outcome);
-    }
-
-    /// Counts the descriptors of one request to which no limit applies.
-    pub fn count_without_limit(&self, descriptors: WithoutLimit) {
-        self.requests.count_without_limit(descriptors);
-    }
-
-    /// Records how long the store took to answer one request.
-    pub fn observe_store(&self, took: Duration) {
-        self.store_seconds.observe(took.as_secs_f64());
-    }
-
-    /// Counts a request that the store did not answer. `kind` is one of a handful of fixed words. The counter is looked up
-    /// by it, which is too slow for the path of requests that are answered.
-    pub fn count_store_error(&self, kind: &'static str) {
-        self.store_errors.with_label_values(&[kind]).inc();
-    }
-
-    /// Counts stored buckets that could not be read.
-    pub fn count_malformed(&self, buckets: u32) {
-        self.malformed.inc_by(u64::from(buckets));
     }
 
     /// Counts a connection that was refused because the maximum was open.

@@ -1,9 +1,11 @@
-//! Counts requests by their outcome, and descriptors without a limit by the reason.
+//! Counts what became of a request: its outcome, the decision on each limit, the descriptors without one, and how the
+//! store did.
 
 use prometheus::{IntCounter, Opts, Registry};
 
-use super::counters;
-use tollgate_core::applied::WithoutLimit;
+use super::{Counted, LimitCounters, Metrics, counters};
+use crate::{fallback::Source, limiter::Outcome};
+use tollgate_core::{applied::WithoutLimit, decision::Verdict, descriptor::Request};
 
 const REQUESTS: &str = "ShouldRateLimit requests, by outcome. unknown_domain, unmatched, exempt and unlimited pass \
     because no limit applies to them. invalid and unavailable are errors, and Envoy lets such requests pass unless \
@@ -17,7 +19,7 @@ const KINDS: [&str; 4] = ["unknown_domain", "unmatched", "exempt", "unlimited"];
 
 /// How a request was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RequestOutcome {
+pub(super) enum RequestOutcome {
     /// It may pass: OK.
     Allow,
     /// A limit denies it: OVER_LIMIT.
@@ -41,6 +43,59 @@ pub(super) struct Requests {
     outcomes: [IntCounter; RequestOutcome::ALL.len()],
     /// In the order of [`KINDS`].
     without_limit: [IntCounter; KINDS.len()],
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// Counts one request that was decided, and each of its decisions. `counters` belongs to the rules that decided it.
+    pub fn count_outcome(&self, counters: &LimitCounters, request: &Request<'_>, outcome: &Outcome<'_>) {
+        self.requests.count(match outcome.verdict {
+            Some(_) if outcome.decisions.is_empty() => outcome_without_limit(outcome),
+            Some(Verdict::Allow) => RequestOutcome::Allow,
+            Some(Verdict::Deny) => RequestOutcome::Deny,
+            None => RequestOutcome::Unavailable,
+        });
+        self.requests.count_without_limit(outcome.without_limit);
+        for decision in &outcome.decisions {
+            let counted = match decision.is_over() {
+                false if decision.verdict == Verdict::Deny => Counted::WouldDeny,
+                _ => decision.verdict.into(),
+            };
+            let matched = outcome.rules.iter().find(|matched| matched.descriptor == decision.descriptor);
+            let path = matched
+                .filter(|matched| matched.rule.shows_values())
+                .map(|matched| matched.rule.metric_path(request.descriptors[decision.descriptor].entries()));
+            counters.count(&decision.limit, path.as_deref(), counted, decision.source);
+        }
+        let Some(call) = &outcome.store_call else { return };
+        if outcome.source != Source::Cache {
+            self.store_seconds.observe(call.elapsed.as_secs_f64());
+        }
+        if let Some(error) = &call.error {
+            // Looked up by the label, which is too slow for requests that are answered.
+            self.store_errors.with_label_values(&[error.kind()]).inc();
+        }
+        if call.malformed > 0 {
+            self.malformed.inc_by(call.malformed.into());
+        }
+    }
+
+    /// Counts a request that was refused before it could be decided.
+    pub fn count_invalid(&self) {
+        self.requests.count(RequestOutcome::Invalid);
+    }
+}
+
+/// The outcome of a request that no limit applies to, after the descriptor that comes nearest to having one.
+fn outcome_without_limit(outcome: &Outcome<'_>) -> RequestOutcome {
+    match outcome.without_limit {
+        WithoutLimit { unknown_domain: 1.., .. } => RequestOutcome::UnknownDomain,
+        // A rule is unlimited, or its limits are all replaced.
+        _ if !outcome.rules.is_empty() => RequestOutcome::Unlimited,
+        WithoutLimit { exempt: 1.., .. } => RequestOutcome::Exempt,
+        _ => RequestOutcome::Unmatched,
+    }
 }
 
 // === impl Requests ===

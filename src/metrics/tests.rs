@@ -1,8 +1,9 @@
 use std::fmt::Write as _;
 
-use super::*;
+use super::{requests::RequestOutcome, *};
 use crate::fallback::Source;
 use tollgate_core::{
+    applied::WithoutLimit,
     limit::{Limit, Unit},
     matcher::{LimitIndex, RuleLimit},
     rules::{Domain, Pattern},
@@ -37,11 +38,11 @@ fn each_request_outcome_is_counted_under_its_own_word_and_so_is_each_descriptor_
     for (position, outcome) in RequestOutcome::ALL.into_iter().enumerate() {
         assert_eq!(outcome as usize, position);
         for _ in 0..=position {
-            metrics.count_request(outcome);
+            metrics.requests.count(outcome);
         }
     }
     let without_limit = WithoutLimit { unknown_domain: 7, unmatched: 8, exempt: 9, unlimited: 10 };
-    metrics.count_without_limit(without_limit);
+    metrics.requests.count_without_limit(without_limit);
     let text = metrics.render();
     let outcomes =
         ["allow", "deny", "unknown_domain", "unmatched", "exempt", "unlimited", "invalid", "unavailable"];
@@ -161,9 +162,9 @@ fn a_hostile_name_in_the_configuration_cannot_break_the_text() {
 #[test]
 fn the_time_of_the_store_falls_into_buckets_from_50_us_to_1_s() {
     let metrics = Metrics::new();
-    metrics.observe_store(Duration::from_micros(49));
-    metrics.observe_store(Duration::from_millis(999));
-    metrics.observe_store(Duration::from_secs(2));
+    metrics.store_seconds.observe(0.000_049);
+    metrics.store_seconds.observe(0.999);
+    metrics.store_seconds.observe(2.0);
     let text = metrics.render();
     assert_eq!(value(&text, "tollgate_store_duration_seconds_bucket{le=\"0.00005\"}"), Some(1), "{text}");
     assert_eq!(value(&text, "tollgate_store_duration_seconds_bucket{le=\"1\"}"), Some(2));
@@ -173,7 +174,7 @@ fn the_time_of_the_store_falls_into_buckets_from_50_us_to_1_s() {
 #[test]
 fn store_errors_and_the_version_are_exposed() {
     let metrics = Metrics::new();
-    metrics.count_store_error("deadline");
+    metrics.store_errors.with_label_values(&["deadline"]).inc();
     let text = metrics.render();
     assert_eq!(value(&text, "tollgate_store_errors_total{kind=\"deadline\"}"), Some(1));
     let version = format!("tollgate_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));

@@ -61,9 +61,12 @@ impl Rls {
         observe(&self.metrics, rules, &request, &outcome, self.modes);
         let verdict = outcome.verdict.ok_or(Failure::NoAnswer)?;
         let told = if self.modes.shadow { Verdict::Allow } else { verdict };
-        let metadata = match self.modes.dynamic_metadata {
-            true => Some(dynamic::metadata(message, &outcome)),
-            false => dynamic::fallback_metadata(&outcome),
+        let metadata = if self.modes.dynamic_metadata {
+            Some(dynamic::metadata(message, &outcome))
+        } else if outcome.has_store_error() {
+            dynamic::fallback_metadata(&outcome)
+        } else {
+            None
         };
         Ok(Reply::from_bytes(rules.contract().response(&outcome, told, metadata.as_ref())))
     }

@@ -13,7 +13,7 @@ use crate::{
         short,
         subjects::{Due, Warnings},
     },
-    metrics::{Metrics, RequestOutcome},
+    metrics::Metrics,
 };
 
 /// The most characters of a reason that are logged. A reason may contain a word that the client chose.
@@ -44,7 +44,7 @@ impl Refusals {
         if !is_refusal(status.code()) {
             return;
         }
-        self.metrics.count_request(RequestOutcome::Invalid);
+        self.metrics.count_invalid();
         let Some(due) = self.warnings.reasons.occurs(status.message()) else { return };
         let reason: String = status.message().chars().take(MAX_REASON).collect();
         let code = status.code();
