@@ -2,8 +2,9 @@
 
 use super::herd::Arrivals;
 
-/// Where the commands of the claims run; shown once above them.
-pub const WHERE_COMMANDS_RUN: &str = "beside `target/release/lab up`, with its addresses";
+/// How the commands of the claims can be run again; shown once above them.
+pub const TO_REPEAT: &str =
+    "To repeat a command, run `target/release/lab up` and use the addresses that it prints";
 
 /// Repeats the herd and the latency, which need the client that is part of the demo.
 pub const RUN_AGAIN: &str = "make demo";

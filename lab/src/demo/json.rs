@@ -6,13 +6,13 @@
 use serde_json::{Value, json};
 
 use super::{
-    figures::{Admission, Claim, Figures, HerdArrivals, Latency, Verdict, WHERE_COMMANDS_RUN},
+    figures::{Admission, Claim, Figures, HerdArrivals, Latency, TO_REPEAT, Verdict},
     herd::Arrivals,
 };
 
 pub fn json(figures: &Figures) -> Value {
     json!({
-        "commands_run": WHERE_COMMANDS_RUN,
+        "commands_run": TO_REPEAT,
         "claims": figures.claims.iter().map(claim).collect::<Vec<_>>(),
         "admission": admission(&figures.admission),
         "denial": figures.denial,

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{
-    figures::{Claim, Figures, Latency, RUN_AGAIN, Verdict, WHERE_COMMANDS_RUN},
+    figures::{Claim, Figures, Latency, RUN_AGAIN, TO_REPEAT, Verdict},
     herd::Arrivals,
 };
 use crate::report::Table;
@@ -19,7 +19,7 @@ pub fn table(figures: &Figures, files: &[String]) {
 }
 
 fn print(out: &mut impl Write, figures: &Figures, files: &[String]) -> io::Result<()> {
-    writeln!(out, "\ncommands: {WHERE_COMMANDS_RUN}")?;
+    writeln!(out, "\n{TO_REPEAT}")?;
     for claims in figures.claims.chunk_by(|one, next| one.load == next.load) {
         writeln!(out, "\n{}", claims[0].load)?;
         let table = table_of(claims);
@@ -94,7 +94,7 @@ mod tests {
     use crate::demo::page::sample;
 
     #[test]
-    fn every_figure_has_a_command_and_where_they_run_is_said_once_above_them() {
+    fn every_figure_has_a_command_and_to_repeat_is_said_once_above_them() {
         let figures = sample::figures();
         let mut out = Vec::new();
         print(&mut out, &figures, &[]).unwrap();
@@ -102,7 +102,8 @@ mod tests {
         // One for each claim, one for the herd, one for the latency.
         assert_eq!(text.matches("\n      $ ").count(), figures.claims.len() + 2, "{text}");
         assert_eq!(text.matches("\n      $ make demo\n").count(), 2, "{text}");
-        let said = "\ncommands: beside `target/release/lab up`, with its addresses\n";
+        let said =
+            "\nTo repeat a command, run `target/release/lab up` and use the addresses that it prints\n";
         assert_eq!(text.matches(said).count(), 1, "{text}");
         assert!(text.find(said) < text.find("\n      $ "), "{text}");
     }

@@ -1,18 +1,18 @@
 //! The claims: a table that falls apart into cards on a narrow screen.
 
 use super::text::{amount, code, count, times_exactly};
-use crate::demo::figures::{Claim, Verdict, WHERE_COMMANDS_RUN};
+use crate::demo::figures::{Claim, TO_REPEAT, Verdict};
 use crate::report::escape;
 
 pub(super) fn section(claims: &[Claim]) -> String {
     let rows: String = claims.iter().map(row).collect();
-    let where_they_run = code(WHERE_COMMANDS_RUN);
+    let to_repeat = code(TO_REPEAT);
     format!(
         r#"<section>
 <h2>What was claimed, and what was measured</h2>
-<p>Below each row stands what is claimed of it, and whether the run has <b class="shown">✓ shown</b> it,
+<p>Below each row is its claim, and whether the run has <b class="shown">✓ shown</b> it,
 <b class="refuted">✗ refuted</b> it, or <b class="not-proven">? not proven</b> it, because answers were missing or
-fallback answers. Ratio: admitted divided by allowed. Commands: {where_they_run}.</p>
+fallback answers. Ratio: admitted divided by allowed. {to_repeat}.</p>
 <table class="claims" role="table">
 <thead role="rowgroup"><tr role="row"><th role="columnheader">Load</th><th role="columnheader">Subject</th>
 <th role="columnheader" class="number">Admitted</th><th role="columnheader" class="number">Allowed</th>

@@ -46,7 +46,7 @@ fn every_number_that_was_measured_can_be_read() {
         "1.26 ms",
         "2 cores, Envoy 1.40.0, Redis 7.0.15",
         "74&nbsp;s",
-        "Commands: beside <code>target/release/lab up</code>, with its addresses.",
+        "To repeat a command, run <code>target/release/lab up</code> and use the addresses that it prints.",
     ] {
         assert!(page.contains(&text.replace(" ×", "\u{a0}×").replace(" ms", "\u{a0}ms")), "no {text}");
     }
