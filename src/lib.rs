@@ -11,10 +11,11 @@
 //! | how Envoy's bytes are decoded, and how errors become gRPC statuses | [`protocol`] |
 //! | one request end to end, without the wire | [`limiter`] |
 //! | what decides: limits, rules, matching, takes, verdicts | the crate [`tollgate_core`], which is pure |
-//! | how an algorithm works, and where a new one goes | [`tollgate_core::decision`], and its twin in `lua/` |
+//! | how an algorithm works | [`tollgate_core::decision`], and its twin in `lua/` |
+//! | where a new algorithm goes | see below |
 //! | where buckets are kept | [`store`]: [`store::memory`], [`store::redis`] |
 //! | what is denied without asking Redis | [`store::redis::denial_cache`] |
-//! | what happens when Redis is silent | [`store::redis::dispatch`] stops asking; [`fallback`] answers |
+//! | what happens when Redis is silent | see below |
 //! | whether the store can be used, and what would help if not | [`store::health`], [`store::refusal`] |
 //! | the 429: statuses, headers, body | [`response`] |
 //! | what is counted, and what operators can ask | [`metrics`], [`admin`], [`logging`] |
@@ -31,42 +32,79 @@
 //!
 //! # One request, top to bottom
 //!
-//! A request that matches one limit, with the buckets in Redis and debug logs off. Each line is a call into another
-//! file; calls to types that only hold a value are left out.
+//! A request that matches one limit, with the buckets in Redis and debug logs off. Each number is a call into another
+//! file, in order; a file is named where it is entered. Left out are only constructors and readings of plain values, such
+//! as clocks.
 //!
 //! | | file | does |
 //! |---|---|---|
-//! | 1 | `protocol/rls/codec.rs` | decodes the message, within its bounds |
-//! | 2 | `protocol/rls.rs` | parses it into a [`Request`](tollgate_core::descriptor::Request) |
-//! | 3 | `rules.rs` | gives the rules in force |
-//! | 4 | `limiter.rs` | decides the request |
-//! | 5 | `core/matcher.rs` | finds the rules of its domain |
-//! | 6 | `core/applied.rs` | collects the limits that apply |
-//! | 7 | `core/matcher.rs` | finds the rule of each descriptor |
-//! | 8 | `core/matcher/rule.rs` | names the limits of the rule for these values |
-//! | 9 | `core/descriptor.rs` | makes the key of a bucket |
-//! | 10 | `core/decision/demand.rs` | makes the demand on it |
-//! | 11 | `store.rs` | takes: memory or Redis |
-//! | 12 | `store/redis.rs` | this runtime's Redis |
-//! | 13 | `store/redis/dispatch.rs` | denies, queues or refuses the request |
-//! | 14 | `store/redis/denial_cache.rs` | knows whether Redis would deny |
-//! | 15 | `store/redis/dispatch/queue.rs` | holds the request |
-//! | 16 | `store/redis/dispatch.rs` | is asked for the next batch |
-//! | 17 | `store/redis/dispatch/queue.rs` | forms it |
-//! | 18 | `store/redis/script.rs` | packs its arguments |
-//! | 19 | `store/redis/line.rs` | sends the call, and waits for the reply |
+//! | 1 | `src/protocol/rls/codec.rs` | decodes the message, within its bounds |
+//! | 2 | `src/protocol/rls.rs` | answers it |
+//! | 3 | `src/rules.rs` | gives the rules in force; then the message is parsed into a [`Request`](tollgate_core::descriptor::Request) |
+//! | 4 | `src/limiter.rs` | decides the request |
+//! | 5 | `core/src/matcher.rs` | finds the rules of its domain |
+//! | 6 | `core/src/applied.rs` | collects the limits that apply |
+//! | 7 | `core/src/matcher.rs` | finds the rule of each descriptor |
+//! | 8 | `core/src/matcher/rule.rs` | names the limits of the rule for these values |
+//! | 9 | `core/src/matcher.rs` | knows whether other limits replace them |
+//! | 10 | `core/src/matcher/rule.rs` | names the entries that the bucket is for |
+//! | 11 | `core/src/descriptor.rs` | makes the key of the bucket |
+//! | 12 | `core/src/decision/demand.rs` | makes the demand on it |
+//! | 13 | `src/store.rs` | takes: memory or Redis |
+//! | 14 | `src/store/redis.rs` | this runtime's Redis |
+//! | 15 | `src/store/redis/line.rs` | knows whether there is a connection |
+//! | 16 | `src/store/redis/dispatch.rs` | denies, queues or refuses the request |
+//! | 17 | `src/store/redis/denial_cache.rs` | knows whether Redis would deny it |
+//! | 18 | `src/store/redis/denial_cache/refunds.rs` | hands over what other runtimes gave back |
+//! | 19 | `src/store/redis/dispatch/queue.rs` | holds the request |
+//! | 20 | `src/store/redis/dispatch.rs` | is asked for the next batch |
+//! | 21 | `src/store/redis/dispatch/queue.rs` | forms it |
+//! | 22 | `src/store/redis/denial_cache.rs` | is asked again, since it may have learnt more |
+//! | 23 | `src/store/redis/script.rs` | packs the requests of the batch |
+//! | 24 | `src/store/redis/line.rs` | sends the call, and waits for the reply |
+//! | 25 | `src/store/redis/script.rs` | makes the command |
 //! | | `lua/batch.lua` | decides, in Redis |
-//! | 20 | `store/redis/script.rs` | reads the reply |
-//! | 21 | `core/decision/demand.rs` | gives the verdict |
-//! | 22 | `store/redis/dispatch.rs` | frees the slot, and answers the requests of the batch |
-//! | 23 | `store/redis/denial_cache.rs` | learns from the answers |
-//! | 24 | `core/applied/figures.rs` | turns the answer into what clients are told |
-//! | 25 | `protocol.rs` | observes the outcome |
-//! | 26 | `metrics.rs` | counts the request |
-//! | 27 | `metrics/decisions.rs` | counts each decision |
-//! | 28 | `response.rs` | makes statuses, headers and body |
-//! | 29 | `response/writer.rs` | writes them as bytes |
-//! | 30 | `protocol/rls/codec.rs` | puts the bytes into the answer |
+//! | 26 | `src/store/redis/script.rs` | reads the reply |
+//! | 27 | `core/src/decision/demand.rs` | gives the verdict |
+//! | 28 | `src/store/redis/dispatch.rs` | the batch has landed |
+//! | 29 | `src/store/redis/dispatch/queue.rs` | frees its slot |
+//! | 30 | `src/store/redis/denial_cache.rs` | learns from the answers; then the requests get them |
+//! | 31 | `src/store/redis/denial_cache/room.rs` | knows whether an answer shows room |
+//! | 32 | `core/src/applied/figures.rs` | turns the answer into what clients are told |
+//! | 33 | `src/protocol.rs` | observes the outcome |
+//! | 34 | `src/metrics/requests.rs` | counts it |
+//! | 35 | `src/metrics/decisions.rs` | counts each decision |
+//! | 36 | `src/response.rs` | makes statuses, headers and body |
+//! | 37 | `src/response/writer.rs` | writes them as bytes |
+//! | 38 | `src/protocol/rls/codec.rs` | puts the bytes into the answer |
+//!
+//! # When Redis is silent
+//!
+//! | step | where |
+//! |---|---|
+//! | a call ends at the store deadline, and is never sent again | `store/redis/line.rs`: `exchange`, `within` |
+//! | three batches in a row are lost: the breaker trips, and one batch in 100 ms probes | [`store::redis::dispatch`] |
+//! | a request that waits too long is given up | `dispatch/queue.rs`, and `give_up_overdue` in [`store::redis`] |
+//! | pings find out that the connection is dead; it is opened again | `store/redis/connection.rs` |
+//! | the limiter asks the fallback: local, allow, deny or error | [`limiter`], [`fallback`] |
+//! | no decision becomes UNAVAILABLE | `protocol/status.rs` |
+//! | it is counted and logged | [`metrics`], [`store::health`] |
+//!
+//! # Where a new algorithm goes
+//!
+//! | what | where |
+//! |---|---|
+//! | its name and what a limit may say with it | [`tollgate_core::limit`]: `Algorithm`, `LimitSpec::check`, `share` |
+//! | its state, and what a demand does to it | [`tollgate_core::decision`]: a module beside `token_bucket`, then `State`, `Seen`, `Measure` |
+//! | what clients are told | `core/src/applied/figures.rs`: `left`, `wait_us` |
+//! | the same in Lua | `lua/`: a file beside `token_bucket.lua`, then `batch.lua` |
+//! | its arguments and reply | `store/redis/script.rs`: `algorithm_bits`, `put`, `found` |
+//! | what may be denied from memory | `store/redis/denial_cache/room.rs` |
+//! | what `tollgate prove` allows | [`tollgate_core::audit`]: `Bound` |
+//! | users | `schema/limits.schema.json`, `docs/limits.md`, `docs/algorithms.md` |
+//!
+//! `tests/lua_and_rust` and `tests/store_contract.rs` then hold it. The compiler names most places; `figures.rs` and
+//! `room.rs` have arms for all others, which it does not.
 //!
 //! # Words
 //!

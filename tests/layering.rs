@@ -207,3 +207,18 @@ fn quoted(line: &str) -> impl Iterator<Item = &str> {
 fn is_shouted(word: &str) -> bool {
     word.len() > 1 && word.chars().all(|letter| letter.is_ascii_uppercase() || letter.is_ascii_digit())
 }
+
+#[test]
+fn each_file_on_the_way_of_a_request_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let map = include_str!("../src/lib.rs");
+    let steps = map.lines().filter_map(|line| line.strip_prefix("//! | ")?.split_once(" | `"));
+    let files: Vec<&str> = steps
+        .filter(|(number, _)| number.parse::<u32>().is_ok())
+        .filter_map(|(_, rest)| rest.split('`').next())
+        .collect();
+    assert!(files.len() > 20, "only {files:?} were found");
+    for file in files {
+        assert!(root.join(file).is_file(), "src/lib.rs leads through {file}, which does not exist");
+    }
+}

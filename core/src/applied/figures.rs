@@ -64,8 +64,8 @@ pub fn never_fits_wait_us(limit: &Limit) -> u64 {
 
 /// The bucket of a take as it was seen, and the demand that was then charged to it, if it was.
 ///
-/// A denied request is charged nothing but what meters. So its figures start from the bucket as the first take of it
-/// found it, less what an earlier take of the same bucket was charged all the same.
+/// On a denial only metering takes are charged. Any other take shows its bucket as the last charged take before it left
+/// the bucket; if there is none, as the first take of the bucket found it.
 fn seen_and_charged<'a>(
     limits: &'a [AppliedLimit<'_>],
     answer: &Answer,
