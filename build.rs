@@ -1,9 +1,9 @@
 //! Compiles `proto/` without a `protoc`.
 //!
-//! The descriptors that reflection serves are those of the files. The generated code differs from them in three points,
-//! none of which shows on the wire. Entry keys and values are bytes, because Envoy fills these proto strings with header
-//! values that need not be UTF-8, and a decoding error would let such a request pass unlimited. The server's answer is a
-//! type of ours that is encoded already. Headers are bytes, as in Envoy.
+//! The descriptors that reflection serves are those of the files. The generated code differs from them in three
+//! points, none of which shows on the wire. Entry keys and values are bytes, because Envoy fills these proto strings
+//! with header values that need not be UTF-8, and a decoding error would let such a request pass unlimited. The
+//! server's answer is a type of ours that is encoded already. Headers are bytes, as in Envoy.
 
 use std::{env, error::Error, fs, path::PathBuf};
 

@@ -1,7 +1,7 @@
 //! Reads the command line, and runs what it asks for.
 //!
-//! Each subcommand has a module with its flags and a `run` that wires the parts together. Only [`Cli::run`] knows all of
-//! them.
+//! Each subcommand has a module with its flags and a `run` that wires the parts together. Only [`Cli::run`] knows all
+//! of them.
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -75,8 +75,8 @@ impl CliError {
 }
 
 impl Cli {
-    /// Reads `line`, which begins with the program's name, and the environment variables. The error is also how clap asks
-    /// for help and version to be printed.
+    /// Reads `line`, which begins with the program's name, and the environment variables. The error is also how clap
+    /// asks for help and version to be printed.
     pub fn read(line: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
         let line: Vec<OsString> = line.into_iter().collect();
         let matches = variables::matches(Cli::command(), &line)?;

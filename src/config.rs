@@ -1,12 +1,11 @@
-//! YAML files into checked domains, or all that is wrong with them.
+//! Reads YAML files into checked domains, or reports everything that is wrong with them.
 //!
-//! Every error of every file is told at once, each with its line and column. Past this module nothing
-//! sees raw YAML, and nothing can be wrong. Text becomes a located tree (`yaml`), which a check walks
-//! (`rules`, reading with `fields`, `keys` and `scalar`) and complains about (`report`, `error`). What one file
-//! says (`raw`) is put together by domain (`domain`, `members`), and looked over for what is legal and surely
-//! not meant (`lint`).
+//! All errors of all files are reported at once, each with its line and column. Beyond this module nothing sees raw
+//! YAML, and nothing can be wrong. Text becomes a tree with positions (`yaml`). A check walks it (`rules`, which reads
+//! with `fields`, `keys` and `scalar`) and reports errors (`report`, `error`). The results of the files (`raw`) are
+//! combined by domain (`domain`, `members`), and searched for likely mistakes (`lint`).
 //!
-//! A syntax error hides the rest of its own file only. Hostile files cost bounded time and memory.
+//! A syntax error hides only the rest of its own file. Hostile files cost bounded time and memory.
 
 mod algorithm;
 mod beside;
@@ -48,27 +47,26 @@ const START: Position = Position { line: 1, column: 1 };
 pub struct Config {
     /// In the order in which the files first name them; no name twice.
     pub domains: Vec<Domain>,
-    /// What is legal and surely not meant, by file and then by position.
+    /// Warnings about likely mistakes, by file and then by position.
     pub warnings: Vec<ConfigError>,
     /// All files that were read, with folders and members files.
     pub files: Vec<Seen>,
 }
 
-/// A configuration that is wrong, and what it was read from: what mends it may be any of these.
+/// A configuration with errors, and all that was read for it: a change of any of these may mend it.
 #[derive(Debug)]
 pub struct Refused {
     pub errors: ConfigErrors,
     pub files: Vec<Seen>,
 }
 
-/// The outcome of a look at files: what they say, or what is wrong with them; and what is worth a warning in
-/// either case.
+/// The outcome of a check: the configuration or its errors, and the warnings in either case.
 #[derive(Debug)]
 pub struct Checked {
     pub domains: Result<Vec<Domain>, ConfigErrors>,
     pub warnings: Vec<ConfigError>,
     pub files: Vec<Seen>,
-    /// What was read, of the limits files that may be shown.
+    /// The text of the limits files, as far as it may be shown.
     pub texts: Vec<(PathBuf, String)>,
 }
 
@@ -79,9 +77,9 @@ struct Files {
     seen: Vec<Seen>,
 }
 
-/// Reads and checks the files, and those of folders. No files are no rules, which is no error.
+/// Reads and checks files, and the files in folders. Without files there are no rules, and no error.
 ///
-/// In domains that do not say, limits that do not say count by `algorithm`.
+/// `algorithm` is for limits that name none, in domains that name none.
 pub fn load(paths: &[PathBuf], algorithm: DefaultAlgorithm) -> Result<Config, Refused> {
     let Checked { domains, warnings, files, .. } = check(paths, algorithm);
     match domains {
@@ -90,7 +88,7 @@ pub fn load(paths: &[PathBuf], algorithm: DefaultAlgorithm) -> Result<Config, Re
     }
 }
 
-/// As [`load`], with the warnings also where there are errors.
+/// Like [`load`], but returns the warnings even if there are errors.
 pub fn check(paths: &[PathBuf], algorithm: DefaultAlgorithm) -> Checked {
     let mut files = Files::default();
     let limits = files.add_limits(paths);
@@ -102,7 +100,7 @@ pub fn check(paths: &[PathBuf], algorithm: DefaultAlgorithm) -> Checked {
     finish(found, files)
 }
 
-/// Each file by itself, once it is known how the files of its domain count.
+/// Checks each file by itself, once the algorithm of its domain is known.
 fn check_roots(
     roots: Vec<(usize, yaml::Node)>,
     algorithm: DefaultAlgorithm,
@@ -130,7 +128,7 @@ fn finish(found: Vec<RawDomain>, mut files: Files) -> Checked {
 impl Files {
     /// The number of a file, which is not read before: how it looks now is what later looks are compared with.
     fn add(&mut self, path: &Path, holds: Holds) -> usize {
-        let (path, look) = (path.to_owned(), Look::of(path));
+        let (path, look) = (path.to_owned(), Look::at(path));
         self.reports.push(Report::new(path.clone()));
         self.seen.push(Seen { path, look, holds });
         self.seen.len() - 1
@@ -159,8 +157,8 @@ impl Files {
     }
 }
 
-/// What stands in a file of those that were given. Its text stays if it is surely a limits file, for the lines that
-/// messages show.
+/// Reads one of the given files. Its text is kept only if it certainly is a limits file, since messages show lines of
+/// it.
 fn content(number: usize, path: &Path, report: &mut Report) -> Content {
     let Ok(text) = read(path, report) else { return Content { number, root: None, is_limits: false } };
     let mut root = root(&text, report).ok();
@@ -182,7 +180,7 @@ fn read(path: &Path, report: &mut Report) -> Result<String, Reported> {
     text(bytes, report)
 }
 
-/// As [`check`], of one file that is in memory. The members file that it names is not looked for.
+/// Like [`check`], for one file that is in memory. The members file that it names is not read.
 pub(crate) fn check_bytes(bytes: &[u8]) -> Checked {
     let mut files = Files::default();
     let number = files.add(Path::new("limits.yaml"), Holds::Limits);

@@ -1,9 +1,9 @@
 //! Answers for the store if it has none: local, allow, deny, or an error.
 //!
-//! Everything below this module may fail. The limiter above it gets fallback answers, each with its source, and never an
-//! error of the store. Each limit names the answer that it wants; one that names none gets the default of the process.
-//! In a request that mixes them, deny comes before error, and error before local and allow. Local buckets are charged
-//! only if the request is allowed.
+//! Everything below this module may fail. The limiter above it gets fallback answers, each with its source, and never
+//! an error of the store. Each limit names the answer that it wants; one that names none gets the default of the
+//! process. In a request that mixes them, deny comes before error, and error before local and allow. Local buckets
+//! are charged only if the request is allowed.
 
 pub mod local;
 
@@ -108,8 +108,8 @@ impl From<AnswerSource> for Source {
 // === impl Fallback ===
 
 impl Fallback {
-    /// The answer for a request to which these limits apply. `is_known_empty` tells whether the denial cache knows that a
-    /// bucket had no room in the store; a local bucket for it starts empty.
+    /// The answer for a request to which these limits apply. `is_known_empty` tells whether the denial cache knows
+    /// that a bucket had no room in the store; a local bucket for it starts empty.
     pub fn answer(
         &self,
         limits: &[AppliedLimit<'_>],

@@ -1,5 +1,5 @@
-//! The functions that the fuzz targets call, and the tests of their corpus: hostile bytes must cause no panic and break no
-//! promise.
+//! The functions that the fuzz targets call, and the tests of their corpus: hostile bytes must cause no panic and
+//! break no promise.
 //!
 //! `make fuzz` runs them. Each function is one target of `fuzz/`.
 

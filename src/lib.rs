@@ -33,8 +33,8 @@
 //! # One request, top to bottom
 //!
 //! A request that matches one limit, with the buckets in Redis and debug logs off. Each number is a call into another
-//! file, in order; a file is named where it is entered. Left out are only constructors and readings of plain values, such
-//! as clocks.
+//! file, in order; a file is named where it is entered. Left out are only constructors and readings of plain values,
+//! such as clocks.
 //!
 //! | | file | does |
 //! |---|---|---|

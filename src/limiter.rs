@@ -128,9 +128,9 @@ impl<'m> Outcome<'m> {
         })
     }
 
-    /// The limit whose figures are the status of its descriptor, for each descriptor that has limits. It is the exceeded
-    /// limit with the longest wait; if none is exceeded, the limit with the least remaining, and a shadow only if all
-    /// are shadows.
+    /// The limit whose figures are the status of its descriptor, for each descriptor that has limits. It is the
+    /// exceeded limit with the longest wait; if none is exceeded, the limit with the least remaining, and a shadow
+    /// only if all are shadows.
     pub fn speakers_of_descriptors(&self) -> impl Iterator<Item = &Decision<'m>> {
         let each = self.decisions.chunk_by(|one, next| one.descriptor == next.descriptor);
         each.filter_map(|limits| {

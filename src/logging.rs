@@ -1,7 +1,7 @@
 //! Sets up the log: lines on stderr, as text or as one JSON object per line.
 //!
-//! The start line ([`START`]) passes every filter, because scripts read the bound ports from it. Whatever could be logged
-//! with every request is logged [`hourly`].
+//! The start line ([`START`]) passes every filter, because scripts read the bound ports from it. Whatever could be
+//! logged with every request is logged [`hourly`].
 
 pub mod hourly;
 mod short;
@@ -99,8 +99,8 @@ pub fn init(format: Format, level: Option<(String, &str)>) -> Result<(), Logging
 /// Panics, by their place in the code.
 static PANICS: LazyLock<Warnings> = LazyLock::new(Warnings::default);
 
-/// Logs a panic in the format of the log. A client might be able to cause one with each connection, so each place in the
-/// code is logged the first time, and then once an hour with the number of times.
+/// Logs a panic in the format of the log. A client might be able to cause one with each connection, so each place in
+/// the code is logged the first time, and then once an hour with the number of times.
 fn tell_panic(panic: &PanicHookInfo<'_>) {
     let (Some(Due::Subject { times }) | Some(Due::Others { times })) = PANICS.occurs(panic.location()) else {
         return;

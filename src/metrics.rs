@@ -21,8 +21,8 @@
 //! | `tollgate_build_info` | version | always 1 |
 //! | `process_…` | | what the system reports about the process, under the names that all exporters use |
 //!
-//! The values of labels are configured or compiled in. Values that clients send become labels only where a rule asks for
-//! it, and then their number is bounded. On the request path, counting is one relaxed atomic add on a handle that
+//! The values of labels are configured or compiled in. Values that clients send become labels only where a rule asks
+//! for it, and then their number is bounded. On the request path, counting is one relaxed atomic add on a handle that
 //! exists already; nothing is looked up.
 
 mod decisions;
@@ -152,8 +152,8 @@ impl Metrics {
         }
     }
 
-    /// Counters for the decisions of these rules, to be shared by all runtimes. From here on the page shows these rules and
-    /// no longer the limits that are gone. A limit whose domain and label existed before keeps its counts.
+    /// Counters for the decisions of these rules, to be shared by all runtimes. From here on the page shows these
+    /// rules and no longer the limits that are gone. A limit whose domain and label existed before keeps its counts.
     pub fn counters_for_rules(&self, matcher: &Matcher) -> Arc<LimitCounters> {
         self.decisions.counters_for_rules(matcher)
     }
@@ -190,8 +190,8 @@ impl Metrics {
         self.look_up(move || shown.set(value()));
     }
 
-    /// Adds a counter whose values are kept elsewhere, one for each word of the label, and looked up at each scrape. They
-    /// must never fall. Panics if the name exists already.
+    /// Adds a counter whose values are kept elsewhere, one for each word of the label, and looked up at each scrape.
+    /// They must never fall. Panics if the name exists already.
     pub fn show_counts(
         &self,
         name: &str,

@@ -112,7 +112,8 @@ fn load(sources: &Sources, publisher: &Publisher, watch: &mut Watch) {
                 publisher.metrics().count_reload(Reload::Refused);
                 error!(errors = %told, "the changed configuration was refused; the last good one stays in force");
             }
-            // It may be mended by a file that was not read before, such as a members file, or without any visible change.
+            // It may be mended by a file that was not read before, such as a members file, or without any visible
+            // change.
             *watch =
                 if errors.may_pass() { Watch::reading_again(files, told, watch) } else { Watch::new(files) };
         }

@@ -1,8 +1,9 @@
 //! The contract: how an outcome is presented to Envoy and to its client. The headers of a 429 are made here.
 //!
-//! There is always one status for each descriptor, so that Envoy's own `x-ratelimit-*` and `retry-after` work too. Envoy
-//! forwards headers as they are, so nothing that a client sent gets into one: they consist of numbers and of names from
-//! the configuration, escaped. Tollgate sends no `x-ratelimit-*`: Envoy appends its own, and clients would see both.
+//! There is always one status for each descriptor, so that Envoy's own `x-ratelimit-*` and `retry-after` work too.
+//! Envoy forwards headers as they are, so nothing that a client sent gets into one: they consist of numbers and of
+//! names from the configuration, escaped. Tollgate sends no `x-ratelimit-*`: Envoy appends its own, and clients would
+//! see both.
 
 pub mod dynamic;
 mod groups;
@@ -117,8 +118,8 @@ fn usual_length(outcome: &Outcome<'_>) -> usize {
     512 + 32 * outcome.descriptors
 }
 
-/// Writes one status for each descriptor, in order. If a descriptor has several limits, it is that of the one that would
-/// speak in the headers.
+/// Writes one status for each descriptor, in order. If a descriptor has several limits, it is that of the one that
+/// would speak in the headers.
 fn statuses(outcome: &Outcome<'_>, response: &mut Writer<'_>) {
     let mut rules = outcome.rules.iter().peekable();
     let mut decisions = outcome.speakers_of_descriptors().peekable();

@@ -80,8 +80,8 @@ impl CompiledRules {
 // === impl CurrentRules ===
 
 impl CurrentRules {
-    /// Allocates an `Arc` for this runtime alone: if all runtimes counted their requests' references in one `Arc`, every
-    /// core would write the same cache line.
+    /// Allocates an `Arc` for this runtime alone: if all runtimes counted their requests' references in one `Arc`,
+    /// every core would write the same cache line.
     pub fn new(rules: CompiledRules) -> CurrentRules {
         CurrentRules(Mutex::new(Arc::new(rules)))
     }

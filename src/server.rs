@@ -114,9 +114,9 @@ impl Server {
         self.lifecycle.clone()
     }
 
-    /// From here on SIGTERM, SIGINT and SIGHUP stop this server, and a second signal that comes more than a second after
-    /// the first ends it at once. This acts for the whole process and cannot be undone, so tests that share a process
-    /// stop their servers by the lifecycle. Fails if the system refuses a handler.
+    /// From here on SIGTERM, SIGINT and SIGHUP stop this server, and a second signal that comes more than a second
+    /// after the first ends it at once. This acts for the whole process and cannot be undone, so tests that share a
+    /// process stop their servers by the lifecycle. Fails if the system refuses a handler.
     pub fn stop_on_signals(&self) -> Result<(), ServerError> {
         let _context = self.main.enter();
         let signals = Signals::install().map_err(|error| ServerError::Signals(error.into()))?;
@@ -203,8 +203,8 @@ async fn serve_and_drain(
     lifecycle: &Lifecycle,
     options: &Options,
 ) -> Result<(), ServerError> {
-    // A runtime that ends by itself has panicked, and its connections have failed. The others are drained, and the process
-    // ends with an error, which `join` finds.
+    // A runtime that ends by itself has panicked, and its connections have failed. The others are drained, and the
+    // process ends with an error, which `join` finds.
     select! {
         never = acceptor.accept(runtimes) => match never {},
         () = leave(health, lifecycle, options.drain_wait) => {}
@@ -235,7 +235,8 @@ async fn serve_and_drain(
     Ok(())
 }
 
-/// Returns when it is time to drain: `drain_wait` after health checks began to fail, or earlier if the lifecycle says so.
+/// Returns when it is time to drain: `drain_wait` after health checks began to fail, or earlier if the lifecycle says
+/// so.
 async fn leave(health: &Health, lifecycle: &Lifecycle, drain_wait: Duration) {
     lifecycle.reached(Phase::Leaving).await;
     health.not_serving().await;

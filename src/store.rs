@@ -1,7 +1,7 @@
 //! Where buckets live: in this process, or in Redis.
 //!
-//! A store charges all buckets of a request or none, and gives one answer. It knows nothing of rules, domains or headers.
-//! Time belongs to the holder of the bucket: the script reads Redis' clock, and memory reads its
+//! A store charges all buckets of a request or none, and gives one answer. It knows nothing of rules, domains or
+//! headers. Time belongs to the holder of the bucket: the script reads Redis' clock, and memory reads its
 //! [`Clock`](crate::clock::Clock).
 
 pub mod health;
@@ -46,8 +46,8 @@ pub enum StoreError {
     /// Redis refused, for example with LOADING, READONLY or OOM.
     #[error("Redis refused: {}", .0.code())]
     Refused(Refusal),
-    /// The task that carried the request ended, because of a bug or with the store. It is not known whether the take was
-    /// charged.
+    /// The task that carried the request ended, because of a bug or with the store. It is not known whether the take
+    /// was charged.
     #[error("the task that carried the request to Redis ended")]
     Abandoned,
     /// The script cannot have made this reply.
@@ -70,8 +70,8 @@ impl StoreError {
         }
     }
 
-    /// Whether the call may be sent again: Redis did not know the script, so nothing ran. After any other error the take
-    /// may have been charged, or the error would come again.
+    /// Whether the call may be sent again: Redis did not know the script, so nothing ran. After any other error the
+    /// take may have been charged, or the error would come again.
     pub fn may_be_sent_again(&self) -> bool {
         matches!(self, StoreError::Refused(Refusal::NoScript))
     }

@@ -1,5 +1,6 @@
-//! compose.yaml runs the files under envoy/ through containers.sed. `make compose-test` shows the result in an engine. These
-//! tests show that the script knows every address and setting to replace, and that the image is built from all it needs.
+//! compose.yaml runs the files under envoy/ through containers.sed. `make compose-test` shows the result in an
+//! engine. These tests show that the script knows every address and setting to replace, and that the image is built
+//! from all it needs.
 #![cfg(target_os = "linux")] // It is written for the sed of Envoy's image, which is GNU's.
 
 use std::{fs, path::Path, process::Command};

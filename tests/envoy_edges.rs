@@ -144,9 +144,9 @@ async fn by_default_retry_after_is_jittered_up_to_a_fifth_of_the_wait_and_never_
     assert!(added.len() > 1, "retry-after was always ratelimit-reset + {added:?}");
 }
 
-/// Everything that was admitted beyond burst + refill · length is what the nodes let pass because they had no answer. With
-/// retries on `reset` that is nothing, or on a starved machine a few of the calls under way. Calls that were charged
-/// twice make it less, never more.
+/// Everything that was admitted beyond burst + refill · length is what the nodes let pass because they had no answer.
+/// With retries on `reset` that is nothing, or on a starved machine a few of the calls under way. Calls that were
+/// charged twice make it less, never more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_limit_holds_over_three_nodes_while_one_of_two_replicas_is_killed() {
     const CLIENTS: usize = 48;

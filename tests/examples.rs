@@ -169,9 +169,9 @@ async fn outage_answers_as_each_limit_says() {
     let passing = outage.passing(&["user=u"], 20).await;
     assert!((5..=6).contains(&passing), "half of ten is this replica's share: {passing}");
     assert_eq!(outage.passing(&["search=s"], 30).await, 30);
-    let guess =
+    let answer =
         outage.ask(&["search=s"]).await.dynamic_metadata.expect("a fallback answer says that it is one");
-    let source = guess.fields["source"].kind.as_ref();
+    let source = answer.fields["source"].kind.as_ref();
     assert_eq!(source, Some(&prost_types::value::Kind::StringValue("allow".to_owned())));
     let denied = outage.ask(&["password=p"]).await;
     assert_eq!(denied.overall_code(), Code::OverLimit);

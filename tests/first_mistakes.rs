@@ -1,4 +1,5 @@
-//! Mistakes that people first make in Envoy's cluster, in a real Envoy: some work all the same, and the others are warned of.
+//! Mistakes that people first make in Envoy's cluster, in a real Envoy: some work all the same, and the others are
+//! warned of.
 
 mod support;
 

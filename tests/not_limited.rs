@@ -1,5 +1,5 @@
-//! Tollgate says why a request is not limited: by a warning where it cannot be intended, by a count for each reason, and at
-//! debug by a line for each descriptor.
+//! Tollgate says why a request is not limited: by a warning where it cannot be intended, by a count for each reason,
+//! and at debug by a line for each descriptor.
 
 mod support;
 

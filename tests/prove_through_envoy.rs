@@ -67,8 +67,8 @@ async fn tollgate_behind_three_nodes_is_cleared() {
     assert!(said.contains("denied by       route.remote_address, "), "{said}");
 }
 
-/// The limit refills a token every ten seconds, so that a client can come two seconds before `ratelimit-reset`. It takes
-/// 70 s to fill, so that the bursts after pauses are left out.
+/// The limit refills a token every ten seconds, so that a client can come two seconds before `ratelimit-reset`. It
+/// takes 70 s to fill, so that the bursts after pauses are left out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_behind_envoy_that_comes_two_seconds_early_is_denied_and_one_on_time_passes() {
     if !lab::real::available(&[Part::Envoy]) {

@@ -1,5 +1,5 @@
-//! A Redis that refuses calls that Tollgate needs, or is of the wrong kind: one log line, `/ready` and the metrics name the
-//! cause, and Tollgate recovers by itself.
+//! A Redis that refuses calls that Tollgate needs, or is of the wrong kind: one log line, `/ready` and the metrics
+//! name the cause, and Tollgate recovers by itself.
 
 mod support;
 
@@ -108,7 +108,7 @@ fn times(tollgate: &Tollgate, words: &[&str]) -> usize {
 struct Client(RateLimitServiceClient<Channel>);
 
 impl Client {
-    async fn of(tollgate: &Tollgate) -> Client {
+    async fn new(tollgate: &Tollgate) -> Client {
         let channel = Channel::from_shared(format!("http://{}", tollgate.grpc())).expect("an address");
         Client(RateLimitServiceClient::new(channel.connect().await.expect("connects")))
     }
@@ -154,7 +154,7 @@ async fn a_user_with_just_the_documented_rights_is_enough() {
     set_user(&documented(), &mut admin);
     let tollgate = start(&as_user(&redis)).await;
     until_ready_says(&tollgate, 200, &["OK"]).await;
-    let mut client = Client::of(&tollgate).await;
+    let mut client = Client::new(&tollgate).await;
     client.uses_every_command().await;
     // The whole script is sent again.
     let () = cmd("SCRIPT").arg("FLUSH").query(&mut admin).expect("flushes");
@@ -199,7 +199,7 @@ async fn each_right_that_is_taken_away_is_named_at_once_and_heals_when_it_is_giv
     // Logged at most once an hour for the process, not for each of its runtimes.
     assert_eq!(times(&tollgate, &[" WARN ", "the store refuses", "NOPERM", "ACL rule"]), 1);
     assert_eq!(times(&tollgate, &[" INFO ", "grants again"]), 1);
-    Client::of(&tollgate).await.uses_every_command().await;
+    Client::new(&tollgate).await.uses_every_command().await;
 }
 
 #[tokio::test]
@@ -247,7 +247,7 @@ async fn a_right_that_a_standing_connection_loses_is_named_and_comes_back_withou
     let tollgate = start(&as_user(&redis)).await;
     until_ready_says(&tollgate, 200, &["OK"]).await;
     let () = cmd("ACL").arg(&["SETUSER", "tollgate", "-set"]).query(&mut admin).expect("takes it away");
-    let mut client = Client::of(&tollgate).await;
+    let mut client = Client::new(&tollgate).await;
     assert_eq!(client.ask("bucket", 1, false).await.expect_err("refused").code(), tonic::Code::Unavailable);
     until_ready_says(&tollgate, 200, &["degraded: the store refuses", "NOPERM", "add +set to"]).await;
     let () = cmd("ACL").arg(&["SETUSER", "tollgate", "+set"]).query(&mut admin).expect("gives it back");
@@ -348,7 +348,7 @@ async fn a_full_redis_prevents_no_connection_and_is_reported_until_there_is_room
     let mut admin = support::connection(&redis);
     let tollgate = start(&redis.url()).await;
     until_ready_says(&tollgate, 200, &["OK"]).await;
-    let mut client = Client::of(&tollgate).await;
+    let mut client = Client::new(&tollgate).await;
     configure("maxmemory", "1", &mut admin);
     assert_eq!(client.ask("bucket", 1, false).await.expect_err("refused").code(), tonic::Code::Unavailable);
     until_ready_says(&tollgate, 200, &["degraded: the store refuses", "OOM: ", "maxmemory", "noeviction"])
@@ -379,7 +379,7 @@ async fn missing_replicas_are_reported_and_no_connection_is_replaced_for_them() 
     let tollgate = start(&redis.url()).await;
     until_ready_says(&tollgate, 200, &["OK"]).await;
     configure("min-replicas-to-write", "1", &mut admin);
-    let mut client = Client::of(&tollgate).await;
+    let mut client = Client::new(&tollgate).await;
     if client.ask("bucket", 1, false).await.is_ok() {
         println!("this Redis, which is older than 7, does not hold scripts to min-replicas-to-write");
         return;

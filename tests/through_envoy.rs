@@ -76,8 +76,8 @@ fn headers<'a>(answer: &'a Answer, prefix: &str) -> Vec<(&'a str, &'a str)> {
     all.filter(|(name, _)| name.contains(prefix)).collect()
 }
 
-/// The wait for a limit of 6 per minute: ten seconds after its last token was taken, or nine if a busy machine took more
-/// than one second for the requests before.
+/// The wait for a limit of 6 per minute: ten seconds after its last token was taken, or nine if a busy machine took
+/// more than one second for the requests before.
 #[track_caller]
 fn about_ten<'a>(answer: &'a Answer, name: &str) -> &'a str {
     let value = answer.header(name);

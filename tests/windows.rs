@@ -1,5 +1,5 @@
-//! No test depends on when it runs: each test with a limit of a day or longer names the token bucket, or keeps away from the
-//! midnight at which its window ends.
+//! No test depends on when it runs: each test with a limit of a day or longer names the token bucket, or keeps away
+//! from the midnight at which its window ends.
 
 use std::{
     fs,

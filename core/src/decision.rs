@@ -1,7 +1,7 @@
 //! Decides: takes in, answer out. There is no clock, no lock and no await.
 //!
-//! [`decide`] is what one request does to its buckets. The script in `lua/` does the same in Redis, with the same names,
-//! and a test proves that both answer alike.
+//! [`decide`] is what one request does to its buckets. The script in `lua/` does the same in Redis, with the same
+//! names, and a test proves that both answer alike.
 
 mod demand;
 pub mod fixed_window;
@@ -67,8 +67,8 @@ pub enum State {
 pub struct Found {
     /// Whether the bucket has room for the take.
     pub fits: bool,
-    /// The bucket before this take, after earlier takes of the same request. On a denied request, a take that is charged
-    /// all the same saw the bucket that it charged.
+    /// The bucket before this take, after earlier takes of the same request. On a denied request, a take that is
+    /// charged all the same saw the bucket that it charged.
     pub seen: Seen,
 }
 
@@ -122,8 +122,8 @@ pub trait Buckets {
         0
     }
 
-    /// Keeps this bucket, which was just set, until that instant, though it is full sooner: if it went missing, it would
-    /// count as used up. Only stores that forget full buckets need this.
+    /// Keeps this bucket, which was just set, until that instant, though it is full sooner: if it went missing, it
+    /// would count as used up. Only stores that forget full buckets need this.
     fn hold(&mut self, _key: &BucketKey, _until_us: u64) {}
 }
 
@@ -141,8 +141,8 @@ impl Buckets for HashMap<BucketKey, State> {
     }
 }
 
-/// Takes all or none, by the [`verdict`]. On Allow, each take that fits is charged. On Deny, every bucket stays as it was,
-/// except those of [`Overdraft::Charge`](crate::limit::Overdraft::Charge), which are charged in any case.
+/// Takes all or none, by the [`verdict`]. On Allow, each take that fits is charged. On Deny, every bucket stays as it
+/// was, except those of [`Overdraft::Charge`](crate::limit::Overdraft::Charge), which are charged in any case.
 ///
 /// A bucket that occurs twice is charged twice: the second take sees what the first one left.
 ///

@@ -6,13 +6,13 @@
 
 mod bucket;
 mod default_algorithm;
+mod error;
 mod exact;
 mod period;
 mod share;
 
-use thiserror::Error;
-
 pub use default_algorithm::{DefaultAlgorithm, UnknownDefault};
+pub use error::LimitError;
 pub use exact::{Exact, Kept};
 pub use period::{Period, Unit};
 
@@ -25,43 +25,6 @@ const LONGEST_FILL_WITH_DEBT_US: u64 = 1 << 50;
 pub const MOST_LOGGED: u32 = 10_000;
 /// What a window counts must fit a u32, also at twice the limit.
 const MOST_IN_WINDOW_WITH_DEBT: u32 = u32::MAX / 2;
-
-/// Why numbers do not make a limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum LimitError {
-    /// A burst stands beside zero requests per period, so the bucket would never refill.
-    #[error("burst must be 0 when requests_per_unit is 0, since nothing would ever refill it")]
-    BurstWithoutRefill,
-    /// The burst is zero.
-    #[error("burst must be at least 1; to deny every request, say requests_per_unit: 0")]
-    BurstZero,
-    /// The bucket would take more than 71 years to fill, and half of that if it may owe: its times would not be exact.
-    #[error("a burst of {burst} at {requests_per_unit} per {period} would take over {years} years to fill")]
-    #[allow(missing_docs, reason = "the message names each field")]
-    FillsTooSlowly { burst: u32, requests_per_unit: u32, period: Period, years: u32 },
-    /// The period is longer than the times of a bucket can be.
-    #[error("a period of {period} is over 71 years")]
-    #[allow(missing_docs, reason = "the message names it")]
-    PeriodTooLong { period: Period },
-    /// A burst stands beside an algorithm that has none.
-    #[error(
-        "{} takes no burst: it admits requests_per_unit at once; leave out `burst`, or `algorithm`",
-        .0.name()
-    )]
-    BurstNotTaken(Algorithm),
-    /// A sliding log may not owe.
-    #[error("overdraft: charge needs a bucket or a window to owe to; a sliding_window_log has none")]
-    LogCannotOwe,
-    /// A sliding log would have to remember more entries than it may.
-    #[error("a sliding_window_log keeps each request: at most {MOST_LOGGED} per period, found {0}")]
-    LogTooLong(u32),
-    /// A window that may owe would have to count further than it can.
-    #[error(
-        "overdraft: charge in a fixed_window: at most {MOST_IN_WINDOW_WITH_DEBT} per period, found {0}; \
-         algorithm: token_bucket takes more"
-    )]
-    WindowTooLarge(u32),
-}
 
 // === Algorithm ===
 

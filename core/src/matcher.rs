@@ -9,12 +9,12 @@
 //! | 3 | `key` alone | it equals the entry's key |
 //!
 //! The choice is final: siblings are not tried if nothing is found below the chosen child. A rule applies only at the
-//! last entry, so a descriptor that is longer or shorter has no limit. A child without `rate_limit` has none either, which
-//! is how values are exempted.
+//! last entry, so a descriptor that is longer or shorter has no limit. A child without `rate_limit` has none either,
+//! which is how values are exempted.
 //!
-//! This is the order of envoyproxy/ratelimit with one exception: it compares `key_value` as one text, so that there `a`
-//! with `b_c` is the same as `a_b` with `c`, and a `*` in a key reaches into the value. Here keys and values are compared
-//! separately.
+//! This is the order of envoyproxy/ratelimit with one exception: it compares `key_value` as one text, so that there
+//! `a` with `b_c` is the same as `a_b` with `c`, and a `*` in a key reaches into the value. Here keys and values are
+//! compared separately.
 //!
 //! Keys with an exact value and keys alone cost two hash probes for each entry, however many rules there are. The
 //! wildcards of a level are tried one by one, and only if no exact child was found: those of the entry's own key, and
@@ -165,8 +165,8 @@ impl DomainRules {
         self.shapes.contain(keys)
     }
 
-    /// The limits that a request is not held to, because of the others that it matched. Costs nothing if no limit of the
-    /// domain `replaces` another.
+    /// The limits that a request is not held to, because of the others that it matched. Costs nothing if no limit of
+    /// the domain `replaces` another.
     pub fn replaced<'m>(&self, matched: impl IntoIterator<Item = &'m Applies>) -> Replaced<'m> {
         if self.has_replaces { Replaced::by(matched) } else { Replaced::default() }
     }

@@ -1,6 +1,7 @@
 //! `lab algorithms`: the cost of the three algorithms on a real Redis, and the most that each admits.
 //!
-//! The script is the one that the service uses. Its clock is an argument here, so a minute of load takes less than a minute.
+//! The script is the one that the service uses. Its clock is an argument here, so a minute of load takes less than a
+//! minute.
 
 mod admitted;
 mod cost;

@@ -108,7 +108,7 @@ pub struct Row {
 }
 
 impl Row {
-    fn of(fault: impl Into<String>) -> Row {
+    fn new(fault: impl Into<String>) -> Row {
         Row { fault: fault.into(), promise: String::new(), measured: String::new(), kept: false }
     }
 

@@ -1,8 +1,7 @@
 //! Ports for programs that cannot be told to pick one themselves (Redis takes 0 for "no TCP").
 //!
-//! They come from below the range that the kernel gives to outgoing connections, so that a server which is
-//! killed and started again on its port finds it free. Free is true only of the moment: whoever starts a
-//! program on one tries the next when it is taken after all.
+//! They come from below the range that the kernel gives to outgoing connections, so that a server that is killed and
+//! started again finds its port free. Another program may take a free port at any time; then try the next one.
 
 use std::{
     net::{Ipv4Addr, TcpListener},

@@ -77,7 +77,8 @@ impl Redis {
         }
     }
 
-    /// Again on the same port, and empty unless its arguments make it keep what it held. What still runs is killed first.
+    /// Again on the same port, and empty unless its arguments make it keep what it held. What still runs is killed
+    /// first.
     pub async fn restart(&mut self) -> Result<(), RedisError> {
         self.kill();
         self.process = serve(self.addr, &self.args, &self.variables).await?;

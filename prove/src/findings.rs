@@ -93,19 +93,19 @@ pub(super) struct Run {
 }
 
 impl Findings {
-    pub(super) fn of(run: Run) -> Findings {
+    pub(super) fn new(run: Run) -> Findings {
         let Run { limit, bound, is_other_clock, targets, record, course, fallback_answers } = run;
         let worst = bound.too_much(&record.admitted());
         let entries = &record.entries;
         let count_target = |(name, target): (String, u16)| {
-            (name, Counts::of(entries.iter().filter(|entry| entry.target == target)))
+            (name, Counts::from_entries(entries.iter().filter(|entry| entry.target == target)))
         };
         Findings {
-            counts: Counts::of(entries.iter()),
+            counts: Counts::from_entries(entries.iter()),
             targets: targets.into_iter().zip(0..).map(count_target).collect(),
             phases: phase_counts(&course, entries),
             statuses: statuses(entries),
-            latency: Latency::of(entries),
+            latency: Latency::from_entries(entries),
             under_load: under_load(&course, &record, &limit, &bound),
             timeline: timeline(&course, &record),
             worst,
@@ -143,7 +143,7 @@ impl Counts {
         self.admitted + self.denied - self.unsigned
     }
 
-    fn of<'a>(entries: impl Iterator<Item = &'a Entry>) -> Counts {
+    fn from_entries<'a>(entries: impl Iterator<Item = &'a Entry>) -> Counts {
         entries.fold(Counts::default(), |mut counts, entry| {
             counts.sent += 1;
             counts.admitted += u64::from(entry.class.is_admitted());
@@ -159,7 +159,7 @@ impl Counts {
 
 impl Latency {
     /// Of all answered requests, by nearest rank.
-    fn of(entries: &[Entry]) -> Option<Latency> {
+    fn from_entries(entries: &[Entry]) -> Option<Latency> {
         let answered = entries.iter().filter(|entry| entry.class != Class::Silent);
         let mut sorted: Vec<u32> = answered.map(|entry| entry.latency_us).collect();
         sorted.sort_unstable();
@@ -177,7 +177,7 @@ fn phase_counts(course: &Course, entries: &[Entry]) -> Vec<PhaseCounts> {
             name: phase.name.clone(),
             from_us: phase.from_us,
             to_us: phase.to_us,
-            counts: Counts::of(entries.iter().filter(within)),
+            counts: Counts::from_entries(entries.iter().filter(within)),
         }
     };
     course.phases.iter().map(count).collect()

@@ -53,7 +53,7 @@ pub(super) async fn run(args: ProveArgs, limit: Limit) -> Result<Findings, Prove
         Ok(after) => FallbackAnswers::Counted(growth(&before, &after)),
         Err(error) => FallbackAnswers::Unreadable(chain(&error)),
     };
-    Ok(Findings::of(Run { limit, bound, is_other_clock, targets, record, course, fallback_answers }))
+    Ok(Findings::new(Run { limit, bound, is_other_clock, targets, record, course, fallback_answers }))
 }
 
 async fn hammer(common: Common, plan: &Plan) -> (Record, Course) {
@@ -111,7 +111,7 @@ fn nothing_sent(limit: Limit, targets: Vec<String>, reason: &dyn Error) -> Findi
     course.left_out.push(chain(reason));
     let bound = Bound::for_limit(&limit, Remoteness::SameClock, Timeline::start().clocks());
     let (record, fallback_answers) = (Record::default(), FallbackAnswers::NotAsked);
-    Findings::of(Run { limit, bound, is_other_clock: false, targets, record, course, fallback_answers })
+    Findings::new(Run { limit, bound, is_other_clock: false, targets, record, course, fallback_answers })
 }
 
 // === metrics ===

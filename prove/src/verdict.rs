@@ -116,7 +116,7 @@ fn unproven(findings: &Findings) -> Option<String> {
         reasons.push(format!("the run ended early: {} requests are the most that it keeps", counts.sent));
     }
     reasons.extend(not_answered(findings));
-    reasons.extend(guessed(&findings.fallback_answers));
+    reasons.extend(fallback_answers_reason(&findings.fallback_answers));
     if counts.denied == 0 {
         match findings.surplus() {
             Some(worst) => reasons.push(format!(
@@ -153,7 +153,7 @@ fn not_answered(findings: &Findings) -> Vec<String> {
     reasons
 }
 
-fn guessed(fallback_answers: &FallbackAnswers) -> Option<String> {
+fn fallback_answers_reason(fallback_answers: &FallbackAnswers) -> Option<String> {
     match fallback_answers {
         FallbackAnswers::Unreadable(error) => Some(format!("the metrics were not readable ({error})")),
         FallbackAnswers::Counted(decisions) if decisions.fallback_answers > 0 => Some(format!(

@@ -1,5 +1,5 @@
-//! The environment variables of the flags. An empty one counts as not set, because a manifest may leave a value open. An
-//! error about a value names the variable that it came from.
+//! The environment variables of the flags. An empty one counts as not set, because a manifest may leave a value open.
+//! An error about a value names the variable that it came from.
 
 use std::{
     collections::HashSet,

@@ -1,5 +1,5 @@
-//! How limits count: as they say themselves; else as their file says, or another file of the domain; else as the
-//! process was told.
+//! The algorithm of each limit: its own; else that of its file or of another file of the domain; else that of the
+//! process.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use tollgate_core::limit::{Algorithm, DefaultAlgorithm};
 
-/// What a file says of its domain as a whole, which other files of the domain have to know.
+/// What a file says about its whole domain. Other files of the domain need it.
 pub(super) struct Said {
     pub(super) domain: Option<String>,
     pub(super) algorithm: Option<DefaultAlgorithm>,
@@ -25,9 +25,9 @@ pub(super) fn said(root: &Node) -> Said {
     Fields::peek(root, look)
 }
 
-/// What limits count by that name nothing, for each file in turn: what its domain says, else `otherwise`.
+/// The algorithm for limits that name none, for each file: that of its domain, else `otherwise`.
 ///
-/// Where two files of a domain disagree, which is refused later, each has its own.
+/// If two files of a domain disagree, each has its own. That is refused later.
 pub(super) fn of_files<'n>(
     roots: impl Iterator<Item = &'n Node>,
     otherwise: DefaultAlgorithm,
@@ -68,7 +68,7 @@ pub(super) fn of_limit(fields: &mut Fields<'_>) -> Result<Option<Algorithm>, Rep
     Algorithm::from_name(&name).map(Some).ok_or_else(|| {
         let all = Algorithm::ALL.map(Algorithm::name).join(", ");
         let hint = match DefaultAlgorithm::from_name(&name) {
-            Some(_) => "; it is for the top of a file, where it counts for limits that name none",
+            Some(_) => "; it is only for the top of a file, as the algorithm of limits that name none",
             None => "",
         };
         let name = shorten(&name);

@@ -1,24 +1,24 @@
-//! Members files that lie beside limits files: in a folder that is read whole, or among all the files that a shell
-//! found.
+//! Members files beside limits files: in a folder that is read whole, or among the files that a shell expanded.
 //!
-//! Nothing of such a file may be shown, also where it is not known yet that it is one: the limits file that names it
-//! may be wrong. So of several files each that has neither `domain` nor `descriptors` is held for one.
+//! The content of such a file must not be shown, even if nothing says that it is one, because the limits file that
+//! names it may have errors. So if there are several files, each that has neither `domain` nor `descriptors` is taken
+//! for one.
 
 use std::path::{Path, PathBuf};
 
 use super::{Files, Holds, Look, error::Problem, fields::Fields, raw, report::Report, yaml::Node};
 
-/// What stands in one of the files that were given.
+/// The content of one of the given files.
 pub(super) struct Content {
     pub(super) number: usize,
-    /// None where there is an error.
+    /// None if there is an error.
     pub(super) root: Option<Node>,
-    /// What it has says that it is no members file; of a file that is no valid YAML its lines may.
+    /// Its keys show that it is not a members file; for a file that is not valid YAML, its lines do.
     pub(super) is_limits: bool,
 }
 
 impl Files {
-    /// The limits files. Members files that one of them names are looked at when that one is.
+    /// The limits files. A members file that one of them names is read together with it.
     pub(super) fn without_members(&mut self, contents: Vec<Content>) -> Vec<(usize, Node)> {
         let is_alone = self.seen.len() == 1;
         let named: Vec<(PathBuf, Look)> =
@@ -42,20 +42,20 @@ impl Files {
         limits
     }
 
-    /// The members file that a limits file names, also where something else is wrong with that.
+    /// The members file that a limits file names, even if that limits file has errors.
     fn named_by(&self, content: &Content) -> Option<(PathBuf, Look)> {
         let root = content.root.as_ref().filter(|_| content.is_limits)?;
         let file = Fields::peek(root, |fields| fields.map("members", |fields| fields.text("file")));
         let path = raw::members_path(&file.ok()???, &self.seen[content.number].path);
-        Some((path.clone(), Look::of(&path)))
+        Some((path.clone(), Look::at(&path)))
     }
 }
 
-/// Leaves one error, without a word of the file, in place of all that was said of what stands in it.
+/// Replaces all errors about the content by one that repeats nothing of it.
 fn withhold(report: &mut Report, path: &Path, is_yaml: bool) {
     let broken_at = report.syntax_error_at();
     if !is_yaml && broken_at.is_none() {
-        // It could not be read, is no text or is empty: all of that says nothing of a key.
+        // These errors say that it cannot be read, is not text, or is empty, and repeat no key.
         return;
     }
     *report = Report::new(path.to_owned());
@@ -72,7 +72,7 @@ pub(super) fn is_limits(root: &Node) -> bool {
     Fields::peek(root, |fields| fields.has_key("domain") || fields.has_key("descriptors"))
 }
 
-/// The same of a file that is no valid YAML: whether a line could be its `domain`.
+/// The same for a file that is not valid YAML: whether a line could be its `domain`.
 pub(super) fn seems_limits(text: &str) -> bool {
     text.lines().any(|line| {
         let line = line.trim_start_matches(['\u{feff}', ' ', '{', '"', '\'']);

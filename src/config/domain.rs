@@ -1,4 +1,4 @@
-//! All that the files say of one domain, put together: descriptors of several files, tiers, members.
+//! Combines all files of one domain: descriptors, tiers and members.
 
 use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
@@ -12,10 +12,10 @@ use tollgate_core::rules::{Domain, Limits, NamedLimit, Pattern};
 /// The tiers of a domain, by name, with the file and the place of each.
 type Tiers = BTreeMap<String, (usize, Position, Vec<NamedLimit>)>;
 
-/// Limits of one domain, those of tiers counted at each use.
+/// The most limits of one domain, counting those of a tier at each use.
 const MAX_LIMITS: usize = 1_000_000;
 
-/// What stands above a pattern, and what it may refer to.
+/// The patterns above a pattern, and what it may refer to.
 struct Context<'a> {
     file: usize,
     tiers: &'a Tiers,
@@ -31,12 +31,12 @@ struct Context<'a> {
 pub(super) fn merge(mut found: Vec<RawDomain>, files: &mut Files) -> Vec<Domain> {
     let mut names: Vec<String> = Vec::new();
     for domain in &found {
-        // Those without one, which is in the report, are looked at one by one.
+        // A missing name is reported already; such a domain is checked by itself.
         if domain.name.is_empty() || !names.contains(&domain.name) {
             names.push(domain.name.clone());
         }
     }
-    // The order in which the parts of a domain count does not depend on how the files were listed.
+    // The order of a domain's parts does not depend on the order of the files.
     found.sort_by_key(|domain| {
         let path = files.path(domain.file);
         (path.file_name().map(ToOwned::to_owned), path.to_owned())
@@ -59,7 +59,7 @@ pub(super) fn merge(mut found: Vec<RawDomain>, files: &mut Files) -> Vec<Domain>
 fn one(name: String, mut parts: Vec<RawDomain>, files: &mut Files) -> Domain {
     refuse_duplicates(&name, &parts, files);
     refuse_two_algorithms(&name, &parts, files);
-    // Where they differ there is an error.
+    // If they differ, there is an error.
     let default_algorithm = parts.first().map(|part| part.default_algorithm).unwrap_or_default();
     let members = take_members(&name, &mut parts, files);
     let tiers = take_tiers(&name, &mut parts, files);
@@ -129,7 +129,8 @@ fn refuse_two_algorithms(domain: &str, parts: &[RawDomain], files: &mut Files) {
             at,
             &Place::Domain(domain),
             format_args!(
-                "`algorithm: {own}` here, and `algorithm: {other}` of the same domain in {path}:{line}; a domain has one"
+                "`algorithm: {own}` here, and `algorithm: {other}` of the same domain in {path}:{line}; a \
+                     domain has only one"
             ),
         );
     }
@@ -193,7 +194,7 @@ fn patterns<'a>(
         .collect()
 }
 
-/// The limits of a pattern; none from the first on that is too many, which is told once.
+/// The limits of a pattern. Beyond the maximum there are none, which is reported once.
 fn bounded(raw: &RawLimits, place: &Place<'_>, context: &mut Context<'_>, files: &mut Files) -> Limits {
     if context.limits > MAX_LIMITS {
         return Limits::None;
@@ -258,11 +259,11 @@ fn named(raw: &RawLimit) -> NamedLimit {
     raw.limit.clone()
 }
 
-/// As in `; there are free and paid`.
+/// For example `; there are free and paid`.
 pub(super) fn names<'a>(all: impl Iterator<Item = &'a String>) -> String {
     let all: Vec<String> = all.take(10).map(|name| format!("`{}`", shorten(name))).collect();
     match all.as_slice() {
-        [] => "; `tiers` names none".to_owned(),
+        [] => "; `tiers` defines none".to_owned(),
         [one] => format!("; there is {one}"),
         _ => format!("; there are {}", all.join(", ")),
     }

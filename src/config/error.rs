@@ -1,4 +1,4 @@
-//! What is wrong with the configuration: every error, each with its place in its file.
+//! The errors of a configuration, each with its place in its file.
 
 use std::{error::Error, fmt, path::PathBuf};
 
@@ -8,20 +8,20 @@ use super::text::Encoding;
 use crate::{error, file::ReadError};
 use tollgate_core::limit::LimitError;
 
-/// Where something stands in a file; both count from 1, columns in characters.
+/// A position in a file. Both numbers count from 1, and columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     pub line: usize,
     pub column: usize,
 }
 
-/// All that is wrong, by file in the order given and then by position. Never empty.
+/// All errors, by file in the given order and then by position. Never empty.
 ///
-/// Displays as one line per error, `file:line:column: message`, without a last line break.
+/// Displays one line for each error, `file:line:column: message`, without a final line break.
 #[derive(Debug)]
 pub struct ConfigErrors(pub(super) Vec<ConfigError>);
 
-/// One error. Without a position it is about the file as a whole.
+/// One error. Without a position, it is about the whole file.
 #[derive(Debug)]
 pub struct ConfigError {
     pub file: PathBuf,
@@ -37,7 +37,7 @@ pub enum Problem {
     TooLarge,
     #[error("this folder has no *.yaml or *.yml file (its subfolders are not read)")]
     EmptyFolder,
-    #[error("this is no text in {0}; save the file as UTF-8")]
+    #[error("this is not valid {0}; save it as UTF-8")]
     NotText(Encoding),
     #[error("not valid YAML: {0}")]
     Syntax(String),
@@ -45,7 +45,7 @@ pub enum Problem {
     Limit { place: String, source: LimitError },
     #[error("{0}")]
     Refused(String),
-    /// Legal, and surely not meant.
+    /// Legal, but probably a mistake.
     #[error("warning: {0}")]
     Warning(String),
     #[error("{0} more error{s}", s = if *.0 == 1 { "" } else { "s" })]
@@ -61,7 +61,7 @@ impl Problem {
         matches!(self, Problem::Warning(_) | Problem::MoreWarnings(_))
     }
 
-    /// How many it stands for.
+    /// The number of problems that it stands for.
     pub fn count(&self) -> usize {
         match self {
             Problem::More(more) | Problem::MoreWarnings(more) => *more,
@@ -69,7 +69,7 @@ impl Problem {
         }
     }
 
-    /// Whether it tells how many more there are, which comes last.
+    /// Whether it is the last line, with the number of further problems.
     pub fn is_rest(&self) -> bool {
         matches!(self, Problem::More(_) | Problem::MoreWarnings(_))
     }
@@ -91,7 +91,7 @@ impl ConfigErrors {
         self.0.iter()
     }
 
-    /// The system did not give a file, which it may do the next time though the file stays the same.
+    /// Whether the system could not read a file, so that the next attempt may succeed without a change.
     pub fn may_pass(&self) -> bool {
         self.0.iter().any(|error| matches!(error.problem, Problem::Unreadable(ReadError::System(_))))
     }
@@ -111,7 +111,7 @@ impl Error for ConfigErrors {}
 
 // === impl ConfigError ===
 
-/// With its causes: a list of errors has no single chain that `main` could print.
+/// Displays the causes too, because a list of errors has no single chain that `main` could print.
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.file.display())?;

@@ -1,10 +1,10 @@
-//! Reading a map of the tree, key by key, and noting what is wrong instead of stopping at it.
+//! Reads a map of the tree key by key, and notes errors instead of stopping at the first.
 //!
-//! A check asks its [`Fields`] for each key that it knows, in `typed`. Whatever is left when the check is done
-//! is unknown or out of place, so what may stand in a map is said in one place: the check.
+//! A check asks its [`Fields`] for each key that it knows, in `typed`. The keys that are left when the check is done
+//! are unknown or misplaced. So the check alone says which keys a map may have.
 //!
-//! Keys count as in Go's `yaml.v2`: of equal keys the last, and `<<` puts in what it names where it stands. A map
-//! that a key may hold (`rate_limit`, `metadata`) is set key by key, so of several all count.
+//! Keys are read as Go's `yaml.v2` reads them: the last of equal keys counts, and `<<` inserts a map at its own place.
+//! A map as a value (`rate_limit`, `metadata`) is set key by key, so if there are several, all of them count.
 
 mod hidden;
 pub(super) mod merge;
@@ -25,7 +25,7 @@ use super::{
 };
 use tollgate_core::limit::LimitError;
 
-/// A map that is being read, which may stand in several parts.
+/// A map that is being read. It may have several parts.
 pub(super) struct Fields<'a> {
     at: Position,
     place: &'a Place<'a>,
@@ -36,16 +36,16 @@ pub(super) struct Fields<'a> {
 
 struct Field<'a> {
     name: &'a str,
-    /// Where the last of the keys stands.
+    /// The position of the last of the equal keys.
     at: Position,
     /// In the order in which they count.
     values: Parts<'a>,
-    /// The part of the map that had the key last; none where `<<` put it in.
+    /// The part of the map that had the key last; none if `<<` inserted it.
     in_part: Option<usize>,
     taken: bool,
 }
 
-/// What stands under a key; the maps among it are parts of one.
+/// The values of a key. If they are maps, they are parts of one map.
 type Parts<'a> = SmallVec<[Part<'a>; 1]>;
 
 #[derive(Clone, Copy)]
@@ -68,7 +68,7 @@ impl<'a> Part<'a> {
 impl<'a> Fields<'a> {
     /// Runs `check` on the keys of all parts, then reports the keys that it did not ask for.
     ///
-    /// `what` names a part in the message that it is no map. There must be a part.
+    /// `what` names a part in the message that it is not a map. There must be a part.
     pub(super) fn read<T>(
         parts: &[Part<'a>],
         what: fmt::Arguments<'_>,
@@ -94,8 +94,7 @@ impl<'a> Fields<'a> {
         checked
     }
 
-    /// A look at some keys of `root` ahead of its check, which reports what is wrong with them: this reports
-    /// nothing.
+    /// Reads some keys of `root` before its check. It reports no errors, because the check does.
     pub(super) fn peek<T>(root: &Node, look: impl FnOnce(&mut Fields<'_>) -> T) -> T {
         let mut unheard = Report::new(PathBuf::new());
         let (fields, known) = (Vec::new(), Vec::new());
@@ -131,7 +130,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A key that stands in the map already is set again.
+    /// Sets a key that the map already has again.
     fn warn_twice(&mut self, place: usize, again: merge::Setting<'_>) {
         let Field { name, at, .. } = self.fields[place];
         let shown = shorten(name);
@@ -139,9 +138,7 @@ impl<'a> Fields<'a> {
             let line = by.at.line;
             self.warn(
                 at,
-                format_args!(
-                    "the `<<` at line {line}, which comes later, has the last word on `{shown}`; put `<<` first"
-                ),
+                format_args!("the `<<` at line {line} comes later and overrides `{shown}`; put `<<` first"),
             );
             return;
         }
@@ -156,17 +153,17 @@ impl<'a> Fields<'a> {
         );
     }
 
-    /// The value of a key; none when it is absent or null. Those that it hides must fit the key, too.
+    /// The value of a key; none if it is absent or null. The earlier values that it hides must fit the key too.
     fn take(&mut self, name: &'static str) -> Option<Part<'a>> {
         let mut values = self.take_all(name);
         let last = values.pop();
         for part in values {
-            self.hidden(name, part.node, Shape::of(name));
+            self.hidden(name, part.node, Shape::from_name(name));
         }
         last
     }
 
-    /// The parts of a key's map, which a null before them does not hide; none when it is absent or null.
+    /// The parts of the map under a key; none if it is absent or null. A null before them does not hide them.
     fn take_all(&mut self, name: &'static str) -> Parts<'a> {
         self.known.push(name);
         let Some(field) = self.fields.iter_mut().find(|field| field.name == name) else {
@@ -177,7 +174,7 @@ impl<'a> Fields<'a> {
         let from = values.iter().rposition(|part| is_null(part.node)).map_or(0, |null| null + 1);
         let hidden: Parts<'a> = values.drain(..from).collect();
         for part in hidden {
-            self.hidden(name, part.node, Shape::of(name));
+            self.hidden(name, part.node, Shape::from_name(name));
         }
         if let Some((_, earlier)) = values.split_last_mut() {
             earlier.iter_mut().for_each(|part| part.overlooked = true);
@@ -185,39 +182,39 @@ impl<'a> Fields<'a> {
         values
     }
 
-    /// Whether a key stands here, with something behind it.
+    /// Whether the map has this key with a value.
     pub(super) fn has(&self, name: &str) -> bool {
         self.last(name).is_some_and(|(_, value)| !is_null(value))
     }
 
-    /// Whether a key stands here, also with nothing behind it.
+    /// Whether the map has this key, with or without a value.
     pub(super) fn has_key(&self, name: &str) -> bool {
         self.last(name).is_some()
     }
 
-    /// Whether a key stands here with nothing behind it, not even a null that is written.
+    /// Whether the map has this key without a value, not even a written null.
     pub(super) fn is_left_empty(&self, name: &str) -> bool {
         let is_empty = |node: &Node| matches!(node.kind(), Kind::Scalar(scalar) if scalar.plain && scalar.text.is_empty());
         self.last(name).is_some_and(|(_, value)| is_empty(value))
     }
 
-    /// Where a key stands, and its value.
+    /// The position of a key, and its value.
     fn last(&self, name: &str) -> Option<(Position, &'a Node)> {
         let field = self.fields.iter().find(|field| field.name == name)?;
         Some((field.at, field.values.last()?.node))
     }
 
-    /// Where the map starts.
+    /// The position of the map.
     pub(super) fn at(&self) -> Position {
         self.at
     }
 
-    /// Where the value of a key stands, or else the map.
+    /// The position of the value of a key, or of the map if there is none.
     pub(super) fn at_value(&self, name: &str) -> Position {
         self.last(name).map_or(self.at, |(_, value)| value.at)
     }
 
-    /// Where a key stands, or else the map.
+    /// The position of a key, or of the map if there is none.
     pub(super) fn at_key(&self, name: &str) -> Position {
         self.last(name).map_or(self.at, |(at, _)| at)
     }
@@ -235,7 +232,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The text that stands under a key of a map, if that is what stands there. Reports nothing.
+/// The value of a key of a map, if it is text. Reports nothing.
 pub(super) fn peek_text<'a>(node: &'a Node, name: &str) -> Option<&'a str> {
     let Kind::Map(pairs) = node.kind() else { return None };
     let (_, value) = pairs.iter().rfind(|(key, _)| key_name(key) == Some(name))?;
@@ -256,7 +253,7 @@ pub(super) fn key_name(key: &Node) -> Option<&str> {
     }
 }
 
-/// What a message says was found. Texts are not repeated: they may be long, and the position is there.
+/// The kind of a value, for messages. Texts are not repeated: they may be long, and the position shows them.
 pub(super) fn found(node: &Node) -> String {
     let scalar = match node.kind() {
         Kind::Scalar(scalar) => scalar,

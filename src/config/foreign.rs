@@ -1,4 +1,4 @@
-//! Files that are no limits files, told by what they are: a list of unknown keys would help nobody.
+//! Recognizes files that are not limits files: saying what they are helps more than a list of unknown keys.
 
 use super::{
     fields::key_name,
@@ -6,7 +6,7 @@ use super::{
     yaml::{Kind, Node},
 };
 
-/// What only Envoy's own configuration has at its top.
+/// Keys that only Envoy's own configuration has at its top.
 const OF_ENVOY: [&str; 12] = [
     "static_resources",
     "dynamic_resources",
@@ -21,13 +21,13 @@ const OF_ENVOY: [&str; 12] = [
     "load_assignment",
     "actions",
 ];
-/// What a limits file has at its top.
+/// Keys that a limits file has at its top.
 const OF_LIMITS: [&str; 3] = ["domain", "descriptors", "tiers"];
 
 /// What the file is, and what to do instead; none if it may be a limits file.
 pub(super) fn what_it_is(root: &Node) -> Option<&'static str> {
     let is_envoy = match root.kind() {
-        // Filters, routes or actions, cut out of one.
+        // Filters, routes or actions, cut out of an Envoy configuration.
         Kind::List(items) => items.iter().any(is_of_envoy),
         _ => is_of_envoy(root),
     };
@@ -54,9 +54,9 @@ pub(super) fn what_it_is(root: &Node) -> Option<&'static str> {
 
 fn is_of_envoy(node: &Node) -> bool {
     OF_ENVOY.iter().any(|name| has(node, name))
-        // Of xDS, from a file.
+        // An xDS resource in a file.
         || list(node, "resources").is_some_and(|items| items.iter().any(|item| has(item, "@type")))
-        // A bootstrap that says no more.
+        // A bootstrap with nothing else.
         || (has(node, "node") && has(node, "admin"))
 }
 

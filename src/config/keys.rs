@@ -1,6 +1,6 @@
-//! Every key of the grammar, and where it belongs.
+//! All keys of a limits file, and where each belongs.
 
-/// Where a key may stand.
+/// The place where a key belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Home {
     Root,
@@ -17,10 +17,10 @@ pub(super) enum Home {
     DescriptorAndMembers,
 }
 
-/// Who knows a key.
+/// The services that know a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// envoyproxy/ratelimit too, which ignores it where it does not belong.
+    /// envoyproxy/ratelimit knows it too, and ignores it where it does not belong.
     Reference,
     Tollgate,
 }
@@ -56,13 +56,13 @@ const KEYS: [(&str, Home, Origin); 28] = [
     ("default", Home::Members, Origin::Tollgate),
 ];
 
-/// Where a key belongs and who knows it; none for one that nobody knows.
+/// Where a key belongs and which services know it; none for an unknown key.
 pub(super) fn known(name: &str) -> Option<(Home, Origin)> {
     KEYS.iter().find(|(key, ..)| *key == name).map(|(_, home, origin)| (*home, *origin))
 }
 
 impl Home {
-    /// As in `it belongs …`.
+    /// For example after `it belongs …`.
     pub(super) fn words(self) -> &'static str {
         match self {
             Home::Root => "at the top of the file",

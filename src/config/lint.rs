@@ -1,4 +1,4 @@
-//! What is legal and surely not meant.
+//! Finds settings that are legal but probably mistakes.
 
 mod never;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use tollgate_core::matcher::{Wildcard, is_wildcard};
 
-/// More wildcards than these of one level are not compared with one another.
+/// The most wildcards of one level that are compared with one another.
 const MOST_COMPARED: usize = 200;
 const LONGEST_COMPARED: usize = 256;
 
@@ -35,7 +35,7 @@ pub(super) fn look(domain: &str, parts: &[RawDomain], files: &mut Files) {
 
 fn of_domain(domain: &str, parts: &[RawDomain], files: &mut Files) {
     let Some(first) = parts.first() else { return };
-    // Where something is wrong, what would limit may be missing from here.
+    // In a file with errors the limit may be missing here because of them.
     let is_wrong = domain.is_empty() || parts.iter().any(|part| files.reports[part.file].has_errors());
     if is_wrong || parts.iter().any(|part| part.descriptors.iter().any(RawPattern::bounds_anything)) {
         return;
@@ -139,7 +139,7 @@ fn has_wildcard(raw: &RawPattern) -> bool {
     is_wildcard(&raw.pattern.key) || raw.pattern.value.as_deref().is_some_and(is_wildcard)
 }
 
-/// Of several wildcards that match, the first counts; and any of them comes before the bare key.
+/// The first of several matching wildcards counts, and each takes precedence over the bare key.
 fn unreachable(patterns: &[RawPattern], place: &Place<'_>, report: &mut Report) {
     let wildcards: Vec<&RawPattern> =
         patterns.iter().filter(|raw| has_wildcard(raw)).take(MOST_COMPARED).collect();
@@ -168,7 +168,7 @@ fn warn_unreachable(raw: &RawPattern, first: &RawPattern, place: &Place<'_>, rep
     );
 }
 
-/// Whatever `other` matches, `wide` matches too: its stars swallow the other's.
+/// Whether `wide` matches everything that `other` matches.
 fn covers(wide: &RawPattern, other: &RawPattern) -> bool {
     let value_is_covered = match (&wide.pattern.value, &other.pattern.value) {
         (None, _) => true,
@@ -178,7 +178,7 @@ fn covers(wide: &RawPattern, other: &RawPattern) -> bool {
     value_is_covered && matches(&wide.pattern.key, &other.pattern.key)
 }
 
-/// Long patterns are not compared: a file of them must not cost the square of its size.
+/// Long patterns are not compared, so that a file of them does not cost the square of its size.
 fn matches(pattern: &str, text: &str) -> bool {
     if pattern.len() > LONGEST_COMPARED || text.len() > LONGEST_COMPARED {
         return false;

@@ -34,7 +34,7 @@ pub(super) fn load(
         );
     }
     let path = raw.path(files.path(named_in));
-    // It is looked for also where it is not there, so that it is noticed when it comes.
+    // A missing file is watched too, so that it is noticed when it appears.
     let number = files.add(&path, Holds::Members);
     if let Look::Absent(io::ErrorKind::NotFound) = files.seen[number].look {
         let path = path.display().to_string();
@@ -67,7 +67,7 @@ fn table<T>(root: &Node, tiers: &BTreeMap<String, T>, report: &mut Report) -> Op
     let mut table = MemberTable::default();
     for (key, value) in pairs {
         let Some(tier) = key_name(key).filter(|name| tiers.contains_key(*name)) else {
-            // Not repeated: in a map the other way round it would be a key.
+            // Not repeated: in a map from keys to tiers it would be a client's key.
             let known = names(tiers.keys());
             report.refuse(key.at, &Place::Root, format_args!("there is no tier of this name{known}"));
             continue;

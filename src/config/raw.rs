@@ -1,4 +1,4 @@
-//! What one file says, checked by itself: what only all files of a domain can tell is still open.
+//! The content of one file, checked by itself. What depends on the other files of its domain is still open.
 
 use std::path::{Path, PathBuf};
 
@@ -11,11 +11,11 @@ use tollgate_core::{
 pub(super) struct RawDomain {
     /// Position in the list of files.
     pub(super) file: usize,
-    /// Empty where it is missing, which is in the report.
+    /// Empty if it is missing, which is reported already.
     pub(super) name: String,
-    /// How its limits count that do not say.
+    /// The algorithm of its limits that name none.
     pub(super) default_algorithm: DefaultAlgorithm,
-    /// Where this file says so; none where another file of the domain does, or the process.
+    /// The position where this file says so; none if another file of the domain does, or the process.
     pub(super) algorithm_at: Option<Position>,
     pub(super) descriptors: Vec<RawPattern>,
     pub(super) tiers: Vec<RawTier>,
@@ -24,9 +24,9 @@ pub(super) struct RawDomain {
 
 pub(super) struct RawPattern {
     pub(super) at: Position,
-    /// Of its list.
+    /// The position of its list.
     pub(super) index: usize,
-    /// Without its limits and what stands below.
+    /// The pattern without its limits and the patterns below it.
     pub(super) pattern: Pattern,
     pub(super) limits: RawLimits,
     pub(super) below: Vec<RawPattern>,
@@ -34,12 +34,12 @@ pub(super) struct RawPattern {
 
 pub(super) enum RawLimits {
     None,
-    /// A key of limits with nothing behind it.
+    /// A key for limits that has no value.
     LeftEmpty {
         key: &'static str,
         at: Position,
     },
-    /// Something was wrong with them.
+    /// They have errors.
     Wrong,
     Own(Vec<RawLimit>),
     Tier {
@@ -54,7 +54,7 @@ pub(super) enum RawLimits {
 pub(super) struct RawLimit {
     pub(super) at: Position,
     pub(super) limit: NamedLimit,
-    /// Where each name of `replaces` stands.
+    /// The position of each name of `replaces`.
     pub(super) replaces_at: Vec<Position>,
 }
 
@@ -75,19 +75,19 @@ pub(super) struct RawMembers {
 }
 
 impl RawMembers {
-    /// Where the file is, given the limits file that names it.
+    /// The path of the file, given that of the limits file that names it.
     pub(super) fn path(&self, limits: &Path) -> PathBuf {
         members_path(&self.file, limits)
     }
 }
 
-/// Where a members file is that a limits file names.
+/// The path of a members file that a limits file names.
 pub(super) fn members_path(file: &str, limits: &Path) -> PathBuf {
     limits.parent().unwrap_or(Path::new("")).join(file)
 }
 
 impl RawPattern {
-    /// Its own limits; those of tiers stand elsewhere.
+    /// Its own limits, without those of tiers.
     pub(super) fn own_limits(&self) -> &[RawLimit] {
         match &self.limits {
             RawLimits::Own(limits) => limits,
@@ -95,18 +95,18 @@ impl RawPattern {
         }
     }
 
-    /// It limits something, or something below it does.
+    /// Whether it or a pattern below it has a limit.
     pub(super) fn limits_anything(&self) -> bool {
         let is_own = !matches!(self.limits, RawLimits::None | RawLimits::LeftEmpty { .. });
         is_own || self.below.iter().any(RawPattern::limits_anything)
     }
 
-    /// As [`limits_anything`](Self::limits_anything), and not only by an unlimited one.
+    /// Like [`limits_anything`](Self::limits_anything), but an unlimited limit does not count.
     pub(super) fn bounds_anything(&self) -> bool {
         let is_own = match &self.limits {
             RawLimits::None | RawLimits::LeftEmpty { .. } => false,
             RawLimits::Own(limits) => limits.iter().any(|limit| limit.limit.limit.is_some()),
-            // What is wrong is told as an error.
+            // Errors are reported already.
             RawLimits::Wrong | RawLimits::Tier { .. } | RawLimits::OfMember { .. } => true,
         };
         is_own || self.below.iter().any(RawPattern::bounds_anything)

@@ -9,10 +9,10 @@ use notes::Notes;
 use super::error::{ConfigError, Position, Problem};
 use tollgate_core::limit::LimitError;
 
-/// Characters of a file's own text, or of a place, that a message repeats.
+/// The most characters of a file's own text, or of a place, that a message repeats.
 const MAX_QUOTE: usize = 60;
 
-/// Stands for a value that was wrong and is in the report already.
+/// In place of a value with an error, which is reported already.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reported;
 
@@ -29,7 +29,7 @@ pub(super) enum Place<'a> {
     Domain(&'a str),
     Key(&'a Place<'a>, &'static str),
     Item(&'a Place<'a>, &'static str, usize),
-    /// A name that the file chose.
+    /// A name from the file.
     Name(&'a Place<'a>, &'a str),
     Nth(&'a Place<'a>, usize),
 }
@@ -41,7 +41,7 @@ impl Report {
         Report { file, text: None, errors: Notes::default(), warnings: Notes::default() }
     }
 
-    /// Notes what is wrong with the file, or with one point of it.
+    /// Notes an error about the file, or about one position in it.
     pub(super) fn note(&mut self, at: Option<Position>, problem: Problem) -> Reported {
         self.errors.add(ConfigError { file: self.file.clone(), at, problem });
         Reported
@@ -58,7 +58,7 @@ impl Report {
         self.note(Some(at), Problem::Refused(format!("{place}{colon}{message}")))
     }
 
-    /// Notes what is legal and surely not meant.
+    /// Notes a warning: legal, but probably a mistake.
     pub(super) fn warn(&mut self, at: Position, place: &Place<'_>, message: fmt::Arguments<'_>) {
         let place = cut(&place.to_string()).into_owned();
         let colon = if place.is_empty() { "" } else { ": " };
@@ -74,12 +74,12 @@ impl Report {
         self.errors.is_any()
     }
 
-    /// Keeps what messages may show of the file.
+    /// Keeps the text of the file, so that messages can show lines of it.
     pub(super) fn keep(&mut self, text: String) {
         self.text = Some(text);
     }
 
-    /// Where the file stops being valid YAML.
+    /// The position where the file stops being valid YAML.
     pub(super) fn syntax_error_at(&self) -> Option<Position> {
         self.errors.find(|error| matches!(error.problem, Problem::Syntax(_)))?.at
     }
@@ -88,7 +88,7 @@ impl Report {
         Some((self.file.clone(), self.text.take()?))
     }
 
-    /// By position, and last how many more there were.
+    /// The warnings by position, and last the number of further ones.
     pub(super) fn take_warnings(&mut self) -> Vec<ConfigError> {
         let (mut warnings, more) = self.warnings.take();
         if more > 0 {
@@ -98,7 +98,7 @@ impl Report {
         warnings
     }
 
-    /// By position, those about the whole file first, and last how many more there were.
+    /// The errors by position, those about the whole file first, and last the number of further ones.
     pub(super) fn into_errors(mut self) -> Vec<ConfigError> {
         let (mut errors, more) = self.errors.take();
         if more > 0 {
@@ -112,7 +112,7 @@ impl Report {
 // === impl Place ===
 
 impl<'a> Place<'a> {
-    /// Of what holds this map; the root for itself.
+    /// The path of the map that contains this one; the root's own for the root.
     pub(super) fn parent(&'a self) -> &'a Place<'a> {
         match self {
             Place::Root | Place::Domain(_) => self,
@@ -144,7 +144,7 @@ impl fmt::Display for Place<'_> {
     }
 }
 
-/// Text of a file, fit for one line of a message: cut when it is long, and what is not printable escaped.
+/// Text of a file for one line of a message: shortened if it is long, with unprintable characters escaped.
 pub(super) fn shorten(text: &str) -> String {
     let mut line = String::new();
     for character in cut(text).chars() {
@@ -156,7 +156,7 @@ pub(super) fn shorten(text: &str) -> String {
     line
 }
 
-/// Without its middle when it is long: what tells two places apart stands at their ends.
+/// The text without its middle if it is long: two places differ at their ends.
 fn cut(text: &str) -> Cow<'_, str> {
     let half = MAX_QUOTE / 2;
     let head = text.char_indices().nth(half).map(|(index, _)| index);

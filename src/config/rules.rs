@@ -1,4 +1,4 @@
-//! The grammar: what may stand in a file, and what it means. A new key is a line here and one in `keys`.
+//! The grammar of limits files and what it means. A new key is a line here and one in `keys`.
 
 use super::{
     algorithm::{of_domain, of_limit},
@@ -14,12 +14,12 @@ use tollgate_core::{
     rules::{NamedLimit, OnStoreFailure, Options, Pattern},
 };
 
-/// The word that stands for the tier of the members file, where a tier's name could stand.
+/// In place of a tier's name, this means the tier from the members file.
 const FROM_MEMBERS: &str = "from_members";
-/// Limits that apply to one descriptor at once.
+/// The most limits of one descriptor.
 const MAX_LIMITS_IN_LIST: usize = 64;
 
-/// What a file says, which is number `file` of all. Its limits count by `algorithm` where they do not say.
+/// Checks file number `file`. `algorithm` is for its limits that name none.
 pub(super) fn check(
     root: &Node,
     file: usize,
@@ -52,7 +52,7 @@ fn domain(
         }
         all_apart(fields, *at, limits);
     }
-    // Without a name the rest is still worth a look.
+    // The rest is checked even without a name.
     let name = name.unwrap_or_default();
     let (descriptors, members) = (descriptors?, members?);
     Ok(RawDomain { file, name, default_algorithm, algorithm_at, descriptors, tiers, members })
@@ -95,7 +95,7 @@ fn descriptor(
         fields.refuse(at, format_args!("share_threshold needs a `*` in the key or the value"));
     }
     let pattern = Pattern { key, value, options, metadata: metadata?, ..Pattern::default() };
-    // What is wrong is in the report; the rest of it is still worth a look.
+    // Errors are reported; the rest of the map is still checked.
     let (limits, below) = (limits.unwrap_or(RawLimits::Wrong), below.unwrap_or_default());
     Ok(RawPattern { at, index, pattern, limits, below })
 }
@@ -152,7 +152,7 @@ fn limits(fields: &mut Fields<'_>, default_algorithm: DefaultAlgorithm) -> Resul
     })
 }
 
-/// Several limits that apply at once need a bucket each, and unlimited needs none beside it.
+/// Several limits of one descriptor need a bucket each, and `unlimited` excludes others.
 fn all_apart(fields: &mut Fields<'_>, at: Position, limits: &[RawLimit]) {
     if limits.is_empty() {
         fields.refuse(at, format_args!("a list of limits must have at least one"));
@@ -171,7 +171,8 @@ fn all_apart(fields: &mut Fields<'_>, at: Position, limits: &[RawLimit]) {
     }
 }
 
-/// Of limits that count alike the first has the bucket of the entries, and the name of each other is part of its key.
+/// Of limits with the same algorithm and period, the first has the bucket of the entries; each other has its name in
+/// its key.
 fn has_its_own_bucket(fields: &mut Fields<'_>, earlier: &[RawLimit], limit: &RawLimit) {
     let Some(own) = &limit.limit.limit else { return };
     let counts_like =
@@ -214,7 +215,7 @@ fn limit(fields: &mut Fields<'_>, default_algorithm: DefaultAlgorithm) -> Result
     Ok(RawLimit { at, limit: NamedLimit { limit, name, replaces, on_store_failure }, replaces_at })
 }
 
-/// Where `unlimited` stands, a unit has no effect; the reference refuses one that is valid all the same.
+/// With `unlimited` a unit has no effect. The reference nevertheless refuses a valid one.
 fn no_limit(fields: &mut Fields<'_>) -> Result<Option<LimitSpec>, Reported> {
     let at = fields.at_value("unit");
     let name = fields.text("unit")?.filter(|name| !name.is_empty());
@@ -262,7 +263,7 @@ fn spec(fields: &mut Fields<'_>, default_algorithm: DefaultAlgorithm) -> Result<
     })
 }
 
-/// Where the key stands that the error is about.
+/// The position of the key that the error is about.
 fn refuse_limit(fields: &mut Fields<'_>, spec: LimitSpec, error: LimitError) -> Reported {
     let key = match error {
         LimitError::BurstNotTaken(_) => "burst",

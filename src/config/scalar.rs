@@ -1,6 +1,6 @@
-//! What a scalar is, as Go's `yaml.v2` reads it: YAML 1.1, where `010` is 8 and `yes` is true.
+//! Reads scalars as Go's `yaml.v2` does: YAML 1.1, in which `010` is 8 and `yes` is true.
 //!
-//! The files of envoyproxy/ratelimit were written against that library, so its reading is the contract.
+//! The files of envoyproxy/ratelimit were written for that library, so its reading is the contract.
 
 use super::yaml::Scalar;
 
@@ -50,7 +50,7 @@ pub(super) fn float(text: &str) -> f64 {
     if is_negative { -size } else { size }
 }
 
-/// What a message calls the numbers of [`to_u32`].
+/// The numbers of [`to_u32`], in the words of messages.
 pub(super) const U32: &str = "a whole number from 0 to 4294967295";
 
 pub(super) fn to_u32(scalar: &Scalar) -> Option<u32> {
@@ -60,16 +60,16 @@ pub(super) fn to_u32(scalar: &Scalar) -> Option<u32> {
     }
 }
 
-/// As [`to_u32`], with a fraction cut off: where nothing else looks at a number, the reference does so.
+/// Like [`to_u32`], but a fraction is cut off, as the reference does for numbers that it only decodes.
 pub(super) fn cut_to_u32(scalar: &Scalar) -> Option<u32> {
     match resolve(scalar) {
-        // Zero takes the sign off minus zero.
+        // Adding zero removes the sign of minus zero.
         Value::Float => format!("{:.0}", float(&scalar.text).trunc() + 0.0).parse().ok(),
         _ => to_u32(scalar),
     }
 }
 
-/// Underscores count for nothing; where a dot comes first, they must stand between digits.
+/// Underscores are ignored; if a dot comes first, they must be between digits.
 fn number(text: &str) -> Option<Value> {
     if INFINITY.contains(&unsigned(text).0) {
         return Some(Value::Float);
@@ -99,14 +99,14 @@ fn number(text: &str) -> Option<Value> {
     }
 }
 
-/// Decimal, with a point or an exponent. What no double can hold is a text.
+/// A decimal number with a point or an exponent. A number that no double can hold is text.
 fn fraction(digits: &str) -> Option<Value> {
     let is_decimal = digits.starts_with(|first: char| first.is_ascii_digit() || first == '.');
     let is_finite = is_decimal && digits.parse::<f64>().is_ok_and(f64::is_finite);
     is_finite.then_some(Value::Float)
 }
 
-/// All underscores of a text, that is.
+/// Removes all underscores.
 fn are_between_digits(text: &str) -> bool {
     let pieces: Vec<&str> = text.split('_').collect();
     pieces.windows(2).all(|pair| {
@@ -115,12 +115,12 @@ fn are_between_digits(text: &str) -> bool {
     })
 }
 
-/// Without one sign, and whether that is a minus.
+/// The text without its sign, and whether that is a minus.
 fn unsigned(text: &str) -> (&str, bool) {
     (text.strip_prefix(['+', '-']).unwrap_or(text), text.starts_with('-'))
 }
 
-/// `0x`, `0b`, `0o`, or a leading zero for octal, or decimal.
+/// Hexadecimal with `0x`, binary with `0b`, octal with `0o` or a leading zero, or decimal.
 fn whole(digits: &str) -> Option<u64> {
     let (radix, digits) = match digits.as_bytes() {
         [b'0', b'x' | b'X', ..] => (16, &digits[2..]),
@@ -129,7 +129,7 @@ fn whole(digits: &str) -> Option<u64> {
         [b'0', _, ..] => (8, &digits[1..]),
         _ => (10, digits),
     };
-    // `from_str_radix` takes a sign, which has no business behind a prefix.
+    // `from_str_radix` accepts a sign, which is not allowed after a prefix.
     if digits.starts_with(['+', '-']) {
         return None;
     }

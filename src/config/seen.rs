@@ -1,7 +1,7 @@
-//! How files looked before they were read: what whoever follows them compares later looks with.
+//! The state of files before they were read. The watch compares later states with it.
 //!
-//! The look comes first, so a change that comes while a file is read, or while the rest is, differs from it. Of a
-//! path it is taken through all links, so a swapped link (a ConfigMap's update) is a change.
+//! The state is taken first, so that a change while the files are read is noticed. It is taken through all links, so a
+//! swapped link (an update of a ConfigMap) is a change.
 
 use std::{
     ffi::OsString,
@@ -31,23 +31,23 @@ pub enum Holds {
     Members,
 }
 
-/// What changes with the content. That nothing is there is a look too.
+/// The state of a path, which changes with the content. A missing file has a state too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Look {
     File {
         device: u64,
         inode: u64,
         bytes: u64,
-        /// Of content and of metadata; only the kernel sets the second.
+        /// The times of content and of metadata; only the kernel sets the second.
         modified_ns: i128,
         changed_ns: i128,
-        /// The file system keeps whole seconds only, and the change is so young that another one may get the same
-        /// time. The same file looks different once it is older.
+        /// The file system keeps whole seconds, and the change is so recent that another one may get the same time. The
+        /// state of an unchanged file differs once it is older.
         is_unsure: bool,
     },
     /// The names of the limits files in it, in order.
     Folder(Vec<OsString>),
-    /// A pipe or the like can be read once, so it does not change.
+    /// A pipe or a similar file can be read only once, so it does not change.
     Stream,
     Absent(io::ErrorKind),
 }
@@ -55,7 +55,7 @@ pub enum Look {
 // === impl Look ===
 
 impl Look {
-    pub fn of(path: &Path) -> Look {
+    pub fn at(path: &Path) -> Look {
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_file() => Look::of_file(&metadata, clock::unix_us()),
             Ok(metadata) if metadata.is_dir() => {
@@ -79,7 +79,7 @@ impl Look {
         }
     }
 
-    /// By whatever paths they were looked at.
+    /// Compares files, whatever paths lead to them.
     pub fn is_same_file(&self, other: &Look) -> bool {
         match (self, other) {
             (
@@ -95,7 +95,7 @@ impl Look {
     }
 }
 
-/// A clock far away, of another machine perhaps, leaves nothing unsure for ever.
+/// A clock that differs much, such as that of another machine, leaves nothing unsure forever.
 fn is_unsure(changed_ns: i128, now_ns: i128) -> bool {
     changed_ns % 1_000_000_000 == 0 && (now_ns - changed_ns).abs() < COARSE_NS
 }
@@ -108,7 +108,7 @@ fn limits_files(folder: &Path) -> io::Result<Vec<OsString>> {
         let name = entry?.file_name();
         let path = folder.join(&name);
         let is_yaml = path.extension().is_some_and(|end| end == "yaml" || end == "yml");
-        // A link that leads nowhere counts as a file, so that somebody is told.
+        // A broken link counts as a file, so that it is reported.
         if is_yaml && !name.to_string_lossy().starts_with('.') && !path.is_dir() {
             names.push(name);
         }

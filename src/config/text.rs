@@ -4,21 +4,21 @@ use std::fmt;
 
 use super::Position;
 
-/// Told by the byte order mark; without one it is UTF-8.
+/// Determined by the byte order mark; UTF-8 without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     Utf8,
     Utf16,
 }
 
-/// Where the bytes are not of the encoding.
+/// The position of the first bytes that are not valid in the encoding.
 #[derive(Debug)]
 pub(super) struct NotText {
     pub(super) at: Position,
     pub(super) encoding: Encoding,
 }
 
-/// Without a byte order mark if it is UTF-16.
+/// The text; if it is UTF-16, without the byte order mark.
 pub(super) fn decode(bytes: Vec<u8>) -> Result<String, NotText> {
     match bytes.as_slice() {
         [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
@@ -42,7 +42,7 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String, NotText> {
     if half.is_empty() { Ok(text) } else { Err(NotText { at: behind(&text), encoding: Encoding::Utf16 }) }
 }
 
-/// Where what follows this text stands.
+/// The position after this text.
 fn behind(text: &str) -> Position {
     let line_start = text.rfind('\n').map_or(0, |line_break| line_break + 1);
     Position { line: text.matches('\n').count() + 1, column: text[line_start..].chars().count() + 1 }

@@ -1,9 +1,8 @@
-//! YAML text into a tree in which every node knows where it stands.
+//! Parses YAML text into a tree in which every node knows its position.
 //!
-//! Keeps what deserializing hides and a good message needs: positions, quotes, and keys that stand
-//! twice. An alias shares the content of its anchor, so memory stays near the size of the file; the
-//! bounds here count aliases as if written out, so that walking the tree is bounded too. What the
-//! nodes mean is left to others.
+//! It keeps what good messages need and deserializing loses: positions, quotes, and duplicate keys. An alias shares the
+//! content of its anchor, so memory stays near the size of the file. The bounds count aliases as if they were written
+//! out, so that walking the tree is bounded too. Other modules decide what the nodes mean.
 
 mod words;
 
@@ -17,16 +16,16 @@ use super::error::Position;
 const MAX_DESCRIPTOR_LEVELS: usize = 64;
 /// The root map, then the descriptors, then the map of a limit. The walks recurse this deep at most.
 const MAX_DEPTH: usize = 1 + 2 * MAX_DESCRIPTOR_LEVELS + 1;
-/// A rule is about 13 nodes, so this is some 300,000 rules.
+/// A rule has about 13 nodes, so this is some 300,000 rules.
 const MAX_NODES: usize = 4_000_000;
-/// Bytes of text, those behind aliases counted at each use: four times the largest file.
+/// The most bytes of text, counting the text of an alias at each use: four times the largest file.
 const MAX_TEXT_BYTES: usize = 64 << 20;
 
 /// The first document of a file.
 pub(super) struct Document {
     /// None in a file of blanks and comments.
     pub(super) root: Option<Node>,
-    /// Where a second document starts, if one does. Nothing from there on was read.
+    /// The position of a second document, if there is one. It is not read.
     pub(super) second: Option<Position>,
 }
 
@@ -39,7 +38,7 @@ pub(super) struct SyntaxError {
 
 #[derive(Clone)]
 pub(super) struct Node {
-    /// Where it stands; for an alias, where the alias does.
+    /// Its position; for an alias, the position of the alias.
     pub(super) at: Position,
     is_alias: bool,
     content: Rc<Content>,
@@ -47,11 +46,11 @@ pub(super) struct Node {
 
 struct Content {
     kind: Kind,
-    /// Itself and all below, aliases written out.
+    /// The number of nodes from here down, with aliases written out.
     nodes: usize,
-    /// Bytes of text in all of these.
+    /// The bytes of text in all of these.
     text_bytes: usize,
-    /// Collections from here to the deepest.
+    /// The number of collections from here to the deepest.
     depth: usize,
 }
 
@@ -84,7 +83,7 @@ pub(super) fn parse(text: &str) -> Result<Document, SyntaxError> {
             break;
         }
         let event = match event {
-            // What is missing the parser tells as `~`.
+            // The parser reports a missing value as `~`.
             Event::Scalar(_, ScalarStyle::Plain, anchor, tag) if position(span.end) == at => {
                 Event::Scalar("".into(), ScalarStyle::Plain, anchor, tag)
             }
@@ -102,7 +101,7 @@ impl Node {
         &self.content.kind
     }
 
-    /// Whether an alias stands here.
+    /// Whether this is an alias.
     pub(super) fn is_alias(&self) -> bool {
         self.is_alias
     }
@@ -113,7 +112,7 @@ impl Node {
 #[derive(Default)]
 struct Builder {
     open: Vec<Open>,
-    /// By the parser's number, from 1. A collection is here once it is closed.
+    /// Anchors by the parser's number, from 1. A collection is added when it is closed.
     anchors: HashMap<usize, Node>,
     nodes: usize,
     text_bytes: usize,
@@ -236,7 +235,7 @@ impl Content {
     }
 }
 
-/// The parser tells keys and values in turn, and gives a missing one as an empty scalar.
+/// The parser alternates keys and values, and reports a missing one as an empty scalar.
 fn pairs(children: Vec<Node>) -> Vec<(Node, Node)> {
     let mut children = children.into_iter();
     let mut pairs = Vec::with_capacity(children.len() / 2);
@@ -254,7 +253,7 @@ fn is_plain(style: ScalarStyle, tag: Option<&Tag>) -> Result<bool, String> {
     }
 }
 
-/// The tag is not repeated: in a members file it is a key that was not quoted.
+/// The tag is not repeated: in a members file it is a client's key that was not quoted.
 fn unsupported() -> String {
     "tags are not supported; quote a text that begins with `!`".to_owned()
 }

@@ -1,7 +1,7 @@
 //! Bounds log lines that could come with every request: the first time, and then once an hour with the count.
 //!
-//! The time is a parameter, and the caller writes the line. The times after the last line are told with the next one, if
-//! there is a next one; a metric beside it counts them without delay.
+//! The time is a parameter, and the caller writes the line. The times after the last line are told with the next one,
+//! if there is a next one; a metric beside it counts them without delay.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -30,8 +30,8 @@ impl Hourly {
         Hourly { untold: AtomicU64::new(0), next_us: AtomicU64::new(0) }
     }
 
-    /// Counts that it happened once more, at an instant in microseconds of a clock that does not step back. If a line is
-    /// due, returns how often it happened since the last line, this time included.
+    /// Counts that it happened once more, at an instant in microseconds of a clock that does not step back. If a line
+    /// is due, returns how often it happened since the last line, this time included.
     pub fn occurs(&self, now_us: u64) -> Option<u64> {
         self.untold.fetch_add(1, Ordering::Relaxed);
         let next_us = self.next_us.load(Ordering::Relaxed);

@@ -3,8 +3,8 @@
 /// The maximum number of characters that are shown.
 const LONGEST: usize = 64;
 
-/// The first 64 characters, and `…` if there are more. Characters that would break the line, or change how it reads, are
-/// escaped; bytes that are not UTF-8 are replaced.
+/// The first 64 characters, and `…` if there are more. Characters that would break the line, or change how it reads,
+/// are escaped; bytes that are not UTF-8 are replaced.
 pub fn short(text: &[u8]) -> String {
     // A long text is not read to its end.
     let head = &text[..text.len().min(4 * LONGEST)];

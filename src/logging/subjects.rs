@@ -1,7 +1,8 @@
 //! Hourly warnings about many subjects, which clients choose: memory and log stay bounded whatever clients send.
 //!
-//! Up to [`MOST`] subjects have a warning each; further ones share one warning, which shows one of them. A subject that is
-//! not seen for an hour after its line was due makes room. There is no lock and no allocation: a subject is a seeded hash.
+//! Up to [`MOST`] subjects have a warning each; further ones share one warning, which shows one of them. A subject
+//! that is not seen for an hour after its line was due makes room. There is no lock and no allocation: a subject is a
+//! seeded hash.
 
 use std::{
     hash::{BuildHasher as _, Hash},
@@ -105,7 +106,8 @@ impl Place {
         self.subject.load(Ordering::Relaxed) == subject
     }
 
-    /// Takes the place for this subject if it is free, or if its subject was not seen for an hour after its line was due.
+    /// Takes the place for this subject if it is free, or if its subject was not seen for an hour after its line was
+    /// due.
     fn take_for(&self, subject: u64, now_us: u64) -> bool {
         let before = self.subject.load(Ordering::Relaxed);
         if before == subject {

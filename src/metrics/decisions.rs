@@ -3,9 +3,9 @@
 //! The values of labels are configured, unless a rule asks for values of the request (`detailed_metric`,
 //! `value_to_metric`). The process then has at most [`MAX_PATHS`] such paths, and counts further ones as `other`.
 //!
-//! The counters of a limit belong to the rules in force. New rules take over the counters of limits that are still there.
-//! The others are no longer shown, even if a request under way still counts into them. What they counted stays in the sum
-//! of their domain, which would otherwise fall and look like a restart of the process.
+//! The counters of a limit belong to the rules in force. New rules take over the counters of limits that are still
+//! there. The others are no longer shown, even if a request under way still counts into them. What they counted stays
+//! in the sum of their domain, which would otherwise fall and look like a restart of the process.
 
 mod page;
 
@@ -142,8 +142,8 @@ impl LimitCounters {
 // === impl Decisions ===
 
 impl Decisions {
-    /// Counters for these rules, which replace the rules before. A limit whose domain and label existed before keeps its
-    /// counts.
+    /// Counters for these rules, which replace the rules before. A limit whose domain and label existed before keeps
+    /// its counts.
     pub(super) fn counters_for_rules(&self, matcher: &Matcher) -> Arc<LimitCounters> {
         let mut shown = self.shown();
         // Otherwise the limits that are gone would pile up with each reload if nobody scrapes the page.

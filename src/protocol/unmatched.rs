@@ -1,10 +1,10 @@
-//! Warnings about requests that pass because no rule is for them, though somebody may believe that one is: their domain
-//! is not configured, or no rule has their keys. Each domain, or list of keys, is a warning the first time, and then one
-//! an hour with the count.
+//! Warnings about requests that pass because no rule is for them, though somebody may believe that one is: their
+//! domain is not configured, or no rule has their keys. Each domain, or list of keys, is a warning the first time,
+//! and then one an hour with the count.
 //!
-//! If some rule has the keys of a descriptor, but none has its values, there is no warning: a file with limits for a few
-//! values is meant to let the others pass, which is counted. Domains and keys come from Envoy's configuration, so they
-//! are shown; values come from clients, so they are not.
+//! If some rule has the keys of a descriptor, but none has its values, there is no warning: a file with limits for a
+//! few values is meant to let the others pass, which is counted. Domains and keys come from Envoy's configuration, so
+//! they are shown; values come from clients, so they are not.
 
 use std::hash::{Hash, Hasher};
 

@@ -132,7 +132,7 @@ fn content_of_equal_length_is_a_change_though_the_time_of_the_file_is_set_back()
 
     let read = seen(&[&file]);
     // In place, and again until the clock of the file system has moved on, which it does every few milliseconds.
-    while Look::of(&file) == read[0].look {
+    while Look::at(&file) == read[0].look {
         folder.write("limits.yaml", "six");
         set_back(&file);
     }
@@ -166,7 +166,7 @@ fn only_the_limits_files_of_a_folder_are_followed() {
 
 #[test]
 fn a_stream_that_can_be_read_only_once_does_not_change() {
-    assert_eq!(Look::of(Path::new("/dev/null")), Look::Stream);
+    assert_eq!(Look::at(Path::new("/dev/null")), Look::Stream);
 }
 
 const PLAIN: &str = "domain: d\ndescriptors: [{ key: k, rate_limit: { unit: day, requests_per_unit: 1 } }]\n";

@@ -4,7 +4,8 @@ use std::mem;
 
 use crate::config::{Look, Seen};
 
-/// The number of looks until a file that could not be read is tried again, at first and at most: a second, and a minute.
+/// The number of looks until a file that could not be read is tried again, at first and at most: a second, and a
+/// minute.
 const FIRST_PAUSE: u32 = 2;
 const LONGEST_PAUSE: u32 = 120;
 
@@ -57,10 +58,10 @@ impl Watch {
         again.left == 0
     }
 
-    /// Whether the files differ from what was read but not from the look before, so that their writer is done. Stays true
-    /// until the files are read again and a new `Watch` follows them.
+    /// Whether the files differ from what was read but not from the look before, so that their writer is done. Stays
+    /// true until the files are read again and a new `Watch` follows them.
     pub(super) fn has_settled_anew(&mut self) -> bool {
-        let looks: Vec<Look> = self.taken.iter().map(|seen| Look::of(&seen.path)).collect();
+        let looks: Vec<Look> = self.taken.iter().map(|seen| Look::at(&seen.path)).collect();
         let is_settled = !looks.iter().any(Look::is_unsure);
         let is_new = looks.iter().ne(self.taken.iter().map(|seen| &seen.look));
         mem::replace(&mut self.last, looks) == self.last && is_settled && is_new

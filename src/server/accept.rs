@@ -21,8 +21,9 @@ use crate::{error::SystemError, metrics::Metrics};
 /// spin, and starve the admin port, which this thread also serves.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Maximum number of connections that the kernel accepts before the process does. A client beyond it tries again after a
-/// second, which is longer than Envoy waits. tokio's 128 is less than what a fleet opens at once when a replica leaves.
+/// Maximum number of connections that the kernel accepts before the process does. A client beyond it tries again
+/// after a second, which is longer than Envoy waits. tokio's 128 is less than what a fleet opens at once when a
+/// replica leaves.
 const BACKLOG: u32 = 1_024;
 
 /// Accepts the connections of the gRPC port.
@@ -46,8 +47,8 @@ impl Acceptor {
         Acceptor { listener, dealer: Dealer { max_connections, metrics } }
     }
 
-    /// Deals the connections that the kernel has accepted already, which it would reset, and then closes the listener. A
-    /// connection that arrives between the last look and the close is still reset.
+    /// Deals the connections that the kernel has accepted already, which it would reset, and then closes the
+    /// listener. A connection that arrives between the last look and the close is still reset.
     pub(super) fn close(self, runtimes: &Runtimes) -> io::Result<()> {
         // Asks the kernel itself, because tokio would answer by what it last heard from it.
         let listener = self.listener.into_std()?;

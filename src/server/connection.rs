@@ -77,8 +77,8 @@ pub(super) fn http2(limits: &ConnectionLimits) -> http2::Builder<TokioExecutor> 
     http2
 }
 
-/// Serves until the client closes the connection, or until it is drained, too old or cut. When it is drained or too old,
-/// requests under way are answered, and the client is told (GOAWAY) to send no more on it.
+/// Serves until the client closes the connection, or until it is drained, too old or cut. When it is drained or too
+/// old, requests under way are answered, and the client is told (GOAWAY) to send no more on it.
 pub(super) async fn serve<S: RateLimitService>(
     stream: std::net::TcpStream,
     routes: Routes<S>,

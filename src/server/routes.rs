@@ -31,8 +31,8 @@ use crate::protocol::status::Failure;
 /// The path of every decision, compared before any routing.
 const DECIDE: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 
-/// The largest request that is decoded. A larger one is answered with OUT_OF_RANGE, and Envoy lets it pass, so this must
-/// be more than a client of the nodes can cause: it fits header values of 60 kB in each of 68 descriptors.
+/// The largest request that is decoded. A larger one is answered with OUT_OF_RANGE, and Envoy lets it pass, so this
+/// must be more than a client of the nodes can cause: it fits header values of 60 kB in each of 68 descriptors.
 const MAX_REQUEST_BYTES: usize = 4 << 20;
 
 /// The name of envoyproxy/ratelimit in gRPC health.
@@ -50,7 +50,8 @@ pub(super) struct Routes<S> {
 /// gRPC health of the server (the empty name) and of the rate-limit service, which are always the same.
 ///
 /// The service has two names: its own, and that of envoyproxy/ratelimit. Without the latter, the health checks of
-/// clusters that were configured for envoyproxy/ratelimit would find no service, and Envoy would let every request pass.
+/// clusters that were configured for envoyproxy/ratelimit would find no service, and Envoy would let every request
+/// pass.
 #[derive(Debug, Clone)]
 pub(super) struct Health(HealthReporter);
 

@@ -1,8 +1,9 @@
 //! A socket without vectored writes, so that small answers are sent together.
 //!
-//! If the socket supports vectored writes, h2 writes each DATA frame of 256 bytes or more by itself. If it does not, h2
-//! copies frames below 1,024 bytes into one buffer (`CHAIN_THRESHOLD` in its `codec/framed_write.rs`). A denial with its
-//! body lies between the two: with vectored writes each would cost a system call of its own, and twice the CPU.
+//! If the socket supports vectored writes, h2 writes each DATA frame of 256 bytes or more by itself. If it does not,
+//! h2 copies frames below 1,024 bytes into one buffer (`CHAIN_THRESHOLD` in its `codec/framed_write.rs`). A denial
+//! with its body lies between the two: with vectored writes each would cost a system call of its own, and twice the
+//! CPU.
 
 use std::{
     io,

@@ -1,7 +1,7 @@
 //! Whether the store can be used, as all runtimes of the process see it.
 //!
-//! Each runtime reports here when its connection opens or is lost, and when the store refuses a call; the admin port and
-//! the metrics read it. It decides nothing, and a request that is answered does not touch it.
+//! Each runtime reports here when its connection opens or is lost, and when the store refuses a call; the admin port
+//! and the metrics read it. It decides nothing, and a request that is answered does not touch it.
 
 mod outage;
 
@@ -116,11 +116,11 @@ pub enum Contact {
 impl StoreHealth {
     /// The health of a store that cannot be away.
     pub fn always() -> StoreHealth {
-        StoreHealth::of(String::new())
+        StoreHealth::new(String::new())
     }
 
     /// The health of the store at this address. The address is shown to operators and must hold no password.
-    pub fn of(address: String) -> StoreHealth {
+    pub fn new(address: String) -> StoreHealth {
         StoreHealth {
             address,
             clock: Clock::start(),
@@ -185,7 +185,7 @@ impl Default for StoreHealth {
 
 impl LineHealth {
     /// One more connection, which is down.
-    pub fn of(shared: &Arc<StoreHealth>) -> LineHealth {
+    pub fn new(shared: &Arc<StoreHealth>) -> LineHealth {
         shared.lines().kept += 1;
         LineHealth { shared: Arc::clone(shared), state: Mutex::default() }
     }

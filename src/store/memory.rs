@@ -1,10 +1,10 @@
 //! Buckets in this process: the default store, and exact for one replica.
 //!
-//! A full bucket is not kept, so memory holds only buckets that were charged recently: an insertion that finds its shard
-//! grown to twice the size after the last sweep sweeps it first, and a task sweeps shards that receive no requests. The
-//! buckets are lost with the process, so their epoch is its start. A full bucket is kept only if it would count as used
-//! up when missing. A bucket that is not full is never forgotten: when the store is full, a request that needs a new
-//! bucket is refused.
+//! A full bucket is not kept, so memory holds only buckets that were charged recently: an insertion that finds its
+//! shard grown to twice the size after the last sweep sweeps it first, and a task sweeps shards that receive no
+//! requests. The buckets are lost with the process, so their epoch is its start. A full bucket is kept only if it
+//! would count as used up when missing. A bucket that is not full is never forgotten: when the store is full, a
+//! request that needs a new bucket is refused.
 
 use std::{
     collections::HashMap,
@@ -61,8 +61,8 @@ pub struct MemoryStore {
 #[derive(Debug)]
 struct Shard {
     buckets: HashMap<BucketKey, State, RandomState>,
-    /// Buckets that are kept until this instant even if they are full. They are few: those that were given something back
-    /// soon after the start.
+    /// Buckets that are kept until this instant even if they are full. They are few: those that were given something
+    /// back soon after the start.
     held_until_us: HashMap<BucketKey, u64, RandomState>,
     sweep_at: usize,
     /// A full shard is not swept before this instant.
@@ -164,8 +164,8 @@ impl MemoryStore {
     }
 }
 
-/// Sweeps one shard every second for as long as the store lives. The first runtime that calls this does the work. Must be
-/// called within a runtime.
+/// Sweeps one shard every second for as long as the store lives. The first runtime that calls this does the work.
+/// Must be called within a runtime.
 pub fn keep_swept(store: &Arc<MemoryStore>) {
     if store.is_kept_swept.swap(true, Ordering::Relaxed) {
         return;

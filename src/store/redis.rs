@@ -72,7 +72,7 @@ impl RedisBackend {
     /// A Redis at this address, with a denial cache.
     pub fn new(target: RedisTarget) -> RedisBackend {
         RedisBackend {
-            health: Arc::new(StoreHealth::of(target.to_string())),
+            health: Arc::new(StoreHealth::new(target.to_string())),
             target,
             refunds: Some(Arc::default()),
             replica_count: Arc::default(),
@@ -245,8 +245,8 @@ async fn send_batches(runtime: Arc<Runtime>) {
     }
 }
 
-/// A batch that lands however its task ends. Otherwise its slot would stay taken, and the requests that wait for it would
-/// wait forever.
+/// A batch that lands however its task ends. Otherwise its slot would stay taken, and the requests that wait for it
+/// would wait forever.
 struct SentBatch<'a> {
     runtime: &'a Runtime,
     batch: Option<Batch<Ticket>>,

@@ -1,7 +1,8 @@
 //! Errors that Redis returns in place of an answer, as codes of a closed list, and what an operator can do about each.
 //!
-//! Before version 7, Redis hides the code of an error that occurred within a script, and some versions say ERR if a right
-//! is missing; so the text is searched as well. The text itself is never shown, because it may repeat what was sent.
+//! Before version 7, Redis hides the code of an error that occurred within a script, and some versions say ERR if a
+//! right is missing; so the text is searched as well. The text itself is never shown, because it may repeat what was
+//! sent.
 
 use std::{borrow::Borrow, fmt};
 
@@ -124,7 +125,7 @@ impl Refusal {
     }
 
     /// The refusal that an error's code and text mean.
-    pub fn of(code: &str, text: &str) -> Refusal {
+    pub fn from_error(code: &str, text: &str) -> Refusal {
         match Refusal::ALL.into_iter().find(|refusal| refusal.code() == code) {
             // An error within a script proves nothing about the call, NOSCRIPT least of all.
             Some(Refusal::Err) => within(text).unwrap_or(Refusal::Err),
@@ -209,22 +210,22 @@ fn within(text: &str) -> Option<Refusal> {
 
 impl Complaint {
     /// This refusal, with its general advice.
-    pub fn of(refusal: Refusal) -> Complaint {
+    pub fn new(refusal: Refusal) -> Complaint {
         Complaint { refusal, help: refusal.help().to_owned() }
     }
 
     /// The complaint about an error with this code and text. From the text only the name of a command is used.
     pub fn of_error(code: &str, text: &str) -> Complaint {
-        let refusal = Refusal::of(code, text);
+        let refusal = Refusal::from_error(code, text);
         if refusal != Refusal::NoPerm {
-            return Complaint::of(refusal);
+            return Complaint::new(refusal);
         }
         if text.contains("key") {
             return Complaint::keys();
         }
         match text.split('\'').nth(1).filter(|name| is_command(name)) {
             Some(name) => Complaint::rights(&[name]),
-            None => Complaint::of(refusal),
+            None => Complaint::new(refusal),
         }
     }
 

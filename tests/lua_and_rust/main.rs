@@ -44,7 +44,7 @@ impl Buckets for Table {
 
 impl Table {
     /// The store at the start of a sequence: new, or of some age.
-    fn of(sequence: u64) -> Table {
+    fn new(sequence: u64) -> Table {
         let ages_us = [0, 1, 300_000, 60_000_000, 4_000_000_000_000_000];
         let age_us = *ages_us.iter().cycle().nth(usize::try_from(sequence % 5).expect("small")).expect("one");
         Table { epoch_us: START_US - age_us, ..Table::default() }
@@ -64,7 +64,7 @@ async fn lua_and_rust_answer_alike_on_random_sequences_of_takes() {
         let replies = replies(&mut connection, &digest, &sequences);
         let mut replies = replies.iter();
         for (number, sequence) in (0..).zip(&sequences) {
-            let mut table = Table::of(number);
+            let mut table = Table::new(number);
             for (now_us, takes) in sequence {
                 let expected = decide(takes, *now_us, &mut table);
                 let reply = replies.next().expect("a reply for each request");
@@ -130,7 +130,7 @@ fn known(mut answer: Answer) -> Answer {
 fn replies(connection: &mut Connection, digest: &str, sequences: &[Sequence]) -> Vec<Vec<u8>> {
     let mut pipeline: Pipeline = pipe();
     for (number, sequence) in (0..).zip(sequences) {
-        pipeline.cmd("SET").arg(EPOCH_KEY).arg(Table::of(number).epoch_us).ignore();
+        pipeline.cmd("SET").arg(EPOCH_KEY).arg(Table::new(number).epoch_us).ignore();
         for (now_us, takes) in sequence {
             let mut command = Call::new([&takes[..]]).command("EVALSHA", digest);
             command.arg(*now_us);

@@ -13,8 +13,8 @@ pub(crate) const START_US: u64 = 4_000_000_000_000_000;
 /// Requests and their times, which may step back.
 pub(crate) type Sequence = Vec<(u64, Vec<Take>)>;
 
-/// Up to 12 requests of up to 4 takes over 3 buckets. Each bucket has one limit, or several with different numbers, as when
-/// they change or replicas disagree.
+/// Up to 12 requests of up to 4 takes over 3 buckets. Each bucket has one limit, or several with different numbers,
+/// as when they change or replicas disagree.
 pub(crate) fn sequence(rng: &mut SmallRng, number: u64) -> Sequence {
     let limits: Vec<Vec<LimitSpec>> = (0..3).map(|_| limits(rng)).collect();
     let mut now_us = START_US;
@@ -37,8 +37,8 @@ fn take(rng: &mut SmallRng, sequence: u64, limits: &[Vec<LimitSpec>]) -> Take {
     let limit = LimitSpec { overdraft, ..spec }.check().or_else(|_| spec.check()).expect("sound");
     let burst = u64::from(limit.burst());
     let hits = *[1, 1, 1, 0, burst, burst + 1, burst / 2, 2 * burst, u64::MAX].choose(rng).expect("one");
-    // A guarded bucket that a refund filled is forgotten at once under limits whose burst would be full by then, and is used
-    // up under others. The script still knows it within its call, so its answer may differ.
+    // A guarded bucket that a refund filled is forgotten at once under limits whose burst would be full by then, and
+    // is used up under others. The script still knows it within its call, so its answer may differ.
     let gives_back = limits[index].len() == 1 || spec.after_store_loss == AfterStoreLoss::Full;
     let hits = Hits::new(Some(hits), 0, gives_back && rng.random_bool(0.1));
     let enforcements =

@@ -72,7 +72,7 @@ async fn every_stored_bucket_is_no_longer_than_it_must_be_and_expires_within_the
     let (mut stored, mut gone) = (0, 0);
     for number in 0..2_000 {
         let sequence = sequence(&mut rng, number);
-        let mut table = Table::of(number);
+        let mut table = Table::new(number);
         let () = cmd("SET").arg(EPOCH_KEY).arg(table.epoch_us).query(&mut connection).expect("sets");
         let mut used_up: HashMap<BucketKey, (u64, u64)> = HashMap::new();
         for (now_us, takes) in &sequence {

@@ -20,7 +20,8 @@ const PASSWORD: &str = "canary-pass";
 const MEMBER: &str = "canary-paid";
 const OVERRIDDEN: &str = "canary-own";
 const MALFORMED: &str = "canary-junk";
-/// The domain and the keys are no secrets: they come from Envoy's configuration, and a warning names those without a rule.
+/// The domain and the keys are no secrets: they come from Envoy's configuration, and a warning names those without a
+/// rule.
 const CANARIES: [&str; 6] = [VALUE, UNMATCHED, PASSWORD, MEMBER, OVERRIDDEN, MALFORMED];
 
 const LIMITS: &str = "

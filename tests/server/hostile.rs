@@ -217,8 +217,8 @@ async fn leave_unfinished(grpc: SocketAddr, requests: usize) -> impl Sized {
 
 #[tokio::test]
 async fn requests_that_never_end_hold_a_bounded_amount_in_all() {
-    // src/server/bounded_body.rs allows each runtime this much, and the buffers around it take twice that. Four times as
-    // much is sent.
+    // src/server/bounded_body.rs allows each runtime this much, and the buffers around it take twice that. Four times
+    // as much is sent.
     const HELD: u64 = RUNTIMES * 64 * MIB;
     let victim = Victim::start("unfinished");
     let mut connections = Vec::new();

@@ -116,8 +116,8 @@ async fn a_runtime_whose_connections_have_closed_gets_the_next_ones() {
     assert_eq!((on(&kept, 0), on(&kept, 1)), (3, 3));
     kept.retain(|(runtime, _)| *runtime == 1);
 
-    // The server may learn a little later that three are closed, and deal one more to the wrong runtime. The next ones even
-    // that out.
+    // The server may learn a little later that three are closed, and deal one more to the wrong runtime. The next
+    // ones even that out.
     while kept.len() < 20 {
         let mut client = server.client().await;
         let answer = client.should_rate_limit(RateLimitRequest::default()).await.unwrap().into_inner();

@@ -29,7 +29,7 @@ struct Spans {
 impl World<'_> {
     /// Audits the hot buckets, except those with refunds.
     pub(super) fn audit(&self) -> Result<(), Broken> {
-        let effects = Effects::of(&self.plan.disturbances);
+        let effects = Effects::new(&self.plan.disturbances);
         for bucket in (0..self.plan.hot).filter(|bucket| !self.plan.buckets[*bucket].refunds) {
             let bucket_plan = &self.plan.buckets[bucket];
             let (small, [of_store, of_shares]) = self.bounds(bucket, &effects);
@@ -61,7 +61,7 @@ impl World<'_> {
     /// disturbances; and the most that they allow all local buckets together.
     fn bounds(&self, bucket: usize, effects: &Effects) -> (Option<Allowance>, [Allowance; 2]) {
         let bucket_plan = &self.plan.buckets[bucket];
-        let limits = Extremes::of(self.plan.limits_in_force(bucket_plan));
+        let limits = Extremes::new(self.plan.limits_in_force(bucket_plan));
         let allowance = |(requests, burst)| {
             let limit = Limit::new(requests, bucket_plan.limits[0].period(), Some(burst)).ok()?;
             Some(Allowance::for_limit(&limit, Remoteness::OtherClock))
@@ -131,7 +131,8 @@ impl World<'_> {
 #[derive(Debug)]
 struct Extremes {
     quickest: u32,
-    /// The largest burst, and its difference to the smallest, as the number of hits that the quickest admits in that time.
+    /// The largest burst, and its difference to the smallest, as the number of hits that the quickest admits in that
+    /// time.
     largest: u32,
     raised: u32,
     /// The slowest, and the number of its hits that the smallest burst holds; none if a limit denies everything.
@@ -139,7 +140,7 @@ struct Extremes {
 }
 
 impl Extremes {
-    fn of<'l>(limits: impl Iterator<Item = &'l Limit> + Clone) -> Extremes {
+    fn new<'l>(limits: impl Iterator<Item = &'l Limit> + Clone) -> Extremes {
         let numbers: Vec<(u64, u64)> =
             limits.map(|limit| (limit.requests_per_unit().into(), limit.burst().into())).collect();
         let admitting = || numbers.iter().copied().filter(|(requests, _)| *requests > 0);

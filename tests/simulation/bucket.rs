@@ -56,8 +56,8 @@ pub(super) fn buckets(rng: &mut SmallRng, hot: usize, refunds: f64) -> Vec<Bucke
             let spec = LimitSpec { after_store_loss, burst, ..LimitSpec::new(requests_per_unit, unit) };
             let first = spec.check().expect("sound");
             let refunds = rng.random_bool(refunds);
-            // A guarded bucket that a refund filled is kept for the time that its own burst takes to fill, even if a limit
-            // that takes longer is configured meanwhile.
+            // A guarded bucket that a refund filled is kept for the time that its own burst takes to fill, even if a
+            // limit that takes longer is configured meanwhile.
             let is_one = refunds && after_store_loss == AfterStoreLoss::Empty;
             let mut limits = [(); EDITIONS].map(|()| first.clone());
             for limit in limits[1..].iter_mut().filter(|_| !is_one) {

@@ -40,8 +40,8 @@ impl World<'_> {
             return Err(Broken::new("each request gets one answer", bucket, format!("request {request}")));
         }
         let waited_us = (self.now_ns - record.asked_ns) / 1_000;
-        // At worst it waits for a batch to land until it is almost overdue, and is then sent itself; each batch may be sent
-        // twice.
+        // At worst it waits for a batch to land until it is almost overdue, and is then sent itself; each batch may
+        // be sent twice.
         if waited_us > self.patience_us() + 4 * self.plan.deadline_us + 1_000 {
             let detail = format!("request {request} waited for {waited_us} µs");
             return Err(Broken::new("nothing stays queued forever", bucket, detail));
@@ -70,7 +70,8 @@ impl World<'_> {
         }
         self.is_told_as_heard(request, answer)?;
         let store_us = self.store.now_us(self.now_ns);
-        // After a step back a key must wait longer than a runtime can know that has not received an answer about it since.
+        // After a step back a key must wait longer than a runtime can know that has not received an answer about it
+        // since.
         let is_set_back = self.store.was_set_back_lately(self.now_ns);
         let is_known = !is_set_back || !record.wishes.iter().any(|wish| self.is_stale(runtime, wish.bucket));
         for ((wish, take), found) in record.wishes.iter().zip(&record.takes).zip(&answer.found) {
@@ -132,7 +133,8 @@ impl World<'_> {
     fn store_would_deny(&self, runtime: usize, takes: &[Take], answer: &Answer) -> Result<(), Broken> {
         let replica = self.plan.runtimes[runtime].replica;
         let buckets = || takes.iter().map(|take| number_of(&take.key));
-        // A missing bucket counts as used up under the burst of the limit that asks; memory is right again a second later.
+        // A missing bucket counts as used up under the burst of the limit that asks; memory is right again a second
+        // later.
         let depends_on_burst = |bucket: usize| {
             let bucket_plan = &self.plan.buckets[bucket];
             bucket_plan.is_guarded()
@@ -194,8 +196,8 @@ impl World<'_> {
         Ok(())
     }
 
-    /// A batch was answered: all runtimes of this replica know at once what was given back, and no older answer makes them
-    /// forget it.
+    /// A batch was answered: all runtimes of this replica know at once what was given back, and no older answer makes
+    /// them forget it.
     pub(super) fn is_learnt(&mut self, sent: usize) -> Result<(), Broken> {
         let SentBatch { runtime, sent_us, sent_ns, .. } = self.sent_batches[sent];
         self.hears(sent);
@@ -236,8 +238,8 @@ impl World<'_> {
         }
     }
 
-    /// An answer that shows room ends what was known of a bucket, and one that shows none begins it, unless an older answer
-    /// arrives later. That holds after a step back of the store's clock too, for answers that do not overlap.
+    /// An answer that shows room ends what was known of a bucket, and one that shows none begins it, unless an older
+    /// answer arrives later. That holds after a step back of the store's clock too, for answers that do not overlap.
     fn room_is_seen(&self, sent: usize) -> Result<(), Broken> {
         let SentBatch { runtime, sent_us, requests, .. } = &self.sent_batches[sent];
         // An answer to a batch that was sent over a second ago is learnt, and no longer served.

@@ -117,8 +117,8 @@ impl World<'_> {
         }
     }
 
-    /// The time until the store's clock shows a token in this bucket, up to two microseconds too early or too late; none if
-    /// it takes too long, or if there is a token.
+    /// The time until the store's clock shows a token in this bucket, up to two microseconds too early or too late;
+    /// none if it takes too long, or if there is a token.
     fn token_after_ns(&mut self, bucket: usize, limit: &Limit) -> Option<u64> {
         let store_us = self.store.now_us(self.now_ns);
         let wait_us = limit.wait_us(self.store.full_at(bucket, limit.per_us()), limit.cost(1), store_us);

@@ -142,7 +142,7 @@ pub(super) struct Effects {
 }
 
 impl Effects {
-    pub(super) fn of(disturbances: &[(u64, Disturbance)]) -> Effects {
+    pub(super) fn new(disturbances: &[(u64, Disturbance)]) -> Effects {
         let mut effects = Effects::default();
         for (_, disturbance) in disturbances {
             match disturbance {

@@ -11,7 +11,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    pub(super) fn of(bucket: Option<usize>) -> Journal {
+    pub(super) fn new(bucket: Option<usize>) -> Journal {
         Journal { bucket, lines: VecDeque::new() }
     }
 

@@ -1,9 +1,9 @@
-//! Replicas, one Redis and a bad network in virtual time: the promises hold for every seed. Processes restart and reload,
-//! Redis loses its buckets, falls silent and its clock steps, and local buckets answer in its place.
+//! Replicas, one Redis and a bad network in virtual time: the promises hold for every seed. Processes restart and
+//! reload, Redis loses its buckets, falls silent and its clock steps, and local buckets answer in its place.
 //!
-//! The dispatchers, denial caches and batches are those of production, and so is `decide`; clocks, clients, the network and
-//! the store are models. A seed decides everything, so a seed that fails can be replayed. By default random seeds run for a
-//! minute; `TOLLGATE_SEED` replays one, and `TOLLGATE_SIM_SECONDS` sets the time.
+//! The dispatchers, denial caches and batches are those of production, and so is `decide`; clocks, clients, the
+//! network and the store are models. A seed decides everything, so a seed that fails can be replayed. By default
+//! random seeds run for a minute; `TOLLGATE_SEED` replays one, and `TOLLGATE_SIM_SECONDS` sets the time.
 //!
 //! It must find these mutants. The times are those of the debug build on two busy cores.
 //!
@@ -123,7 +123,7 @@ fn number<T: std::str::FromStr<Err: Display>>(variable: &str) -> Option<T> {
 
 /// Runs the seed again with a journal of the bucket concerned, and fails.
 fn fail(seed: u64, plan: &Plan, broken: &Broken) -> ! {
-    let mut again = World::new(plan, seed, Journal::of(Some(broken.bucket)));
+    let mut again = World::new(plan, seed, Journal::new(Some(broken.bucket)));
     let repeated = again.run().and_then(|()| again.audit());
     let limit = &plan.buckets[broken.bucket].limits;
     panic!(

@@ -1,8 +1,8 @@
 //! A second account of one bucket, without `full_at`: how long it would take to fill, and the worst interval so far.
 //!
-//! All times are in parts of a microsecond that make every sum whole under each of the bucket's limits. After a backward
-//! step of the store's clock it is not known how much later a bucket fills, and a change of limits may round a fraction of
-//! a microsecond up. So there are two accounts: the least and the most that may be missing.
+//! All times are in parts of a microsecond that make every sum whole under each of the bucket's limits. After a
+//! backward step of the store's clock it is not known how much later a bucket fills, and a change of limits may round
+//! a fraction of a microsecond up. So there are two accounts: the least and the most that may be missing.
 
 use tollgate_core::{descriptor::Hits, limit::Limit};
 
@@ -15,8 +15,8 @@ pub(super) struct Meter {
     raised: i128,
     least: i128,
     most: i128,
-    /// The bucket has been missing since the store began anew, and counts as used up at that time: the burst of whichever
-    /// limit is asked for is added to the accounts, which are negative.
+    /// The bucket has been missing since the store began anew, and counts as used up at that time: the burst of
+    /// whichever limit is asked for is added to the accounts, which are negative.
     is_lost: bool,
     at_us: u64,
     /// The limit of the last charge or give-back: the time that its burst takes to fill, and its R.
@@ -86,16 +86,16 @@ impl Meter {
         self.surplus -= self.largest;
     }
 
-    /// The store begins anew, and the bucket counts as used up. If it does so under a smaller burst, a larger burst has room
-    /// at once for the difference.
+    /// The store begins anew, and the bucket counts as used up. If it does so under a smaller burst, a larger burst
+    /// has room at once for the difference.
     pub(super) fn begin(&mut self, now_us: u64) {
         self.advance(now_us);
         (self.least, self.most, self.is_lost) = (0, 0, true);
         self.surplus -= self.raised;
     }
 
-    /// The store forgets the bucket, which then counts as used up when the store began. True if that is a full bucket under
-    /// the limit that asked last; under a larger burst it may not be full.
+    /// The store forgets the bucket, which then counts as used up when the store began. True if that is a full bucket
+    /// under the limit that asked last; under a larger burst it may not be full.
     pub(super) fn forget(&mut self, epoch_us: u64, now_us: u64) -> bool {
         self.advance(now_us);
         let since_epoch = (i128::from(now_us) - i128::from(epoch_us)) * self.parts;
@@ -142,8 +142,8 @@ impl Meter {
         self.surplus = if cost > 0 { self.surplus.max(0) + cost } else { self.surplus + cost };
     }
 
-    /// Whether over every interval that ends now the admitted hits, each counted as the time that it cost, are at most the
-    /// interval's length and the largest burst.
+    /// Whether over every interval that ends now the admitted hits, each counted as the time that it cost, are at
+    /// most the interval's length and the largest burst.
     pub(super) fn holds(&self) -> bool {
         self.surplus <= self.largest
     }

@@ -63,8 +63,8 @@ pub(super) enum Pace {
     Closed,
     /// Asks again without waiting for the answer.
     Open,
-    /// Like closed, but after a denial it comes back for the same bucket when the store's clock shows the next token, give
-    /// or take a microsecond or two.
+    /// Like closed, but after a denial it comes back for the same bucket when the store's clock shows the next token,
+    /// give or take a microsecond or two.
     Prompt,
 }
 
@@ -118,8 +118,8 @@ impl Plan {
         }
     }
 
-    /// Everything happens at the same instants whether or not memory answers: each way takes the same time for all, nothing
-    /// is lost, and no runtime has two requests under way.
+    /// Everything happens at the same instants whether or not memory answers: each way takes the same time for all,
+    /// nothing is lost, and no runtime has two requests under way.
     pub(super) fn steady(rng: &mut SmallRng, denial_cache: CacheMode) -> Plan {
         let delay_ns = *[0, 200_000, 5 * MS].choose(rng).expect("one");
         let runtimes = runtimes(rng, 1..=4, 1..=2);

@@ -52,9 +52,9 @@ impl World<'_> {
             && state.denial_cache.borrow_mut().knows(&self.plan.buckets[bucket].key, now_us)
     }
 
-    /// After a slot has taken its batch, only two kinds of requests may be left in the queue: those for which the batch had
-    /// no room, and those that wait for older requests, which are under way or wait themselves. So no request is passed over
-    /// forever.
+    /// After a slot has taken its batch, only two kinds of requests may be left in the queue: those for which the
+    /// batch had no room, and those that wait for older requests, which are under way or wait themselves. So no
+    /// request is passed over forever.
     pub(super) fn nobody_waits_in_vain(&mut self, runtime: usize, is_sent: bool) -> Result<(), Broken> {
         self.runtimes[runtime].queued.retain(|request| self.requests[*request].fate == Fate::Queued);
         let (others, taken) = match self.runtimes[runtime].under_way.split_last() {

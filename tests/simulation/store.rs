@@ -265,7 +265,8 @@ impl Store {
         of_request.for_each(|refund| refund.learnt_by = Some(replica));
     }
 
-    /// Whether the store was disturbed in a way that gave this bucket room, so recently that older knowledge may still serve.
+    /// Whether the store was disturbed in a way that gave this bucket room, so recently that older knowledge may
+    /// still serve.
     pub(super) fn makes_room(&self, bucket: &Bucket, at_ns: u64) -> bool {
         is_lately(self.forward_ns, at_ns)
             // A bucket that counts as used up does so by a clock that may have been set back.

@@ -18,7 +18,8 @@ struct Counts {
     admitted: AtomicU64,
 }
 
-/// A load that runs until it is stopped. The test fails then if any request got no answer, or another one than 200 or 429.
+/// A load that runs until it is stopped. The test fails then if any request got no answer, or another one than 200 or
+/// 429.
 #[derive(Debug)]
 pub(crate) struct Load {
     counts: Arc<Counts>,

@@ -90,8 +90,8 @@ pub(super) struct Step {
 // === impl Demand ===
 
 impl Demand {
-    /// The demand for these hits under this limit, which is enforced. Hits that can make no difference are cut, so that all
-    /// later arithmetic fits.
+    /// The demand for these hits under this limit, which is enforced. Hits that can make no difference are cut, so
+    /// that all later arithmetic fits.
     pub fn new(hits: Hits, limit: &Limit) -> Demand {
         let kind = match hits {
             Hits::Take(_) => Kind::Take,
@@ -161,8 +161,8 @@ impl Demand {
         }
     }
 
-    /// Whether the take may create a bucket in a store that began at `epoch_us`: by a charge, or by giving back to a bucket
-    /// that counts as used up while it is missing.
+    /// Whether the take may create a bucket in a store that began at `epoch_us`: by a charge, or by giving back to a
+    /// bucket that counts as used up while it is missing.
     pub fn may_begin_bucket(&self, epoch_us: u64, now_us: u64) -> bool {
         match self.kind {
             Kind::Take => true,
@@ -198,8 +198,8 @@ impl Demand {
         }
     }
 
-    /// What it does to its bucket if a missing bucket counts as used up at `epoch_us`, when its store began. A bucket that
-    /// this take fills must then not be missing.
+    /// What it does to its bucket if a missing bucket counts as used up at `epoch_us`, when its store began. A bucket
+    /// that this take fills must then not be missing.
     pub(super) fn step_since(&self, epoch_us: u64, state: Option<&State>, now_us: u64) -> Step {
         let used_up = self.used_up(epoch_us);
         let mut step = self.step(state.or(Some(&used_up)), now_us);

@@ -1,8 +1,8 @@
 //! The fixed window: at most `limit` hits in each period that is aligned to the Unix epoch, in UTC.
 //!
-//! At an edge it admits up to twice the limit at once, so rates are counted in another way; it is for quotas, which people
-//! understand as "a day". A window is kept with its end: after a step back, the clock stays in the later window and
-//! its count.
+//! At an edge it admits up to twice the limit at once, so rates are counted in another way; it is for quotas, which
+//! people understand as "a day". A window is kept with its end: after a step back, the clock stays in the later
+//! window and its count.
 
 use super::{
     Seen, State,

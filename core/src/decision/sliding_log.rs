@@ -1,8 +1,9 @@
 //! The sliding-window log: at most `limit` hits in every period, wherever it starts.
 //!
-//! Each admitted take is kept until its period has passed. This is exact but needs memory, so it is for few keys. Hits of
-//! one instant are one run. A run is kept with the instant at which it leaves, so a hit counts in the half-open period
-//! that ends with that instant. After a step back of the clock, every run stays longer by at most the length of the step.
+//! Each admitted take is kept until its period has passed. This is exact but needs memory, so it is for few keys.
+//! Hits of one instant are one run. A run is kept with the instant at which it leaves, so a hit counts in the
+//! half-open period that ends with that instant. After a step back of the clock, every run stays longer by at most
+//! the length of the step.
 
 use super::{
     Seen, State,

@@ -67,8 +67,8 @@ fn hits(limit: &Limit) -> impl Strategy<Value = u64> + use<> {
     prop_oneof![6 => 1..=1_u64, 1 => sample::select(vec![0, burst, burst + 1, u64::MAX]), 2 => 1..=burst]
 }
 
-/// A bucket without `full_at`: its tokens are refilled continuously, and are counted in 1/(R·P) of a token, so that they are
-/// integers.
+/// A bucket without `full_at`: its tokens are refilled continuously, and are counted in 1/(R·P) of a token, so that
+/// they are integers.
 struct Reference {
     level: u128,
     at_us: u64,

@@ -1,14 +1,15 @@
 //! The token bucket, kept as one instant: `full_at`, when the bucket would be full again.
 //!
-//! A take of h hits costs the time in which h tokens come back. It fits if no more than the burst is missing afterwards:
-//! max(full_at, now) + cost ≤ now + burst. This is GCRA (ITU-T I.371): `full_at` is its theoretical arrival time, seen
-//! from the other end. It holds the limit because each admitted take raises `full_at` by its cost, from at least now: the
-//! costs admitted between two takes are at most (t_last + burst) − t_first, whatever the clock did in between.
+//! A take of h hits costs the time in which h tokens come back. It fits if no more than the burst is missing
+//! afterwards: max(full_at, now) + cost ≤ now + burst. This is GCRA (ITU-T I.371): `full_at` is its theoretical
+//! arrival time, seen from the other end. It holds the limit because each admitted take raises `full_at` by its cost,
+//! from at least now: the costs admitted between two takes are at most (t_last + burst) − t_first, whatever the clock
+//! did in between.
 //!
-//! The state is not a number of tokens, so what a bucket owes in time stays owed when its rate or burst changes. Over an
-//! interval, the costs of the admitted hits are at most the length of the interval, the time of the largest burst and
-//! what was given back. Nothing is cut to a smaller burst: if two replicas disagreed, the one with the smaller burst would
-//! empty what the other one then fills again.
+//! The state is not a number of tokens, so what a bucket owes in time stays owed when its rate or burst changes. Over
+//! an interval, the costs of the admitted hits are at most the length of the interval, the time of the largest burst
+//! and what was given back. Nothing is cut to a smaller burst: if two replicas disagreed, the one with the smaller
+//! burst would empty what the other one then fills again.
 
 use super::{
     Seen, State,

@@ -11,8 +11,7 @@ pub struct Exact {
     pub fraction: u32,
 }
 
-/// An instant as a bucket keeps it: with the R that its fraction was written under, since whoever reads it next may
-/// have another.
+/// An instant as a bucket keeps it: with the R of its fraction, because the limit may have changed when it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Kept {
     whole_us: u64,

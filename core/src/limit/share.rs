@@ -1,13 +1,13 @@
-//! A limit, shared out to replicas that each count for themselves.
+//! The share of a limit that each of several replicas applies on its own.
 
 use super::{AfterStoreLoss, Algorithm, Limit, lowest_terms};
 
 impl Limit {
-    /// The share of one of so many replicas: the burst and what is counted rounded down, the refill exact. None
-    /// where less than one hit is left.
+    /// The share of one of this number of replicas: burst and count are rounded down, the refill is exact. None if
+    /// that is less than one hit.
     ///
-    /// It is sound as the whole is: 1/N of a burst at 1/N of the rate fills in no more time, and one hit of it
-    /// comes back in no more time than all of it. Only its requests per period are no whole number.
+    /// A share of a sound limit is sound: 1/N of a burst at 1/N of the rate fills in no more time. Only its requests
+    /// per period may be a fraction.
     pub fn share(&self, replicas: u32) -> Option<Limit> {
         let replicas = replicas.max(1);
         // The process that holds it loses it only with itself.

@@ -1,8 +1,8 @@
 //! The path under which a decision is counted.
 //!
-//! The path consists of the configured names of the levels, unless flags ask for values of the request. Such values are
-//! cut, and cleaned as envoyproxy/ratelimit cleans its metric names. The number of paths is not bounded here: the caller
-//! has to bound it.
+//! The path consists of the configured names of the levels, unless flags ask for values of the request. Such values
+//! are cut, and cleaned as envoyproxy/ratelimit cleans its metric names. The number of paths is not bounded here: the
+//! caller has to bound it.
 
 use std::borrow::Cow;
 

@@ -130,8 +130,8 @@ impl Rule {
         }
     }
 
-    /// The entries that name the bucket of a descriptor with these entries, which must have matched this rule. At levels
-    /// with `share_threshold` they are the pattern's, and not the descriptor's.
+    /// The entries that name the bucket of a descriptor with these entries, which must have matched this rule. At
+    /// levels with `share_threshold` they are the pattern's, and not the descriptor's.
     pub fn bucket_entries<'s, 'e: 's, I>(&'s self, entries: I) -> impl Iterator<Item = Entry<'s>> + Clone
     where
         I: Iterator<Item = Entry<'e>> + Clone,
@@ -193,8 +193,8 @@ impl Step {
 // === impl LimitIndex ===
 
 impl LimitIndex {
-    /// The item for this limit in a table that has one for each of [`Matcher::limits`](super::Matcher::limits), in their
-    /// order. None for a limit that the request brought along.
+    /// The item for this limit in a table that has one for each of [`Matcher::limits`](super::Matcher::limits), in
+    /// their order. None for a limit that the request brought along.
     pub fn find<T>(self, table: &[T]) -> Option<&T> {
         match self {
             LimitIndex::Configured(position) => table.get(position),

@@ -1,4 +1,5 @@
-//! The shapes of a domain's rules: the keys, in their order, of descriptors that some rule is for, whatever their values.
+//! The shapes of a domain's rules: the keys, in their order, of descriptors that some rule is for, whatever their
+//! values.
 //!
 //! If a descriptor of such a shape matches no rule, the file probably limits a few values on purpose. A descriptor of
 //! another shape was forgotten or misspelt, in the file or in Envoy's configuration.

@@ -26,8 +26,8 @@ impl Wildcard {
 
     /// Whether the pattern matches all of `text`. It takes time in proportion to the product of both lengths at worst.
     pub fn matches(&self, text: &[u8]) -> bool {
-        // The first piece must be a prefix, and the last a suffix of the rest. Each piece between them is taken where it
-        // occurs first, which leaves the most room for those that follow.
+        // The first piece must be a prefix, and the last a suffix of the rest. Each piece between them is taken where
+        // it occurs first, which leaves the most room for those that follow.
         let Some((first, rest)) = self.pieces.split_first() else { return false };
         let Some((last, between)) = rest.split_last() else { return text == &**first };
         let Some(mut left) = text.strip_prefix(&**first).and_then(|left| left.strip_suffix(&**last)) else {

@@ -1,4 +1,5 @@
-//! What is admitted at worst in a minute: nobody asks for a while, and then everybody, across the edge of a window.
+//! The most that is admitted in a minute: no requests for a while, and then as many as possible across the edge of a
+//! window.
 
 use tollgate_core::{
     decision::{Demand, Take, Verdict},
@@ -8,9 +9,9 @@ use tollgate_core::{
 use super::{AlgorithmsError, Contender, redis::Script};
 
 const MINUTE_US: u64 = 60_000_000;
-/// A full minute by Redis' clock, as far in the future as these keys need not to expire meanwhile.
+/// A full minute by Redis' clock, far enough in the future that these keys do not expire meanwhile.
 pub(super) const START_US: u64 = 66_666_666 * MINUTE_US;
-/// The load begins so long before the edge of a window, and goes on for two minutes.
+/// The load begins this long before the edge of a window, and lasts two minutes.
 const BEFORE_EDGE_US: u64 = 1_000_000;
 const STEP_US: u64 = 50_000;
 const STEPS: u64 = 120_000_000 / STEP_US;
@@ -18,11 +19,11 @@ const STEPS: u64 = 120_000_000 / STEP_US;
 /// Admissions of one client that asks as often as it can.
 #[derive(Debug, Clone)]
 pub(super) struct Admitted {
-    /// Microseconds after the first, and how many in all by then.
+    /// Microseconds since the first admission, and the number of admissions until then.
     pub(super) curve: Vec<(u64, u32)>,
-    /// In the worst minute.
+    /// Admissions in the worst minute.
     pub(super) worst: u32,
-    /// In the worst second.
+    /// Admissions in the worst second.
     pub(super) worst_second: u32,
 }
 
@@ -48,7 +49,7 @@ pub(super) fn measure(script: &mut Script, contender: Contender) -> Result<Admit
     Ok(Admitted { curve, worst: worst(&times, MINUTE_US), worst_second: worst(&times, 1_000_000) })
 }
 
-/// The most in any interval of that length, one end of it left out.
+/// The most admissions in any half-open interval of this length.
 pub(super) fn worst(times: &[u64], length_us: u64) -> u32 {
     let mut from = 0;
     let most = times.iter().enumerate().map(|(to, time)| {

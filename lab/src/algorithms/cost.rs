@@ -10,16 +10,16 @@ use super::{AlgorithmsError, Contender, admitted::START_US, redis::Script};
 use crate::bench::stats::Spread;
 
 const KEYS: u32 = 200;
-/// As many as a batch carries at 64 in flight.
+/// The number of takes that a batch carries at 64 in flight.
 const TAKES: usize = 25;
 const CALLS: usize = 400;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cost {
-    /// Of a key that has admitted all that it may, by `MEMORY USAGE`, and by what Redis holds in all.
+    /// Bytes of an exhausted key, by `MEMORY USAGE`, and by all memory of Redis.
     pub(super) bytes: u64,
     pub(super) bytes_of_all: f64,
-    /// Microseconds of Redis for each decision, in calls of [`TAKES`].
+    /// Redis' CPU time for each decision in microseconds, in calls of [`TAKES`].
     pub(super) denied_us: Spread,
     pub(super) allowed_us: Spread,
 }
@@ -29,7 +29,7 @@ pub(super) fn measure(
     contender: Contender,
     runs: usize,
 ) -> Result<Cost, AlgorithmsError> {
-    // Redis keeps some of what it once needed; that is not the keys'.
+    // Redis keeps some memory that it needed once, which does not belong to the keys.
     fill(script, contender, contender.n)?;
     script.ask(&[b"FLUSHALL"])?;
     let empty = script.used_memory()?;
@@ -42,7 +42,7 @@ pub(super) fn measure(
     for _ in 0..runs {
         denied.push(time(script, contender, |_| full_us)?);
         script.ask(&[b"FLUSHALL"])?;
-        // Half of what may be is there, and then comes as much as leaves.
+        // The log is half full, and as many hits enter as leave.
         let from_us = fill(script, contender, contender.n / 2)?;
         let step_us = 2 * 60_000_000 / u64::from(contender.n);
         allowed.push(time(script, contender, |round| from_us + (round + 1) * step_us)?);
@@ -50,11 +50,11 @@ pub(super) fn measure(
         let filled_us = fill(script, contender, contender.n)?;
         empty_all(script, contender, filled_us)?;
     }
-    let spread = |values: Vec<f64>| Spread::of(values).expect("there is a run");
+    let spread = |values: Vec<f64>| Spread::from_values(values).expect("there is a run");
     Ok(Cost { bytes, bytes_of_all, denied_us: spread(denied), allowed_us: spread(allowed) })
 }
 
-/// Each key is asked so many times, evenly over most of a minute. Returns the last instant.
+/// Asks for each key `times`, spread evenly over most of a minute. Returns the last instant.
 fn fill(script: &mut Script, contender: Contender, times: u32) -> Result<u64, AlgorithmsError> {
     let step_us = 50_000_000 / u64::from(times);
     let takes = takes(contender);
@@ -68,7 +68,7 @@ fn fill(script: &mut Script, contender: Contender, times: u32) -> Result<u64, Al
     Ok(now_us)
 }
 
-/// Buckets have been refilled meanwhile; what is left is taken at once.
+/// Takes what the buckets have refilled meanwhile.
 fn empty_all(script: &mut Script, contender: Contender, now_us: u64) -> Result<u64, AlgorithmsError> {
     let takes = takes(contender);
     for _ in 0..=contender.n {
@@ -84,7 +84,8 @@ fn empty_all(script: &mut Script, contender: Contender, now_us: u64) -> Result<u
     Ok(now_us)
 }
 
-/// CPU microseconds for each decision of [`CALLS`] calls, at these instants for each round over the keys.
+/// The CPU microseconds for each decision, over [`CALLS`] calls, with one of these instants for each round over the
+/// keys.
 fn time(
     script: &mut Script,
     contender: Contender,

@@ -1,4 +1,4 @@
-//! The script on a connection that is kept, with a clock of its own.
+//! Runs the script over one connection, with a clock of its own.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
@@ -27,7 +27,7 @@ impl Script {
         Ok(Script { stream, reader, digest, pid })
     }
 
-    /// One call for these requests, at that instant.
+    /// Makes one call for these requests, at this instant.
     pub(super) fn decide(
         &mut self,
         requests: &[[Take; 1]],

@@ -1,4 +1,4 @@
-//! What is compared: a load, and who has to bear it.
+//! What is compared: a load, and the contenders that bear it.
 
 use std::fmt;
 
@@ -13,9 +13,9 @@ pub struct Case {
     pub name: String,
     pub load: Load,
     pub contenders: Vec<Contender>,
-    /// Each key is asked for once before the first round, by all that decide.
+    /// Each key is asked for once before the first round, of every contender that decides.
     pub fill: Option<u32>,
-    /// Runs are so many times as long: what is rare needs time to be counted.
+    /// Runs are longer by this factor, because rare events need time to be counted.
     pub stretch: u32,
 }
 
@@ -44,7 +44,7 @@ pub struct Contender {
     pub descriptors: usize,
 }
 
-/// The processes behind a contender; contenders of one case with the same ones share them.
+/// The processes behind a contender. Contenders of one case share equal processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subject {
     pub service: Service,
@@ -58,7 +58,7 @@ pub enum Service {
     Redis,
     /// Redis, without the denial cache.
     RedisCacheOff,
-    /// A Redis, and no service in front of it.
+    /// A Redis without a service in front of it.
     BareRedis,
     /// A service named on the command line, by its index.
     Peer(usize),
@@ -100,7 +100,7 @@ impl Case {
         self
     }
 
-    /// The most runtimes of any contender; all of them get the processors of that many.
+    /// The largest number of runtimes of any contender. Each contender gets processors for that number.
     pub fn runtimes(&self) -> usize {
         self.contenders.iter().map(|contender| contender.subject.runtimes).max().unwrap_or(1)
     }

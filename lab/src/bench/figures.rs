@@ -54,7 +54,7 @@ pub struct ContenderFigures {
     pub fill: Option<Fill>,
 }
 
-/// Keys seen before the first round, and what that did to the service's resident memory.
+/// The keys that were asked for before the first round, and their effect on the service's resident memory.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Fill {
     pub keys: u64,
@@ -70,8 +70,8 @@ impl CaseFigures {
         self.contenders.iter().find(|contender| contender.label == label)
     }
 
-    /// Over the rounds, `figure` of the runs that these contenders made in the same round: drift that hits
-    /// both cancels. None if one of them did not run, or measured nothing.
+    /// The spread over the rounds of `figure`, computed from the runs of these contenders in the same round, so that
+    /// drift cancels out. None if one of them did not run, or measured nothing.
     pub fn pairwise<const N: usize>(
         &self,
         labels: [&str; N],
@@ -80,7 +80,9 @@ impl CaseFigures {
         let runs: Vec<&[Sample]> =
             labels.iter().map(|label| Some(&self.contender(label)?.runs[..])).collect::<Option<_>>()?;
         let rounds = runs.iter().map(|runs| runs.len()).min()?;
-        Spread::of((0..rounds).filter_map(|round| figure(std::array::from_fn(|index| &runs[index][round]))))
+        Spread::from_values(
+            (0..rounds).filter_map(|round| figure(std::array::from_fn(|index| &runs[index][round]))),
+        )
     }
 
     /// `figure` of one over that of the other.
@@ -106,7 +108,7 @@ impl CaseFigures {
 
 impl ContenderFigures {
     pub fn spread(&self, figure: impl Fn(&Sample) -> Option<f64>) -> Option<Spread> {
-        Spread::of(self.runs.iter().filter_map(figure))
+        Spread::from_values(self.runs.iter().filter_map(figure))
     }
 }
 

@@ -6,19 +6,19 @@ use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 
 use super::limits::Rule;
 
-/// Draws are made before the clock starts and then walked round, so that drawing costs the load generator
-/// nothing. So many for small sets of keys, and so many for large ones.
+/// The numbers of draws for small and for large sets of keys. They are made before the clock starts and then
+/// repeated, so that drawing costs the load generator nothing.
 const FEW_DRAWS: usize = 1 << 16;
 const MANY_DRAWS: usize = 1 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keys {
     One,
-    /// That many, each as often.
+    /// This number of keys, each equally often.
     Uniform(u32),
-    /// That many, the nth asked for 1/n times as often as the first.
+    /// This number of keys; the nth is asked for 1/n times as often as the first.
     Zipf(u32),
-    /// That many, one after the other.
+    /// This number of keys, one after the other.
     Each(u32),
 }
 
@@ -35,16 +35,16 @@ pub enum Mix {
     Pairs,
 }
 
-/// How many keys are asked for more often than their limit allows, where requests are for pairs of keys.
+/// The number of keys that are asked for more often than their limit allows, if requests are for pairs of keys.
 pub const KEYS_AT_LIMIT: u32 = 10;
 
 /// One request to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Demand {
     pub key: u32,
-    /// Of the first descriptor; further ones are under `Rule::Open` and have the same key.
+    /// The key of the first descriptor. Further ones are under `Rule::Open` and have the same key.
     pub rule: Rule,
-    /// Unless the second has a key and a rule of its own.
+    /// The second descriptor's own key and rule, if it has them.
     pub second: Option<(u32, Rule)>,
 }
 
@@ -141,7 +141,7 @@ impl Draws {
         })
     }
 
-    /// Two keys that differ, if there are two.
+    /// Two different keys, if there are two.
     fn pair(&self, number: u64) -> Demand {
         let first = self.drawn(2 * number);
         let others = (1..100).map(|next| self.drawn(2 * number + next));

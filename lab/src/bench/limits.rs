@@ -1,16 +1,16 @@
-//! The limits that are asked for, in the words of a limits file, of INCRBY and of the audit.
+//! The limits of the load, as a limits file, for INCRBY, and for the audit.
 //!
-//! Buckets of a rule that allows have to be there when the next take comes, or a store would be measured that
-//! has nothing to remember: ten million a month gives one hit back each 0.26 s, and is never used up.
+//! A bucket of a rule that allows must still exist at the next take, because otherwise the store would have nothing to
+//! remember: ten million a month refills one hit every 0.26 s, and is never used up.
 
 use tollgate_core::limit::Unit;
 
 pub const DOMAIN: &str = "bench";
 
-/// What a descriptor falls under: `route=<rule>`, then `api_key=<key>`.
+/// The rule of a descriptor: `route=<rule>`, then `api_key=<key>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
-    /// Never denies. Four of them, for requests of four descriptors.
+    /// A rule that never denies. There are four, for requests with four descriptors.
     Open(u8),
     /// Ten a second: the rate that one denied key goes on being admitted at.
     Ten,
@@ -53,7 +53,7 @@ impl Rule {
     }
 }
 
-/// The file, in what envoyproxy/ratelimit understands as well, so that a peer can load it.
+/// The limits file. It uses only what envoyproxy/ratelimit understands too, so that a peer can load it.
 pub fn yaml() -> String {
     let rules = Rule::ALL.map(|rule| {
         format!(
@@ -67,7 +67,7 @@ pub fn yaml() -> String {
     format!("# Written by `lab bench`.\ndomain: {DOMAIN}\ndescriptors:\n{}", rules.concat())
 }
 
-/// All keys are as long as each other, so that a request can be changed in place.
+/// All keys have the same length, so that a request can be changed in place.
 pub const KEY_DIGITS: usize = 7;
 
 pub fn api_key(number: u32) -> String {

@@ -1,8 +1,8 @@
-//! Which processor runs what, so that the load does not take its time from what is measured.
+//! Assigns processors, so that the load does not take time from what is measured.
 //!
 //! The service has its processors to itself where there are enough. Redis is never put beside the service: on
 //! two cores it shares the load generator's, which costs it some latency and the service nothing. Programs
-//! that talk to Redis without a service (INCRBY, raw EVALSHA) stand where the service would.
+//! that talk to Redis without a service (INCRBY, raw EVALSHA) run where the service would.
 
 use std::{fmt, process::Command};
 
@@ -21,7 +21,7 @@ pub struct Placement {
 // === impl Placement ===
 
 impl Placement {
-    /// For services of up to so many runtimes, on the processors of this program.
+    /// The placement for services with up to this number of runtimes, on the processors of this program.
     pub fn here(runtimes: usize) -> Placement {
         match proc::cores() {
             Ok(cores) if taskset_is_here() => Placement::on(&cores, runtimes),

@@ -54,7 +54,7 @@ fn cpu_us(folder: &str) -> Result<f64, ProcError> {
     parse_stat(&read(&path)?).map(|ticks| ticks as f64 * TICK_US).ok_or(ProcError::Content { path })
 }
 
-/// Of the threads that are there: none of those measured starts or ends threads during a run.
+/// The sum over the present threads. The measured processes start and end no threads during a run.
 fn threads_ns(folder: &Path) -> Option<u64> {
     let mut sum = 0;
     for thread in fs::read_dir(folder.join("task")).ok()? {

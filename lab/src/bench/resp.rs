@@ -1,4 +1,4 @@
-//! Questions to a Redis, one at a time: what it has counted, who it is, and a script to keep.
+//! Single commands to a Redis: its counters, its process id, and loading a script.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
@@ -18,7 +18,7 @@ pub enum RespError {
     Answer { addr: SocketAddr, answer: String },
 }
 
-/// How often a script was called, or a counter counted up; what a script calls itself is not in it.
+/// The number of calls of scripts, or of increments. Calls that a script makes are not included.
 pub fn calls(addr: SocketAddr) -> Result<u64, RespError> {
     Ok(parse_calls(&ask(addr, &[b"INFO", b"commandstats"])?))
 }
@@ -42,7 +42,7 @@ pub fn figure(addr: SocketAddr, section: &str, name: &str) -> Result<u64, RespEr
     Ok(value.and_then(|value| value.trim().parse().ok()).unwrap_or(0))
 }
 
-/// A command whose answer is one line or one string; an error is none.
+/// Sends a command whose answer is one line or one string. An error answer is an error.
 pub fn tell(addr: SocketAddr, command: &[&str]) -> Result<String, RespError> {
     let parts: Vec<&[u8]> = command.iter().map(|part| part.as_bytes()).collect();
     let answer = exchange(addr, &parts).map_err(|source| RespError::Io { addr, source })?;
@@ -63,7 +63,7 @@ pub fn command(parts: &[&[u8]]) -> Vec<u8> {
     bytes
 }
 
-/// One command on a connection of its own; its answer has to be a string.
+/// Sends one command on a connection of its own. Its answer must be a string.
 fn ask(addr: SocketAddr, parts: &[&[u8]]) -> Result<String, RespError> {
     let answer = exchange(addr, parts).map_err(|source| RespError::Io { addr, source })?;
     answer.map_err(|answer| RespError::Answer { addr, answer })

@@ -1,4 +1,4 @@
-//! Runs a case: starts who takes part, and lets them take turns.
+//! Runs a case: starts the contenders, and lets them take turns.
 
 use std::{path::Path, time::Duration};
 
@@ -24,14 +24,14 @@ use crate::process::Process;
 const WARM_UP_MS: u64 = 300;
 /// Envoy opens a connection for each of its workers.
 const CONNECTIONS: usize = 8;
-/// To see a million keys; what is not seen by then is not seen.
+/// The time to ask for a million keys; the rest is left out.
 const FILL_MS: u64 = 90_000;
-/// To find the rate of which half is asked.
+/// The time to find the peak rate, half of which is then asked.
 const PEAK_MS: u64 = 1_000;
-/// A load that is not over so long after its time hangs.
+/// A load that has not ended this long after its time hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is the same for all cases.
+/// The settings that are the same for all cases.
 #[derive(Debug)]
 pub struct Setting<'a> {
     pub limits: &'a Path,
@@ -65,7 +65,7 @@ pub async fn run(case: &Case, setting: &Setting<'_>) -> Result<CaseFigures, Benc
     }
     for round in 0..setting.rounds {
         let mut turns: Vec<usize> = (0..contenders.len()).collect();
-        // Who comes first is who finds the machine at rest: not always the same.
+        // The first contender finds the machine at rest, so it is not always the same.
         if round % 2 == 1 {
             turns.reverse();
         }
@@ -144,7 +144,7 @@ impl<'a> Arena<'a> {
             let args = LoadArgs { measure_ms: PEAK_MS, ..self.args(contender, seed) };
             rates.push(self.load(contender, &args).await?.per_second());
         }
-        Ok(Spread::of(rates).map_or(1.0, |rates| rates.median.max(1.0)))
+        Ok(Spread::from_values(rates).map_or(1.0, |rates| rates.median.max(1.0)))
     }
 
     async fn fill(&self, contender: &Contender) -> Result<Option<Fill>, BenchError> {
@@ -197,7 +197,7 @@ impl<'a> Arena<'a> {
             case: self.case.name.clone(),
             printed,
         })?;
-        // Hundreds of them, and all that they say is in the figures.
+        // There are hundreds of logs, and the figures have all that they say.
         let _ = std::fs::remove_file(process.log());
         Ok(sample)
     }

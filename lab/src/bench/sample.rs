@@ -7,7 +7,7 @@ pub struct Sample {
     pub seconds: f64,
     pub ok: u64,
     pub over: u64,
-    /// Of both, those under a limit that denies.
+    /// The part of both that was under a limit that denies.
     pub limited: u64,
     /// Answers without a decision.
     pub errors: u64,
@@ -21,7 +21,7 @@ pub struct Sample {
     pub redis_cpu_us: Option<f64>,
     pub load_cpu_us: f64,
     pub redis_calls: Option<u64>,
-    /// Of the service, at the end.
+    /// The resident memory of the service at the end.
     pub resident_kib: Option<u64>,
 }
 
@@ -57,7 +57,7 @@ impl Sample {
         Some(self.resident_kib? as f64 / 1_024.0)
     }
 
-    /// None where nothing was decided: 0 would look like the best of all.
+    /// None if nothing was decided: 0 would look like the best figure.
     fn each(&self, sum: f64) -> Option<f64> {
         (self.decisions() > 0).then(|| sum / self.decisions() as f64)
     }

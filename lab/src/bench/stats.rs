@@ -12,7 +12,7 @@ pub struct Spread {
 
 impl Spread {
     /// None of none, and what is no number (0 / 0) does not count. The median of two is their mean.
-    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Spread> {
+    pub fn from_values(values: impl IntoIterator<Item = f64>) -> Option<Spread> {
         let mut values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
         values.sort_unstable_by(f64::total_cmp);
         let (min, max) = (*values.first()?, *values.last()?);
@@ -48,14 +48,14 @@ mod tests {
 
     #[test]
     fn a_median_is_not_moved_by_one_run_that_went_wrong() {
-        let spread = Spread::of([5.0, 900.0, 4.0, 6.0, 5.5]).unwrap();
+        let spread = Spread::from_values([5.0, 900.0, 4.0, 6.0, 5.5]).unwrap();
         assert_eq!(spread, Spread { min: 4.0, median: 5.5, max: 900.0 });
-        assert_eq!(Spread::of([1.0, 3.0]).unwrap().median, 2.0);
+        assert_eq!(Spread::from_values([1.0, 3.0]).unwrap().median, 2.0);
     }
 
     #[test]
     fn runs_that_measured_nothing_have_no_spread() {
-        assert_eq!(Spread::of([]), None);
-        assert_eq!(Spread::of([f64::NAN, f64::INFINITY]), None);
+        assert_eq!(Spread::from_values([]), None);
+        assert_eq!(Spread::from_values([f64::NAN, f64::INFINITY]), None);
     }
 }

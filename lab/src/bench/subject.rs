@@ -16,18 +16,18 @@ use crate::{
     tollgate::{Serve, Tollgate},
 };
 
-/// A run is about speed: what a starved machine delays is to be seen in the latencies, not as errors.
+/// Long, because a run is about speed: the delays of a starved machine should appear as latencies, not as errors.
 const STORE_DEADLINE: &str = "1s";
 /// A runtime connects to Redis when it starts; until then it answers UNAVAILABLE.
 const TO_CONNECT: Duration = Duration::from_millis(200);
 
-/// What runs for one subject.
+/// The processes of one subject.
 #[derive(Debug)]
 pub struct Running {
     pub subject: Subject,
-    /// Where the load goes.
+    /// The address that gets the load.
     pub addr: SocketAddr,
-    /// Of the service, where there is one and its number is known.
+    /// The process id of the service, if there is one and it is known.
     pub service_pid: Option<u32>,
     pub redis: Option<RedisSeen>,
     _owned: Owned,
@@ -39,7 +39,7 @@ pub struct RedisSeen {
     pub pid: u32,
 }
 
-/// Ends with its owner. Declared so that a service ends before the Redis that it asks.
+/// Ends with its owner. The order of the fields ends a service before its Redis.
 #[derive(Debug, Default)]
 struct Owned {
     _floor: Option<Process>,
@@ -101,8 +101,8 @@ impl Running {
         let runtimes = subject.runtimes.to_string();
         let mut serve =
             Serve::new(limits).args(&["--runtimes", &runtimes, "--store-deadline", STORE_DEADLINE]);
-        // The file names no algorithm, which a peer would not know, and what is measured are token buckets. By a
-        // variable, since an older Tollgate does not know the flag.
+        // The file names no algorithm, because a peer would not know it, but token buckets are to be measured. A
+        // variable says so, because an older Tollgate does not know the flag.
         serve = serve.variable("TOLLGATE_DEFAULT_ALGORITHM", "token_bucket");
         if let Some(redis) = &redis {
             serve = serve.store(redis.url());
@@ -124,7 +124,7 @@ impl Running {
         })
     }
 
-    /// Is left where it runs: it belongs to somebody else.
+    /// It is not pinned: it belongs to somebody else.
     fn peer(subject: Subject, peer: &Peer) -> Result<Running, BenchError> {
         let seen = |addr| Ok::<_, BenchError>(RedisSeen { addr, pid: resp::process_id(addr)? });
         Ok(Running {
@@ -141,7 +141,7 @@ pub fn this_program() -> Result<std::path::PathBuf, BenchError> {
     std::env::current_exe().map_err(BenchError::NoSelf)
 }
 
-/// Whether the tollgate at hand can be told to do without the denial cache.
+/// Whether this tollgate has the flag that switches the denial cache off.
 pub fn has_denial_cache_flag() -> Result<bool, BenchError> {
     let tollgate = binaries::tollgate()?;
     let help = Command::new(&tollgate).args(["serve", "--help"]).output();

@@ -158,7 +158,7 @@ pub const TARGETS: [Target; 18] = [
         work: "memory store: bytes of resident memory per bucket, of 1,000,000",
         case: "million-512",
         bound: Bound::AtMost(100.0),
-        measure: |case| Spread::of([case.contender(labels::MEMORY)?.fill?.bytes_per_key()?]),
+        measure: |case| Spread::from_values([case.contender(labels::MEMORY)?.fill?.bytes_per_key()?]),
     },
 ];
 

@@ -13,20 +13,20 @@ use crate::{binaries, http};
 
 const PER_SECOND: u64 = 10;
 const LOAD: &str = "10 per second for one key, 3 nodes, a burst and 10 s of load";
-/// Why its numbers are larger than those of the row.
+/// Explains why its numbers are larger than those of the row.
 const WHOLE_RUN: &str =
     "tollgate prove, over its whole run, which goes on for some seconds after that load: ";
 /// A limiter per node admits three times the limit over three nodes; the claim is that it comes near.
 const NEAR_THREE: f64 = 2.5;
 
-/// One side: its claim, and its admissions over time.
+/// One variant: its claim, and its admissions over time.
 pub struct Side {
     pub claim: Claim,
     admitted: Vec<u64>,
     bin_ms: u64,
 }
 
-/// The limiter that counts for itself in each node; the claim is that it lets far too much through.
+/// The limiter in each node. The claim is that it admits far too much.
 pub async fn naive(stack: &Stack) -> Result<Side, DemoError> {
     let report = prove(stack.naive.addr(), None).await?;
     let ratio = report.value["under_load"]["ratio"].as_f64().unwrap_or_default();
@@ -38,7 +38,7 @@ pub async fn naive(stack: &Stack) -> Result<Side, DemoError> {
     Ok(report.side("per-node limiter", verdict, "A limiter in each node lets three times the limit through."))
 }
 
-/// Tollgate; the claim is that the limit holds, and that nothing was denied that the bucket had tokens for.
+/// Tollgate. The claim is that the limit holds, and that nothing was denied that fitted.
 pub async fn tollgate(stack: &Stack) -> Result<Side, DemoError> {
     let report = prove(stack.global.addr(), Some(stack.tollgate.admin())).await?;
     let verdict = match report.exit_status() {
@@ -60,8 +60,7 @@ pub fn side_by_side(naive: &Side, tollgate: &Side) -> Admission {
     }
 }
 
-/// The figures count only if every answer was a decision: neither a node nor Tollgate let anything pass for
-/// want of one.
+/// The figures count only if every answer was a decision: neither a node nor Tollgate let a request pass without one.
 pub async fn nothing_was_answered_by_fallback(stack: &Stack) -> Result<Claim, DemoError> {
     let opened = stack.global.counter("cluster.upstream.ratelimit.failure_mode_allowed").await?;
     let metrics = http::get(stack.tollgate.admin(), "/metrics", &[]).await?.text();
@@ -137,7 +136,7 @@ async fn prove(target: SocketAddr, metrics: Option<SocketAddr>) -> Result<Report
     }
 }
 
-/// As it would be typed.
+/// The command as a user would type it.
 fn shown(args: &[String]) -> String {
     let quoted = args.iter().map(|arg| if arg.contains(' ') { format!("'{arg}'") } else { arg.clone() });
     let mut words = vec!["tollgate".to_owned()];

@@ -11,12 +11,12 @@ use tokio::task::JoinSet;
 use super::DemoError;
 use crate::http::{Connection, HttpError};
 
-/// What so many requests were answered.
+/// The answers to requests that were sent at once.
 pub struct AtOnce {
     pub sent: usize,
     pub admitted: u64,
     pub denied: u64,
-    /// From before the first was sent until the last was answered.
+    /// The time from before the first request was sent until the last was answered.
     pub took: Duration,
 }
 
@@ -26,13 +26,13 @@ impl AtOnce {
         (self.sent as u64).saturating_sub(self.admitted + self.denied)
     }
 
-    /// What a bucket that was full may admit meanwhile: its burst, and what is refilled.
+    /// The requests that a full bucket may admit in that time: its burst and its refill.
     pub fn allowed(&self, burst: u32, per_minute: u32) -> f64 {
         f64::from(burst) + f64::from(per_minute) / 60.0 * self.took.as_secs_f64()
     }
 }
 
-/// Sends them once all of them are connected, so that they leave together.
+/// Sends the requests after all connections are open, so that they leave together.
 pub async fn send(target: SocketAddr, key: &'static str, requests: usize) -> Result<AtOnce, DemoError> {
     let mut connections = Vec::with_capacity(requests);
     for _ in 0..requests {

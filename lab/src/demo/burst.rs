@@ -6,7 +6,7 @@ use super::{
 };
 
 const REQUESTS: usize = 2_000;
-/// As in `examples/demo.yaml`: a bucket of 100 that a day refills.
+/// The limit in `examples/demo.yaml`: a bucket of 100 that refills in a day.
 const KEY: &str = "burst";
 const BURST: u64 = 100;
 

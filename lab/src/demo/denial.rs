@@ -1,4 +1,4 @@
-//! One 429, byte for byte as it comes over the socket.
+//! One 429, byte for byte as it is received.
 
 use std::{io, net::SocketAddr};
 
@@ -11,10 +11,10 @@ use super::DemoError;
 
 const REQUEST: &str =
     "GET /login HTTP/1.1\r\nhost: edge.test\r\nx-api-key: captured\r\nconnection: close\r\n\r\n";
-/// Above the limit of the route; a denial costs nothing, so that there may be many.
+/// More than the limit of the route. Denials cost nothing, so there may be many.
 const AT_MOST: usize = 40;
 
-/// Sends until a request is denied, and told to wait for longer than it must: the jitter, which often is 0.
+/// Sends until a denial's `retry-after` is longer than the exact wait: the jitter is often 0.
 pub async fn capture(target: SocketAddr) -> Result<String, DemoError> {
     let mut last = String::new();
     for _ in 0..AT_MOST {

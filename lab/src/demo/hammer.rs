@@ -2,7 +2,7 @@
 
 use super::Stack;
 
-/// Addresses of both variants, and how to hammer them with prove, oha and ghz.
+/// The addresses of both variants, and commands for prove, oha and ghz.
 pub fn how_to_hammer(stack: &Stack) -> String {
     let (global, naive) = (stack.global.addr(), stack.naive.addr());
     let (grpc, admin) = (stack.tollgate.grpc(), stack.tollgate.admin());

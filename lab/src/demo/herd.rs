@@ -1,9 +1,9 @@
-//! The herd: many clients, emptied at the same moment, that all obey what they are told.
+//! The herd: many clients that exhaust their limits at the same moment and obey the headers.
 //!
-//! Each client has a key of its own. It sends until it is denied, waits as long as one header says, and
-//! sends again until it is denied. Half of the clients go by `retry-after`, which is jittered; half by
-//! `ratelimit-reset`, which is the true wait: so one run shows the arrivals with and without jitter.
-//! What a fixed window would do with the same clients is a model, [`fixed_window`], and is shown as one.
+//! Each client has its own key. It sends until it is denied, waits as long as one header says, and sends again until
+//! it is denied. Half of the clients obey `retry-after`, which has jitter; half obey `ratelimit-reset`, which is the
+//! exact wait. So one run shows the arrivals with and without jitter. The arrivals with a fixed window come from a
+//! model, [`fixed_window`], and are shown as such.
 
 use std::{
     net::SocketAddr,
@@ -15,10 +15,10 @@ use crate::{
     http::{Connection, HttpError},
 };
 
-/// By then all clients have been emptied, and none may be back yet: the shortest wait is nearly ten seconds.
+/// By then all clients have exhausted their limits, and none is back yet: the shortest wait is nearly ten seconds.
 const EMPTIED_WITHIN_S: usize = 5;
 
-/// What a client waits by.
+/// The header that a client obeys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Obeys {
     RetryAfter,
@@ -30,13 +30,13 @@ pub struct Herd {
     pub target: SocketAddr,
     /// A path whose limit is `per_minute` for each key.
     pub path: &'static str,
-    /// Of each half.
+    /// The number of clients in each half.
     pub clients: u32,
     pub per_minute: u32,
     pub lasts: Duration,
 }
 
-/// Arrivals in each second since the clients were emptied, the first second included.
+/// Arrivals in each second since the clients exhausted their limits, including the first second.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrivals {
     pub per_second: Vec<u64>,
@@ -44,7 +44,7 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
-    /// The busiest second after all clients were emptied.
+    /// The busiest second after all clients had exhausted their limits.
     pub fn peak(&self) -> u64 {
         self.per_second.iter().skip(EMPTIED_WITHIN_S).copied().max().unwrap_or(0)
     }
@@ -53,7 +53,7 @@ impl Arrivals {
 // === Herd ===
 
 impl Herd {
-    /// Both halves at once; the first is the one that goes by `retry-after`.
+    /// Both halves at once; the first one obeys `retry-after`.
     pub async fn run(&self) -> Result<[Arrivals; 2], DemoError> {
         let start = Instant::now() + Duration::from_millis(500);
         let half = |obeys| (0..self.clients).map(move |number| self.client(number, obeys, start));
@@ -111,8 +111,8 @@ impl Herd {
     }
 }
 
-/// The same clients before a fixed window of a minute whose edge comes `edge_s` after they were emptied: they
-/// all learn the same instant, and each has its whole limit again when it comes.
+/// The same clients with a fixed window of a minute that ends `edge_s` after they exhausted it: all are told the same
+/// instant, and each has its whole limit again then.
 pub fn fixed_window(herd: &Herd, edge_s: usize) -> Arrivals {
     let each = u64::from(herd.per_minute) + 1;
     let all = each * u64::from(herd.clients);

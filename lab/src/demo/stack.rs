@@ -1,4 +1,4 @@
-//! What the demo runs on, and what `lab up` keeps in the foreground.
+//! The processes of the demo, which `lab up` keeps in the foreground.
 
 use std::{path::PathBuf, thread, time::Duration};
 
@@ -12,14 +12,14 @@ use crate::{
     topology::{Global, Topology, Variant},
 };
 
-/// So that a busy machine makes no fallback answers: the demo is about exactness. README.md says what to use instead.
+/// Long, so that a busy machine causes no fallback answers: the demo is about exactness.
 pub const GENEROUS: Duration = Duration::from_secs(5);
 
 /// Both variants, each with three nodes and a load balancer.
 #[derive(Debug)]
 pub struct Stack {
     pub redis: Redis,
-    /// Asked by all nodes of `global`; its buckets live in Redis.
+    /// The Tollgate that all nodes of `global` ask. Its buckets are in Redis.
     pub tollgate: Tollgate,
     pub global: Topology,
     pub naive: Topology,
@@ -44,7 +44,7 @@ impl Stack {
         pids
     }
 
-    /// On what the figures were measured.
+    /// The machine on which the figures were measured.
     pub fn machine(&self) -> String {
         let cores = thread::available_parallelism().map_or(0, std::num::NonZero::get);
         let version = |part: Part| part.version().unwrap_or_else(|| "of unknown version".to_owned());

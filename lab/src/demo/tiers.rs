@@ -1,4 +1,4 @@
-//! Free and paid keys under the same load, and a key that its daily quota holds while its rate would let it pass.
+//! Free and paid keys under the same load, and a key that its daily quota denies while its rate would let it pass.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{
 use crate::midnight;
 
 const REQUESTS: usize = 400;
-/// The quota's scenario takes a second or two; it must not see a new day begin.
+/// The scenario of the quota takes a second or two, and must not run across midnight.
 const BEFORE_MIDNIGHT: Duration = Duration::from_secs(30);
 
 /// A key of `examples/demo.yaml`, and the rate of its tier.
@@ -24,7 +24,7 @@ struct Key {
 const FREE: Key = Key { name: "free", subject: "a free key: 60/min, burst 10", burst: 10, per_minute: 60 };
 const PAID: Key =
     Key { name: "paid", subject: "a paid key: 600/min, burst 200", burst: 200, per_minute: 600 };
-/// Of the paid tier, with a quota for the UTC day.
+/// A key of the paid tier, with a quota for each UTC day.
 const WITH_QUOTA: &str = "paid-with-quota";
 const QUOTA: u64 = 120;
 
@@ -51,7 +51,7 @@ async fn tier(stack: &Stack, key: &Key) -> Result<Claim, DemoError> {
     Ok(Claim {
         allowed,
         subject: key.subject.to_owned(),
-        ..of(stack, key.name, &answers, holds, claim, reason)
+        ..base_claim(stack, key.name, &answers, holds, claim, reason)
     })
 }
 
@@ -67,10 +67,10 @@ async fn quota(stack: &Stack) -> Result<Claim, DemoError> {
     #[allow(clippy::cast_precision_loss, reason = "a hundred and twenty")]
     let allowed = QUOTA as f64;
     let subject = format!("a paid key with {QUOTA} a day");
-    Ok(Claim { allowed, subject, ..of(stack, WITH_QUOTA, &answers, holds, claim, reason) })
+    Ok(Claim { allowed, subject, ..base_claim(stack, WITH_QUOTA, &answers, holds, claim, reason) })
 }
 
-fn of(stack: &Stack, key: &str, answers: &AtOnce, holds: bool, claim: &str, reason: String) -> Claim {
+fn base_claim(stack: &Stack, key: &str, answers: &AtOnce, holds: bool, claim: &str, reason: String) -> Claim {
     let unanswered = answers.without_verdict();
     let (verdict, reason) = match (unanswered, holds) {
         (1.., _) => (Verdict::NotProven, format!("{unanswered} of {REQUESTS} requests got no verdict")),

@@ -30,7 +30,7 @@ pub(super) struct Asker {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// By the store, or by memory on its behalf.
+    /// A decision of the store, or of the denial cache on its behalf.
     Admitted {
         remaining: u32,
     },
@@ -56,7 +56,7 @@ impl Asker {
             return Answer::None;
         };
         let answer = answer.into_inner();
-        // Only a fallback answer has it, where the switch is off.
+        // With the switch off, only fallback answers have metadata.
         if answer.dynamic_metadata.is_some() {
             return Answer::Fallback { admitted: answer.overall_code() == Code::Ok };
         }
@@ -71,14 +71,14 @@ impl Asker {
         }
     }
 
-    /// One hit for each value, in one request; whether there was an answer.
+    /// Asks for one hit for each value in one request. Returns whether there was an answer.
     pub(super) async fn ask_all(&mut self, key: &str, values: impl Iterator<Item = String>) -> bool {
         let values: Vec<String> = values.collect();
         let values = values.iter().map(String::as_str);
         self.client.should_rate_limit(request(key, values)).await.is_ok()
     }
 
-    /// Asks until the store answers; how long that took.
+    /// Asks until the store answers. Returns the time that this took.
     pub(super) async fn until_store(&mut self, key: &str, value: &str) -> Result<Duration, FaultsError> {
         const PATIENCE_S: u64 = 20;
         let started = Instant::now();
@@ -92,7 +92,7 @@ impl Asker {
     }
 }
 
-/// How Redis names the bucket that `key` = `value` is charged to.
+/// The Redis key of the bucket that `key` = `value` is charged to.
 pub(super) fn bucket_name(key: &str, value: &str, limit: &Limit) -> String {
     let entry = descriptor::Entry::from((key.as_bytes(), value.as_bytes()));
     let bucket = BucketKey::new(DOMAIN.as_bytes(), std::iter::once(entry), limit, None);

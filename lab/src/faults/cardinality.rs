@@ -1,4 +1,4 @@
-//! A hostile client makes up five million keys, and each is used up as soon as it is asked for.
+//! A hostile client invents five million keys, each of which is exhausted by its first request.
 
 use std::time::{Duration, Instant};
 
@@ -18,10 +18,10 @@ use crate::{
 };
 
 const KEYS: u64 = 5_000_000;
-/// Of a request, and so many clients.
+/// The number of keys in a request, and of clients.
 const AT_ONCE: u64 = 100;
 const CLIENTS: u64 = 8;
-/// Memory learns that a key is used up from the first answer.
+/// The first answer teaches the denial cache that a key is exhausted.
 const LIMITS: &str = "\
 domain: edge
 descriptors:
@@ -32,14 +32,14 @@ descriptors:
   rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 1 }
 ";
 const DAILY: u64 = 10;
-/// A legitimate key has asked so often before.
+/// The number of requests that the legitimate key has made before.
 const BEFORE: u64 = 3;
 /// The default of `--memory-buckets`.
 const MOST_BUCKETS: u64 = 2_000_000;
-/// Of a request that began when there was room.
+/// The keys of a request that began while there was room.
 const MOST_BEYOND: u64 = CLIENTS * AT_ONCE;
 
-/// How a Tollgate stands after five million keys.
+/// The state of a Tollgate after five million keys.
 struct Flooded {
     answered: u64,
     refused: u64,
@@ -47,12 +47,12 @@ struct Flooded {
     resident_mib: u64,
     /// `/metrics`.
     page: String,
-    /// What was admitted of a legitimate key afterwards.
+    /// The requests of the legitimate key that were admitted afterwards.
     left: u64,
 }
 
 pub(super) async fn rows() -> Result<Vec<Row>, FaultsError> {
-    // Large batches on a busy machine: this is about memory.
+    // Generous, since batches are large and the machine is busy: this scenario is about memory.
     let serve = Serve::new(limits_file("cardinality", LIMITS)?).args(&["--store-deadline", "5s"]);
     Ok(vec![in_memory(&serve).await?, in_redis(&serve).await?, in_local_buckets(&serve).await?])
 }
@@ -60,7 +60,7 @@ pub(super) async fn rows() -> Result<Vec<Row>, FaultsError> {
 async fn in_memory(serve: &Serve) -> Result<Row, FaultsError> {
     let tollgate = Tollgate::start(serve).await?;
     let flooded = flood(&tollgate, 1).await?;
-    Ok(Row::of("5,000,000 keys, buckets in memory")
+    Ok(Row::new("5,000,000 keys, buckets in memory")
         .promised(
             "at most 256 MiB and 1 MiB of /metrics; beyond 2,000,000 buckets new keys are not decided, and none is \
              forgotten",
@@ -69,7 +69,7 @@ async fn in_memory(serve: &Serve) -> Result<Row, FaultsError> {
         .kept_if(flooded.is_within(256) && flooded.is_at_bound()))
 }
 
-/// Asked twice: the second time memory knows the denial.
+/// Each key is asked for twice: the second time the denial cache answers.
 async fn in_redis(serve: &Serve) -> Result<Row, FaultsError> {
     let redis = Redis::start().await?;
     let tollgate = Tollgate::start(&serve.clone().store(redis.url())).await?;
@@ -80,7 +80,7 @@ async fn in_redis(serve: &Serve) -> Result<Row, FaultsError> {
     let kept: u64 = resp::tell(redis.addr(), &["DBSIZE"])?.parse().unwrap_or_default();
     let per_key = used()?.saturating_sub(used_before) / kept.max(1);
     let from_memory = sum(&flooded.page, r#"source="cache""#);
-    Ok(Row::of("5,000,000 keys, each twice, buckets in Redis")
+    Ok(Row::new("5,000,000 keys, each twice, buckets in Redis")
         .promised(
             "at most 64 MiB and 1 MiB of /metrics in Tollgate, though it remembers denials; 256 bytes a key in Redis",
         )
@@ -91,7 +91,7 @@ async fn in_redis(serve: &Serve) -> Result<Row, FaultsError> {
         .kept_if(
             flooded.is_within(64)
                 && flooded.refused == 0
-                // A slow machine outlives an entry now and then.
+                // On a slow machine some entries expire first.
                 && from_memory >= KEYS / 2
                 && per_key <= 256
                 && kept >= KEYS,
@@ -102,11 +102,11 @@ async fn in_local_buckets(serve: &Serve) -> Result<Row, FaultsError> {
     let mut redis = Redis::start().await?;
     let replicas = replicas_on(&serve.clone().store(redis.url()), 1).await?;
     redis.kill();
-    // Until that is noticed.
+    // Until the loss of Redis is noticed.
     sleep(Duration::from_millis(200)).await;
     let flooded = flood(&replicas[0], 1).await?;
     let errors = sum(&flooded.page, r#"source="error""#);
-    Ok(Row::of("5,000,000 keys while Redis is gone, `on_store_failure: local`")
+    Ok(Row::new("5,000,000 keys while Redis is gone, `on_store_failure: local`")
         .promised(
             "at most 256 MiB and 1 MiB of /metrics; beyond 2,000,000 local buckets new keys are answered as `error`, \
              and none is forgotten",
@@ -115,7 +115,7 @@ async fn in_local_buckets(serve: &Serve) -> Result<Row, FaultsError> {
         .kept_if(flooded.is_within(256) && flooded.is_at_bound() && errors == flooded.refused * AT_ONCE))
 }
 
-/// Each key so many times in a row, and a legitimate one before and after them all.
+/// Asks for each key `times` in a row, and for a legitimate one before and after all of them.
 async fn flood(tollgate: &Tollgate, times: u64) -> Result<Flooded, FaultsError> {
     let mut legitimate = Asker::connect(tollgate.grpc()).await?;
     if admitted(&mut legitimate, BEFORE).await != BEFORE {
@@ -143,7 +143,7 @@ async fn flood(tollgate: &Tollgate, times: u64) -> Result<Flooded, FaultsError> 
     })
 }
 
-/// How many of these requests were answered.
+/// The number of these requests that were answered.
 async fn make_up(mut asker: Asker, requests: std::ops::Range<u64>, times: u64) -> u64 {
     let mut answered = 0;
     for request in requests {
@@ -156,7 +156,7 @@ async fn make_up(mut asker: Asker, requests: std::ops::Range<u64>, times: u64) -
     answered
 }
 
-/// By the store or by fallback answer.
+/// Answers by the store, and fallback answers.
 async fn admitted(legitimate: &mut Asker, asked: u64) -> u64 {
     let mut admitted = 0;
     for _ in 0..asked {
@@ -181,14 +181,14 @@ impl Flooded {
         )
     }
 
-    /// In so little memory, and the legitimate key kept its level.
+    /// Whether memory stayed within this bound and the legitimate key kept its level.
     fn is_within(&self, mib: u64) -> bool {
         self.resident_mib <= mib && self.page.len() <= 1_024 * 1_024 && self.left == DAILY - BEFORE
     }
 
-    /// As many buckets as there may be, and some keys without one.
+    /// Whether the maximum of buckets exists and some keys have none.
     fn is_at_bound(&self) -> bool {
-        // A shard that is full refuses while others have room.
+        // A full shard refuses while others still have room.
         let about = MOST_BUCKETS * 95 / 100..=MOST_BUCKETS + MOST_BEYOND;
         about.contains(&self.buckets()) && self.refused > 0
     }

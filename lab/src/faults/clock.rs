@@ -40,7 +40,7 @@ async fn forward(bench: &Bench) -> Result<Row, FaultsError> {
     sleep(Duration::from_secs(4)).await;
     let admitted = hammer.stop().await;
     let (plain, with_step) = (worst_with(&admitted, 0), worst_with(&admitted, PER_SECOND * FORWARD_S));
-    Ok(Row::of(format!("Redis' clock steps forward by {FORWARD_S} s"))
+    Ok(Row::new(format!("Redis' clock steps forward by {FORWARD_S} s"))
         .promised("refill · step more, once")
         .measured(format!(
             "{} admitted; the worst interval has {plain:.2} (burst + refill · length), {with_step:.2} with the \
@@ -62,7 +62,7 @@ async fn back(bench: &Bench) -> Result<Row, FaultsError> {
     // A key waits for its next token, and as long as the step; and a machine is busy.
     let most_us = BACK_S * 1_000_000 + 1_000_000 / PER_SECOND + 500_000;
     let worst = worst_with(&admitted, 0);
-    Ok(Row::of(format!("Redis' clock steps back by {BACK_S} s"))
+    Ok(Row::new(format!("Redis' clock steps back by {BACK_S} s"))
         .promised("a key waits at most that much longer, and no more passes")
         .measured(format!(
             "the longest time without an admission {} ms, at {PER_SECOND} a second; the worst interval {worst:.2}",

@@ -20,7 +20,7 @@ use crate::tollgate::Tollgate;
 
 pub(super) const BURST: u64 = 100;
 pub(super) const PER_SECOND: u64 = 20;
-/// For each key.
+/// The limit of each key.
 const CLIENTS: usize = 3;
 
 pub(super) struct Hammer {
@@ -29,7 +29,7 @@ pub(super) struct Hammer {
     clients: JoinSet<Vec<Visit>>,
 }
 
-/// That limit for this key, in a limits file; what the store does not decide is not admitted.
+/// A limits file with that limit for this key. Without the store nothing is admitted.
 pub(super) fn limit(key: &str, more: &str) -> String {
     format!(
         "- key: {key}\n  rate_limit: {{ unit: second, requests_per_unit: {PER_SECOND}, burst: {BURST}, \
@@ -37,7 +37,7 @@ pub(super) fn limit(key: &str, more: &str) -> String {
     )
 }
 
-/// Over all intervals the largest share of burst + refill · length, with so much more of a burst.
+/// The largest ratio of admitted requests to burst + refill · length over all intervals, allowing for further bursts.
 pub(super) fn worst_with(admitted: &[Visit], more: u64) -> f64 {
     worst_share(admitted, BURST + more, PER_SECOND)
 }

@@ -1,4 +1,4 @@
-//! Redis loses what it held, in each way that it can: what is admitted at worst.
+//! Redis loses its data in each possible way: the most that is admitted then.
 
 use std::{fs, time::Duration};
 
@@ -37,7 +37,7 @@ pub(super) async fn rows() -> Result<Vec<Row>, FaultsError> {
 enum Loss {
     Killed,
     Flushed,
-    /// Killed, but all that was written comes back.
+    /// Killed, but all data is restored.
     Kept,
 }
 
@@ -47,13 +47,13 @@ struct Run {
     loss: Loss,
     lost_us: u64,
     admitted: Vec<Visit>,
-    /// As Redis has it afterwards; it was 0.
+    /// Redis' value afterwards; it was 0.
     epoch_us: u64,
 }
 
 async fn lost(fault: &'static str, args: &[&str], loss: Loss) -> Result<Vec<Row>, FaultsError> {
     let mut redis = Redis::start_with(args).await?;
-    // It lost nothing: its buckets need not start empty.
+    // Nothing was lost, so buckets need not start empty.
     resp::tell(redis.addr(), &["SET", EPOCH_KEY, "0"])?;
     let serve = Serve::new(limits_file("loss", &limits())?).store(redis.url());
     let tollgate = Tollgate::start(&serve.args(&["--store-deadline", "1s"])).await?;
@@ -104,14 +104,14 @@ impl Run {
         };
         let goes_on = admitted.iter().any(|visit| visit.start_us > self.lost_us + 1_000_000);
         let was_lost = self.loss != Loss::Kept;
-        Row::of(format!("{}, `after_store_loss: {}`", self.fault, after.name()))
+        Row::new(format!("{}, `after_store_loss: {}`", self.fault, after.name()))
             .promised(promise)
             .measured(format!(
                 "{} admitted; the worst interval has {once:.2} (burst + refill · length); the epoch {}",
                 admitted.len(),
                 if self.epoch_us == 0 { "stands" } else { "is a new one" }
             ))
-            // The loss happened, and did not end all admission.
+            // The loss happened, and requests were still admitted afterwards.
             .kept_if(is_within && goes_on && (self.epoch_us > 0) == was_lost)
     }
 }

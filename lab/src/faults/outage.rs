@@ -15,7 +15,7 @@ use crate::bench::resp;
 
 const PER_SECOND: u64 = 60;
 const REPLICAS: usize = 3;
-/// Until then batches are in the air, and the breaker has not tripped.
+/// Until then batches are under way, and the breaker has not tripped.
 const SETTLED: Duration = Duration::from_millis(250);
 /// A request sent this long before the end of the outage must be answered within it.
 const LONGEST_US: u64 = 100_000;
@@ -27,22 +27,22 @@ enum Kind {
     Stopped,
 }
 
-/// All requests of one outage, by when they were.
+/// All requests of one outage, by the phase in which they began.
 struct Outage {
     name: String,
     kind: Kind,
     seconds: u64,
     before: Vec<Visit>,
     during: Vec<Visit>,
-    /// `during` without its first moments.
+    /// `during` without its first moments, until the breaker has tripped.
     settled: Vec<Visit>,
     after: Vec<Visit>,
     all: Vec<Visit>,
-    /// Requests that nodes let pass for want of an answer.
+    /// Requests that nodes let pass because they had no answer.
     opened: u64,
     healed: Duration,
     connections: u64,
-    /// Resident, in KiB, of the largest replica.
+    /// The resident memory of the largest replica, in KiB.
     grown_kib: u64,
 }
 
@@ -109,7 +109,7 @@ async fn suffer(stack: &mut Stack, kind: Kind, seconds: u64) -> Result<Outage, F
     let connections = resp::figure(stack.redis.addr(), "stats", "total_connections_received")? - connections;
     sleep(Duration::from_secs(2)).await;
     let all = load.stop().await;
-    // By when they began: one that hangs until the end belongs to the outage.
+    // By their beginning: a request that hangs until the end belongs to the outage.
     let within = |from_us: u64, to_us: u64| -> Vec<Visit> {
         all.iter().filter(|visit| (from_us..to_us).contains(&visit.start_us)).copied().collect()
     };
@@ -138,7 +138,7 @@ fn resident_kib(stack: &Stack) -> Result<u64, FaultsError> {
     Ok(most)
 }
 
-fn of(visits: &[Visit], mode: OnStoreFailure, status: u16) -> Vec<Visit> {
+fn select(visits: &[Visit], mode: OnStoreFailure, status: u16) -> Vec<Visit> {
     visits.iter().filter(|visit| visit.key == mode.name() && visit.status == status).copied().collect()
 }
 
@@ -149,40 +149,46 @@ fn sent(visits: &[Visit], mode: OnStoreFailure) -> usize {
 impl Outage {
     fn by_mode(&self) -> Vec<Row> {
         let of_mode = |mode: OnStoreFailure| format!("{}, `on_store_failure: {}`", self.name, mode.name());
-        let (all_local, local) =
-            (of(&self.all, OnStoreFailure::Local, 200), of(&self.settled, OnStoreFailure::Local, 200).len());
-        // A Redis that was killed gives another burst when it is back.
+        let (all_local, local) = (
+            select(&self.all, OnStoreFailure::Local, 200),
+            select(&self.settled, OnStoreFailure::Local, 200).len(),
+        );
+        // A Redis that was killed gives another burst after its restart.
         let worst = worst_share(&all_local, PER_SECOND, PER_SECOND);
-        let (passed, asked) =
-            (of(&self.settled, OnStoreFailure::Allow, 200).len(), sent(&self.settled, OnStoreFailure::Allow));
-        let denied = of(&self.settled, OnStoreFailure::Deny, 429);
+        let (passed, asked) = (
+            select(&self.settled, OnStoreFailure::Allow, 200).len(),
+            sent(&self.settled, OnStoreFailure::Allow),
+        );
+        let denied = select(&self.settled, OnStoreFailure::Deny, 429);
         let told = denied.iter().filter(|visit| visit.retry_after_s.is_some_and(|s| (1..=2).contains(&s)));
         let (told, to_deny) = (told.count(), sent(&self.settled, OnStoreFailure::Deny));
-        let (let_pass, unknown) =
-            (of(&self.settled, OnStoreFailure::Error, 200).len(), sent(&self.settled, OnStoreFailure::Error));
-        // Only of this mode, or the others would have been let pass by the nodes too.
+        let (let_pass, unknown) = (
+            select(&self.settled, OnStoreFailure::Error, 200).len(),
+            sent(&self.settled, OnStoreFailure::Error),
+        );
+        // Under the other modes Tollgate answers, so only requests under `error` are let pass by the nodes.
         let opened = usize::try_from(self.opened).unwrap_or(usize::MAX);
         let most_opened =
             sent(&self.during, OnStoreFailure::Error) + sent(&self.during, OnStoreFailure::Error) / 50;
         vec![
-            Row::of(of_mode(OnStoreFailure::Local))
+            Row::new(of_mode(OnStoreFailure::Local))
                 .promised("over every interval at most 2 (burst + refill · length), three shares together")
                 .measured(format!(
                     "{local} of {} admitted during it; the worst interval of the run has {worst:.2} (burst + \
                      refill · length)",
                     sent(&self.settled, OnStoreFailure::Local)
                 ))
-                // And no less than the shares hold.
+                // At least what the shares hold.
                 .kept_if(worst <= 2.0 && local as u64 >= PER_SECOND * (self.seconds - 1) * 4 / 5),
-            Row::of(of_mode(OnStoreFailure::Allow))
+            Row::new(of_mode(OnStoreFailure::Allow))
                 .promised("each request passes")
                 .measured(format!("{passed} of {asked} passed"))
                 .kept_if(passed == asked && asked > 0),
-            Row::of(of_mode(OnStoreFailure::Deny))
+            Row::new(of_mode(OnStoreFailure::Deny))
                 .promised("each request is denied, with retry-after 1 or 2 s")
                 .measured(format!("{told} of {to_deny} so denied"))
                 .kept_if(told == to_deny && to_deny > 0),
-            Row::of(of_mode(OnStoreFailure::Error))
+            Row::new(of_mode(OnStoreFailure::Error))
                 .promised("UNAVAILABLE: the nodes' `failure_mode_deny: false` lets pass, and counts it")
                 .measured(format!("{let_pass} of {unknown} let pass, {} counted by the nodes", self.opened))
                 .kept_if(let_pass == unknown && unknown > 0 && (let_pass..=most_opened).contains(&opened)),
@@ -193,7 +199,7 @@ impl Outage {
         let figures =
             |visits: &[Visit]| format!("{:.1} / {:.1}", percentile_ms(visits, 50), percentile_ms(visits, 99));
         let answered = self.during.iter().filter(|visit| [200, 429].contains(&visit.status)).count();
-        Row::of(&self.name)
+        Row::new(&self.name)
             .promised("each request is answered, in no more than 50 ms (p99), and nothing piles up (+ 8 MiB)")
             .measured(format!(
                 "p50 / p99 in ms through two Envoys: {} before, {} during, {} after; {answered} of {} answered; \
@@ -213,11 +219,11 @@ impl Outage {
     }
 
     fn recovery(&self) -> Row {
-        // One that is stopped still takes connections: each runtime tries about once a second.
+        // A stopped Redis still accepts connections: each runtime tries about once a second.
         let tried = if self.kind == Kind::Stopped { self.seconds } else { 0 };
         let runtimes = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let most = (REPLICAS * runtimes) as u64 * (3 + tried);
-        Row::of(format!("{}, and back", self.name))
+        Row::new(format!("{}, and back", self.name))
             .promised(format!(
                 "all replicas use Redis again within 1 s, with at most {most} connections, those tried meanwhile \
                  included"

@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_broken_promise_is_told_as_one() {
-        let row = Row::of("f").promised("p").measured("m").kept_if(false);
+        let row = Row::new("f").promised("p").measured("m").kept_if(false);
         assert!(line(&row).contains("BROKEN"));
         let matrix = Matrix { sections: vec![("t", vec![row])], took_s: 1 };
         assert!(markdown(&matrix).contains("| f | p | m | BROKEN |"));

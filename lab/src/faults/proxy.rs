@@ -1,4 +1,4 @@
-//! Between Tollgate and Redis: does to the traffic what Redis itself cannot be made to do.
+//! A proxy between Tollgate and Redis for faults that Redis itself cannot be made to show.
 
 use std::{
     collections::VecDeque,
@@ -21,15 +21,15 @@ use tokio::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     Pass,
-    /// Takes a decision that Redis has made, and closes the connection instead of handing it on.
+    /// Drops a decision of Redis and closes the connection.
     CloseForReply,
-    /// Hands on half of it, and closes.
+    /// Forwards half of a decision and closes the connection.
     HalfAReply,
-    /// From the first decision on nothing comes back on that connection, which stays open.
+    /// Forwards nothing from the first decision on, and leaves the connection open.
     Mute,
-    /// Each decision comes this much later.
+    /// Delays each decision by this time.
     Delay(Duration),
-    /// Answers for Redis, which hears nothing, with this error.
+    /// Answers with this error in place of Redis, which receives nothing.
     Refuse(&'static str),
 }
 
@@ -53,7 +53,7 @@ impl Proxy {
             while let Ok((client, _)) = listener.accept().await {
                 let mode = Arc::clone(&shared);
                 tokio::spawn(async move {
-                    // Either side may hang up at any time; that is what this is for.
+                    // Either side may close at any time.
                     let _ = connect(client, redis, mode).await;
                 });
             }
@@ -80,7 +80,7 @@ fn now(mode: &Mutex<Mode>) -> Mode {
     *mode.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Until one side closes, or the mode says so.
+/// Forwards until one side closes, or the mode ends it.
 async fn connect(client: TcpStream, redis: SocketAddr, mode: Arc<Mutex<Mode>>) -> io::Result<()> {
     let redis = TcpStream::connect(redis).await?;
     client.set_nodelay(true)?;
@@ -125,7 +125,7 @@ async fn ask(
     }
 }
 
-/// Redis answers in the order in which it was asked, so the command tells what a reply is.
+/// Redis answers in order, so the command tells the kind of a reply.
 async fn answer(
     mut redis: OwnedReadHalf,
     to_client: Arc<tokio::sync::Mutex<OwnedWriteHalf>>,
@@ -141,8 +141,8 @@ async fn answer(
         while let Some(length) = reply(&pending) {
             let bytes: Vec<u8> = pending.drain(..length).collect();
             let name = asked.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            // An error is none, nor is the number that a count of replicas comes back as, nor what a new connection is
-            // tried with: a call of no requests, whose answer is twelve bytes.
+            // Errors are not decisions. Nor are the number that the replica count gets, and the twelve bytes that
+            // answer the probe of a new connection, which is a call without requests.
             let decision = name.is_some_and(|name| is_decision(&name))
                 && bytes.starts_with(b"$")
                 && !bytes.starts_with(b"$12\r\n");
@@ -187,7 +187,7 @@ fn reply(bytes: &[u8]) -> Option<usize> {
     let line = bytes.windows(2).position(|pair| pair == b"\r\n")? + 2;
     let mut at = 0;
     let end = match bytes.first()? {
-        // One that is missing has the length -1, and nothing behind it.
+        // A missing string has the length -1 and no content.
         b'$' => number(bytes, &mut at, b'$').map_or(line, |length| at + length + 2),
         b'*' => {
             let parts = number(bytes, &mut at, b'*').unwrap_or(0);

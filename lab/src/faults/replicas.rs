@@ -49,7 +49,7 @@ async fn rolling_restart(stack: &mut Stack) -> Result<Row, FaultsError> {
     let others = visits.iter().filter(|visit| ![200, 429].contains(&visit.status)).count();
     let worst = worst_share(&admitted, BURST, BURST);
     let is_clean = exits.iter().all(|exit| *exit == Some(0));
-    Ok(Row::of("SIGTERM to each of two replicas in turn")
+    Ok(Row::new("SIGTERM to each of two replicas in turn")
         .promised("exit 0, no error at the nodes, nothing let pass undecided, and the limit holds")
         .measured(format!(
             "{sent} requests; exit {}; {errors} errors, {opened} let pass, {others} other answers; the worst \
@@ -76,7 +76,7 @@ async fn killed(stack: &mut Stack) -> Result<Row, FaultsError> {
     let admitted: Vec<_> = visits.iter().filter(|visit| visit.status == 200).copied().collect();
     let others = visits.iter().filter(|visit| ![200, 429].contains(&visit.status)).count();
     let worst = worst_share(&admitted, BURST + opened, BURST);
-    Ok(Row::of("kill -9 of one of two replicas")
+    Ok(Row::new("kill -9 of one of two replicas")
         .promised(format!(
             "the nodes retry on the other: at most the {UNDER_WAY} requests under way are errors at the nodes, \
              and pass undecided"

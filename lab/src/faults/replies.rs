@@ -139,7 +139,7 @@ async fn wrong_password() -> Result<Row, FaultsError> {
     let told = tollgate.log_text() + &ready;
     let is_secret = !told.contains(PASSWORD) && !told.contains("another");
     let is_named = ready.contains("degraded") && told.contains("uthentication");
-    Ok(Row::of("WRONGPASS: the password was changed")
+    Ok(Row::new("WRONGPASS: the password was changed")
         .promised(
             "fallback answers; `/ready` and one log line say why, and none holds a password; back within 1 s",
         )
@@ -179,7 +179,7 @@ async fn malformed() -> Result<Row, FaultsError> {
     }
     let page = http::get(trial.tollgate.admin(), "/metrics", &[]).await?.text();
     let counted = sum(&page, "tollgate_malformed_buckets_total");
-    Ok(Row::of("a value under our key that is no bucket (text, nothing, too large a number, a list)")
+    Ok(Row::new("a value under our key that is no bucket (text, nothing, too large a number, a list)")
         .promised("it counts as missing, so the bucket is full, and is counted (a list: overwritten)")
         .measured(format!("{decided} of {kinds} decided so, {counted} counted"))
         .kept_if(decided == kinds && counted == 3))

@@ -96,7 +96,7 @@ impl Measured {
         let (bounds, words) = (way.bounds(), way.words());
         let trip_us = redis.p50_us.saturating_sub(memory.p50_us);
         vec![
-            Row::of(format!("none, buckets in memory, {words}"))
+            Row::new(format!("none, buckets in memory, {words}"))
                 .promised(format!("every request is decided; p50 at most {} ms", ms(bounds.memory_us)))
                 .measured(memory.words())
                 .kept_if(
@@ -104,7 +104,7 @@ impl Measured {
                         && memory.decided == ALL
                         && memory.is_whole(ALL, bounds.nodes),
                 ),
-            Row::of(format!("none, buckets in Redis, {words}"))
+            Row::new(format!("none, buckets in Redis, {words}"))
                 .promised("one round trip: p50 at most 1 ms more; 99 of 100 are decided")
                 .measured(format!("{}: {} ms more", redis.words(), ms(trip_us)))
                 // An idle machine decides all; on one that stalls for 10 ms a few answers are fallback answers.
@@ -113,7 +113,7 @@ impl Measured {
                         && redis.decided * 100 >= ALL * 99
                         && redis.is_whole(ALL, bounds.nodes),
                 ),
-            Row::of(format!("Redis is stopped, {words}"))
+            Row::new(format!("Redis is stopped, {words}"))
                 .promised(format!(
                     "the breaker answers: all answers are fallback answers, p50 at most {} ms more than in memory, \
                      p99 at most {} ms",

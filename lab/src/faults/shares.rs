@@ -57,7 +57,7 @@ pub(super) async fn row() -> Result<Row, FaultsError> {
     let share = (BURST + PER_SECOND * took_s) / f64::from(u32::try_from(REPLICAS).unwrap_or(u32::MAX));
     let within = counts.iter().all(|(admitted, _)| f64::from(*admitted) <= share);
     let told: Vec<String> = counts.iter().map(|(admitted, sent)| format!("{admitted} of {sent}")).collect();
-    Ok(Row::of("Redis killed, three replicas on default settings, one of them loaded above its share")
+    Ok(Row::new("Redis killed, three replicas on default settings, one of them loaded above its share")
         .promised("each admits at most burst / 3 + refill / 3 · length")
         .measured(format!("{} in {took_s:.1} s; a share is {share:.0}", told.join(", ")))
         .kept_if(within && f64::from(counts[0].0) >= share * 0.9 && f64::from(counts[0].1) > share))

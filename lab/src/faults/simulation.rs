@@ -50,7 +50,7 @@ pub(super) async fn rows(seconds: u64) -> Result<Vec<Row>, FaultsError> {
     };
     let fault = "losses, late replies, silence, overload, restarts, reloads, clock steps, lost stores, local \
                  answers, at random";
-    let row = Row::of(fault)
+    let row = Row::new(fault)
         .promised("every promise over every interval, for every seed")
         .measured(measured)
         .kept_if(passed && told.len() == 2 && told.iter().all(|told| !told.contains(": 0 seeds")));

@@ -133,7 +133,7 @@ impl Aftermath {
             ),
         };
         let is_quick = *slowest <= Duration::from_millis(300) && *healed <= Duration::from_secs(1);
-        Row::of(fault)
+        Row::new(fault)
             .promised(promise)
             .measured(format!(
                 "{decided} decided, {by_fallback} by fallback, {charged} charged, none more than {most_charged} times; \

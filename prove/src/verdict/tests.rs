@@ -28,7 +28,7 @@ fn findings_of(limit: Limit, clocks: Clocks, requests: &[(u64, Class, u16)]) -> 
         class,
     };
     let entries = requests.iter().map(entry).collect();
-    Findings::of(Run {
+    Findings::new(Run {
         bound: Bound::for_limit(&limit, Remoteness::SameClock, clocks),
         limit,
         is_other_clock: false,

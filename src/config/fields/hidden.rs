@@ -1,6 +1,6 @@
-//! What a later value of the same key hides.
+//! Values that a later value of the same key hides.
 //!
-//! Go's `yaml.v2` decodes it all the same, so it must be what the key takes; nothing else is asked of it.
+//! Go's `yaml.v2` decodes them nevertheless, so they must have the type of the key. Nothing else is checked.
 
 use super::{Fields, found, is_null, merge};
 use crate::config::{
@@ -9,7 +9,7 @@ use crate::config::{
     yaml::{Kind, Node},
 };
 
-/// What the reference decodes a value into.
+/// The type that the reference decodes a value into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
     Text,
@@ -21,7 +21,7 @@ pub(super) enum Shape {
     Free,
 }
 
-/// A map of the reference, by what it holds.
+/// A map of the reference, by its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Within {
     Descriptor,
@@ -33,8 +33,8 @@ pub(super) enum Within {
 // === impl Shape ===
 
 impl Shape {
-    /// Of a key where it belongs.
-    pub(super) fn of(name: &str) -> Shape {
+    /// The shape of a key's value, where the key belongs.
+    pub(super) fn from_name(name: &str) -> Shape {
         match name {
             "domain" | "key" | "value" | "unit" | "name" => Shape::Text,
             "requests_per_unit" => Shape::Number,
@@ -59,7 +59,7 @@ impl Shape {
             Within::Replaced => name == "name",
             Within::Metadata => false,
         };
-        if belongs { Shape::of(name) } else { Shape::Free }
+        if belongs { Shape::from_name(name) } else { Shape::Free }
     }
 
     fn takes(self, node: &Node) -> bool {
@@ -86,7 +86,7 @@ impl Shape {
 }
 
 impl Fields<'_> {
-    /// Refuses what cannot be decoded into the key's shape.
+    /// Reports a value that cannot be decoded into the key's shape.
     pub(super) fn hidden(&mut self, name: &str, node: &Node, shape: Shape) {
         if !shape.takes(node) {
             let (words, found) = (shape.words(), found(node));
@@ -114,7 +114,7 @@ impl Fields<'_> {
         }
     }
 
-    /// A setting that can be decoded; what cannot is refused.
+    /// The setting, if it can be decoded; else it is reported.
     pub(super) fn decoded<'a>(&mut self, step: merge::Step<'a>) -> Option<merge::Setting<'a>> {
         match step {
             merge::Step::NoMap(from) => {

@@ -1,24 +1,24 @@
-//! The order in which Go's `yaml.v2` sets the keys of a map, with what `<<` puts in where it stands.
+//! The order in which Go's `yaml.v2` sets the keys of a map, including those that `<<` inserts at its own place.
 
 use crate::config::yaml::{Kind, Node};
 
-/// What comes next in a map.
+/// The next item of a map.
 pub(in crate::config) enum Step<'a> {
     Set(Setting<'a>),
-    /// A `<<` that stands before this, which is no map and no list of maps.
+    /// An earlier `<<` whose value is neither a map nor a list of maps.
     NoMap(&'a Node),
 }
 
-/// A key of the map, and what it is set to.
+/// A key of the map, and its value.
 #[derive(Clone, Copy)]
 pub(in crate::config) struct Setting<'a> {
     pub(in crate::config) key: &'a Node,
     pub(in crate::config) value: &'a Node,
-    /// The `<<` of this map that put it in.
+    /// The `<<` of this map that inserted it.
     pub(in crate::config) by: Option<&'a Node>,
 }
 
-/// All that a map sets, in order: of equal keys the last counts.
+/// All settings of a map, in order. The last of equal keys counts.
 pub(in crate::config) fn steps(pairs: &[(Node, Node)]) -> Vec<Step<'_>> {
     let mut steps = Vec::with_capacity(pairs.len());
     add(pairs, None, &mut steps);
@@ -35,7 +35,7 @@ fn add<'a>(pairs: &'a [(Node, Node)], by: Option<&'a Node>, steps: &mut Vec<Step
     }
 }
 
-/// Puts in a map, or the maps of a list, of which the first has the last word.
+/// Inserts a map, or the maps of a list, the first of which overrides the others.
 fn merge<'a>(from: &'a Node, by: Option<&'a Node>, steps: &mut Vec<Step<'a>>) {
     match from.kind() {
         Kind::Map(pairs) => add(pairs, by, steps),

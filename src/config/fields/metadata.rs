@@ -12,7 +12,7 @@ use crate::config::{
 use tollgate_core::rules::{Metadata, MetadataValue};
 
 impl Fields<'_> {
-    /// What all maps of this name hold; of a key in several, what the last has.
+    /// The content of all maps of this name. If several have a key, the last counts.
     pub(in crate::config) fn metadata(&mut self, name: &'static str) -> Result<Metadata, Reported> {
         let mut map = Metadata::new();
         for part in self.take_all(name) {
@@ -72,7 +72,7 @@ impl Fields<'_> {
     }
 }
 
-/// A number or a boolean as it is spelled; null is empty. The reference takes them so.
+/// A number or a boolean as it is spelled; null is empty. The reference reads them so.
 fn name(key: &Scalar) -> &str {
     if scalar::resolve(key) == Value::Null { "" } else { &key.text }
 }

@@ -1,4 +1,4 @@
-//! Keys that nobody asked for: unknown, or known and out of place.
+//! Keys that no check asked for: they are unknown, or known and misplaced.
 
 use std::{collections::HashMap, fmt};
 
@@ -75,8 +75,7 @@ impl<'a> Fields<'a> {
         };
     }
 
-    /// What has no effect must still be spelled as the reference wants it: known keys, lists of maps, and no
-    /// fractions.
+    /// A key without effect must still be one that the reference accepts: known keys, lists of maps, and no fractions.
     fn ignored(&mut self, node: &'a Node) {
         match node.kind() {
             Kind::Scalar(scalar) => {
@@ -130,7 +129,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The known name that was probably meant: at most two letters off, in a short name one.
+/// The known name that was probably meant: at most two letters differ, or one in a short name.
 fn closest(name: &str, known: &[&'static str]) -> Option<&'static str> {
     let near = |candidate: &&&'static str| {
         let most = ((candidate.len() + 1) / 3).min(2);
@@ -140,7 +139,7 @@ fn closest(name: &str, known: &[&'static str]) -> Option<&'static str> {
     known.iter().filter(near).min_by_key(|candidate| distance(name, candidate)).copied()
 }
 
-/// Levenshtein's distance in bytes, in which upper and lower case are equal.
+/// The Levenshtein distance in bytes. Upper and lower case are equal.
 fn distance(a: &str, b: &str) -> usize {
     let [a, b] = [a, b].map(|name| name.to_ascii_lowercase().into_bytes());
     strsim::generic_levenshtein(&a, &b)

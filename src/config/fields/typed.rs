@@ -1,4 +1,4 @@
-//! Reading a key as what it must be.
+//! Reads a key as the type that it must have.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use crate::config::{
     yaml::Kind,
 };
 
-/// The items that stand under one name, and where the name does.
+/// The items under one name, and the position of the name.
 type Named<T> = (String, Position, Vec<T>);
 
 impl Fields<'_> {
@@ -25,7 +25,7 @@ impl Fields<'_> {
         Err(self.refuse(node.at, format_args!("{name} must be a string, found {}", found(node))))
     }
 
-    /// Text that must be there and hold something.
+    /// Text that must be present and not empty.
     pub(in crate::config) fn required_text(&mut self, name: &'static str) -> Result<String, Reported> {
         match self.text(name)? {
             Some(text) if text.is_empty() => {
@@ -54,7 +54,7 @@ impl Fields<'_> {
         Err(self.refuse(node.at, format_args!("{name} must be {wanted}, found {found}")))
     }
 
-    /// A map; of several the keys of all, which a null before them does not hide.
+    /// A map. If there are several, it has the keys of all. A null before them does not hide them.
     pub(in crate::config) fn map<T>(
         &mut self,
         name: &'static str,
@@ -68,7 +68,7 @@ impl Fields<'_> {
         Fields::read(&parts, format_args!("{name}"), &place, self.report, check).map(Some)
     }
 
-    /// Every item of a list of maps; absent is empty. Goes on after an item that is wrong.
+    /// The items of a list of maps; none if it is absent. An item with an error is left out.
     pub(in crate::config) fn list<T>(
         &mut self,
         name: &'static str,
@@ -82,7 +82,7 @@ impl Fields<'_> {
         for (index, item) in items.iter().enumerate() {
             let place = Place::Item(self.place, name, index);
             let what = format_args!("{name}[{index}]");
-            // The error is in the report; its siblings are still worth a look.
+            // The error is reported; its siblings are still checked.
             let item = Part { node: item, overlooked };
             checked.extend(Fields::read(&[item], what, &place, self.report, &mut check).ok());
         }
@@ -125,7 +125,7 @@ impl Fields<'_> {
         }
     }
 
-    /// A map from names to lists of maps. Goes on after an item that is wrong.
+    /// A map from names to lists of maps. An item with an error is left out.
     pub(in crate::config) fn lists<T>(
         &mut self,
         name: &'static str,
@@ -163,7 +163,7 @@ impl Fields<'_> {
                 let item = [Part::whole(item)];
                 checked.extend(Fields::read(&item, what, &place, self.report, &mut check).ok());
             }
-            // An item that was wrong is in the report; a list that lost one is not empty.
+            // An item with an error is reported; a list that lost one is not empty.
             if checked.len() == items.len() {
                 named.push((key_text.to_owned(), key.at, checked));
             }

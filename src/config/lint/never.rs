@@ -1,27 +1,27 @@
-//! Values that can never be what their key carries, or that are surely not meant as they stand.
+//! Finds values that their key can never carry, or that are regular expressions.
 //!
-//! A key may be named anything, so only what is sure is told: what the name of the key promises, and what nobody
-//! writes but as a regular expression.
+//! A key can have any name, so there are warnings only for keys whose name says what they carry, and for texts that
+//! make sense only as a regular expression.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::config::report::shorten;
 use tollgate_core::matcher::is_wildcard;
 
-/// Keys, in lower case, that carry one address; headers carry several too, or one with its port.
+/// Keys, in lower case, that carry one address. Headers may carry several, or one with its port.
 const ADDRESS: &str = "remote_address";
 const ADDRESS_HEADERS: [&str; 3] = ["x-forwarded-for", "x-real-ip", "x-envoy-external-address"];
 /// The key that carries the range in which an address is.
 const RANGE: &str = "masked_remote_address";
 
-/// What only a regular expression holds.
-/// A backslash and a letter alone may be a domain and a name of Windows.
+/// Parts that only regular expressions have.
+/// A backslash and a letter alone may be a Windows domain and user name.
 const MARKS: [&str; 17] = [
     "\\d+", "\\d{", "\\w+", "\\w{", "\\s+", "\\.", "\\/", "\\-", "\\?", "[^", "[0-9", "[a-z", "[A-Z", "(?",
     ".*)", ".+)", ".*$",
 ];
 
-/// Why a value is not meant as it stands, if that is sure.
+/// Why a value is a mistake, if that is certain.
 pub(super) fn doubt(key: &str, value: &str) -> Option<String> {
     of_address(key, value)
         .or_else(|| of_range(key, value))
@@ -67,8 +67,8 @@ fn of_address(key: &str, value: &str) -> Option<String> {
         }
         Ok(_) => None,
         Err(_) if value.bytes().all(|letter| letter.is_ascii_digit() || letter == b'.') => Some(format!(
-            "never matches: this is not an address, which is what `{key}` carries; write `*` for the part \
-                 that varies"
+            "never matches: `{key}` carries an address, and this is not one; write `*` for the part that \
+                 varies"
         )),
         Err(_) => None,
     }
@@ -105,7 +105,7 @@ fn first_of(address: IpAddr, length: u32) -> Option<IpAddr> {
     })
 }
 
-/// As Envoy writes it. Of addresses of IPv6 that hold one of IPv4 there are several ways.
+/// The address as Envoy writes it. There are several ways to write an IPv6 address that contains an IPv4 address.
 fn is_canonical(written: &str, address: IpAddr) -> bool {
     address.to_string() == written || (address.is_ipv6() && written.contains('.'))
 }
@@ -134,7 +134,7 @@ fn of_expression(key: &str, value: &str) -> Option<String> {
     ))
 }
 
-/// As in `(a|b)`.
+/// For example `(a|b)`.
 fn has_choice(value: &str) -> bool {
     let Some((_, behind)) = value.split_once('(') else { return false };
     behind.split_once(')').is_some_and(|(within, _)| within.contains('|'))

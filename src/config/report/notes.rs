@@ -1,10 +1,10 @@
-//! The errors or the warnings of one file: the first ones by position, and how many more there were.
+//! The errors or the warnings of one file: the first ones by position, and the number of further ones.
 
 use std::mem;
 
 use crate::config::error::ConfigError;
 
-/// More notes than these, of one file, are only counted.
+/// The most notes of one file that are kept; further ones are only counted.
 const MOST: usize = 1_000;
 
 #[derive(Default)]
@@ -14,7 +14,7 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    /// In any order: a file is looked over several times.
+    /// In any order, because a file is checked several times.
     pub(super) fn add(&mut self, note: ConfigError) {
         self.kept.push(note);
         // Rarely, so that it costs little for each.
@@ -31,7 +31,7 @@ impl Notes {
         !self.kept.is_empty()
     }
 
-    /// By position, those about the whole file first, and how many were left out.
+    /// The notes by position, those about the whole file first, and the number that were left out.
     pub(super) fn take(&mut self) -> (Vec<ConfigError>, usize) {
         self.keep_first();
         let Notes { kept, more } = mem::take(self);

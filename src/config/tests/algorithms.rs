@@ -119,7 +119,7 @@ fn files_of_a_domain_that_disagree_are_refused_with_both_places() {
     assert_eq!(
         refused,
         "b.yaml:2:12: e: `algorithm: token_bucket` here, and `algorithm: by_period` of the same domain in a.yaml:2; \
-         a domain has one"
+         a domain has only one"
     );
     assert!(files(&[("a.yaml", &first), ("c.yaml", &first)]).is_ok(), "twice the same is one");
 }

@@ -65,8 +65,8 @@ fn json(any: &Any) -> MetadataValue {
 
 const FILES: u64 = 1_500;
 
-/// With TOLLGATE_RANDOM_LIMITS there are ten times as many files. Each is left in that folder, with what it means here as
-/// JSON, to be compared with what the reference itself makes of it.
+/// With TOLLGATE_RANDOM_LIMITS there are ten times as many files. Each is left in that folder, with what it means here
+/// as JSON, to be compared with what the reference itself makes of it.
 #[test]
 fn random_maps_that_stand_twice_or_come_by_merges_load_as_in_the_reference() {
     let folder = env::var_os("TOLLGATE_RANDOM_LIMITS").map(PathBuf::from);
@@ -233,8 +233,8 @@ descriptors:
     let told = config.warnings[0].to_string();
     assert!(
         told.ends_with(
-            "a.yaml:4:5: warning: d.descriptors[1]: the `<<` at line 4, which comes later, has the last word on \
-             `key`; put `<<` first"
+            "a.yaml:4:5: warning: d.descriptors[1]: the `<<` at line 4 comes later and overrides `key`; \
+                 put `<<` first"
         ),
         "{told}"
     );

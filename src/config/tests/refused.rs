@@ -127,11 +127,8 @@ fn a_file_that_cannot_be_read_is_told_with_its_cause() {
 #[test]
 fn a_file_that_is_no_text_is_told_where_and_what_to_do() {
     let told = |bytes: &[u8]| Folder::new().load(&[("a.yaml", bytes)]).unwrap_err();
-    assert_eq!(
-        told(b"domain: e\n\xc3\xa9: \xff\n"),
-        "a.yaml:2:4: this is no text in UTF-8; save the file as UTF-8"
-    );
-    let utf16 = "this is no text in UTF-16; save the file as UTF-8";
+    assert_eq!(told(b"domain: e\n\xc3\xa9: \xff\n"), "a.yaml:2:4: this is not valid UTF-8; save it as UTF-8");
+    let utf16 = "this is not valid UTF-16; save it as UTF-8";
     assert_eq!(told(b"\xff\xfea\0\n\0b\0\0\xd8c\0"), format!("a.yaml:2:2: {utf16}"));
     assert_eq!(told(b"\xfe\xff\0a\0"), format!("a.yaml:1:2: {utf16}"));
 }

@@ -92,7 +92,8 @@ fn a_limit_that_its_algorithm_cannot_keep_is_refused_where_the_key_stands() {
     assert_limit_refused(
         "unit: day, requests_per_unit: 9, algorithm: sliding_window_log, overdraft: charge",
         &format!(
-            "4:92: {place} overdraft: charge needs a bucket or a window to owe to; a sliding_window_log has none"
+            "4:92: {place} a sliding_window_log cannot have overdraft: charge; use a token_bucket or a \
+                 fixed_window"
         ),
     );
     assert_limit_refused(

@@ -50,7 +50,11 @@ fn a_text_that_begins_with_what_means_something_is_told_to_be_quoted() {
         "value: , b",
         "10: not valid YAML: a value is missing before the `,`; quote a text that begins with it",
     );
-    assert_told("value: ]b", "10: not valid YAML: the `]` closes nothing; quote a text that begins with it");
+    assert_told(
+        "value: ]b",
+        "10: not valid YAML: the `]` has no opening bracket; quote a text that \
+        begins with it",
+    );
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn a_tier_that_is_nowhere_is_refused() {
          members.yaml:1:1: the file is empty",
     );
     let told = super::errors("domain: e\ndescriptors: [{key: a, tier: gold}]");
-    assert_eq!(told, "a.yaml:2:30: e.descriptors[0]: there is no tier `gold`; `tiers` names none");
+    assert_eq!(told, "a.yaml:2:30: e.descriptors[0]: there is no tier `gold`; `tiers` defines none");
 }
 
 #[test]

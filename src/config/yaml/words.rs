@@ -1,4 +1,4 @@
-//! The parser's errors in words: what is wrong, the usual cause, and what to write instead.
+//! The parser's errors in plain words: what is wrong, the usual cause, and what to write instead.
 
 use granit_parser::ErrorKind;
 
@@ -13,7 +13,7 @@ const DIRECTIVE: &str =
     "a line that begins with `%` is a directive, and this one is wrong; leave it out, or quote the text";
 const LEFT_OPEN: &str = "the file ends within a list or a map";
 
-/// Where it is wrong, and the words for it.
+/// The position of the error, and the words for it.
 pub(super) fn explain(kind: &ErrorKind, at: Position, text: &str) -> SyntaxError {
     let place = Place::new(at, text);
     match kind {
@@ -28,7 +28,7 @@ pub(super) fn explain(kind: &ErrorKind, at: Position, text: &str) -> SyntaxError
             let message = of_several(kind, &place)
                 .or_else(|| of_structure(kind, &place))
                 .or_else(|| of_text(kind).map(ToOwned::to_owned));
-            // Of inputs that are no text, which this one is.
+            // These are about input that is not text, which this is.
             let message = message
                 .unwrap_or_else(|| "this is not allowed here; also check what comes before it".to_owned());
             SyntaxError { at, message }
@@ -40,7 +40,7 @@ fn told(at: Position, message: &str) -> SyntaxError {
     SyntaxError { at, message: message.to_owned() }
 }
 
-/// Kinds with one cause for each character.
+/// Kinds of error that have one cause for each character.
 fn of_several(kind: &ErrorKind, place: &Place<'_>) -> Option<String> {
     Some(match kind {
         ErrorKind::RecursionLimitExceeded => too_deep(),
@@ -66,8 +66,8 @@ fn of_several(kind: &ErrorKind, place: &Place<'_>) -> Option<String> {
             _ => "quote a text that begins with `*`; as it stands it is an alias".to_owned(),
         },
         ErrorKind::MisplacedFlowCollectionEnd => match place.letter {
-            Some(close) => format!("the `{close}` closes nothing; quote a text that begins with it"),
-            None => "a bracket closes nothing".to_owned(),
+            Some(close) => format!("the `{close}` has no opening bracket; quote a text that begins with it"),
+            None => "a closing bracket has no opening one".to_owned(),
         },
         ErrorKind::UndeclaredTagHandle
         | ErrorKind::ExpectedTagBang
@@ -83,7 +83,7 @@ fn of_several(kind: &ErrorKind, place: &Place<'_>) -> Option<String> {
     })
 }
 
-/// How keys, lists and maps stand to one another.
+/// Errors about keys, lists and maps.
 fn of_structure(kind: &ErrorKind, place: &Place<'_>) -> Option<String> {
     let words = match kind {
         ErrorKind::UnexpectedEofFlowSequence
@@ -144,7 +144,7 @@ fn of_structure(kind: &ErrorKind, place: &Place<'_>) -> Option<String> {
     Some(words.to_owned())
 }
 
-/// How a text is written; comments and directives.
+/// Errors about texts, comments and directives.
 fn of_text(kind: &ErrorKind) -> Option<&'static str> {
     Some(match kind {
         ErrorKind::UnclosedQuotedScalar => "the quote that opens here is never closed",
@@ -204,13 +204,13 @@ fn of_text(kind: &ErrorKind) -> Option<&'static str> {
 
 // === Place ===
 
-/// A place in a file, with what stands around it.
+/// A position in a file, with the text around it.
 struct Place<'a> {
     at: Position,
     text: &'a str,
-    /// What stands on its line before it.
+    /// The text before it on its line.
     before: &'a str,
-    /// What stands there; none at the end of the file.
+    /// The character there; none at the end of the file.
     letter: Option<char>,
 }
 
@@ -228,7 +228,7 @@ impl<'a> Place<'a> {
         self.before.trim_matches([' ', '-']).is_empty()
     }
 
-    /// The tab is just before the place, or at it; or else it begins one of the next lines.
+    /// Whether a tab is just before the position or at it, or else at the beginning of one of the next lines.
     fn tab(&self) -> Position {
         if self.before.ends_with('\t') {
             return Position { line: self.at.line, column: self.at.column - 1 };
@@ -243,7 +243,7 @@ impl<'a> Place<'a> {
         if is_here { self.at } else { tabs.next().unwrap_or(self.at) }
     }
 
-    /// Why something follows what the parser took for all of the file.
+    /// Why something follows what the parser took for the whole file.
     fn second_value(&self) -> &'static str {
         let mut lines = self.text.lines().filter(|line| !line.trim_start().starts_with('#'));
         let first = lines.find(|line| !line.trim().is_empty()).unwrap_or_default();

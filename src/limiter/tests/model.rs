@@ -12,8 +12,8 @@ use tollgate_core::{
     limit::{Algorithm, LimitSpec},
 };
 
-/// The name of a bucket: its owner, its algorithm and the seconds of its period; and the number of the limit among those of
-/// one descriptor that differ only in their numbers. The numbers of the limit are not part of it.
+/// The name of a bucket: its owner, its algorithm and the seconds of its period; and the number of the limit among
+/// those of one descriptor that differ only in their numbers. The numbers of the limit are not part of it.
 pub(super) type Name = (String, Algorithm, u64, usize);
 
 /// One limit of one descriptor, and the hits that are asked of it.

@@ -1,8 +1,8 @@
 //! The bounds of one request, checked on the bytes before they are decoded.
 //!
 //! An empty descriptor or entry has two bytes on the wire, and prost makes 64 bytes or more of each before it can be
-//! counted; other fields cost it time. So fields are counted here: those of the message and, if it is long, those of the
-//! messages in it. Bytes that make no sense are left to prost, which refuses them.
+//! counted; other fields cost it time. So fields are counted here: those of the message and, if it is long, those of
+//! the messages in it. Bytes that make no sense are left to prost, which refuses them.
 
 use thiserror::Error;
 

@@ -1,5 +1,5 @@
-//! Which log lines tell of a store that comes and goes: each event is logged once for the process, although each runtime
-//! has its own connection. The metrics count the rest.
+//! Which log lines tell of a store that comes and goes: each event is logged once for the process, although each
+//! runtime has its own connection. The metrics count the rest.
 
 use std::{fmt, mem};
 

@@ -1,7 +1,7 @@
 use super::*;
 
 fn health() -> Arc<StoreHealth> {
-    Arc::new(StoreHealth::of("redis://cache:6379".to_owned()))
+    Arc::new(StoreHealth::new("redis://cache:6379".to_owned()))
 }
 
 fn says(health: &StoreHealth) -> String {
@@ -11,7 +11,7 @@ fn says(health: &StoreHealth) -> String {
 #[test]
 fn the_store_is_met_once_all_have_met_it_and_then_there_or_degraded() {
     let health = health();
-    let (one, two) = (LineHealth::of(&health), LineHealth::of(&health));
+    let (one, two) = (LineHealth::new(&health), LineHealth::new(&health));
     assert_eq!(says(&health), "no contact with the store yet");
     one.is_unreachable("connection refused");
     assert_eq!(
@@ -44,13 +44,13 @@ fn memory_is_there_at_once() {
 #[test]
 fn a_store_that_was_never_of_use_is_not_met_and_says_why() {
     let health = health();
-    let line = LineHealth::of(&health);
-    line.is_denied(&Complaint::of(Refusal::Sentinel));
+    let line = LineHealth::new(&health);
+    line.is_denied(&Complaint::new(Refusal::Sentinel));
     assert!(matches!(health.contact(), Contact::Unusable { .. }));
     let said = says(&health);
     assert!(said.starts_with("redis://cache:6379 cannot be used: sentinel: this is a Sentinel"), "{said}");
     // Full since the start, though connected.
-    line.is_refused(&Complaint::of(Refusal::Oom));
+    line.is_refused(&Complaint::new(Refusal::Oom));
     assert!(matches!(health.contact(), Contact::Unusable { .. }));
     assert!(says(&health).starts_with("OOM: its memory is full"), "{}", says(&health));
     line.is_up();
@@ -60,16 +60,16 @@ fn a_store_that_was_never_of_use_is_not_met_and_says_why() {
 #[test]
 fn what_is_refused_later_degrades_until_it_is_granted_again() {
     let health = health();
-    let (one, two) = (LineHealth::of(&health), LineHealth::of(&health));
+    let (one, two) = (LineHealth::new(&health), LineHealth::new(&health));
     one.is_up();
     two.is_up();
-    one.is_refused(&Complaint::of(Refusal::Oom));
+    one.is_refused(&Complaint::new(Refusal::Oom));
     one.is_refused(&Complaint::rights(&["set"]));
     assert!(one.refuses() && !two.refuses());
     let said = says(&health);
     assert!(said.starts_with("degraded: the store refuses calls: NOPERM: its user may not run set"));
     // Denied at the next connection: it stays met.
-    one.is_denied(&Complaint::of(Refusal::Replica));
+    one.is_denied(&Complaint::new(Refusal::Replica));
     assert!(matches!(health.contact(), Contact::Degraded { up: 1, of: 2, .. }), "{}", says(&health));
     assert!(!one.refuses());
     one.is_up();

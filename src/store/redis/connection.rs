@@ -21,16 +21,16 @@ use crate::{
 
 /// The time for opening a connection, including the login and loading the script.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// The pause between two attempts to connect. It doubles up to the longest, and each is shortened at random by up to half,
-/// so that replicas do not connect in step.
+/// The pause between two attempts to connect. It doubles up to the longest, and each is shortened at random by up to
+/// half, so that replicas do not connect in step.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
-/// The time between two PINGs, and the time for their answer. A peer that disappeared silently is noticed within the sum of
-/// both, before a request has to find out; with the pause that is less than a second.
+/// The time between two PINGs, and the time for their answer. A peer that disappeared silently is noticed within the
+/// sum of both, before a request has to find out; with the pause that is less than a second.
 const PING_EVERY: Duration = Duration::from_millis(350);
 const PING_TIMEOUT: Duration = Duration::from_millis(350);
-/// A connection that is lost sooner counts as a failed attempt: a demoted master accepts connections and refuses the calls
-/// over them.
+/// A connection that is lost sooner counts as a failed attempt: a demoted master accepts connections and refuses the
+/// calls over them.
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// Why there is no connection.
@@ -133,7 +133,7 @@ async fn open(target: &RedisTarget, advice: &Advice) -> Result<Opened, NoConnect
             Ok(Opened { inner, script, complaint })
         }
         Probed { complaint, .. } => {
-            Err(NoConnection::Denied(complaint.unwrap_or_else(|| Complaint::of(Refusal::Other))))
+            Err(NoConnection::Denied(complaint.unwrap_or_else(|| Complaint::new(Refusal::Other))))
         }
     }
 }
@@ -144,7 +144,7 @@ async fn connect(login: ConnectionInfo) -> Result<MultiplexedConnection, NoConne
         AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(Some(CONNECT_TIMEOUT));
     let client = Client::open(login)?;
     client.get_multiplexed_async_connection_with_config(&config).await.map_err(|error| match error.kind() {
-        ErrorKind::AuthenticationFailed => NoConnection::Denied(Complaint::of(Refusal::WrongPass)),
+        ErrorKind::AuthenticationFailed => NoConnection::Denied(Complaint::new(Refusal::WrongPass)),
         _ => refused_login(&error),
     })
 }

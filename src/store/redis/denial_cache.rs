@@ -1,10 +1,10 @@
 //! The denial cache: Tollgate denies a take from memory while Redis would still deny it.
 //!
 //! A take only ever empties a bucket, so a bucket that was seen without room has none until enough time has passed. A
-//! request is denied from memory only if each of its buckets was seen without room within the last second, under the same
-//! numbers, and if each of its takes would fail even at the latest instant that Redis' clock can show by now. So memory
-//! never denies what Redis would admit, and it never admits. Refunds and resets made through another replica, lost data
-//! and forward steps of Redis' clock are noticed within one second, since no entry serves longer.
+//! request is denied from memory only if each of its buckets was seen without room within the last second, under the
+//! same numbers, and if each of its takes would fail even at the latest instant that Redis' clock can show by now. So
+//! memory never denies what Redis would admit, and it never admits. Refunds and resets made through another replica,
+//! lost data and forward steps of Redis' clock are noticed within one second, since no entry serves longer.
 
 mod refunds;
 mod room;

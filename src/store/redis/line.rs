@@ -1,5 +1,5 @@
-//! The connection that one runtime uses at the moment, if there is one. Takes, the replica count and the task that keeps
-//! the connection share it.
+//! The connection that one runtime uses at the moment, if there is one. Takes, the replica count and the task that
+//! keeps the connection share it.
 
 use std::{
     fmt,
@@ -68,7 +68,7 @@ impl Line {
             is_up: AtomicBool::new(false),
             taken_up: Notify::new(),
             lost: Notify::new(),
-            health: LineHealth::of(health),
+            health: LineHealth::new(health),
         }
     }
 
@@ -189,8 +189,8 @@ impl Line {
     }
 }
 
-/// None if the answer does not arrive in time. An answer that has arrived by then is still read: a runtime that was busy
-/// elsewhere is not a dead Redis.
+/// None if the answer does not arrive in time. An answer that has arrived by then is still read: a runtime that was
+/// busy elsewhere is not a dead Redis.
 async fn within<T>(deadline: Duration, answer: impl Future<Output = T>) -> Option<T> {
     let mut answer = pin!(answer);
     if let Ok(answer) = timeout(deadline, answer.as_mut()).await {
@@ -209,7 +209,7 @@ async fn within<T>(deadline: Duration, answer: impl Future<Output = T>) -> Optio
 
 fn store_error(error: &RedisError) -> StoreError {
     match error.code() {
-        Some(code) => StoreError::Refused(Refusal::of(code, error.detail().unwrap_or_default())),
+        Some(code) => StoreError::Refused(Refusal::from_error(code, error.detail().unwrap_or_default())),
         None => StoreError::Disconnected,
     }
 }

@@ -1,8 +1,8 @@
 //! The store's password in a file, which can be replaced when the password is rotated.
 //!
 //! The file is read at each attempt to connect, and the password is not kept. Errors name the file and never show its
-//! content. While the file system hangs, only one read waits for it, however many attempts give up; the next attempt gets
-//! the result of that read.
+//! content. While the file system hangs, only one read waits for it, however many attempts give up; the next attempt
+//! gets the result of that read.
 
 use std::{
     io,
@@ -60,7 +60,8 @@ pub enum PasswordError {
         /// The place of the first wrong byte.
         source: Utf8Error,
     },
-    /// The file is empty. Redis would call an empty password wrong, and a file that is being written is empty for a moment.
+    /// The file is empty. Redis would call an empty password wrong, and a file that is being written is empty for a
+    /// moment.
     #[error("cannot read the store's password from {}: the file is empty", path.display())]
     Empty {
         /// The file.
@@ -76,8 +77,8 @@ impl PasswordFile {
         PasswordFile(Arc::new(Inner { path: path.to_path_buf(), reading: Mutex::default() }))
     }
 
-    /// Does the same as [`read`](Self::read) on a separate thread. If the caller gives up, the next caller waits for the
-    /// same read.
+    /// Does the same as [`read`](Self::read) on a separate thread. If the caller gives up, the next caller waits for
+    /// the same read.
     pub async fn read_aside(&self) -> Result<String, PasswordError> {
         let mut reading = self.0.reading.lock().await;
         let under_way = match &mut *reading {
@@ -99,8 +100,8 @@ impl PasswordFile {
         Ok(reading)
     }
 
-    /// The file's text without the newline that editors put at the end. Fails if it is not readable, not UTF-8, empty, or
-    /// larger than 64 KiB.
+    /// The file's text without the newline that editors put at the end. Fails if it is not readable, not UTF-8,
+    /// empty, or larger than 64 KiB.
     pub fn read(&self) -> Result<String, PasswordError> {
         read(&self.0.path)
     }

@@ -61,10 +61,11 @@ pub(super) async fn kind(connection: &mut MultiplexedConnection) -> Result<Optio
         (_, "replica" | "slave") => Refusal::Replica,
         _ => return Ok(None),
     };
-    Ok(Some(Complaint::of(refusal)))
+    Ok(Some(Complaint::new(refusal)))
 }
 
-/// Loads the script, and makes once each call that requests and the replica count will need. Fails if the connection does.
+/// Loads the script, and makes once each call that requests and the replica count will need. Fails if the connection
+/// does.
 pub(super) async fn probe(connection: &mut MultiplexedConnection) -> Result<Probed, RedisError> {
     let mut refused = Refused::default();
     let load =

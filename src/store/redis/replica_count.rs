@@ -1,9 +1,9 @@
 //! Counts the replicas that share this Redis: when it connects, and then every two seconds, each replica reports in one
 //! sorted set that it lives, and counts the others.
 //!
-//! The count is for local answers, so it must not be too low. A higher count takes effect at once, and a lower one only
-//! after three looks in a row have shown it, so that an emptied set never makes a replica think that it is alone. During an
-//! outage the last count holds.
+//! The count is for local answers, so it must not be too low. A higher count takes effect at once, and a lower one
+//! only after three looks in a row have shown it, so that an emptied set never makes a replica think that it is
+//! alone. During an outage the last count holds.
 
 use std::{
     num::NonZeroU32,

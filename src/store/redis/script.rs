@@ -1,4 +1,5 @@
-//! The script's text, its arguments and its reply. `lua/batch.lua` documents their layout; the numbers are defined here.
+//! The script's text, its arguments and its reply. `lua/batch.lua` documents their layout; the numbers are defined
+//! here.
 
 use redis::{Cmd, cmd};
 use smallvec::SmallVec;
@@ -20,8 +21,8 @@ const ALGORITHMS: &str = concat!(
     include_str!("../../../lua/sliding_log.lua"),
 );
 const BASE64_URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-/// The key that holds the time at which this Redis began to hold buckets, in microseconds; it is text, so that operators
-/// can read and set it.
+/// The key that holds the time at which this Redis began to hold buckets, in microseconds; it is text, so that
+/// operators can read and set it.
 pub const EPOCH_KEY: &str = "tg:epoch";
 const NOW_AND_MALFORMED: usize = 12;
 const FOUND: usize = 13;
@@ -102,8 +103,8 @@ impl Call {
     }
 }
 
-/// What is demanded, in one byte, as `lua/batch.lua` documents it. Zero is an enforced take from a token bucket, which the
-/// script decides first.
+/// What is demanded, in one byte, as `lua/batch.lua` documents it. Zero is an enforced take from a token bucket,
+/// which the script decides first.
 fn demand_byte(demand: &Demand) -> u8 {
     kind_bits(demand.kind)
         | enforcement_bits(demand.enforcement)

@@ -3,10 +3,10 @@ use super::*;
 #[test]
 fn every_refusal_has_a_label_of_its_own_and_is_found_by_its_code() {
     for (at, refusal) in Refusal::ALL.into_iter().enumerate() {
-        assert_eq!(Refusal::of(refusal.code(), ""), refusal);
+        assert_eq!(Refusal::from_error(refusal.code(), ""), refusal);
         assert_eq!(refusal as usize, at, "counters go by the place in ALL");
     }
-    assert_eq!(Refusal::of("WRONGTYPE", "Operation against a key"), Refusal::Other);
+    assert_eq!(Refusal::from_error("WRONGTYPE", "Operation against a key"), Refusal::Other);
 }
 
 #[test]

@@ -21,19 +21,19 @@ pub(super) struct Body {
 pub(super) fn bodies(descriptors: usize) -> Vec<Body> {
     let one = Rule::ALL.map(|rule| {
         let others = (1..descriptors).map(|number| Rule::Open(number as u8));
-        Body::of(std::iter::once(rule).chain(others))
+        Body::new(std::iter::once(rule).chain(others))
     });
     let of_pairs = [Rule::Ten, Rule::Open(0)];
     let pairs = of_pairs.into_iter().flat_map(|rule| of_pairs.map(|second| (rule, second)));
-    let pairs = pairs.map(|(rule, second)| Body { second: Some(second), ..Body::of([rule, second]) });
+    let pairs = pairs.map(|(rule, second)| Body { second: Some(second), ..Body::new([rule, second]) });
     one.into_iter().chain(pairs).collect()
 }
 
 // === impl Body ===
 
 impl Body {
-    /// Of so many descriptors, each under one of these rules.
-    fn of(rules: impl IntoIterator<Item = Rule>) -> Body {
+    /// A body with one descriptor under each of these rules.
+    fn new(rules: impl IntoIterator<Item = Rule>) -> Body {
         let rules: Vec<Rule> = rules.into_iter().collect();
         let entry = |key: &str, value: String| Entry { key: key.to_owned().into(), value: value.into() };
         let descriptor = |rule: Rule| RateLimitDescriptor {

@@ -19,7 +19,7 @@ use crate::bench::{
     resp,
 };
 
-/// With its commands made beforehand.
+/// The commands are made beforehand.
 #[derive(Debug, Clone)]
 pub(super) struct Evalsha {
     commands: Vec<Vec<u8>>,
@@ -29,7 +29,7 @@ pub(super) struct Evalsha {
 // === impl Evalsha ===
 
 impl Evalsha {
-    /// Loads the service's script. The load has to be one of open buckets.
+    /// Loads the service's script. The buckets of the load must not deny.
     pub(super) fn new(addr: SocketAddr, keys: Keys) -> Result<Evalsha, LoadError> {
         let count = match keys {
             Keys::One => 1,
@@ -57,7 +57,7 @@ impl Wire for Evalsha {
         out.extend_from_slice(&self.commands[ask.key as usize % self.commands.len()]);
     }
 
-    /// Each reply is one string of bytes; what it says is the service's business.
+    /// Each reply is one string of bytes, which is not decoded.
     fn read(
         &mut self,
         input: &[u8],
@@ -74,7 +74,7 @@ impl Wire for Evalsha {
     }
 }
 
-/// The first reply and its length, if it is there to its end.
+/// The first reply and its length, if it is complete.
 fn reply(input: &[u8]) -> Result<Option<(Kind, usize)>, WireError> {
     let Some(end) = input.iter().position(|byte| *byte == b'\n') else { return Ok(None) };
     let line = std::str::from_utf8(&input[..end]).ok().ok_or(WireError::Protocol)?;

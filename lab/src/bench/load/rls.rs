@@ -1,9 +1,9 @@
 //! `ShouldRateLimit` over HTTP/2, with frames written by hand.
 //!
-//! All requests of a connection are the same bytes but for the stream's number and the digits of the key: the
-//! first one puts its header fields into the dynamic table (as Envoy does), the others point there, so a
-//! request is two frames of about 100 bytes. Of an answer only `overall_code` is looked at, which has to be
-//! the first field; trailers are not decoded, so an answer without a message is an error.
+//! All requests of a connection have the same bytes except for the stream's number and the digits of the key. The
+//! first request puts its header fields into the dynamic table (as Envoy does), and the others refer to it, so a
+//! request is two frames of about 100 bytes. Of an answer only `overall_code` is read, which must be the first field.
+//! Trailers are not decoded, so an answer without a message is an error.
 
 use std::net::SocketAddr;
 
@@ -16,7 +16,7 @@ use crate::bench::keys::Demand;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PATH: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 const HEAD: usize = 9;
-/// Before a message: not compressed, and its length.
+/// The bytes before a message: the flag for no compression, and the length.
 const MESSAGE_HEAD: usize = 5;
 
 const DATA: u8 = 0;
@@ -32,9 +32,9 @@ const ACK: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
 
-/// More than is ever in flight; given back in halves.
+/// More than is ever in flight; returned in halves.
 const RECEIVE_WINDOW: u32 = 16 << 20;
-/// RFC 9113: until SETTINGS or WINDOW_UPDATE say otherwise.
+/// The default of RFC 9113, until SETTINGS or WINDOW_UPDATE change it.
 const FIRST_WINDOW: i64 = 65_535;
 
 #[derive(Debug, Clone)]
@@ -78,10 +78,10 @@ impl Rls {
         for setting in payload.chunks_exact(6) {
             let value = u32_at(setting, 2);
             match u16::from_be_bytes([setting[0], setting[1]]) {
-                // The header fields of a request have to fit into the table.
+                // The header fields of a request must fit into the table.
                 1 if value < 1_024 => return Err(WireError::Settings),
                 3 => self.most_streams = value,
-                // And its message into the window of a stream.
+                // Its message must fit into the window of a stream.
                 4 if (value as usize) < self.longest() => return Err(WireError::Settings),
                 _ => {}
             }
@@ -99,11 +99,11 @@ impl Rls {
         match frame.kind {
             DATA => {
                 self.received += frame.payload.len() as u32;
-                // A message that comes in pieces is told by its first one.
+                // The first piece of a message is enough.
                 answers.extend(code(frame).map(|kind| Answer { number: number(frame.stream), kind }));
             }
             HEADERS if frame.flags & END_STREAM == 0 => {}
-            // Behind an answer these say nothing new.
+            // After an answer these add nothing.
             HEADERS | RST_STREAM => {
                 answers.push(Answer { number: number(frame.stream), kind: Kind::Error });
             }
@@ -179,7 +179,7 @@ impl Wire for Rls {
 
 // === header fields (RFC 7541) ===
 
-/// POST and http from the static table, the other four into the dynamic one.
+/// POST and http come from the static table; the other four go into the dynamic one.
 fn first_fields(authority: &str) -> Vec<u8> {
     let mut fields = vec![0x83, 0x86];
     let mut put = |name: &[u8], value: &str| {
@@ -194,7 +194,7 @@ fn first_fields(authority: &str) -> Vec<u8> {
     fields
 }
 
-/// The same from the tables; the newest entry of the dynamic one is 62.
+/// The same fields from the tables. The newest entry of the dynamic table is 62.
 const NEXT_FIELDS: [u8; 6] = [0x83, 0x86, 0x80 | 65, 0x80 | 64, 0x80 | 63, 0x80 | 62];
 
 // === frames (RFC 9113) ===
@@ -210,7 +210,7 @@ fn give_back(out: &mut Vec<u8>, bytes: u32) {
     out.extend_from_slice(&bytes.to_be_bytes());
 }
 
-/// The first frame and its length, if it is there to its end.
+/// The first frame and its length, if it is complete.
 fn frame(input: &[u8]) -> Option<(Frame<'_>, usize)> {
     let head = input.get(..HEAD)?;
     let length = HEAD + (u32_at(&[0, head[0], head[1], head[2]], 0) as usize);
@@ -219,7 +219,7 @@ fn frame(input: &[u8]) -> Option<(Frame<'_>, usize)> {
     Some((Frame { kind: head[3], flags: head[4], stream, payload }, length))
 }
 
-/// Of the first piece of an answer: `08 01` or `08 02` behind the message's head.
+/// The code in the first piece of an answer: `08 01` or `08 02` after the head of the message.
 fn code(frame: &Frame<'_>) -> Option<Kind> {
     let padding = usize::from(frame.flags & PADDED != 0);
     match *frame.payload.get(padding + MESSAGE_HEAD..padding + MESSAGE_HEAD + 2)? {
@@ -229,7 +229,7 @@ fn code(frame: &Frame<'_>) -> Option<Kind> {
     }
 }
 
-/// Streams of clients are odd.
+/// The streams of clients have odd numbers.
 fn number(stream: u32) -> u64 {
     u64::from(stream.saturating_sub(1) / 2)
 }

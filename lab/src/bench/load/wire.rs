@@ -9,7 +9,7 @@ pub(super) trait Wire: Send + 'static {
     /// What is sent before anything else.
     fn greet(&mut self, _out: &mut Vec<u8>) {}
 
-    /// Whether another request may be written now, with so many in flight.
+    /// Whether another request may be written now, with this number in flight.
     fn may_ask(&self, _in_flight: usize) -> bool {
         true
     }

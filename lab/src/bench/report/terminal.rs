@@ -23,7 +23,7 @@ pub fn say(line: &str) {
 pub fn round(number: usize, rounds: usize, contenders: &[ContenderFigures]) {
     let rate = |contender: &ContenderFigures| {
         let last = contender.runs.last().map(Sample::per_second);
-        format!("{} {}/s", contender.label, median(Spread::of(last)))
+        format!("{} {}/s", contender.label, median(Spread::from_values(last)))
     };
     let rates: Vec<String> = contenders.iter().map(rate).collect();
     say(&format!("  round {number}/{rounds}: {}", rates.join(" · ")));

@@ -29,8 +29,8 @@ fn a_range_or_a_port_is_no_address() {
             "never matches: `remote_address` carries an address without its port"
         );
     }
-    assert!(told("remote_address", "10.0.0").contains("this is not an address"));
-    assert!(told("remote_address", "10.0.0.256").contains("this is not an address"));
+    assert!(told("remote_address", "10.0.0").contains("carries an address, and this is not one"));
+    assert!(told("remote_address", "10.0.0.256").contains("carries an address, and this is not one"));
 }
 
 #[test]

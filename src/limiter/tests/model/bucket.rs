@@ -5,7 +5,8 @@ use tollgate_core::{
     limit::{Algorithm, LimitSpec, Overdraft},
 };
 
-/// A limit in whole numbers: a token is `token` ticks, and a microsecond brings `per_us` ticks; they have no common divisor.
+/// A limit in whole numbers: a token is `token` ticks, and a microsecond brings `per_us` ticks; they have no common
+/// divisor.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terms {
     token: i128,
@@ -83,8 +84,8 @@ impl Bucket {
         }
     }
 
-    /// The bucket under a limit of these terms. The time that is missing stays missing; if the ticks differ, it is rounded
-    /// up to a microsecond.
+    /// The bucket under a limit of these terms. The time that is missing stays missing; if the ticks differ, it is
+    /// rounded up to a microsecond.
     fn under(&self, terms: &Terms) -> Bucket {
         match self {
             Bucket::Tokens { missing, per_us } if *per_us != terms.per_us => {

@@ -19,8 +19,8 @@ pub(super) struct Room {
     log_hits: u64,
 }
 
-/// The numbers of a limit on which Redis' answer depends, besides the hits, and the period in the bucket's key: R and the
-/// burst of a token bucket, or the number of a window or a log; and what a missing bucket counts as.
+/// The numbers of a limit on which Redis' answer depends, besides the hits, and the period in the bucket's key: R and
+/// the burst of a token bucket, or the number of a window or a log; and what a missing bucket counts as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Numbers {
     per_us: u32,
@@ -33,7 +33,7 @@ struct Numbers {
 impl Room {
     /// The bucket after this answer, if it has no room for the same take again.
     pub(super) fn after(demand: &Demand, found: &Found, is_charged: bool, now_us: u64) -> Option<Room> {
-        let numbers = Numbers::of(demand);
+        let numbers = Numbers::new(demand);
         match (&demand.measure, found.seen) {
             (Measure::TokenBucket(tokens), Seen::TokenBucket { full_at }) => {
                 let after =
@@ -80,7 +80,7 @@ impl Room {
             Measure::SlidingLog(asked) => asked.hits == self.log_hits,
             Measure::TokenBucket(_) | Measure::FixedWindow(_) => true,
         };
-        is_known && self.numbers == Numbers::of(demand)
+        is_known && self.numbers == Numbers::new(demand)
     }
 
     /// From this instant on nothing is known: the next window has begun, or the log has changed by itself. A take that
@@ -108,7 +108,7 @@ impl Room {
 // === impl Numbers ===
 
 impl Numbers {
-    fn of(demand: &Demand) -> Numbers {
+    fn new(demand: &Demand) -> Numbers {
         let (per_us, burst) = match &demand.measure {
             Measure::TokenBucket(tokens) => (tokens.per_us, tokens.burst),
             Measure::FixedWindow(count) | Measure::SlidingLog(count) => {

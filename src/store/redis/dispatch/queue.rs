@@ -1,10 +1,10 @@
 //! Decides which requests travel together. Pure: requests and the time go in, batches come out.
 //!
 //! A batch is one call to Redis that carries many requests. When a slot is free, everything that is queued is sent at
-//! once; nothing waits to fill a batch. A request is held back only if a batch under way asks for one of its buckets that
-//! was recently seen without room, since the answer to that batch will probably deny the request too. It is sent at the
-//! latest when the batches that were under way have landed: meanwhile younger requests for its buckets without room wait
-//! behind it.
+//! once; nothing waits to fill a batch. A request is held back only if a batch under way asks for one of its buckets
+//! that was recently seen without room, since the answer to that batch will probably deny the request too. It is sent
+//! at the latest when the batches that were under way have landed: meanwhile younger requests for its buckets without
+//! room wait behind it.
 
 use std::{
     collections::{HashSet, VecDeque},
