@@ -7,7 +7,9 @@
 //!
 //! A syntax error hides only the rest of its own file. Hostile files cost bounded time and memory.
 
+mod actions;
 mod algorithm;
+mod authz;
 mod beside;
 mod domain;
 mod error;

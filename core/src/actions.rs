@@ -46,7 +46,7 @@ mod text_match;
 mod value;
 
 /// A list of actions, and how many hits its descriptor asks for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RateLimit {
     actions: Vec<Action>,
     hits_addend: Option<HitsAddend>,
@@ -69,6 +69,11 @@ impl RateLimit {
 
     pub const fn hits_addend(&self) -> Option<&HitsAddend> {
         self.hits_addend.as_ref()
+    }
+
+    /// The keys of the entries of its descriptors; none if some actions may be skipped.
+    pub fn keys(&self) -> Option<Vec<&str>> {
+        self.actions.iter().map(|action| (!action.skips()).then_some(action.descriptor_key())).collect()
     }
 
     /// The descriptor of the request, or the action that dropped it.

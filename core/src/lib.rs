@@ -56,6 +56,7 @@
 pub mod actions;
 pub mod applied;
 pub mod audit;
+pub mod authz;
 pub mod decision;
 pub mod descriptor;
 pub mod duration;

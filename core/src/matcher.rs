@@ -26,9 +26,9 @@ use foldhash::quality::RandomState;
 
 pub use self::ending::Ending;
 pub use self::rule::{Applies, LimitIndex, Replaced, Rule, RuleLimit, Unlimited};
-use self::shapes::Shapes;
+pub use self::shapes::Shapes;
 pub use self::wildcard::{Wildcard, is_wildcard};
-use crate::{descriptor::Entry, limit::DefaultAlgorithm, rules::Domain};
+use crate::{authz::AuthzEntry, descriptor::Entry, limit::DefaultAlgorithm, rules::Domain};
 
 mod build;
 mod ending;
@@ -42,6 +42,8 @@ mod wildcard;
 pub struct Matcher {
     domains: Table<DomainRules>,
     limits: Vec<Arc<RuleLimit>>,
+    /// The name of the domain that has `authz`, if there is exactly one.
+    authz_domain: Option<Arc<str>>,
 }
 
 /// The rules of one domain, ready to be looked up.
@@ -50,6 +52,8 @@ pub struct DomainRules {
     name: Arc<str>,
     /// The algorithm of limits that a request brings along.
     pub default_algorithm: DefaultAlgorithm,
+    /// What makes the descriptors of requests that come by ext_authz.
+    pub authz: Vec<AuthzEntry>,
     top: Level,
     shapes: Shapes,
     /// Some limit `replaces` another.
@@ -115,6 +119,10 @@ impl Matcher {
             let rules = build::domain(domain, &mut matcher.limits);
             matcher.domains.insert(domain.name.as_bytes().into(), rules);
         }
+        let mut with_authz = matcher.domains.values().filter(|rules| !rules.authz.is_empty());
+        if let (Some(only), None) = (with_authz.next(), with_authz.next()) {
+            matcher.authz_domain = Some(Arc::clone(&only.name));
+        }
         matcher
     }
 
@@ -126,6 +134,11 @@ impl Matcher {
     /// The names of all domains, in no order.
     pub fn domains(&self) -> impl Iterator<Item = &str> {
         self.domains.values().map(|rules| &*rules.name)
+    }
+
+    /// The name of the domain that has `authz`, if there is exactly one.
+    pub fn authz_domain(&self) -> Option<&str> {
+        self.authz_domain.as_deref()
     }
 
     /// All limits in configuration order, those of a rule before those below it. [`LimitIndex`] is a position in them.

@@ -8,7 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use crate::limit::{DefaultAlgorithm, Limit};
+use crate::{
+    authz::AuthzEntry,
+    limit::{DefaultAlgorithm, Limit},
+};
 
 /// The rules of one domain, in the order in which they were configured.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -21,6 +24,8 @@ pub struct Domain {
     pub descriptors: Vec<Pattern>,
     /// Which tier a key belongs to, for patterns with [`Limits::OfMember`].
     pub members: Option<Members>,
+    /// What makes the descriptors of requests that come by ext_authz. Empty: such requests have no meaning here.
+    pub authz: Vec<AuthzEntry>,
 }
 
 /// One configured descriptor entry, with what stands below it.

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
 use super::{
-    Files, Position, START, lint, members,
+    Files, Position, START,
+    authz::{RawAuthz, RawEntry},
+    lint, members,
     raw::{RawDomain, RawLimit, RawLimits, RawMembers, RawPattern, RawTier},
     report::{Place, shorten},
 };
@@ -64,6 +66,7 @@ fn one(name: String, mut parts: Vec<RawDomain>, files: &mut Files) -> Domain {
     let members = take_members(&name, &mut parts, files);
     let tiers = take_tiers(&name, &mut parts, files);
     lint::look(&name, &parts, files);
+    let authz = take_authz(&name, &mut parts, files);
     let member_key = members.as_ref().map(|(_, members)| members.key.as_str());
     let (mut descriptors, mut limits) = (Vec::new(), 0);
     for part in &parts {
@@ -73,7 +76,11 @@ fn one(name: String, mut parts: Vec<RawDomain>, files: &mut Files) -> Domain {
         limits = context.limits;
     }
     let members = members.and_then(|(file, raw)| members::load(&name, file, raw, &tiers, files));
-    Domain { name, default_algorithm, descriptors, members }
+    let authz = authz.map_or_else(Vec::new, |(file, raw)| {
+        lint::authz(&name, &raw, &descriptors, &mut files.reports[file]);
+        raw.entries.into_iter().map(RawEntry::into_entry).collect()
+    });
+    Domain { name, default_algorithm, descriptors, members, authz }
 }
 
 // === duplicates ===
@@ -157,6 +164,21 @@ fn take_tiers(domain: &str, parts: &mut [RawDomain], files: &mut Files) -> Tiers
         }
     }
     tiers
+}
+
+/// The entries are in one file, because their order counts.
+fn take_authz(domain: &str, parts: &mut [RawDomain], files: &mut Files) -> Option<(usize, RawAuthz)> {
+    let mut all = parts.iter_mut().filter_map(|part| Some((part.file, part.authz.take()?)));
+    let (first_file, first) = all.next()?;
+    for (file, second) in all {
+        let (path, line) = (files.path(first_file).display().to_string(), first.at.line);
+        files.reports[file].refuse(
+            second.at,
+            &Place::Domain(domain),
+            format_args!("the authz of this domain is already in {path}:{line}; its order counts, so keep it in one file"),
+        );
+    }
+    Some((first_file, first))
 }
 
 fn take_members(domain: &str, parts: &mut [RawDomain], files: &mut Files) -> Option<(usize, RawMembers)> {

@@ -182,6 +182,23 @@ impl<'a> Fields<'a> {
         values
     }
 
+    /// Knows this key, which is not read.
+    pub(super) fn forget(&mut self, name: &'static str) {
+        self.take(name);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// The number of items of a list; 0 if there is none.
+    pub(super) fn items(&self, name: &str) -> usize {
+        match self.last(name).map(|(_, value)| value.kind()) {
+            Some(Kind::List(items)) => items.len(),
+            _ => 0,
+        }
+    }
+
     /// Whether the map has this key with a value.
     pub(super) fn has(&self, name: &str) -> bool {
         self.last(name).is_some_and(|(_, value)| !is_null(value))

@@ -7,12 +7,17 @@ pub(super) enum Home {
     Descriptor,
     Limit,
     Members,
+    /// In entries of `authz`.
+    Authz,
+    /// In the lists of an entry of `authz`.
+    List,
     /// At the root and in descriptors.
     RootAndDescriptor,
     /// At the root and in limits.
     RootAndLimit,
     /// In limits and in the entries of `replaces`.
     LimitAndReplaces,
+    DescriptorAndAuthz,
     /// In descriptors, and beside `file` in `members`.
     DescriptorAndMembers,
 }
@@ -25,7 +30,7 @@ pub(super) enum Origin {
     Tollgate,
 }
 
-const KEYS: [(&str, Home, Origin); 28] = [
+const KEYS: [(&str, Home, Origin); 32] = [
     ("domain", Home::Root, Origin::Reference),
     ("descriptors", Home::RootAndDescriptor, Origin::Reference),
     ("key", Home::DescriptorAndMembers, Origin::Reference),
@@ -42,7 +47,7 @@ const KEYS: [(&str, Home, Origin); 28] = [
     ("unlimited", Home::Limit, Origin::Reference),
     ("name", Home::LimitAndReplaces, Origin::Reference),
     ("replaces", Home::Limit, Origin::Reference),
-    ("rate_limits", Home::Descriptor, Origin::Tollgate),
+    ("rate_limits", Home::DescriptorAndAuthz, Origin::Tollgate),
     ("tier", Home::Descriptor, Origin::Tollgate),
     ("burst", Home::Limit, Origin::Tollgate),
     ("unit_multiplier", Home::Limit, Origin::Tollgate),
@@ -52,6 +57,10 @@ const KEYS: [(&str, Home, Origin); 28] = [
     ("after_store_loss", Home::Limit, Origin::Tollgate),
     ("tiers", Home::Root, Origin::Tollgate),
     ("members", Home::Root, Origin::Tollgate),
+    ("authz", Home::Root, Origin::Tollgate),
+    ("match", Home::Authz, Origin::Tollgate),
+    ("without_descriptor", Home::Authz, Origin::Tollgate),
+    ("actions", Home::List, Origin::Tollgate),
     ("file", Home::Members, Origin::Tollgate),
     ("default", Home::Members, Origin::Tollgate),
 ];
@@ -69,6 +78,9 @@ impl Home {
             Home::Descriptor => "in a descriptor",
             Home::Limit => "in a limit, such as `rate_limit`",
             Home::Members => "in `members`",
+            Home::Authz => "in an entry of `authz`",
+            Home::List => "in an item of `rate_limits` of an entry of `authz`",
+            Home::DescriptorAndAuthz => "in a descriptor, or in an entry of `authz`",
             Home::RootAndDescriptor => "at the top of the file, or in a descriptor",
             Home::RootAndLimit => "at the top of the file, or in a limit, such as `rate_limit`",
             Home::LimitAndReplaces => "in a limit, such as `rate_limit`, or in an entry of `replaces`",

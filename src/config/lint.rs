@@ -6,10 +6,15 @@ use std::collections::HashSet;
 
 use super::{
     Files, START,
+    actions::RawList,
+    authz::RawAuthz,
     raw::{RawDomain, RawLimit, RawLimits, RawPattern},
     report::{Place, Report, shorten},
 };
-use tollgate_core::matcher::{Wildcard, is_wildcard};
+use tollgate_core::{
+    matcher::{Shapes, Wildcard, is_wildcard},
+    rules::Pattern,
+};
 
 /// The most wildcards of one level that are compared with one another.
 const MOST_COMPARED: usize = 200;
@@ -37,7 +42,13 @@ fn of_domain(domain: &str, parts: &[RawDomain], files: &mut Files) {
     let Some(first) = parts.first() else { return };
     // In a file with errors the limit may be missing here because of them.
     let is_wrong = domain.is_empty() || parts.iter().any(|part| files.reports[part.file].has_errors());
-    if is_wrong || parts.iter().any(|part| part.descriptors.iter().any(RawPattern::bounds_anything)) {
+    // Rules for what `authz` makes may come from elsewhere. Requests without a rule are warned about when they come.
+    let has_only_authz =
+        parts.iter().any(|part| part.authz.is_some()) && parts.iter().all(|part| part.descriptors.is_empty());
+    if is_wrong
+        || has_only_authz
+        || parts.iter().any(|part| part.descriptors.iter().any(RawPattern::bounds_anything))
+    {
         return;
     }
     files.reports[first.file].warn(
@@ -48,6 +59,30 @@ fn of_domain(domain: &str, parts: &[RawDomain], files: &mut Files) {
                  limit as the `rate_limit` of a descriptor"
         ),
     );
+}
+
+/// Warns of lists whose descriptors no rule is for.
+pub(super) fn authz(domain: &str, authz: &RawAuthz, rules: &[Pattern], report: &mut Report) {
+    if rules.is_empty() || report.has_errors() {
+        return;
+    }
+    let shapes = Shapes::new(rules);
+    for entry in &authz.entries {
+        let domain = Place::Domain(domain);
+        let entry_place = Place::Item(&domain, "authz", entry.index);
+        for (index, RawList { at, list }) in entry.lists.iter().enumerate() {
+            let Some(keys) = list.keys() else { continue };
+            if !shapes.contain(keys.iter().map(|key| key.as_bytes())) {
+                let (place, keys) =
+                    (Place::Item(&entry_place, "rate_limits", index), shorten(&keys.join(", ")));
+                report.warn(
+                    *at,
+                    &place,
+                    format_args!("no rule in `descriptors` is for the keys {keys} in this order, so nothing is limited by it"),
+                );
+            }
+        }
+    }
 }
 
 fn collect_names<'a>(patterns: &'a [RawPattern], names: &mut HashSet<&'a str>) {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::error::Position;
+use super::{authz::RawAuthz, error::Position};
 use tollgate_core::{
     limit::DefaultAlgorithm,
     rules::{NamedLimit, Pattern},
@@ -20,6 +20,7 @@ pub(super) struct RawDomain {
     pub(super) descriptors: Vec<RawPattern>,
     pub(super) tiers: Vec<RawTier>,
     pub(super) members: Option<RawMembers>,
+    pub(super) authz: Option<RawAuthz>,
 }
 
 pub(super) struct RawPattern {

@@ -124,6 +124,20 @@ impl<'a> Place<'a> {
     }
 }
 
+impl Place<'_> {
+    /// Whether the place is within an item of the list of that name.
+    pub(super) fn is_below(&self, list: &str) -> bool {
+        match self {
+            Place::Root | Place::Domain(_) => false,
+            Place::Item(_, key, _) if *key == list => true,
+            Place::Key(parent, _)
+            | Place::Item(parent, ..)
+            | Place::Name(parent, _)
+            | Place::Nth(parent, _) => parent.is_below(list),
+        }
+    }
+}
+
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (parent, key) = match self {

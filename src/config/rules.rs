@@ -2,6 +2,7 @@
 
 use super::{
     algorithm::{of_domain, of_limit},
+    authz::authz,
     error::Position,
     fields::{Fields, Part, peek_text},
     raw::{RawDomain, RawLimit, RawLimits, RawMembers, RawPattern, RawTier},
@@ -43,6 +44,7 @@ fn domain(
     let descriptors = descriptors(fields, default_algorithm);
     let tiers = fields.lists("tiers", |fields| limit(fields, default_algorithm));
     let members = fields.map("members", members);
+    let authz = authz(fields);
     let tiers: Vec<RawTier> =
         tiers?.into_iter().map(|(name, at, limits)| RawTier { name, at, limits }).collect();
     for tier in &tiers {
@@ -54,8 +56,8 @@ fn domain(
     }
     // The rest is checked even without a name.
     let name = name.unwrap_or_default();
-    let (descriptors, members) = (descriptors?, members?);
-    Ok(RawDomain { file, name, default_algorithm, algorithm_at, descriptors, tiers, members })
+    let (descriptors, members, authz) = (descriptors?, members?, authz?);
+    Ok(RawDomain { file, name, default_algorithm, algorithm_at, descriptors, tiers, members, authz })
 }
 
 fn members(fields: &mut Fields<'_>) -> Result<RawMembers, Reported> {

@@ -103,7 +103,7 @@ pub enum OwnSpec {
 }
 
 /// A checked action.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Action {
     descriptor_key: String,
     pub(super) source: Source,
@@ -111,7 +111,7 @@ pub struct Action {
 }
 
 /// Where an action looks.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Source {
     Key(Text),
     Header(HeaderName),
@@ -129,7 +129,7 @@ pub(super) enum Source {
 }
 
 /// A value with commands in it, and the value that takes its place if it turns out empty.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Text {
     format: Format,
     default: String,
@@ -162,6 +162,11 @@ impl Action {
             Source::Principal => "principal",
             Source::ContextExtension(_) => "context_extension",
         }
+    }
+
+    /// The key of the entries that it adds.
+    pub fn descriptor_key(&self) -> &str {
+        &self.descriptor_key
     }
 
     /// Whether this action adds no entry, instead of dropping the descriptor, if it finds nothing.

@@ -46,6 +46,13 @@ impl ActionError {
         ActionError::new("actions", Problem::UnknownAction(name.to_owned()))
     }
 
+    /// The same mistake, with the field below `outer` alone.
+    #[must_use]
+    pub fn without(self, outer: &str) -> ActionError {
+        let field = self.field.strip_prefix(outer).and_then(|field| field.strip_prefix('.'));
+        ActionError { field: field.unwrap_or(&self.field).to_owned(), ..self }
+    }
+
     /// The same mistake, with the field as part of `outer`.
     pub(super) fn below(self, outer: &str) -> ActionError {
         ActionError { field: format!("{outer}.{}", self.field), ..self }

@@ -28,18 +28,18 @@ pub enum FormatError {
 }
 
 /// A checked text with commands in it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Format {
     parts: Vec<Part>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 enum Part {
     Literal(Box<str>),
     Command(Command, Option<usize>),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 enum Command {
     /// `REQ` and `REQUEST_HEADER`
     Header { name: HeaderName, otherwise: Option<HeaderName> },

@@ -23,7 +23,7 @@ pub enum HeaderTest {
     Text(TextMatchSpec),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct HeaderMatch {
     name: HeaderName,
     test: Test,
@@ -31,7 +31,7 @@ pub struct HeaderMatch {
     takes_missing_as_empty: bool,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 enum Test {
     Present(bool),
     /// Matches every value of a header that is there.

@@ -21,13 +21,13 @@ pub enum AmountSpec {
 }
 
 /// A checked `hits_addend`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct HitsAddend {
     amount: Amount,
     is_negative: bool,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 enum Amount {
     Number(u64),
     Format(Format),

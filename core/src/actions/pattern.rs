@@ -30,6 +30,12 @@ pub(super) struct Pattern(Regex);
 
 // === impl Pattern ===
 
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
 impl Pattern {
     /// A pattern that must match the whole value.
     pub(super) fn full(text: &str) -> Result<Pattern, PatternError> {

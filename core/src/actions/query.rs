@@ -20,13 +20,13 @@ pub enum QueryTest {
 }
 
 /// Envoy's QueryParameterMatcher.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct QueryMatch {
     name: Box<str>,
     test: Test,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 enum Test {
     Present(bool),
     Text(TextMatch),

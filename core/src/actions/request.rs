@@ -118,7 +118,7 @@ impl<'a> HttpRequest<'a> {
     }
 
     /// The path without the query.
-    pub(super) fn path_without_query(&self) -> &'a [u8] {
+    pub(crate) fn path_without_query(&self) -> &'a [u8] {
         without_query(self.path)
     }
 
@@ -129,7 +129,7 @@ impl<'a> HttpRequest<'a> {
 
     /// The host in lower case, without its port and a trailing dot, so that a client cannot pick a bucket by its
     /// spelling.
-    pub(super) fn host_name(&self) -> Option<Value<'a>> {
+    pub(crate) fn host_name(&self) -> Option<Value<'a>> {
         let name = without_port(self.host);
         let name = name.strip_suffix(b".").unwrap_or(name);
         if !name.iter().any(u8::is_ascii_uppercase) {

@@ -26,10 +26,10 @@ pub enum TextMatchSpec {
 }
 
 /// A checked matcher. It takes time linear in the value.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TextMatch(Kind);
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 enum Kind {
     Exact(Box<[u8]>),
     Prefix(Box<[u8]>),

@@ -18,7 +18,7 @@ pub(super) fn domain(domain: &Domain, limits: &mut Vec<Arc<RuleLimit>>) -> Domai
     let top = builder.level(&domain.descriptors, "");
     let shapes = Shapes::new(&domain.descriptors);
     let (default_algorithm, has_replaces) = (domain.default_algorithm, builder.has_replaces);
-    DomainRules { name, default_algorithm, top, shapes, has_replaces }
+    DomainRules { name, default_algorithm, authz: domain.authz.clone(), top, shapes, has_replaces }
 }
 
 struct Builder<'a> {

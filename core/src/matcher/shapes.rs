@@ -14,8 +14,9 @@ use foldhash::quality::RandomState;
 use super::{Wildcard, is_wildcard};
 use crate::rules::{Limits, Pattern};
 
+/// The shapes of some rules.
 #[derive(Debug, Default)]
-pub(super) struct Shapes {
+pub struct Shapes {
     /// The hashes of the keys of those without a `*`.
     plain: HashSet<u64, RandomState>,
     wild: Vec<Box<[Wildcard]>>,
@@ -24,7 +25,7 @@ pub(super) struct Shapes {
 
 impl Shapes {
     /// The shapes of all rules, and of patterns that exempt: those without a limit and with nothing below them.
-    pub(super) fn new(patterns: &[Pattern]) -> Shapes {
+    pub fn new(patterns: &[Pattern]) -> Shapes {
         let mut shapes = Shapes::default();
         shapes.add(patterns, &mut Vec::new(), &mut HashSet::default());
         shapes
@@ -50,8 +51,8 @@ impl Shapes {
         }
     }
 
-    /// Does not allocate.
-    pub(super) fn contain<'k>(&self, keys: impl Iterator<Item = &'k [u8]> + Clone) -> bool {
+    /// Whether some rule is for descriptors with these keys. Does not allocate.
+    pub fn contain<'k>(&self, keys: impl Iterator<Item = &'k [u8]> + Clone) -> bool {
         self.plain.contains(&self.hash(keys.clone()))
             || self.wild.iter().any(|shape| {
                 let mut patterns = shape.iter();

@@ -23,7 +23,9 @@ impl<'a> Fields<'a> {
                 self.hidden(field.name, part.node, Shape::Free);
             }
             let name = shorten(field.name);
-            match keys::known(field.name) {
+            // There each mistake could let requests pass, and the reference reads nothing of it.
+            let known = keys::known(field.name).filter(|_| !self.place.is_below("authz"));
+            match known {
                 Some((home, Origin::Reference)) => {
                     let words = home.words();
                     self.warn(field.at, format_args!("`{name}` has no effect here; it belongs {words}"));

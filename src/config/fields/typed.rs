@@ -1,8 +1,8 @@
 //! Reads a key as the type that it must have.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, fmt};
 
-use super::{Fields, Part, found, key_name, merge};
+use super::{Fields, Part, found, is_null, key_name, merge};
 use crate::config::{
     error::Position,
     report::{Place, Reported, shorten},
@@ -98,6 +98,54 @@ impl Fields<'_> {
             return Ok(flag);
         }
         Err(self.refuse(node.at, format_args!("{name} must be true or false, found {}", found(node))))
+    }
+
+    /// A boolean; none if it is absent.
+    pub(in crate::config) fn optional_flag(&mut self, name: &'static str) -> Result<Option<bool>, Reported> {
+        let is_given = self.has(name);
+        Ok(Some(self.flag(name)?).filter(|_| is_given))
+    }
+
+    /// A whole number that may be negative.
+    pub(in crate::config) fn integer(&mut self, name: &'static str) -> Result<Option<i64>, Reported> {
+        let Some(Part { node, .. }) = self.take(name) else { return Ok(None) };
+        if let Kind::Scalar(scalar) = node.kind()
+            && let Ok(number) = scalar.text.parse()
+        {
+            return Ok(Some(number));
+        }
+        Err(self.refuse(node.at, format_args!("{name} must be a whole number, found {}", found(node))))
+    }
+
+    /// The items of a list of texts, each with its position; none if it is absent.
+    pub(in crate::config) fn texts(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Vec<(String, Position)>, Reported> {
+        let Some(Part { node, .. }) = self.take(name) else { return Ok(Vec::new()) };
+        let Kind::List(items) = node.kind() else {
+            return Err(self.refuse(node.at, format_args!("{name} must be a list, found {}", found(node))));
+        };
+        let mut texts = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            match item.kind() {
+                Kind::Scalar(scalar) if !is_null(item) => texts.push((scalar.text.clone(), item.at)),
+                _ => {
+                    let found = found(item);
+                    self.refuse(item.at, format_args!("{name}[{index}] must be a string, found {found}"));
+                }
+            }
+        }
+        Ok(texts)
+    }
+
+    /// Refuses a key that has a meaning elsewhere, but none here.
+    pub(in crate::config) fn forbid(&mut self, name: &'static str, reason: impl fmt::Display) {
+        if self.has_key(name) {
+            let at = self.at_key(name);
+            self.take(name);
+            self.refuse(at, format_args!("{reason}"));
+        }
     }
 
     /// One of a handful of words.

@@ -11,11 +11,15 @@ const START: &str = "<!-- keys: made from schema/limits.schema.json, and held to
 const END: &str = "<!-- end of keys -->";
 
 /// Where keys stand, and the way to them in the schema.
-const PLACES: [(&str, &str); 4] = [
+const PLACES: [(&str, &str); 8] = [
     ("At the top", "/properties"),
     ("In `members`", "/properties/members/properties"),
     ("In a descriptor", "/$defs/descriptor/properties"),
     ("In a limit", "/$defs/limit/properties"),
+    ("In an entry of `authz`", "/$defs/authzEntry/properties"),
+    ("In `match` of an entry of `authz`", "/$defs/requestMatch/properties"),
+    ("In an item of `rate_limits` of an entry of `authz`", "/$defs/actionList/properties"),
+    ("Actions", "/$defs/action/properties"),
 ];
 
 fn resolved<'a>(schema: &'a Value, node: &'a Value) -> &'a Value {
