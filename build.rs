@@ -12,10 +12,11 @@ use prost_types::{DescriptorProto, FileDescriptorSet, field_descriptor_proto::Ty
 use tonic_prost_build::manual;
 
 const RLS: &str = "envoy/service/ratelimit/v3/rls.proto";
+const AUTHZ: &str = "envoy/service/auth/v3/external_auth.proto";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let mut descriptors = protox::compile([RLS], ["proto"])?;
+    let mut descriptors = protox::compile([RLS, AUTHZ], ["proto"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("rls_descriptor.bin"), descriptors.encode_to_vec())?;
 
@@ -28,25 +29,37 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".envoy")
         .include_file("protocol.rs")
         .compile_fds(descriptors)?;
-    server();
+    servers();
     Ok(())
 }
 
-/// Generates `rate_limit_service_server` for the service of [`RLS`], with another type of answer.
-fn server() {
+/// Generates a server for each service. Their answers are encoded already, and a `CheckRequest` is still encoded.
+fn servers() {
     let decide = manual::Method::builder()
         .name("should_rate_limit")
         .route_name("ShouldRateLimit")
         .input_type("crate::pb::RateLimitRequest")
-        .output_type("crate::protocol::rls::Reply")
+        .output_type("crate::protocol::reply::Reply")
         .codec_path("crate::protocol::rls::codec::ReplyCodec")
         .build();
-    let service = manual::Service::builder()
+    let rls = manual::Service::builder()
         .name("RateLimitService")
         .package("envoy.service.ratelimit.v3")
         .method(decide)
         .build();
-    manual::Builder::new().build_client(false).compile(&[service]);
+    let check = manual::Method::builder()
+        .name("check")
+        .route_name("Check")
+        .input_type("crate::protocol::authz::codec::CheckMessage")
+        .output_type("crate::protocol::reply::Reply")
+        .codec_path("crate::protocol::authz::codec::CheckCodec")
+        .build();
+    let authz = manual::Service::builder()
+        .name("Authorization")
+        .package("envoy.service.auth.v3")
+        .method(check)
+        .build();
+    manual::Builder::new().build_client(false).compile(&[rls, authz]);
 }
 
 fn strings_as_bytes(descriptors: &mut FileDescriptorSet, package: &str, name: &str) {

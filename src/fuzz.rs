@@ -10,10 +10,10 @@ use crate::{
     fallback::{Fallback, local::Local},
     limiter::Limiter,
     metrics::Metrics,
-    pb::rate_limit_service_server::RateLimitService as _,
+    pb::{RateLimitResponse, rate_limit_service_server::RateLimitService as _},
     protocol::{
-        Modes,
-        rls::{MAX_DESCRIPTORS, Rls, codec},
+        Doors, Modes,
+        rls::{MAX_DESCRIPTORS, codec},
     },
     response::Contract,
     rules::{CompiledRules, CurrentRules},
@@ -56,7 +56,7 @@ pub fn config(bytes: &[u8]) {
 ///
 /// Panics if the answer to a request that was decided cannot be decoded, or has not one status for each descriptor.
 pub fn request(bytes: &[u8]) {
-    static SERVICE: OnceLock<(tokio::runtime::Runtime, Rls)> = OnceLock::new();
+    static SERVICE: OnceLock<(tokio::runtime::Runtime, Doors)> = OnceLock::new();
     let (runtime, service) = SERVICE.get_or_init(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("a runtime");
@@ -68,7 +68,7 @@ pub fn request(bytes: &[u8]) {
     assert!(descriptors <= MAX_DESCRIPTORS, "{descriptors} descriptors");
     let answer = runtime.block_on(service.should_rate_limit(tonic::Request::new(request)));
     let Ok(answer) = answer else { return };
-    let answer = answer.get_ref().decode().expect("an answer can be read");
+    let answer: RateLimitResponse = answer.get_ref().decode().expect("an answer can be read");
     assert_eq!(answer.statuses.len(), descriptors, "one status for each descriptor");
     for header in &answer.response_headers_to_add {
         let is_printable = |byte: &u8| (b' '..=b'~').contains(byte);
@@ -93,7 +93,7 @@ descriptors:
 - { key: staff, rate_limit: { unlimited: true } }
 ";
 
-fn service() -> Rls {
+fn service() -> Doors {
     let domains = config::check_bytes(LIMITS).domains.expect("the limits are valid");
     let metrics = Arc::new(Metrics::new());
     let rules = CompiledRules::new(Matcher::new(domains), &Contract::default(), &metrics);
@@ -101,7 +101,7 @@ fn service() -> Rls {
     let fallback = Fallback { default: OnStoreFailure::Error, local };
     let limiter = Limiter::new(Backend::memory(10_000).open(Duration::from_secs(1)), fallback);
     let modes = Modes { dynamic_metadata: true, ..Modes::default() };
-    Rls::new(limiter, Arc::new(CurrentRules::new(rules)), metrics).modes(modes)
+    Doors::new(limiter, Arc::new(CurrentRules::new(rules)), metrics).modes(modes)
 }
 
 /// Reads a reply to the script. The first byte chooses the call; the other bytes are the reply.

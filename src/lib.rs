@@ -167,9 +167,12 @@ pub mod pb {
 
     include!(concat!(env!("OUT_DIR"), "/protocol.rs"));
     include!(concat!(env!("OUT_DIR"), "/envoy.service.ratelimit.v3.RateLimitService.rs"));
+    include!(concat!(env!("OUT_DIR"), "/envoy.service.auth.v3.Authorization.rs"));
     pub use envoy::{
+        config::core::v3 as core,
         config::core::v3::HeaderValue,
         extensions::common::ratelimit::v3::{RateLimitDescriptor, rate_limit_descriptor},
+        service::auth::v3 as auth,
         service::ratelimit::v3::{
             RateLimitRequest, RateLimitResponse, rate_limit_response, rate_limit_service_client,
         },

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `tollgate_decisions_total` | domain, rule, verdict, source | decisions on one bucket; a series appears with its first |
 //! | `tollgate_domain_decisions_total` | domain, verdict | the same, by domain; always there |
-//! | `tollgate_requests_total` | outcome | answers to requests |
+//! | `tollgate_requests_total` | door, outcome | answers to requests |
 //! | `tollgate_descriptors_without_limit_total` | kind | descriptors to which no limit applies: `unknown_domain`, `unmatched`, `exempt` or `unlimited` |
 //! | `tollgate_store_duration_seconds` | | requests to the store, by the time that they took |
 //! | `tollgate_store_errors_total` | kind | requests that the store did not answer |
@@ -42,6 +42,7 @@ use prometheus::{
 use decisions::Decisions;
 pub use decisions::{Counted, LimitCounters, MAX_PATHS};
 use process::Process;
+pub use requests::Door;
 use requests::Requests;
 use tollgate_core::matcher::Matcher;
 

@@ -4,14 +4,27 @@
 //! to all stands here and beside: counting outcomes, warning about requests that no rule is for (`unmatched`),
 //! explaining decisions in the log (`explain`), and the gRPC status of each error (`status`).
 
+pub mod authz;
 mod explain;
+pub mod reply;
 pub mod rls;
 pub(crate) mod status;
 mod unmatched;
+pub(crate) mod wire;
 
+use std::sync::Arc;
+
+use tonic::Status;
 use tracing::{Level, enabled};
 
-use crate::{limiter::Outcome, logging::REQUESTS, metrics::Metrics, rules::CompiledRules};
+use crate::{
+    limiter::{Limiter, Outcome},
+    logging::REQUESTS,
+    metrics::{Door, Metrics},
+    pb::{authorization_server::Authorization, rate_limit_service_server::RateLimitService},
+    rules::{CompiledRules, CurrentRules},
+};
+use authz::AuthzSettings;
 use tollgate_core::{applied::WithoutLimit, descriptor::Request};
 
 /// Switches for all rules at once. Each is off by default.
@@ -25,15 +38,62 @@ pub struct Modes {
     pub show_values: bool,
 }
 
+/// One runtime's front doors: what answers Envoy's rate-limit service and ext_authz, by the same limiter and rules.
+#[derive(Debug)]
+pub struct Doors {
+    limiter: Limiter,
+    rules: Arc<CurrentRules>,
+    metrics: Arc<Metrics>,
+    modes: Modes,
+    authz: AuthzSettings,
+}
+
+// === impl Doors ===
+
+impl Doors {
+    /// Doors that decide by `rules`, which may be replaced while they serve. All modes are off.
+    pub fn new(limiter: Limiter, rules: Arc<CurrentRules>, metrics: Arc<Metrics>) -> Doors {
+        Doors { limiter, rules, metrics, modes: Modes::default(), authz: AuthzSettings::default() }
+    }
+
+    /// The same doors in other modes.
+    #[must_use]
+    pub fn modes(self, modes: Modes) -> Doors {
+        Doors { modes, ..self }
+    }
+
+    /// The same doors with other settings for ext_authz.
+    #[must_use]
+    pub fn authz(self, authz: AuthzSettings) -> Doors {
+        Doors { authz, ..self }
+    }
+}
+
+/// What a server serves on each of its runtimes.
+pub trait Service: RateLimitService + Authorization {
+    /// Answers a check of ext_authz by HTTP, whose body does not matter.
+    fn check_http(
+        &self,
+        parts: &http::request::Parts,
+    ) -> impl Future<Output = Result<http::Response<Vec<u8>>, Status>> + Send;
+}
+
+impl Service for Doors {
+    async fn check_http(&self, parts: &http::request::Parts) -> Result<http::Response<Vec<u8>>, Status> {
+        self.authorize_http(parts).await
+    }
+}
+
 /// Counts the outcome of a request, and logs what operators should know about it.
 fn observe(
+    door: Door,
     metrics: &Metrics,
     rules: &CompiledRules,
     request: &Request<'_>,
     outcome: &Outcome<'_>,
     modes: Modes,
 ) {
-    metrics.count_outcome(rules.counters(), request, outcome);
+    metrics.count_outcome(door, rules.counters(), request, outcome);
     let WithoutLimit { unknown_domain, unmatched, .. } = outcome.without_limit;
     if unknown_domain > 0 || unmatched > 0 {
         unmatched::warn(rules.warnings(), request, rules.matcher(), outcome);

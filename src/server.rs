@@ -1,4 +1,4 @@
-//! The process as its peers see it: two ports, one runtime per core, and an orderly end.
+//! The process as its peers see it: its ports, one runtime per core, and an orderly end.
 //!
 //! The thread that calls [`Server::run`] accepts connections, deals each to the runtime with the fewest open
 //! connections, and serves the admin port. A runtime is a thread that only serves its connections. Its service is built
@@ -7,7 +7,7 @@
 //! Stopping has three phases, see [`Phase`]. In the first two no call is lost; the third cuts the connections that are
 //! left. [`Server::run`] returns only when every thread has been joined.
 
-use std::{io, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{convert::Infallible, future, io, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, runtime, select, time};
 use tracing::{error, info, warn};
@@ -17,11 +17,12 @@ use crate::{
     error::SystemError,
     lifecycle::{Lifecycle, Phase, Signals},
     metrics::Metrics,
-    pb::rate_limit_service_server::RateLimitService,
+    protocol::Service,
     tasks::{self, Task},
 };
 
 mod accept;
+mod authz_http;
 mod bounded_body;
 mod connection;
 mod endings;
@@ -51,6 +52,8 @@ const CUT_GRACE: Duration = Duration::from_secs(1);
 pub struct Options {
     /// Where Envoy connects. Port 0 takes any free port.
     pub grpc_listen: SocketAddr,
+    /// Where ext_authz connects by HTTP. Port 0 takes any free port. None: nowhere.
+    pub authz_http_listen: Option<SocketAddr>,
     /// Where operators connect. Port 0 takes any free port.
     pub admin_listen: SocketAddr,
     /// The number of runtimes, which are threads.
@@ -65,11 +68,12 @@ pub struct Options {
     pub max_connections: usize,
 }
 
-/// Both ports are bound, but nothing is accepted yet.
+/// All ports are bound, but nothing is accepted yet.
 #[derive(Debug)]
 pub struct Server {
     main: runtime::Runtime,
     grpc: TcpListener,
+    authz_http: Option<TcpListener>,
     admin: TcpListener,
     addresses: Addresses,
     lifecycle: Lifecycle,
@@ -88,6 +92,8 @@ pub struct Started {
 pub struct Addresses {
     /// Of the gRPC port.
     pub grpc: SocketAddr,
+    /// Of the port for ext_authz by HTTP, if there is one.
+    pub authz_http: Option<SocketAddr>,
     /// Of the admin port.
     pub admin: SocketAddr,
 }
@@ -95,13 +101,20 @@ pub struct Addresses {
 // === impl Server ===
 
 impl Server {
-    /// Binds both ports. Fails with [`ServerError::Listen`] or [`ServerError::Start`].
+    /// Binds all ports. Fails with [`ServerError::Listen`] or [`ServerError::Start`].
     pub fn bind(options: Options) -> Result<Server, ServerError> {
         let main = current_thread_runtime()?;
         let (grpc, grpc_address) = main.block_on(bind(options.grpc_listen, Port::Grpc))?;
         let (admin, admin_address) = main.block_on(bind(options.admin_listen, Port::Admin))?;
-        let addresses = Addresses { grpc: grpc_address, admin: admin_address };
-        Ok(Server { main, grpc, admin, addresses, lifecycle: Lifecycle::new(), options })
+        let (authz_http, authz_http_address) = match options.authz_http_listen {
+            Some(address) => {
+                main.block_on(bind(address, Port::AuthzHttp)).map(|(port, at)| (Some(port), Some(at)))?
+            }
+            None => (None, None),
+        };
+        let addresses =
+            Addresses { grpc: grpc_address, authz_http: authz_http_address, admin: admin_address };
+        Ok(Server { main, grpc, authz_http, admin, addresses, lifecycle: Lifecycle::new(), options })
     }
 
     /// The addresses that were bound.
@@ -142,7 +155,7 @@ impl Server {
 
     /// Starts the runtimes; no connection is accepted yet. Each calls `make_service` once, on its own thread and in its
     /// own context. Fails if a runtime cannot be started.
-    pub fn start<S: RateLimitService>(
+    pub fn start<S: Service>(
         self,
         metrics: &Arc<Metrics>,
         make_service: impl Fn() -> S + Send + Sync + 'static,
@@ -158,7 +171,7 @@ impl Server {
     }
 
     /// [`Server::start`], then [`Started::serve`].
-    pub fn run<S: RateLimitService>(
+    pub fn run<S: Service>(
         self,
         admin: Admin,
         make_service: impl Fn() -> S + Send + Sync + 'static,
@@ -175,10 +188,13 @@ impl Started {
     /// Fails if a runtime panics or does not end. Connections that had to be cut are no failure.
     pub fn serve(self, admin: Admin) -> Result<(), ServerError> {
         let Started { server, health, mut runtimes } = self;
-        let Server { main, grpc, admin: admin_listener, lifecycle, options, .. } = server;
+        let Server { main, grpc, authz_http, admin: admin_listener, lifecycle, options, .. } = server;
         let outcome = main.block_on(async {
-            let acceptor = Acceptor::new(grpc, options.max_connections, admin.metrics());
-            let serving = serve_and_drain(acceptor, &mut runtimes, &health, &lifecycle, &options);
+            let accept =
+                |listener, port| Acceptor::new(listener, port, options.max_connections, admin.metrics());
+            let acceptors =
+                (accept(grpc, Port::Grpc), authz_http.map(|listener| accept(listener, Port::AuthzHttp)));
+            let serving = serve_and_drain(acceptors, &mut runtimes, &health, &lifecycle, &options);
             select! {
                 outcome = serving => outcome,
                 ended = admin.serve(admin_listener) => {
@@ -197,7 +213,7 @@ impl Started {
 }
 
 async fn serve_and_drain(
-    acceptor: Acceptor,
+    (grpc, authz_http): (Acceptor, Option<Acceptor>),
     runtimes: &mut Runtimes,
     health: &Health,
     lifecycle: &Lifecycle,
@@ -206,14 +222,16 @@ async fn serve_and_drain(
     // A runtime that ends by itself has panicked, and its connections have failed. The others are drained, and the
     // process ends with an error, which `join` finds.
     select! {
-        never = acceptor.accept(runtimes) => match never {},
+        never = grpc.accept(runtimes) => match never {},
+        never = accept_if_any(authz_http.as_ref(), runtimes) => match never {},
         () = leave(health, lifecycle, options.drain_wait) => {}
         () = runtimes.one_ended() => {
             error!("a runtime has ended unexpectedly; stopping");
             health.not_serving().await;
         }
     }
-    if let Err(error) = acceptor.close(runtimes) {
+    let closed = authz_http.map_or(Ok(()), |acceptor| acceptor.close(runtimes));
+    if let Err(error) = grpc.close(runtimes).and(closed) {
         warn!(error = %SystemError::from(error), "connections that were not accepted yet may be lost");
     }
     lifecycle.advance_to(Phase::Draining);
@@ -233,6 +251,13 @@ async fn serve_and_drain(
     ended.map_err(|_elapsed| ServerError::RuntimesStuck { count: runtimes.running() })?;
     info!("stopped");
     Ok(())
+}
+
+async fn accept_if_any(acceptor: Option<&Acceptor>, runtimes: &Runtimes) -> Infallible {
+    match acceptor {
+        Some(acceptor) => acceptor.accept(runtimes).await,
+        None => future::pending().await,
+    }
 }
 
 /// Returns when it is time to drain: `drain_wait` after health checks began to fail, or earlier if the lifecycle says

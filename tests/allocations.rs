@@ -8,10 +8,10 @@ use tollgate::{
     limiter::Limiter,
     metrics::Metrics,
     pb::{
-        RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::Entry, rate_limit_response::Code,
-        rate_limit_service_server::RateLimitService,
+        RateLimitDescriptor, RateLimitRequest, RateLimitResponse, rate_limit_descriptor::Entry,
+        rate_limit_response::Code, rate_limit_service_server::RateLimitService,
     },
-    protocol::rls::Rls,
+    protocol::Doors,
     response::Contract,
     rules::{CompiledRules, CurrentRules},
     store::Backend,
@@ -29,7 +29,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const ALLOWED: usize = 2;
 const DENIED: usize = 2;
 
-fn service() -> Rls {
+fn service() -> Doors {
     let rule = |key: &str, requests| {
         Pattern::with_limit(key, None, Limit::new(requests, Unit::Day, None).expect("sound"))
     };
@@ -42,7 +42,7 @@ fn service() -> Rls {
     );
     let metrics = Arc::new(Metrics::new());
     let rules = CompiledRules::new(matcher, &Contract::default(), &metrics);
-    Rls::new(limiter, Arc::new(CurrentRules::new(rules)), metrics)
+    Doors::new(limiter, Arc::new(CurrentRules::new(rules)), metrics)
 }
 
 fn request(key: &'static str) -> tonic::Request<RateLimitRequest> {
@@ -52,7 +52,7 @@ fn request(key: &'static str) -> tonic::Request<RateLimitRequest> {
     tonic::Request::new(RateLimitRequest { domain, descriptors: vec![descriptor], hits_addend: 0 })
 }
 
-async fn allocations(service: &Rls, key: &'static str, code: Code) -> usize {
+async fn allocations(service: &Doors, key: &'static str, code: Code) -> usize {
     // The first calls create what is kept: the bucket, and the thread's random numbers.
     for _ in 0..3 {
         service.should_rate_limit(request(key)).await.expect("an answer");
@@ -61,7 +61,10 @@ async fn allocations(service: &Rls, key: &'static str, code: Code) -> usize {
     let region = Region::new(ALLOCATOR);
     let answer = service.should_rate_limit(request).await.expect("an answer");
     let allocations = region.change().allocations;
-    assert_eq!(black_box(answer).get_ref().decode().expect("sound").overall_code(), code);
+    assert_eq!(
+        black_box(answer).get_ref().decode::<RateLimitResponse>().expect("sound").overall_code(),
+        code
+    );
     allocations
 }
 

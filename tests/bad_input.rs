@@ -201,7 +201,10 @@ async fn too_much_in_one_request_is_refused_before_it_is_decoded_counted_and_tol
     assert!(grown < MOST_GROWN, "{grown} bytes");
 
     let metrics = lab::http::get(service.process.admin(), "/metrics", &[]).await.expect("an answer").text();
-    assert!(metrics.contains("\ntollgate_requests_total{outcome=\"invalid\"} 18\n"), "{metrics}");
+    assert!(
+        metrics.contains("\ntollgate_requests_total{door=\"rls\",outcome=\"invalid\"} 18\n"),
+        "{metrics}"
+    );
     let log = service.process.log_text();
     for reason in [
         "the request has more than 1024 descriptors",

@@ -157,7 +157,10 @@ async fn the_limit_holds_over_three_nodes_while_one_of_two_replicas_is_killed() 
     let load = Load::start(stack.topology.addr(), CLIENTS);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let metrics = http::get(stack.tollgates[0].admin(), "/metrics", &[]).await.expect("an answer").text();
-    assert!(metrics.contains(r#"tollgate_requests_total{outcome="deny"}"#), "not loaded: {metrics}");
+    assert!(
+        metrics.contains(r#"tollgate_requests_total{door="rls",outcome="deny"}"#),
+        "not loaded: {metrics}"
+    );
     stack.tollgates[0].kill();
     let before_kill = load.sent();
     tokio::time::sleep(Duration::from_secs(2)).await;

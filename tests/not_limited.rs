@@ -101,10 +101,10 @@ async fn what_no_rule_can_be_for_is_a_warning_once_and_all_reasons_are_counted_a
     let page = http::get(service.process.admin(), "/metrics", &[]).await.expect("an answer").text();
     for (kind, times) in [("unknown_domain", 3), ("unmatched", 9), ("exempt", 3), ("unlimited", 3)] {
         let of_descriptors = format!("tollgate_descriptors_without_limit_total{{kind=\"{kind}\"}} {times}\n");
-        let of_requests = format!("tollgate_requests_total{{outcome=\"{kind}\"}} {times}\n");
+        let of_requests = format!("tollgate_requests_total{{door=\"rls\",outcome=\"{kind}\"}} {times}\n");
         assert_says(&page, &[&of_descriptors, &of_requests]);
     }
-    assert_says(&page, &["tollgate_requests_total{outcome=\"allow\"} 1\n"]);
+    assert_says(&page, &["tollgate_requests_total{door=\"rls\",outcome=\"allow\"} 1\n"]);
 
     let warnings = service.lines(" WARN tollgate::protocol::unmatched: ").await;
     let [domain, users, route] = &warnings[..] else { panic!("{warnings:#?}") };

@@ -71,6 +71,11 @@ impl RateLimit {
         self.hits_addend.as_ref()
     }
 
+    /// Whether it makes no descriptor of a request whose client's address is not known, or another one.
+    pub fn reads_address(&self) -> bool {
+        self.actions.iter().any(Action::reads_address)
+    }
+
     /// The keys of the entries of its descriptors; none if some actions may be skipped.
     pub fn keys(&self) -> Option<Vec<&str>> {
         self.actions.iter().map(|action| (!action.skips()).then_some(action.descriptor_key())).collect()

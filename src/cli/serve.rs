@@ -1,5 +1,6 @@
 //! `tollgate serve`: its flags, and the wiring of the service.
 
+mod authz;
 mod flags;
 mod gauges;
 mod reference;
@@ -23,12 +24,13 @@ use crate::{
     limiter::Limiter,
     logging::{self, LoggingError},
     metrics::Metrics,
-    protocol::{Modes, rls::Rls},
+    protocol::{Doors, Modes},
     reload::{Reloader, Sources},
     rules::Publisher,
     server::{self, Server, ServerError},
     store::{Backend, TargetError},
 };
+use authz::Authz;
 use flags::{Answers, Logs, Process, Switches, WhenStoreFails};
 use tollgate_core::{applied::QuotaMode, limit::DefaultAlgorithm, matcher::Matcher};
 
@@ -94,6 +96,9 @@ pub struct Serve {
 
     #[command(flatten)]
     switches: Switches,
+
+    #[command(flatten)]
+    authz: Authz,
 
     #[command(flatten)]
     process: Process,
@@ -172,6 +177,7 @@ impl Serve {
         for warning in &config.warnings {
             warn!("{warning}");
         }
+        let authz = self.authz.settings();
         let matcher = Matcher::new(config.domains.clone());
         let loaded = Loaded { rules: matcher.limits().len(), domains: config.domains.len() };
         let metrics = Arc::new(Metrics::new());
@@ -180,7 +186,9 @@ impl Serve {
         let _reloader =
             Reloader::start(sources, &config, Arc::clone(&publisher)).map_err(ServeError::Reloader)?;
 
-        let server = Server::bind(self.process.options())?;
+        let options =
+            server::Options { authz_http_listen: self.authz.authz_http_listen, ..self.process.options() };
+        let server = Server::bind(options)?;
         server.stop_on_signals()?;
         let admin = Admin::new(server.lifecycle(), Arc::clone(&metrics)).store(backend.health());
         let deadline = self.when_store_fails.store_deadline;
@@ -190,9 +198,10 @@ impl Serve {
         let counting = Arc::clone(&metrics);
         let started = server.start(&counting, move || {
             let limiter = Limiter::open(&backend, deadline, &fallback).quota_mode(quota_mode);
-            Rls::new(limiter, publisher.subscribe(), Arc::clone(&metrics)).modes(modes)
+            Doors::new(limiter, publisher.subscribe(), Arc::clone(&metrics)).modes(modes).authz(authz.clone())
         })?;
         self.announce(addresses, loaded);
+        self.authz.announce(&config.domains);
         self.announce_modes(modes, quota_mode);
         started.serve(admin)?;
         Ok(())
@@ -226,8 +235,11 @@ impl Serve {
     /// Logs the start. Scripts read the first line, so its words and their order are an interface.
     fn announce(&self, addresses: server::Addresses, Loaded { rules, domains }: Loaded) {
         let store = self.store.as_ref().map_or("memory".to_owned(), StoreUrl::to_string);
-        let server::Addresses { grpc, admin } = addresses;
+        let server::Addresses { grpc, authz_http, admin } = addresses;
         info!(target: logging::START, %grpc, %admin, %store, rules, domains, "listening");
+        if let Some(authz_http) = authz_http {
+            info!(target: logging::START, %authz_http, "listening for ext_authz by HTTP");
+        }
         if rules == 0 {
             warn!("no limit was loaded: every request passes");
         }

@@ -5,11 +5,15 @@ use prometheus::{IntCounter, Opts, Registry};
 
 use super::{Counted, LimitCounters, Metrics, counters};
 use crate::{fallback::Source, limiter::Outcome};
-use tollgate_core::{applied::WithoutLimit, decision::Verdict, descriptor::Request};
+use tollgate_core::{
+    applied::WithoutLimit, authz::WithoutDescriptor, decision::Verdict, descriptor::Request,
+};
 
-const REQUESTS: &str = "ShouldRateLimit requests, by outcome. unknown_domain, unmatched, exempt and unlimited pass \
-    because no limit applies to them. invalid and unavailable are errors, and Envoy lets such requests pass unless \
-    failure_mode_deny is set; the log says why.";
+const REQUESTS: &str = "Requests by outcome, and by the door through which they came: rls for ShouldRateLimit, authz and \
+    authz_http for ext_authz. unknown_domain, unmatched, exempt, unlimited and no_descriptor pass because no limit applies \
+    to them; no_descriptor_denied is answered 403. invalid and unavailable are errors: Envoy's ratelimit filter lets such \
+    requests pass unless failure_mode_deny is set, and its ext_authz filter denies them unless failure_mode_allow is \
+    set; the log says why.";
 const WITHOUT_LIMIT: &str = "Descriptors to which no limit applies, by reason: no limits file has their domain \
     (unknown_domain), no rule matches them (unmatched), their rule has no rate_limit (exempt), or says that they are \
     unlimited (unlimited). The log warns of unknown domains and keys.";
@@ -28,6 +32,10 @@ pub(super) enum RequestOutcome {
     UnknownDomain,
     /// No rule matches any of its descriptors: OK.
     Unmatched,
+    /// No list of `authz` makes a descriptor of it: it passes.
+    NoDescriptor,
+    /// The same, and its entry says `without_descriptor: deny`: 403.
+    NoDescriptorDenied,
     /// Some of its descriptors are exempt, and no rule limits the others: OK.
     Exempt,
     /// A rule says that it is unlimited, and no rule limits it: OK.
@@ -38,9 +46,21 @@ pub(super) enum RequestOutcome {
     Unavailable,
 }
 
+/// The protocol by which a request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// Envoy's rate-limit service.
+    Rls,
+    /// ext_authz by gRPC.
+    Authz,
+    /// ext_authz by HTTP.
+    AuthzHttp,
+}
+
 #[derive(Debug)]
 pub(super) struct Requests {
-    outcomes: [IntCounter; RequestOutcome::ALL.len()],
+    /// In the order of [`Door::ALL`], and then of [`RequestOutcome::ALL`].
+    outcomes: [[IntCounter; RequestOutcome::ALL.len()]; Door::ALL.len()],
     /// In the order of [`KINDS`].
     without_limit: [IntCounter; KINDS.len()],
 }
@@ -49,13 +69,22 @@ pub(super) struct Requests {
 
 impl Metrics {
     /// Counts one request that was decided, and each of its decisions. `counters` belongs to the rules that decided it.
-    pub fn count_outcome(&self, counters: &LimitCounters, request: &Request<'_>, outcome: &Outcome<'_>) {
-        self.requests.count(match outcome.verdict {
-            Some(_) if outcome.decisions.is_empty() => outcome_without_limit(outcome),
-            Some(Verdict::Allow) => RequestOutcome::Allow,
-            Some(Verdict::Deny) => RequestOutcome::Deny,
-            None => RequestOutcome::Unavailable,
-        });
+    pub fn count_outcome(
+        &self,
+        door: Door,
+        counters: &LimitCounters,
+        request: &Request<'_>,
+        outcome: &Outcome<'_>,
+    ) {
+        self.requests.count(
+            door,
+            match outcome.verdict {
+                Some(_) if outcome.decisions.is_empty() => outcome_without_limit(outcome),
+                Some(Verdict::Allow) => RequestOutcome::Allow,
+                Some(Verdict::Deny) => RequestOutcome::Deny,
+                None => RequestOutcome::Unavailable,
+            },
+        );
         self.requests.count_without_limit(outcome.without_limit);
         for decision in &outcome.decisions {
             let counted = match decision.is_over() {
@@ -82,8 +111,19 @@ impl Metrics {
     }
 
     /// Counts a request that was refused before it could be decided.
-    pub fn count_invalid(&self) {
-        self.requests.count(RequestOutcome::Invalid);
+    pub fn count_invalid(&self, door: Door) {
+        self.requests.count(door, RequestOutcome::Invalid);
+    }
+
+    /// Counts a request of which `authz` makes no descriptor.
+    pub fn count_without_descriptor(&self, door: Door, without: WithoutDescriptor) {
+        self.requests.count(
+            door,
+            match without {
+                WithoutDescriptor::Allow => RequestOutcome::NoDescriptor,
+                WithoutDescriptor::Deny => RequestOutcome::NoDescriptorDenied,
+            },
+        );
     }
 }
 
@@ -102,18 +142,21 @@ fn outcome_without_limit(outcome: &Outcome<'_>) -> RequestOutcome {
 
 impl Requests {
     pub(super) fn new(registry: &Registry) -> Requests {
-        let outcomes = counters(registry, Opts::new("tollgate_requests_total", REQUESTS), &["outcome"]);
+        let outcomes =
+            counters(registry, Opts::new("tollgate_requests_total", REQUESTS), &["door", "outcome"]);
         let name = "tollgate_descriptors_without_limit_total";
         let without_limit = counters(registry, Opts::new(name, WITHOUT_LIMIT), &["kind"]);
         Requests {
-            outcomes: RequestOutcome::ALL.map(|outcome| outcomes.with_label_values(&[outcome.word()])),
+            outcomes: Door::ALL.map(|door| {
+                RequestOutcome::ALL.map(|outcome| outcomes.with_label_values(&[door.word(), outcome.word()]))
+            }),
             without_limit: KINDS.map(|kind| without_limit.with_label_values(&[kind])),
         }
     }
 
-    pub(super) fn count(&self, outcome: RequestOutcome) {
-        // The discriminant is the position in `ALL`; a test holds it.
-        self.outcomes[outcome as usize].inc();
+    pub(super) fn count(&self, door: Door, outcome: RequestOutcome) {
+        // The discriminants are the positions in `ALL`; a test holds it.
+        self.outcomes[door as usize][outcome as usize].inc();
     }
 
     pub(super) fn count_without_limit(&self, descriptors: WithoutLimit) {
@@ -125,14 +168,30 @@ impl Requests {
     }
 }
 
+// === impl Door ===
+
+impl Door {
+    pub(super) const ALL: [Door; 3] = [Door::Rls, Door::Authz, Door::AuthzHttp];
+
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Door::Rls => "rls",
+            Door::Authz => "authz",
+            Door::AuthzHttp => "authz_http",
+        }
+    }
+}
+
 // === impl RequestOutcome ===
 
 impl RequestOutcome {
-    pub(super) const ALL: [RequestOutcome; 8] = [
+    pub(super) const ALL: [RequestOutcome; 10] = [
         RequestOutcome::Allow,
         RequestOutcome::Deny,
         RequestOutcome::UnknownDomain,
         RequestOutcome::Unmatched,
+        RequestOutcome::NoDescriptor,
+        RequestOutcome::NoDescriptorDenied,
         RequestOutcome::Exempt,
         RequestOutcome::Unlimited,
         RequestOutcome::Invalid,
@@ -145,6 +204,8 @@ impl RequestOutcome {
             RequestOutcome::Deny => "deny",
             RequestOutcome::UnknownDomain => "unknown_domain",
             RequestOutcome::Unmatched => "unmatched",
+            RequestOutcome::NoDescriptor => "no_descriptor",
+            RequestOutcome::NoDescriptorDenied => "no_descriptor_denied",
             RequestOutcome::Exempt => "exempt",
             RequestOutcome::Unlimited => "unlimited",
             RequestOutcome::Invalid => "invalid",

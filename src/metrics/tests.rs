@@ -38,16 +38,26 @@ fn each_request_outcome_is_counted_under_its_own_word_and_so_is_each_descriptor_
     for (position, outcome) in RequestOutcome::ALL.into_iter().enumerate() {
         assert_eq!(outcome as usize, position);
         for _ in 0..=position {
-            metrics.requests.count(outcome);
+            metrics.requests.count(Door::Rls, outcome);
         }
     }
     let without_limit = WithoutLimit { unknown_domain: 7, unmatched: 8, exempt: 9, unlimited: 10 };
     metrics.requests.count_without_limit(without_limit);
     let text = metrics.render();
-    let outcomes =
-        ["allow", "deny", "unknown_domain", "unmatched", "exempt", "unlimited", "invalid", "unavailable"];
+    let outcomes = [
+        "allow",
+        "deny",
+        "unknown_domain",
+        "unmatched",
+        "no_descriptor",
+        "no_descriptor_denied",
+        "exempt",
+        "unlimited",
+        "invalid",
+        "unavailable",
+    ];
     for (position, word) in (0_u64..).zip(outcomes) {
-        let series = format!("tollgate_requests_total{{outcome=\"{word}\"}}");
+        let series = format!("tollgate_requests_total{{door=\"rls\",outcome=\"{word}\"}}");
         assert_eq!(value(&text, &series), Some(position + 1), "{word}");
     }
     for (position, word) in (0_u64..).zip(["unknown_domain", "unmatched", "exempt", "unlimited"]) {

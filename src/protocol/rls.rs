@@ -6,24 +6,20 @@
 mod bounds;
 pub mod codec;
 
-use std::sync::Arc;
-
 use tonic::{Request as Call, Response, Status};
 
-use super::{Modes, explain, observe, status::Failure};
+use super::{Doors, explain, observe, reply::Reply, status::Failure};
 use crate::{
-    limiter::Limiter,
-    metrics::Metrics,
+    metrics::Door,
     pb::{
         RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::RateLimitOverride,
         rate_limit_service_server::RateLimitService,
     },
     response::dynamic,
-    rules::{CompiledRules, CurrentRules},
+    rules::CompiledRules,
 };
 pub(crate) use bounds::TooMany;
 pub use bounds::{MAX_DESCRIPTORS, MAX_FIELDS};
-pub use codec::Reply;
 use tollgate_core::{
     decision::Verdict,
     descriptor::{BadRequest, Descriptor, Entry, Hits, Request},
@@ -31,34 +27,12 @@ use tollgate_core::{
     matcher::Matcher,
 };
 
-/// One runtime's service.
-#[derive(Debug)]
-pub struct Rls {
-    limiter: Limiter,
-    rules: Arc<CurrentRules>,
-    metrics: Arc<Metrics>,
-    modes: Modes,
-}
-
-// === impl Rls ===
-
-impl Rls {
-    /// A service that decides by `rules`, which may be replaced while it serves. All modes are off.
-    pub fn new(limiter: Limiter, rules: Arc<CurrentRules>, metrics: Arc<Metrics>) -> Rls {
-        Rls { limiter, rules, metrics, modes: Modes::default() }
-    }
-
-    /// The same service in other modes.
-    #[must_use]
-    pub fn modes(self, modes: Modes) -> Rls {
-        Rls { modes, ..self }
-    }
-
-    async fn answer(&self, rules: &CompiledRules, message: &RateLimitRequest) -> Result<Reply, Failure> {
+impl Doors {
+    async fn rate_limit(&self, rules: &CompiledRules, message: &RateLimitRequest) -> Result<Reply, Failure> {
         let matcher = rules.matcher();
         let request = parse(message, matcher)?;
         let outcome = self.limiter.decide(matcher, &request).await?;
-        observe(&self.metrics, rules, &request, &outcome, self.modes);
+        observe(Door::Rls, &self.metrics, rules, &request, &outcome, self.modes);
         let verdict = outcome.verdict.ok_or(Failure::NoAnswer)?;
         let told = if self.modes.shadow { Verdict::Allow } else { verdict };
         let metadata = if self.modes.dynamic_metadata {
@@ -73,10 +47,10 @@ impl Rls {
 }
 
 #[tonic::async_trait]
-impl RateLimitService for Rls {
+impl RateLimitService for Doors {
     async fn should_rate_limit(&self, call: Call<RateLimitRequest>) -> Result<Response<Reply>, Status> {
         let message = call.get_ref();
-        match self.answer(&self.rules.get(), message).await {
+        match self.rate_limit(&self.rules.get(), message).await {
             Ok(reply) => Ok(Response::new(reply)),
             Err(failure) => {
                 // The server counts it, together with calls that could not be decoded.

@@ -18,12 +18,26 @@ pub(crate) enum Failure {
     /// The framing of the message is broken, cut short or missing, in tonic's words.
     #[error("{0}")]
     BrokenFrame(String),
+    /// The same, found by our own reader.
+    #[error("request is not a valid message")]
+    Malformed,
     #[error(transparent)]
     TooMany(#[from] TooMany),
     #[error(transparent)]
     BadRequest(#[from] BadRequest),
     #[error("unfinished requests take more than {max_bytes} bytes")]
     Unfinished { max_bytes: usize },
+    /// Nothing says which domain a request of ext_authz belongs to.
+    #[error(
+        "the request names no domain, and not exactly one domain has `authz`: set the context extension `domain` in \
+         Envoy's ext_authz filter, or --authz-domain-header"
+    )]
+    NoAuthzDomain,
+    /// `--authz-request-from x-forwarded` needs each of three headers once.
+    #[error("the header {0} is missing or repeated, and --authz-request-from is x-forwarded")]
+    NotForwarded(&'static str),
+    #[error("no limits file has `authz` for the domain {0}")]
+    UnknownAuthzDomain(String),
     /// The store has no answer, and the limits say `error`.
     #[error("the store has no answer")]
     NoAnswer,
@@ -37,6 +51,10 @@ impl Failure {
         match self {
             // The fault is the caller's, so tonic's INTERNAL would blame the wrong side.
             Failure::Undecodable(_)
+            | Failure::Malformed
+            | Failure::NoAuthzDomain
+            | Failure::NotForwarded(_)
+            | Failure::UnknownAuthzDomain(_)
             | Failure::BrokenFrame(_)
             | Failure::TooMany(_)
             | Failure::BadRequest(_) => Code::InvalidArgument,
@@ -68,6 +86,13 @@ mod tests {
         let unencodable = unencodable.encode(&mut &mut [0_u8; 1][..]).unwrap_err();
         let is_invalid = [
             (Failure::Undecodable(undecodable), "request is not a valid message: "),
+            (Failure::Malformed, "request is not a valid message"),
+            (
+                Failure::NoAuthzDomain,
+                "the request names no domain, and not exactly one domain has `authz`: set",
+            ),
+            (Failure::NotForwarded("x-forwarded-uri"), "the header x-forwarded-uri is missing or repeated"),
+            (Failure::UnknownAuthzDomain("a".to_owned()), "no limits file has `authz` for the domain a"),
             (Failure::BrokenFrame("cut short".to_owned()), "cut short"),
             (TooMany::Descriptors.into(), "the request has more than 1024 descriptors"),
             (TooMany::Fields.into(), "the request's descriptors have more than 65536 entries"),

@@ -13,7 +13,11 @@ use crate::{
     limiter::Outcome,
     pb::{RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::RateLimitOverride},
 };
-use tollgate_core::rules::{self, Metadata, MetadataValue};
+use tollgate_core::{
+    actions::BuiltDescriptor,
+    descriptor::{Hits, Request},
+    rules::{self, Metadata, MetadataValue},
+};
 
 /// The source of the outcome if it is a fallback answer, or else that of its first decision that is one. None if no
 /// decision is.
@@ -26,19 +30,45 @@ pub fn fallback_metadata(outcome: &Outcome<'_>) -> Option<Struct> {
 
 /// The metadata of one answer.
 pub fn metadata(request: &RateLimitRequest, outcome: &Outcome<'_>) -> Struct {
-    let mut fields = provenance(outcome);
-    fields.extend([
-        ("domain".to_owned(), text(&request.domain)),
-        ("descriptors".to_owned(), list(request.descriptors.iter().map(descriptor))),
-    ]);
+    let descriptors = list(request.descriptors.iter().map(descriptor));
+    let mut fields = common(&request.domain, descriptors, outcome);
     if request.hits_addend != 0 {
         fields.insert("hitsAddend".to_owned(), number(f64::from(request.hits_addend)));
     }
+    Struct { fields }
+}
+
+/// The metadata of one answer of ext_authz, with the descriptors that Tollgate made.
+pub fn metadata_of_built(
+    request: &Request<'_>,
+    built: &[BuiltDescriptor<'_>],
+    outcome: &Outcome<'_>,
+) -> Struct {
+    let descriptors = built.iter().map(|built| {
+        let pairs = list(built.entries().map(|entry| pair(entry.key, entry.value)));
+        let mut fields = BTreeMap::from([("entries".to_owned(), pairs)]);
+        if let Some(Hits::Take(hits) | Hits::GiveBack(hits)) = built.hits {
+            #[allow(clippy::cast_precision_loss, reason = "a Struct has no other numbers")]
+            fields.insert("hitsAddend".to_owned(), number(hits as f64));
+        }
+        value(Kind::StructValue(Struct { fields }))
+    });
+    let domain = String::from_utf8_lossy(request.domain);
+    Struct { fields: common(&domain, list(descriptors), outcome) }
+}
+
+fn common(domain: &str, descriptors: Value, outcome: &Outcome<'_>) -> BTreeMap<String, Value> {
+    let mut fields = provenance(outcome);
+    fields.extend([("domain".to_owned(), text(domain)), ("descriptors".to_owned(), descriptors)]);
     let merged = passed(outcome);
     if !merged.is_empty() {
         fields.insert("metadata".to_owned(), map(&merged));
     }
-    Struct { fields }
+    fields
+}
+
+fn pair(key: &[u8], value: &[u8]) -> Value {
+    text(&format!("{}={}", String::from_utf8_lossy(key), String::from_utf8_lossy(value)))
 }
 
 /// The metadata of the descriptors that have a limit and the status OK, even if others deny the request. The values of
@@ -76,11 +106,8 @@ fn seconds(us: u64) -> f64 {
 }
 
 fn descriptor(wire: &RateLimitDescriptor) -> Value {
-    let pair = |entry: &crate::pb::rate_limit_descriptor::Entry| {
-        let (key, value) = (String::from_utf8_lossy(&entry.key), String::from_utf8_lossy(&entry.value));
-        text(&format!("{key}={value}"))
-    };
-    let mut fields = BTreeMap::from([("entries".to_owned(), list(wire.entries.iter().map(pair)))]);
+    let pairs = list(wire.entries.iter().map(|entry| pair(&entry.key, &entry.value)));
+    let mut fields = BTreeMap::from([("entries".to_owned(), pairs)]);
     if let Some(limit) = &wire.limit {
         fields.insert("limit".to_owned(), text(&limit_text(limit)));
     }

@@ -1,4 +1,4 @@
-//! Opens both listeners, accepts connections on the gRPC port, and closes it.
+//! Opens the listeners, accepts the connections of those for Envoy, and closes them.
 
 use std::{
     convert::Infallible,
@@ -26,7 +26,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// replica leaves.
 const BACKLOG: u32 = 1_024;
 
-/// Accepts the connections of the gRPC port.
+/// Accepts the connections of a port for Envoy.
 #[derive(Debug)]
 pub(super) struct Acceptor {
     listener: TcpListener,
@@ -36,6 +36,7 @@ pub(super) struct Acceptor {
 /// Deals accepted connections to the runtimes. Closes and counts those beyond the maximum.
 #[derive(Debug)]
 struct Dealer {
+    port: Port,
     max_connections: usize,
     metrics: Arc<Metrics>,
 }
@@ -43,8 +44,13 @@ struct Dealer {
 // === impl Acceptor ===
 
 impl Acceptor {
-    pub(super) fn new(listener: TcpListener, max_connections: usize, metrics: Arc<Metrics>) -> Acceptor {
-        Acceptor { listener, dealer: Dealer { max_connections, metrics } }
+    pub(super) fn new(
+        listener: TcpListener,
+        port: Port,
+        max_connections: usize,
+        metrics: Arc<Metrics>,
+    ) -> Acceptor {
+        Acceptor { listener, dealer: Dealer { port, max_connections, metrics } }
     }
 
     /// Deals the connections that the kernel has accepted already, which it would reset, and then closes the
@@ -90,7 +96,7 @@ impl Dealer {
             debug!(%peer, max_connections = self.max_connections, "connection refused: --max-connections are already open");
             return;
         }
-        if let Err(error) = runtimes.deal(stream, peer) {
+        if let Err(error) = runtimes.deal(stream, peer, self.port) {
             debug!(%peer, error = %SystemError::from(error), "connection lost before it was served");
         }
     }

@@ -11,7 +11,7 @@ use super::{ConnectionLimits, not_http2::Opening, routes::Routes, unvectored::Un
 use crate::{
     error::SystemError,
     lifecycle::{Lifecycle, Phase},
-    pb::rate_limit_service_server::RateLimitService,
+    protocol::Service,
 };
 
 /// Maximum number of streams that a client may have open on one connection. hyper's default is 200. Envoy's own circuit
@@ -56,8 +56,8 @@ pub(super) enum ConnectionError {
     Silent,
     #[error("it broke before the first request")]
     Broken(#[source] SystemError),
-    #[error("HTTP/2 failed")]
-    Http2(#[source] hyper::Error),
+    #[error("HTTP failed")]
+    Http(#[source] hyper::Error),
     #[error("it was still open when the server ended")]
     Cut,
     #[error("it was still open {0:?} after the client was told to open another")]
@@ -79,7 +79,7 @@ pub(super) fn http2(limits: &ConnectionLimits) -> http2::Builder<TokioExecutor> 
 
 /// Serves until the client closes the connection, or until it is drained, too old or cut. When it is drained or too
 /// old, requests under way are answered, and the client is told (GOAWAY) to send no more on it.
-pub(super) async fn serve<S: RateLimitService>(
+pub(super) async fn serve<S: Service>(
     stream: std::net::TcpStream,
     routes: Routes<S>,
     http2: &http2::Builder<TokioExecutor>,
@@ -100,14 +100,14 @@ pub(super) async fn serve<S: RateLimitService>(
     let mut connection = pin!(http2.serve_connection(Unvectored::new(stream), routes));
     let grace = select! {
         biased;
-        ended = &mut connection => return ended.map_err(ConnectionError::Http2),
+        ended = &mut connection => return ended.map_err(ConnectionError::Http),
         () = lifecycle.reached(Phase::Draining) => Duration::MAX,
         () = time::sleep(limits.age()) => limits.max_age_grace,
     };
     connection.as_mut().graceful_shutdown();
     select! {
         biased;
-        ended = connection => ended.map_err(ConnectionError::Http2),
+        ended = connection => ended.map_err(ConnectionError::Http),
         () = lifecycle.reached(Phase::Ended) => Err(ConnectionError::Cut),
         () = time::sleep(grace) => Err(ConnectionError::Outstayed(grace)),
     }

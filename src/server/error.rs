@@ -43,11 +43,13 @@ pub enum ServerError {
     },
 }
 
-/// One of the two ports.
+/// One of the ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Port {
     /// For Envoy.
     Grpc,
+    /// For ext_authz by HTTP.
+    AuthzHttp,
     /// For operators.
     Admin,
 }
@@ -58,6 +60,7 @@ impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Port::Grpc => "gRPC",
+            Port::AuthzHttp => "ext_authz by HTTP",
             Port::Admin => "admin",
         })
     }

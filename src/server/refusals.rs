@@ -13,7 +13,7 @@ use crate::{
         short,
         subjects::{Due, Warnings},
     },
-    metrics::Metrics,
+    metrics::{Door, Metrics},
 };
 
 /// The most characters of a reason that are logged. A reason may contain a word that the client chose.
@@ -40,17 +40,20 @@ impl Refusals {
     }
 
     /// Takes the status of a call that asked for a decision. Does nothing unless the fault is the caller's.
-    pub(super) fn note(&self, status: &Status) {
+    pub(super) fn note(&self, door: Door, status: &Status) {
         if !is_refusal(status.code()) {
             return;
         }
-        self.metrics.count_invalid();
+        self.metrics.count_invalid(door);
         let Some(due) = self.warnings.reasons.occurs(status.message()) else { return };
         let reason: String = status.message().chars().take(MAX_REASON).collect();
         let code = status.code();
-        match due {
-            Due::Subject { times } => warn!(?code, reason, times, "{REFUSED}"),
-            Due::Others { times } => warn!(?code, reason, times, "{OTHERS_REFUSED}"),
+        match (due, door) {
+            (Due::Subject { times }, Door::Rls) => warn!(?code, reason, times, "{REFUSED}"),
+            (Due::Others { times }, Door::Rls) => warn!(?code, reason, times, "{OTHERS_REFUSED}"),
+            (Due::Subject { times } | Due::Others { times }, Door::Authz | Door::AuthzHttp) => {
+                warn!(?code, reason, times, "{CHECK_REFUSED}");
+            }
         }
     }
 
@@ -69,8 +72,10 @@ impl Refusals {
 const REFUSED: &str = "a request was refused; Envoy lets it pass unlimited unless failure_mode_deny is set";
 const OTHERS_REFUSED: &str = "requests were refused for further reasons, and this is one of them; Envoy lets them pass \
     unlimited unless failure_mode_deny is set";
+const CHECK_REFUSED: &str = "a check of ext_authz was refused; Envoy denies its request, with 403 by default, unless \
+    failure_mode_allow is set";
 const UNKNOWN_METHOD: &str = "a call of an unknown gRPC method was answered UNIMPLEMENTED; decisions are made by \
-    envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit. If the caller is an Envoy, it may let its requests \
+    envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit and envoy.service.auth.v3.Authorization/Check. If the caller is an Envoy, it may let its requests \
     pass unlimited";
 const OTHER_UNKNOWN_METHODS: &str = "calls of further unknown gRPC methods were answered UNIMPLEMENTED, and this is one \
     of them. If a caller is an Envoy, it may let its requests pass unlimited";
@@ -100,13 +105,15 @@ mod tests {
         let metrics = Arc::new(Metrics::new());
         let refusals = Refusals::new(Arc::clone(&metrics));
         for code in [Code::Unavailable, Code::Cancelled, Code::Unknown] {
-            refusals.note(&Status::new(code, ""));
+            refusals.note(Door::Rls, &Status::new(code, ""));
         }
         let count = |times: u64| {
-            metrics.render().contains(&format!("tollgate_requests_total{{outcome=\"invalid\"}} {times}\n"))
+            metrics
+                .render()
+                .contains(&format!("tollgate_requests_total{{door=\"rls\",outcome=\"invalid\"}} {times}\n"))
         };
         assert!(count(0));
-        refusals.note(&Status::out_of_range("too long"));
+        refusals.note(Door::Rls, &Status::out_of_range("too long"));
         assert!(count(1));
     }
 }

@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
 use hyper::body::Incoming;
 use tonic::{Code, Status, body::Body, codegen::BoxFuture};
 use tonic_health::{
@@ -22,14 +22,19 @@ use super::{
     bounded_body::{BoundedBody, Unfinished},
     refusals::Refusals,
 };
-use crate::pb::{
-    FILE_DESCRIPTOR_SET,
-    rate_limit_service_server::{RateLimitService, RateLimitServiceServer, SERVICE_NAME},
+use crate::{
+    metrics::Door,
+    pb::{
+        FILE_DESCRIPTOR_SET,
+        authorization_server::AuthorizationServer,
+        rate_limit_service_server::{RateLimitServiceServer, SERVICE_NAME},
+    },
+    protocol::{Service, status::Failure},
 };
-use crate::protocol::status::Failure;
 
-/// The path of every decision, compared before any routing.
+/// The paths of decisions, compared before any routing.
 const DECIDE: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
+const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
 
 /// The largest request that is decoded. A larger one is answered with OUT_OF_RANGE, and Envoy lets it pass, so this
 /// must be more than a client of the nodes can cause: it fits header values of 60 kB in each of 68 descriptors.
@@ -40,7 +45,9 @@ const NAME_IN_REFERENCE: &str = "ratelimit";
 
 /// The services of one runtime. A clone shares them.
 pub(super) struct Routes<S> {
+    service: Arc<S>,
     decide: RateLimitServiceServer<S>,
+    check: AuthorizationServer<S>,
     others: tonic::service::Routes,
     unfinished: Unfinished,
     /// An `Arc` of this runtime alone: it is cloned for each call, and all cores would write the count of a shared one.
@@ -64,22 +71,42 @@ pub(super) struct ResponseFuture {
 
 /// What a call asks for.
 enum Method {
-    Decide,
+    Decide(Door),
     /// The path of any other method.
     Other(Box<str>),
 }
 
 // === impl Routes ===
 
-impl<S: RateLimitService> Routes<S> {
+impl<S: Service> Routes<S> {
     pub(super) fn new(service: S, health: &Health, refusals: &Refusals) -> Routes<S> {
         let others = tonic::service::Routes::new(health.service())
             .add_service(reflection().build_v1().expect(DESCRIPTORS_ARE_SOUND))
             .add_service(reflection().build_v1alpha().expect(DESCRIPTORS_ARE_SOUND))
             .prepare();
-        let decide = RateLimitServiceServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES);
+        let service = Arc::new(service);
+        let decide = RateLimitServiceServer::from_arc(Arc::clone(&service));
+        let check = AuthorizationServer::from_arc(Arc::clone(&service));
         let refusals = Arc::new(refusals.clone());
-        Routes { decide, others, unfinished: Unfinished::default(), refusals }
+        Routes {
+            service,
+            decide: decide.max_decoding_message_size(MAX_REQUEST_BYTES),
+            check: check.max_decoding_message_size(MAX_REQUEST_BYTES),
+            others,
+            unfinished: Unfinished::default(),
+            refusals,
+        }
+    }
+
+    /// Answers a check by HTTP. A refusal is counted and logged.
+    pub(super) async fn check_http(&self, parts: &http::request::Parts) -> Response<Vec<u8>> {
+        match self.service.check_http(parts).await {
+            Ok(response) => response,
+            Err(status) => {
+                self.refusals.note(Door::AuthzHttp, &status);
+                refused(&status)
+            }
+        }
     }
 }
 
@@ -94,7 +121,9 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
 impl<S> Clone for Routes<S> {
     fn clone(&self) -> Self {
         Routes {
+            service: Arc::clone(&self.service),
             decide: self.decide.clone(),
+            check: self.check.clone(),
             others: self.others.clone(),
             unfinished: self.unfinished.clone(),
             refusals: self.refusals.clone(),
@@ -102,7 +131,7 @@ impl<S> Clone for Routes<S> {
     }
 }
 
-impl<S: RateLimitService> hyper::service::Service<Request<Incoming>> for Routes<S> {
+impl<S: Service> hyper::service::Service<Request<Incoming>> for Routes<S> {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = ResponseFuture;
@@ -112,7 +141,11 @@ impl<S: RateLimitService> hyper::service::Service<Request<Incoming>> for Routes<
         let refusals = self.refusals.clone();
         // tower's services want `&mut self`. Cloning either is cheap, and both are always ready.
         if request.uri().path() == DECIDE {
-            ResponseFuture { response: self.decide.clone().call(request), refusals, method: Method::Decide }
+            let method = Method::Decide(Door::Rls);
+            ResponseFuture { response: self.decide.clone().call(request), refusals, method }
+        } else if request.uri().path() == CHECK {
+            let method = Method::Decide(Door::Authz);
+            ResponseFuture { response: self.check.clone().call(request), refusals, method }
         } else {
             let method = Method::Other(request.uri().path().into());
             ResponseFuture { response: Box::pin(self.others.clone().call(request)), refusals, method }
@@ -129,9 +162,9 @@ impl Future for ResponseFuture {
         let Ok(response) = ready!(self.response.as_mut().poll(context));
         let response = blame_the_client(response);
         match &self.method {
-            Method::Decide => {
+            Method::Decide(door) => {
                 if let Some(status) = response.extensions().get::<Status>() {
-                    self.refusals.note(status);
+                    self.refusals.note(*door, status);
                 }
             }
             Method::Other(path) if is_unimplemented(&response) => self.refusals.note_unknown_method(path),
@@ -139,6 +172,17 @@ impl Future for ResponseFuture {
         }
         Poll::Ready(Ok(response))
     }
+}
+
+/// The answer to a check by HTTP that was refused.
+fn refused(status: &Status) -> Response<Vec<u8>> {
+    let mut response = Response::new(format!("{}\n", status.message()).into_bytes());
+    *response.status_mut() = match status.code() {
+        Code::InvalidArgument => StatusCode::BAD_REQUEST,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
 }
 
 fn is_unimplemented(response: &Response<Body>) -> bool {

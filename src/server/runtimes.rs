@@ -25,10 +25,10 @@ use tokio::{
 };
 
 use super::{
-    ConnectionLimits, Lifecycle, Options, ServerError, connection, current_thread_runtime, endings::Endings,
-    routes::Routes,
+    ConnectionLimits, Lifecycle, Options, Port, ServerError, authz_http, connection, current_thread_runtime,
+    endings::Endings, routes::Routes,
 };
-use crate::pb::rate_limit_service_server::RateLimitService;
+use crate::protocol::Service;
 
 /// All runtimes. They go on when this is dropped; [`Runtimes::join`] waits for them.
 pub(super) struct Runtimes {
@@ -49,6 +49,7 @@ struct Handle {
 struct Accepted {
     stream: std::net::TcpStream,
     peer: SocketAddr,
+    port: Port,
     open_connection: OpenConnection,
 }
 
@@ -71,7 +72,7 @@ struct SharedState {
 impl Runtimes {
     /// Starts the threads, and returns when all of them have called `make_routes`, each in the context of its runtime.
     /// Fails if a thread or its runtime cannot be started.
-    pub(super) fn start<S: RateLimitService>(
+    pub(super) fn start<S: Service>(
         options: &Options,
         make_routes: Arc<impl Fn() -> Routes<S> + Send + Sync + 'static>,
         lifecycle: &Lifecycle,
@@ -111,7 +112,7 @@ impl Runtimes {
 
     /// Hands the connection to the runtime with the fewest open connections, the first of several. Fails if the
     /// connection has broken already, or if the runtime has ended.
-    pub(super) fn deal(&self, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
+    pub(super) fn deal(&self, stream: TcpStream, peer: SocketAddr, port: Port) -> io::Result<()> {
         // Small answers must not wait for the acknowledgement of earlier ones (Nagle's algorithm).
         stream.set_nodelay(true)?;
         // Takes it off this thread's event loop. The runtime registers it with its own.
@@ -121,7 +122,7 @@ impl Runtimes {
         let open_connection = OpenConnection::count(&handle.open);
         let sender = handle.sender.as_ref().ok_or(io::ErrorKind::ConnectionAborted)?;
         sender
-            .send(Accepted { stream, peer, open_connection })
+            .send(Accepted { stream, peer, port, open_connection })
             .map_err(|_unsent| io::ErrorKind::ConnectionAborted.into())
     }
 
@@ -174,7 +175,7 @@ impl Runtimes {
 }
 
 /// The whole life of one runtime: until no more connections are dealt and all of its own are closed.
-async fn serve_connections<S: RateLimitService>(
+async fn serve_connections<S: Service>(
     mut accepted: UnboundedReceiver<Accepted>,
     routes: Routes<S>,
     SharedState { lifecycle, limits, endings }: SharedState,
@@ -184,11 +185,17 @@ async fn serve_connections<S: RateLimitService>(
     loop {
         select! {
             next = accepted.recv() => {
-                let Some(Accepted { stream, peer, open_connection }) = next else { break };
+                let Some(Accepted { stream, peer, port, open_connection }) = next else { break };
                 let (routes, http2, lifecycle) = (routes.clone(), http2.clone(), lifecycle.clone());
                 connections.spawn(async move {
                     let _counted = open_connection;
-                    (peer, connection::serve(stream, routes, &http2, &lifecycle, &limits).await)
+                    let ended = match port {
+                        Port::AuthzHttp => authz_http::serve(stream, routes, &lifecycle, &limits).await,
+                        Port::Grpc | Port::Admin => {
+                            connection::serve(stream, routes, &http2, &lifecycle, &limits).await
+                        }
+                    };
+                    (peer, ended)
                 });
             }
             Some(ended) = connections.join_next() => endings.note(ended),
@@ -251,9 +258,9 @@ mod tests {
         assert!(!stream.nodelay().unwrap(), "the kernel's default is on already: nothing to see here");
 
         let (runtimes, mut accepted) = one_runtime();
-        runtimes.deal(stream, peer).unwrap();
+        runtimes.deal(stream, peer, Port::Grpc).unwrap();
         let open = || runtimes.handles[0].open.load(Ordering::Relaxed);
-        let Accepted { stream, peer, open_connection } = accepted.recv().await.unwrap();
+        let Accepted { stream, peer, open_connection, .. } = accepted.recv().await.unwrap();
         assert!(stream.nodelay().unwrap());
         assert_eq!((peer, open()), (client.local_addr().unwrap(), 1));
         drop(open_connection);

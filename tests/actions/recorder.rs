@@ -12,7 +12,7 @@ use tollgate::{
         rate_limit_response::Code,
         rate_limit_service_server::{RateLimitService, RateLimitServiceServer},
     },
-    protocol::rls::Reply,
+    protocol::reply::Reply,
 };
 use tonic::{Request, Response, Status};
 use tower_service::Service as _;

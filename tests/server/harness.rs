@@ -18,10 +18,10 @@ use tollgate::{
     lifecycle::{Lifecycle, Phase},
     metrics::Metrics,
     pb::{
-        RateLimitRequest, RateLimitResponse, rate_limit_service_client::RateLimitServiceClient,
-        rate_limit_service_server::RateLimitService,
+        RateLimitRequest, RateLimitResponse, authorization_server::Authorization,
+        rate_limit_service_client::RateLimitServiceClient, rate_limit_service_server::RateLimitService,
     },
-    protocol::rls::Reply,
+    protocol::{Service, authz::codec::CheckMessage, reply::Reply},
     server::{Addresses, ConnectionLimits, Options, Server, ServerError},
 };
 use tonic::{Request, Response, Status, transport::Channel};
@@ -68,6 +68,19 @@ impl RateLimitService for Gated {
         let _permit = self.gate.acquire().await.unwrap();
         let answer = RateLimitResponse { raw_body: vec![self.runtime].into(), ..Default::default() };
         Ok(Response::new(answer.into()))
+    }
+}
+
+#[tonic::async_trait]
+impl Authorization for Gated {
+    async fn check(&self, _call: Request<CheckMessage>) -> Result<Response<Reply>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+}
+
+impl Service for Gated {
+    async fn check_http(&self, _parts: &http::request::Parts) -> Result<http::Response<Vec<u8>>, Status> {
+        Err(Status::unimplemented("not here"))
     }
 }
 
@@ -167,6 +180,7 @@ pub(crate) fn bind(runtimes: usize, drain_timeout: Duration) -> Server {
 pub(crate) fn options(runtimes: usize) -> Options {
     Options {
         grpc_listen: ANY_PORT,
+        authz_http_listen: None,
         admin_listen: ANY_PORT,
         runtimes: runtimes.try_into().unwrap(),
         drain_wait: LONG,

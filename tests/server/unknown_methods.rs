@@ -8,10 +8,10 @@ use crate::{
     harness,
 };
 
-/// The API before v3; another service of Envoy's; a method that the service does not have; and one of gRPC health.
+/// The APIs before v3; a method that the service does not have; and one of gRPC health.
 const UNKNOWN: [&str; 4] = [
     "/envoy.service.ratelimit.v2.RateLimitService/ShouldRateLimit",
-    "/envoy.service.auth.v3.Authorization/Check",
+    "/envoy.service.auth.v2.Authorization/Check",
     "/envoy.service.ratelimit.v3.RateLimitService/Ask",
     "/grpc.health.v1.Health/Ask",
 ];

@@ -164,6 +164,16 @@ impl Action {
         }
     }
 
+    pub(super) fn reads_address(&self) -> bool {
+        match &self.source {
+            Source::Address | Source::Network(_) => true,
+            Source::Key(text) | Source::HeaderMatch { text, .. } | Source::QueryMatch { text, .. } => {
+                text.format.reads_address()
+            }
+            _ => false,
+        }
+    }
+
     /// The key of the entries that it adds.
     pub fn descriptor_key(&self) -> &str {
         &self.descriptor_key

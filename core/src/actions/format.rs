@@ -70,6 +70,10 @@ impl Format {
         matches!(*self.parts, [Part::Command(..)])
     }
 
+    pub(super) fn reads_address(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Command(Command::RemoteAddress, _)))
+    }
+
     pub(super) fn value<'a>(&'a self, request: &HttpRequest<'a>) -> Value<'a> {
         if let [part] = &*self.parts {
             return part.value(request).unwrap_or(Value::Borrowed(b""));

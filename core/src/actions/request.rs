@@ -40,7 +40,7 @@ pub struct Header<'a> {
 }
 
 /// The metadata of a request, which Envoy's filters and routes write.
-pub trait Metadata: Debug {
+pub trait Metadata: Debug + Sync {
     /// The value in that namespace under that path of keys. None if a key is missing, if a value on the way is not a
     /// structure, or if the value is null.
     fn find(&self, source: MetadataSource, namespace: &str, path: &[String]) -> Option<MetadataValue<'_>>;

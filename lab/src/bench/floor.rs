@@ -17,13 +17,13 @@ use tollgate::{
     lifecycle::Lifecycle,
     metrics::Metrics,
     pb::{
-        RateLimitRequest, RateLimitResponse, rate_limit_response::Code,
-        rate_limit_service_server::RateLimitService,
+        RateLimitRequest, RateLimitResponse, auth::CheckResponse, authorization_server::Authorization,
+        rate_limit_response::Code, rate_limit_service_server::RateLimitService,
     },
-    protocol::rls::Reply,
+    protocol::{Service, authz::codec::CheckMessage, reply::Reply},
     server::{ConnectionLimits, Options, Server, ServerError},
 };
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, codegen::http};
 
 #[derive(Debug, Args)]
 pub struct FloorArgs {
@@ -36,8 +36,11 @@ pub struct FloorArgs {
 #[derive(Debug)]
 pub struct Floor(Server);
 
-/// The one answer.
-struct AlwaysOk(Reply);
+/// The one answer of each service.
+struct AlwaysOk {
+    rls: Reply,
+    authz: Reply,
+}
 
 /// Serves until SIGTERM. Prints where as its first line: `floor grpc=IP:PORT`.
 pub fn run(args: &FloorArgs) -> Result<(), ServerError> {
@@ -57,6 +60,7 @@ impl Floor {
         let (connections, max_connections) = (ConnectionLimits::default(), usize::MAX);
         let options = Options {
             grpc_listen,
+            authz_http_listen: None,
             admin_listen,
             runtimes,
             drain_wait,
@@ -80,7 +84,7 @@ impl Floor {
         let admin = Admin::new(self.lifecycle(), Arc::new(Metrics::new()));
         self.0.run(admin, || {
             let ok = RateLimitResponse { overall_code: Code::Ok.into(), ..RateLimitResponse::default() };
-            AlwaysOk(ok.into())
+            AlwaysOk { rls: ok.into(), authz: CheckResponse::default().into() }
         })
     }
 }
@@ -91,6 +95,19 @@ impl RateLimitService for AlwaysOk {
         &self,
         _request: Request<RateLimitRequest>,
     ) -> Result<Response<Reply>, Status> {
-        Ok(Response::new(self.0.clone()))
+        Ok(Response::new(self.rls.clone()))
+    }
+}
+
+#[tonic::async_trait]
+impl Authorization for AlwaysOk {
+    async fn check(&self, _call: Request<CheckMessage>) -> Result<Response<Reply>, Status> {
+        Ok(Response::new(self.authz.clone()))
+    }
+}
+
+impl Service for AlwaysOk {
+    async fn check_http(&self, _parts: &http::request::Parts) -> Result<http::Response<Vec<u8>>, Status> {
+        Ok(http::Response::default())
     }
 }

@@ -209,6 +209,7 @@ impl Process {
         let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         server::Options {
             grpc_listen: self.grpc_listen,
+            authz_http_listen: None,
             admin_listen: self.admin_listen,
             runtimes: asked.unwrap_or_else(cores),
             drain_wait: self.drain_wait,

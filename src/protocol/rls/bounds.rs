@@ -6,6 +6,8 @@
 
 use thiserror::Error;
 
+use crate::protocol::wire::{Field, Wire};
+
 /// The most descriptors in a request. The number of limits that they match has a bound of its own:
 /// [`MAX_BUCKETS`](tollgate_core::applied::MAX_BUCKETS).
 pub const MAX_DESCRIPTORS: usize = 1_024;
@@ -56,19 +58,6 @@ enum Message {
     Wrapper,
 }
 
-/// One field as it is encoded.
-enum Field<'a> {
-    /// The number of the field, and its content: a message or a text.
-    LengthDelimited(u64, &'a [u8]),
-    /// A number.
-    Scalar,
-    GroupStart,
-    GroupEnd,
-}
-
-/// The bytes that are left to read.
-struct Wire<'a>(&'a [u8]);
-
 // === impl Bounds ===
 
 impl Bounds {
@@ -108,7 +97,7 @@ impl Left {
                         self.count(inner, content)?;
                     }
                 }
-                Field::LengthDelimited(..) | Field::Scalar => {}
+                _ => {}
             }
         }
         Ok(())
@@ -127,46 +116,6 @@ impl Message {
             (Message::Descriptor | Message::Limit, 3) => Some(Message::Wrapper),
             _ => None,
         }
-    }
-}
-
-// === impl Wire ===
-
-impl<'a> Wire<'a> {
-    /// The next field. None at the end, or if the bytes make no sense.
-    fn field(&mut self) -> Option<Field<'a>> {
-        let tag = self.varint()?;
-        match tag & 7 {
-            0 => self.varint().map(|_| Field::Scalar),
-            1 => self.bytes(8).map(|_| Field::Scalar),
-            2 => {
-                let length = self.varint()?;
-                self.bytes(length).map(|content| Field::LengthDelimited(tag >> 3, content))
-            }
-            3 => Some(Field::GroupStart),
-            4 => Some(Field::GroupEnd),
-            5 => self.bytes(4).map(|_| Field::Scalar),
-            _ => None,
-        }
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for at in 0..10 {
-            let (byte, rest) = self.0.split_first()?;
-            self.0 = rest;
-            value |= u64::from(byte & 0x7f) << (7 * at);
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    fn bytes(&mut self, count: u64) -> Option<&'a [u8]> {
-        let (bytes, rest) = self.0.split_at_checked(usize::try_from(count).ok()?)?;
-        self.0 = rest;
-        Some(bytes)
     }
 }
 

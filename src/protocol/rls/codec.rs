@@ -1,12 +1,12 @@
-//! Decodes messages, and encodes answers.
+//! Decodes messages.
 //!
 //! tonic's own prost codec answers INTERNAL to a body that is not protobuf. Here that is INVALID_ARGUMENT, since the
 //! fault is the caller's. A request that holds too much is refused before it is decoded.
 
 use std::marker::PhantomData;
 
-use bytes::{Buf, BufMut as _};
-use prost::{DecodeError, Message};
+use bytes::Buf;
+use prost::Message;
 use tonic::{
     Status,
     codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
@@ -14,19 +14,12 @@ use tonic::{
 
 use super::bounds::{Bounds, SHORT_MESSAGE, TooMany};
 use crate::{
-    pb::{RateLimitRequest, RateLimitResponse},
-    protocol::status::Failure,
+    pb::RateLimitRequest,
+    protocol::{
+        reply::{Reply, ReplyEncoder, buffers},
+        status::Failure,
+    },
 };
-
-/// The bytes that tonic allocates for each message before it knows its length, once to read and once to write.
-/// Requests and answers have some 100 to 500 bytes; for a longer one the buffer grows.
-const BUFFER: usize = 512;
-/// Only streams use it; it is tonic's default.
-const YIELD_THRESHOLD: usize = 32 << 10;
-
-fn buffers() -> BufferSettings {
-    BufferSettings::new(BUFFER, YIELD_THRESHOLD)
-}
 
 /// The codec of the generated client: writes `T`, reads `U`.
 #[derive(Debug)]
@@ -91,34 +84,7 @@ fn decoded<U: Message + Default>(message: impl Buf) -> Result<U, Failure> {
     U::decode(message).map_err(Failure::Undecodable)
 }
 
-// === requests and answers ===
-
-/// A `RateLimitResponse`, encoded.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Reply(Vec<u8>);
-
-impl Reply {
-    /// Wraps the bytes of one `RateLimitResponse`.
-    pub fn from_bytes(bytes: Vec<u8>) -> Reply {
-        Reply(bytes)
-    }
-
-    /// The bytes, as they are sent.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// Decodes it as a client does.
-    pub fn decode(&self) -> Result<RateLimitResponse, DecodeError> {
-        RateLimitResponse::decode(&self.0[..])
-    }
-}
-
-impl From<RateLimitResponse> for Reply {
-    fn from(response: RateLimitResponse) -> Reply {
-        Reply(response.encode_to_vec())
-    }
-}
+// === requests ===
 
 /// The codec of the service: reads requests, and writes answers that are encoded already.
 #[derive(Debug, Default)]
@@ -175,24 +141,6 @@ fn bounded(mut message: impl Buf) -> Result<RateLimitRequest, Failure> {
     }
     check(message.chunk())?;
     decoded(message)
-}
-
-/// Writes the bytes of a [`Reply`].
-#[derive(Debug)]
-pub struct ReplyEncoder;
-
-impl Encoder for ReplyEncoder {
-    type Item = Reply;
-    type Error = Status;
-
-    fn encode(&mut self, reply: Reply, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buf.put_slice(reply.as_bytes());
-        Ok(())
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        buffers()
-    }
 }
 
 #[cfg(test)]

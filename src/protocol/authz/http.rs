@@ -1,0 +1,84 @@
+//! ext_authz by HTTP: Envoy, Traefik or nginx repeats the request without its body, and passes on the answer.
+
+use std::str;
+
+use http::{HeaderMap, Response, request::Parts};
+use smallvec::SmallVec;
+use tonic::Status;
+
+use super::{AuthzSettings, RequestFrom, client};
+use crate::{
+    metrics::Door,
+    protocol::{Doors, status::Failure},
+};
+use tollgate_core::actions::{Header, HttpRequest, NoMetadata};
+
+const FORWARDED_METHOD: &str = "x-forwarded-method";
+const FORWARDED_HOST: &str = "x-forwarded-host";
+const FORWARDED_URI: &str = "x-forwarded-uri";
+
+impl Doors {
+    /// Decides the request that these parts describe.
+    pub(in crate::protocol) async fn authorize_http(
+        &self,
+        parts: &Parts,
+    ) -> Result<Response<Vec<u8>>, Status> {
+        let rules = self.rules.get();
+        let headers: SmallVec<[Header<'_>; 16]> = parts
+            .headers
+            .iter()
+            .map(|(name, value)| Header { name: name.as_str().as_bytes(), value: value.as_bytes() })
+            .collect();
+        let asked = asked(&self.authz, parts)?;
+        let http = HttpRequest {
+            method: asked.method,
+            host: asked.host,
+            path: asked.path,
+            headers: &headers,
+            remote_address: self.authz.client_address(&headers, None, rules.warnings()),
+            metadata: &NoMetadata,
+            ..HttpRequest::default()
+        };
+        let named = self.authz.domain_header.as_ref().and_then(|name| parts.headers.get(name));
+        let client = client(&http);
+        let answer = self.authorize(
+            Door::AuthzHttp,
+            &rules,
+            named.map(|name| name.as_bytes()),
+            &http,
+            |answer, _metadata| rules.contract().http_response(answer, client, self.authz.denied_status),
+        );
+        answer.await.map_err(Status::from)
+    }
+}
+
+/// What the client asked for.
+struct Asked<'a> {
+    method: &'a [u8],
+    host: &'a [u8],
+    path: &'a [u8],
+}
+
+fn asked<'a>(settings: &AuthzSettings, parts: &'a Parts) -> Result<Asked<'a>, Failure> {
+    match settings.request_from {
+        RequestFrom::RequestLine => Ok(Asked {
+            method: parts.method.as_str().as_bytes(),
+            host: parts.headers.get(http::header::HOST).map_or(&b""[..], |host| host.as_bytes()),
+            path: parts.uri.path_and_query().map_or(&b""[..], |path| path.as_str().as_bytes()),
+        }),
+        RequestFrom::XForwarded => Ok(Asked {
+            method: only(&parts.headers, FORWARDED_METHOD)?,
+            host: only(&parts.headers, FORWARDED_HOST)?,
+            path: only(&parts.headers, FORWARDED_URI)?,
+        }),
+    }
+}
+
+/// The value of a header that is there once. A second one may be the client's.
+fn only<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a [u8], Failure> {
+    let mut lines = headers.get_all(name).iter();
+    match (lines.next(), lines.next()) {
+        (Some(line), None) => Ok(line.as_bytes()),
+        _ => Err(Failure::NotForwarded(name)),
+    }
+}
