@@ -8,7 +8,7 @@ use crate::envoy::{Config, ConfigError, Envoy, EnvoyError};
 
 #[derive(Debug, Clone)]
 pub enum Variant {
-    /// All nodes ask Tollgate.
+    /// All nodes ask Tollgate, by its rate-limit service or by ext_authz.
     Global(Global),
     /// Each node counts for itself, with this limit per key and route.
     Naive(Limit),
@@ -18,10 +18,18 @@ pub enum Variant {
 #[derive(Debug, Clone)]
 pub struct Global {
     pub rls: Vec<SocketAddr>,
+    pub door: Door,
     /// How long nodes wait for Tollgate; none means as the file says, 0.2 s.
     pub timeout: Option<Duration>,
-    /// Changes to `envoy/global/node.yaml`: what stands there once, and what to put there instead.
+    /// Changes to the file of the nodes: what stands there once, and what to put there instead.
     pub edits: Vec<(String, String)>,
+}
+
+/// How a node asks Tollgate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    Rls,
+    Authz,
 }
 
 #[derive(Debug)]
@@ -36,7 +44,12 @@ pub struct Topology {
 impl Global {
     /// As the files stand.
     pub fn new(rls: impl Into<Vec<SocketAddr>>) -> Global {
-        Global { rls: rls.into(), timeout: None, edits: Vec::new() }
+        Global { rls: rls.into(), door: Door::Rls, timeout: None, edits: Vec::new() }
+    }
+
+    /// Nodes that ask by ext_authz.
+    pub fn by_authz(rls: impl Into<Vec<SocketAddr>>) -> Global {
+        Global { door: Door::Authz, ..Global::new(rls) }
     }
 
     #[must_use]
@@ -52,7 +65,10 @@ impl Global {
     }
 
     fn node(&self, name: &str, upstream: SocketAddr) -> Result<Config, ConfigError> {
-        let mut config = Config::global_node(name, upstream, &self.rls)?;
+        let mut config = match self.door {
+            Door::Rls => Config::global_node(name, upstream, &self.rls)?,
+            Door::Authz => Config::authz_node(name, upstream, &self.rls)?,
+        };
         if let Some(timeout) = self.timeout {
             config = config.patience(timeout)?;
         }

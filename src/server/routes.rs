@@ -26,8 +26,8 @@ use crate::{
     metrics::Door,
     pb::{
         FILE_DESCRIPTOR_SET,
-        authorization_server::AuthorizationServer,
-        rate_limit_service_server::{RateLimitServiceServer, SERVICE_NAME},
+        authorization_server::{self, AuthorizationServer},
+        rate_limit_service_server::{self, RateLimitServiceServer},
     },
     protocol::{Service, status::Failure},
 };
@@ -54,9 +54,9 @@ pub(super) struct Routes<S> {
     refusals: Arc<Refusals>,
 }
 
-/// gRPC health of the server (the empty name) and of the rate-limit service, which are always the same.
+/// gRPC health of the server (the empty name) and of its services, which are always the same.
 ///
-/// The service has two names: its own, and that of envoyproxy/ratelimit. Without the latter, the health checks of
+/// The rate-limit service has two names: its own, and that of envoyproxy/ratelimit. Without the latter, the health checks of
 /// clusters that were configured for envoyproxy/ratelimit would find no service, and Envoy would let every request
 /// pass.
 #[derive(Debug, Clone)]
@@ -215,7 +215,13 @@ impl Health {
     }
 
     async fn set(&self, status: ServingStatus) {
-        for name in ["", SERVICE_NAME, NAME_IN_REFERENCE] {
+        let names = [
+            "",
+            rate_limit_service_server::SERVICE_NAME,
+            authorization_server::SERVICE_NAME,
+            NAME_IN_REFERENCE,
+        ];
+        for name in names {
             self.0.set_service_status(name, status).await;
         }
     }
@@ -230,8 +236,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_path_of_decisions_belongs_to_the_generated_service() {
-        assert_eq!(DECIDE.strip_prefix('/').unwrap().split_once('/').unwrap().0, SERVICE_NAME);
+    fn the_paths_of_decisions_belong_to_the_generated_services() {
+        let service = |path: &'static str| path.strip_prefix('/').unwrap().split_once('/').unwrap().0;
+        assert_eq!(service(DECIDE), rate_limit_service_server::SERVICE_NAME);
+        assert_eq!(service(CHECK), authorization_server::SERVICE_NAME);
     }
 
     #[test]

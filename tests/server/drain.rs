@@ -11,7 +11,7 @@ use tollgate::{
     admin::Admin,
     lifecycle::Phase,
     metrics::Metrics,
-    pb::{RateLimitRequest, rate_limit_service_server::SERVICE_NAME},
+    pb::{RateLimitRequest, authorization_server, rate_limit_service_server::SERVICE_NAME},
     server::{Options, ServerError},
 };
 use tonic_health::pb::{
@@ -21,7 +21,7 @@ use tonic_health::pb::{
 use crate::harness::{self, Gated, LONG, Running, SOON, until};
 
 /// The names in gRPC health: the server, its service, and the name of envoyproxy/ratelimit.
-const HEALTH_NAMES: [&str; 3] = ["", SERVICE_NAME, "ratelimit"];
+const HEALTH_NAMES: [&str; 4] = ["", SERVICE_NAME, authorization_server::SERVICE_NAME, "ratelimit"];
 
 #[tokio::test]
 async fn a_server_that_is_to_stop_says_so_at_once_and_still_serves_new_clients() {

@@ -56,7 +56,21 @@ impl Config {
 
     /// A node that asks the Tollgates at `rls`.
     pub fn global_node(name: &str, upstream: SocketAddr, rls: &[SocketAddr]) -> Result<Config, ConfigError> {
-        Config::read(name, "global/node.yaml")?
+        Config::asking_node(name, "global/node.yaml", upstream, rls)
+    }
+
+    /// A node that asks the Tollgates at `rls` by ext_authz.
+    pub fn authz_node(name: &str, upstream: SocketAddr, rls: &[SocketAddr]) -> Result<Config, ConfigError> {
+        Config::asking_node(name, "authz/node.yaml", upstream, rls)
+    }
+
+    fn asking_node(
+        name: &str,
+        file: &'static str,
+        upstream: SocketAddr,
+        rls: &[SocketAddr],
+    ) -> Result<Config, ConfigError> {
+        Config::read(name, file)?
             .at_any_port(NODES[0], NODE_ADMIN)?
             .endpoint(UPSTREAM, &[upstream])?
             .endpoint(TOLLGATE, rls)
@@ -94,7 +108,7 @@ impl Config {
     /// How long a global node waits for Tollgate: for an answer, for each try, and for a connection.
     pub fn patience(self, timeout: Duration) -> Result<Config, ConfigError> {
         let timeout = format!("{}s", timeout.as_secs_f64());
-        self.replace("\n              timeout: 0.2s\n", &format!("\n              timeout: {timeout}\n"))?
+        self.replace(" timeout: 0.2s\n", &format!(" timeout: {timeout}\n"))?
             .replace("max_interval: 0.1s", &format!("max_interval: {timeout}"))?
             .replace("connect_timeout: 0.1s", &format!("connect_timeout: {timeout}"))
     }
