@@ -2,21 +2,31 @@
 
 use std::{alloc::System, hint::black_box, sync::Arc, time::Duration};
 
+use prost::Message as _;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tollgate::{
     fallback::{Fallback, local::Local},
     limiter::Limiter,
     metrics::Metrics,
     pb::{
-        RateLimitDescriptor, RateLimitRequest, RateLimitResponse, rate_limit_descriptor::Entry,
-        rate_limit_response::Code, rate_limit_service_server::RateLimitService,
+        RateLimitDescriptor, RateLimitRequest, RateLimitResponse,
+        auth::{
+            self, AttributeContext, CheckRequest, CheckResponse, attribute_context::HttpRequest,
+            check_response::HttpResponse,
+        },
+        authorization_server::Authorization,
+        rate_limit_descriptor::Entry,
+        rate_limit_response::Code,
+        rate_limit_service_server::RateLimitService,
     },
-    protocol::Doors,
+    protocol::{Doors, authz::codec::CheckMessage},
     response::Contract,
     rules::{CompiledRules, CurrentRules},
     store::Backend,
 };
 use tollgate_core::{
+    actions::{Action, ActionSpec, RateLimit},
+    authz::AuthzEntry,
     limit::{Limit, Unit},
     matcher::Matcher,
     rules::{Domain, OnStoreFailure, Pattern},
@@ -28,13 +38,27 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 /// Allocations of a call of the service, including its boxed future, until the answer is ready to be sent.
 const ALLOWED: usize = 2;
 const DENIED: usize = 2;
+/// The same for a check of ext_authz, with one header and with those of a browser.
+const CHECKED: usize = 2;
+const CHECKED_FOR_BROWSER: usize = 2;
 
 fn service() -> Doors {
     let rule = |key: &str, requests| {
         Pattern::with_limit(key, None, Limit::new(requests, Unit::Day, None).expect("sound"))
     };
     let descriptors = vec![rule("user", 1_000_000), rule("once", 1)];
-    let matcher = Matcher::new(vec![Domain { name: "edge".to_owned(), descriptors, ..Domain::default() }]);
+    let action = |name: &str| {
+        let spec = ActionSpec::RequestHeaders {
+            header_name: name.to_owned(),
+            descriptor_key: "user".to_owned(),
+            skip_if_absent: false,
+        };
+        Action::new(spec).expect("sound")
+    };
+    let list = RateLimit::new(vec![action("x-api-key")], None).expect("sound");
+    let authz = vec![AuthzEntry { rate_limits: vec![list], ..AuthzEntry::default() }];
+    let matcher =
+        Matcher::new(vec![Domain { name: "edge".to_owned(), descriptors, authz, ..Domain::default() }]);
     let store = Backend::memory(1_000).open(Duration::from_secs(1));
     let limiter = Limiter::new(
         store,
@@ -68,6 +92,47 @@ async fn allocations(service: &Doors, key: &'static str, code: Code) -> usize {
     allocations
 }
 
+/// What a browser sends, and Envoy passes on.
+const BROWSER: [(&str, &str); 14] = [
+    ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"),
+    ("accept-encoding", "gzip, deflate, br, zstd"),
+    ("accept-language", "en-US,en;q=0.5"),
+    ("cookie", "session=0123456789abcdef0123456789abcdef; theme=dark"),
+    ("priority", "u=0, i"),
+    ("referer", "https://www.example.com/products/of/the/day"),
+    ("sec-fetch-dest", "document"),
+    ("sec-fetch-mode", "navigate"),
+    ("sec-fetch-site", "same-origin"),
+    ("upgrade-insecure-requests", "1"),
+    ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+    ("x-forwarded-proto", "https"),
+    ("x-request-id", "3f0c4a4e-6a0e-4f0e-9d58-4b8f9a4c1c7e"),
+    ("x-forwarded-for", "203.0.113.7"),
+];
+
+fn check(others: &[(&str, &str)]) -> tonic::Request<CheckMessage> {
+    let headers = others.iter().chain(&[("x-api-key", "alice")]);
+    let headers = headers.map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let http = HttpRequest { headers, method: "GET".into(), path: "/".into(), ..HttpRequest::default() };
+    let request = auth::attribute_context::Request { http: Some(http), time: None };
+    let attributes = AttributeContext { request: Some(request), ..AttributeContext::default() };
+    let message = CheckRequest { attributes: Some(attributes) };
+    tonic::Request::new(CheckMessage(message.encode_to_vec().into()))
+}
+
+async fn allocations_of_check(service: &Doors, others: &[(&str, &str)]) -> usize {
+    service.check(check(others)).await.expect("an answer");
+    let request = check(others);
+    let region = Region::new(ALLOCATOR);
+    let answer = service.check(request).await.expect("an answer");
+    let allocations = region.change().allocations;
+    let answer = black_box(answer).get_ref().decode::<CheckResponse>().expect("sound");
+    assert!(
+        matches!(answer.http_response, Some(HttpResponse::OkResponse(ok)) if !ok.response_headers_to_add.is_empty())
+    );
+    allocations
+}
+
 /// There is only one test, so that no other thread allocates meanwhile.
 #[tokio::test]
 async fn a_decision_allocates_no_more_than_is_recorded() {
@@ -76,4 +141,6 @@ async fn a_decision_allocates_no_more_than_is_recorded() {
     assert_eq!(allocations(&service, "once", Code::OverLimit).await, DENIED);
     // Without a rule: a warning that was given already costs nothing more.
     assert_eq!(allocations(&service, "nobody", Code::Ok).await, ALLOWED);
+    assert_eq!(allocations_of_check(&service, &[]).await, CHECKED);
+    assert_eq!(allocations_of_check(&service, &BROWSER).await, CHECKED_FOR_BROWSER);
 }

@@ -79,6 +79,7 @@ pub async fn run(args: &BenchArgs) -> Result<ExitCode, BenchError> {
     let mut notes = adapt(&mut cases, args)?;
     let limits = args.out.join("limits.yaml");
     write(&limits, &limits::yaml())?;
+    write(&limits.with_extension(limits::AUTHZ_EXTENSION), &limits::authz_yaml())?;
     let setting = Setting {
         limits: &limits,
         peers: &args.rls,
@@ -114,7 +115,7 @@ pub async fn run(args: &BenchArgs) -> Result<ExitCode, BenchError> {
 }
 
 fn chosen(args: &BenchArgs) -> Result<Vec<Case>, BenchError> {
-    let all = if args.all || !args.cases.is_empty() { cases::all() } else { cases::thirteen() };
+    let all = if args.all || !args.cases.is_empty() { cases::all() } else { cases::fourteen() };
     if args.cases.is_empty() {
         return Ok(all);
     }

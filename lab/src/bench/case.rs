@@ -68,6 +68,10 @@ pub enum Service {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Via {
     Rls,
+    /// ext_authz, with one header.
+    Check,
+    /// ext_authz, with the headers of a browser.
+    CheckForBrowser,
     /// A connection for each request in flight.
     Incrby,
     IncrbyOneConnection,
@@ -171,6 +175,14 @@ impl Contender {
 
     pub fn redis() -> Contender {
         Contender::new(labels::REDIS, Service::Redis, Via::Rls)
+    }
+
+    /// The same service, asked by ext_authz.
+    #[must_use]
+    pub fn checked(mut self, label: &str, via: Via) -> Contender {
+        label.clone_into(&mut self.label);
+        self.via = via;
+        self
     }
 
     pub fn cache_off() -> Contender {

@@ -1,7 +1,7 @@
-//! The thirteen cases that are run by default, and the full matrix.
+//! The fourteen cases that are run by default, and the full matrix.
 
 use super::{
-    case::{Case, Contender, Load, Pace},
+    case::{Case, Contender, Load, Pace, Via},
     figures::labels,
     keys::{Keys, Mix},
 };
@@ -11,7 +11,7 @@ const MILLION: u32 = 1_000_000;
 
 /// Each row of the targets comes from one or two of these; the rest is what users will ask about, and one that once
 /// went wrong: requests for two keys, of which one waits for its answer.
-pub fn thirteen() -> Vec<Case> {
+pub fn fourteen() -> Vec<Case> {
     let allowed = |keys, concurrency| Load::closed(keys, Mix::Allowed, concurrency);
     let (floor, memory, redis) = (Contender::floor, Contender::memory, Contender::redis);
     let (incrby, one_connection) = (Contender::incrby, Contender::incrby_one_connection);
@@ -23,6 +23,18 @@ pub fn thirteen() -> Vec<Case> {
     let runtimes = || {
         let memory_2 = memory().with_runtimes(labels::MEMORY_2_RUNTIMES, 2);
         vec![memory(), memory_2, redis(), redis().with_runtimes(labels::REDIS_2_RUNTIMES, 2)]
+    };
+    let doors = || {
+        let check = |contender: Contender, label| contender.checked(label, Via::Check);
+        let browser = |contender: Contender, label| contender.checked(label, Via::CheckForBrowser);
+        vec![
+            memory(),
+            check(memory(), labels::MEMORY_CHECK),
+            browser(memory(), labels::MEMORY_BROWSER),
+            redis(),
+            check(redis(), labels::REDIS_CHECK),
+            browser(redis(), labels::REDIS_BROWSER),
+        ]
     };
     vec![
         Case::new(
@@ -58,6 +70,7 @@ pub fn thirteen() -> Vec<Case> {
             Load { pace: Pace::HalfPeak, ..allowed(THOUSAND, 64) },
             vec![floor(), memory(), redis()],
         ),
+        Case::new("authz-64", allowed(THOUSAND, 64), doors()),
         Case::new("two-runtimes-64", allowed(THOUSAND, 64), runtimes()),
         Case::new(
             "million-512",
@@ -68,11 +81,11 @@ pub fn thirteen() -> Vec<Case> {
     ]
 }
 
-/// The thirteen, and each concurrency with each set of keys, number of descriptors, mix and number of runtimes.
+/// The fourteen, and each concurrency with each set of keys, number of descriptors, mix and number of runtimes.
 ///
 /// Half denied goes with at most 1,000 keys: all that deny have to be used up first.
 pub fn all() -> Vec<Case> {
-    let mut cases = thirteen();
+    let mut cases = fourteen();
     for runtimes in [1, 2] {
         for concurrency in [1, 64, 512] {
             for (name, keys) in [("hot", Keys::One), ("uniform", THOUSAND), ("zipf", Keys::Zipf(MILLION))] {
@@ -114,22 +127,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_are_thirteen_cases_and_all_names_differ() {
-        assert_eq!(thirteen().len(), 13);
+    fn there_are_fourteen_cases_and_all_names_differ() {
+        assert_eq!(fourteen().len(), 14);
         let all = all();
         let names: HashSet<&str> = all.iter().map(|case| case.name.as_str()).collect();
         assert_eq!(names.len(), all.len());
     }
 
     #[test]
-    fn the_thirteen_take_under_fifteen_minutes() {
+    fn the_fourteen_take_under_fifteen_minutes() {
         // 2 s and what is around it, five times; and at most 90 s for each contender that sees a million keys.
         let seconds = |case: &Case| {
             let runs = 5 * case.contenders.len() as u32;
             let fill = if case.fill == Some(MILLION) { 90 * case.contenders.len() as u32 } else { 0 };
             f64::from(runs) * (2.0 * f64::from(case.stretch) + 0.5) + f64::from(fill)
         };
-        let sum: f64 = thirteen().iter().map(seconds).sum();
+        let sum: f64 = fourteen().iter().map(seconds).sum();
         assert!(sum < 880.0, "{sum} s");
     }
 

@@ -67,6 +67,18 @@ pub fn yaml() -> String {
     format!("# Written by `lab bench`.\ndomain: {DOMAIN}\ndescriptors:\n{}", rules.concat())
 }
 
+/// In place of `yaml`, the extension of the file with `authz`.
+pub const AUTHZ_EXTENSION: &str = "authz.yaml";
+
+/// What makes the same descriptors of checks. In a file of its own, which a peer does not load.
+pub fn authz_yaml() -> String {
+    format!(
+        "# Written by `lab bench`.\ndomain: {DOMAIN}\nauthz:\n- rate_limits:\n  - actions:\n    \
+         - context_extension: {{ key: route, descriptor_key: route }}\n    \
+         - request_headers: {{ header_name: x-api-key, descriptor_key: api_key }}\n"
+    )
+}
+
 /// All keys have the same length, so that a request can be changed in place.
 pub const KEY_DIGITS: usize = 7;
 
@@ -94,8 +106,11 @@ mod tests {
     fn the_limits_file_is_one_that_tollgate_loads() {
         let path = std::env::temp_dir().join(format!("lab-bench-{}.yaml", std::process::id()));
         std::fs::write(&path, yaml()).unwrap();
-        let loaded = tollgate::config::load(std::slice::from_ref(&path), DefaultAlgorithm::default());
+        let authz = path.with_extension(AUTHZ_EXTENSION);
+        std::fs::write(&authz, authz_yaml()).unwrap();
+        let loaded = tollgate::config::load(&[path.clone(), authz.clone()], DefaultAlgorithm::default());
         std::fs::remove_file(&path).unwrap();
+        std::fs::remove_file(&authz).unwrap();
         assert_eq!(loaded.unwrap().domains.len(), 1);
     }
 

@@ -36,6 +36,7 @@ use tollgate_core::limit::LimitError;
 
 use super::{keys::Asks, proc::ProcError, resp::RespError, sample::Sample, stats::percentile};
 pub use args::{LoadArgs, Target};
+use body::Form;
 use drive::{Shared, Tally};
 use evalsha::Evalsha;
 use incrby::Incrby;
@@ -76,7 +77,15 @@ pub fn run(args: &LoadArgs) -> Result<Sample, LoadError> {
     runtime.block_on(async {
         match args.to {
             Target::Rls(addr) => {
-                let wire = Rls::new(addr, args.descriptors);
+                let wire = Rls::new(addr, Form::RateLimit, args.descriptors);
+                measure(args, addr, || wire.clone()).await
+            }
+            Target::Check(addr) => {
+                let wire = Rls::new(addr, Form::Check, args.descriptors);
+                measure(args, addr, || wire.clone()).await
+            }
+            Target::CheckForBrowser(addr) => {
+                let wire = Rls::new(addr, Form::CheckForBrowser, args.descriptors);
                 measure(args, addr, || wire.clone()).await
             }
             Target::Incrby(addr) => {

@@ -111,6 +111,10 @@ impl<'a> Arena<'a> {
         let running = self.running(contender);
         let (to, connections) = match contender.via {
             Via::Rls => (Target::Rls(running.addr), CONNECTIONS.min(load.concurrency)),
+            Via::Check => (Target::Check(running.addr), CONNECTIONS.min(load.concurrency)),
+            Via::CheckForBrowser => {
+                (Target::CheckForBrowser(running.addr), CONNECTIONS.min(load.concurrency))
+            }
             Via::Incrby => (Target::Incrby(running.addr), load.concurrency),
             Via::IncrbyOneConnection => (Target::Incrby(running.addr), 1),
             Via::Evalsha => (Target::Evalsha(running.addr), 1),

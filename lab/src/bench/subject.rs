@@ -6,6 +6,7 @@ use super::{
     BenchError,
     args::Peer,
     case::{Service, Subject},
+    limits::AUTHZ_EXTENSION,
     placement::{Placement, pin},
     resp,
 };
@@ -98,9 +99,11 @@ impl Running {
         redis: Option<Redis>,
         placement: &Placement,
     ) -> Result<Running, BenchError> {
-        let runtimes = subject.runtimes.to_string();
+        let (runtimes, authz) =
+            (subject.runtimes.to_string(), limits.with_extension(AUTHZ_EXTENSION).display().to_string());
         let mut serve =
             Serve::new(limits).args(&["--runtimes", &runtimes, "--store-deadline", STORE_DEADLINE]);
+        serve = serve.args(&["--config", &authz]);
         // The file names no algorithm, because a peer would not know it, but token buckets are to be measured. A
         // variable says so, because an older Tollgate does not know the flag.
         serve = serve.variable("TOLLGATE_DEFAULT_ALGORITHM", "token_bucket");

@@ -39,7 +39,7 @@ pub struct Outcome {
     pub verdict: Verdict,
 }
 
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 20] = [
     Target {
         work: "memory, allowed, 64 in flight: service CPU against the floor's",
         case: "uniform-64",
@@ -135,6 +135,18 @@ pub const TARGETS: [Target; 18] = [
         case: "four-64",
         bound: Bound::AtMost(1.0),
         measure: |case| case.ratio(labels::REDIS, labels::INCRBY, Sample::redis_us),
+    },
+    Target {
+        work: "memory, ext_authz with one header: service CPU against ShouldRateLimit's",
+        case: "authz-64",
+        bound: Bound::AtMost(1.15),
+        measure: |case| case.ratio(labels::MEMORY_CHECK, labels::MEMORY, Sample::service_us),
+    },
+    Target {
+        work: "the same with a browser's headers",
+        case: "authz-64",
+        bound: Bound::AtMost(1.4),
+        measure: |case| case.ratio(labels::MEMORY_BROWSER, labels::MEMORY, Sample::service_us),
     },
     Target {
         work: "memory, 2 runtimes against 1: CPU per decision",

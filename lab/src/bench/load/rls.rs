@@ -1,20 +1,20 @@
-//! `ShouldRateLimit` over HTTP/2, with frames written by hand.
+//! `ShouldRateLimit` and `Check` over HTTP/2, with frames written by hand.
 //!
 //! All requests of a connection have the same bytes except for the stream's number and the digits of the key. The
 //! first request puts its header fields into the dynamic table (as Envoy does), and the others refer to it, so a
-//! request is two frames of about 100 bytes. Of an answer only `overall_code` is read, which must be the first field.
+//! request is two frames of about 100 bytes. Of an answer only the
+//! code is read, which must be the first field.
 //! Trailers are not decoded, so an answer without a message is an error.
 
 use std::net::SocketAddr;
 
 use super::{
-    body::{Body, bodies},
+    body::{Body, Form, bodies},
     wire::{Answer, Kind, Wire, WireError},
 };
 use crate::bench::keys::Demand;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const PATH: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 const HEAD: usize = 9;
 /// The bytes before a message: the flag for no compression, and the length.
 const MESSAGE_HEAD: usize = 5;
@@ -40,6 +40,7 @@ const FIRST_WINDOW: i64 = 65_535;
 #[derive(Debug, Clone)]
 pub(super) struct Rls {
     authority: String,
+    form: Form,
     bodies: Vec<Body>,
     settled: bool,
     asked: u64,
@@ -58,10 +59,11 @@ struct Frame<'a> {
 // === impl Rls ===
 
 impl Rls {
-    pub(super) fn new(addr: SocketAddr, descriptors: usize) -> Rls {
+    pub(super) fn new(addr: SocketAddr, form: Form, descriptors: usize) -> Rls {
         Rls {
             authority: addr.to_string(),
-            bodies: bodies(descriptors),
+            form,
+            bodies: bodies(form, descriptors),
             settled: false,
             asked: 0,
             most_streams: u32::MAX,
@@ -100,7 +102,8 @@ impl Rls {
             DATA => {
                 self.received += frame.payload.len() as u32;
                 // The first piece of a message is enough.
-                answers.extend(code(frame).map(|kind| Answer { number: number(frame.stream), kind }));
+                answers
+                    .extend(code(self.form, frame).map(|kind| Answer { number: number(frame.stream), kind }));
             }
             HEADERS if frame.flags & END_STREAM == 0 => {}
             // After an answer these add nothing.
@@ -142,7 +145,7 @@ impl Wire for Rls {
         let stream = (self.asked * 2 + 1) as u32;
         let first;
         let fields: &[u8] = if self.asked == 0 {
-            first = first_fields(&self.authority);
+            first = first_fields(self.form.path(), &self.authority);
             &first
         } else {
             &NEXT_FIELDS
@@ -180,14 +183,14 @@ impl Wire for Rls {
 // === header fields (RFC 7541) ===
 
 /// POST and http come from the static table; the other four go into the dynamic one.
-fn first_fields(authority: &str) -> Vec<u8> {
+fn first_fields(path: &str, authority: &str) -> Vec<u8> {
     let mut fields = vec![0x83, 0x86];
     let mut put = |name: &[u8], value: &str| {
         fields.extend_from_slice(name);
         fields.push(value.len() as u8);
         fields.extend_from_slice(value.as_bytes());
     };
-    put(&[0x44], PATH);
+    put(&[0x44], path);
     put(&[0x41], authority);
     put(&[0x5f], "application/grpc");
     put(b"\x40\x02te", "trailers");
@@ -219,14 +222,19 @@ fn frame(input: &[u8]) -> Option<(Frame<'_>, usize)> {
     Some((Frame { kind: head[3], flags: head[4], stream, payload }, length))
 }
 
-/// The code in the first piece of an answer: `08 01` or `08 02` after the head of the message.
-fn code(frame: &Frame<'_>) -> Option<Kind> {
+/// The code in the first piece of an answer, after the head of the message: `08 01` or `08 02`, or the status of a
+/// `CheckResponse`, which is empty or `08 08`.
+fn code(form: Form, frame: &Frame<'_>) -> Option<Kind> {
     let padding = usize::from(frame.flags & PADDED != 0);
-    match *frame.payload.get(padding + MESSAGE_HEAD..padding + MESSAGE_HEAD + 2)? {
-        [8, 1] => Some(Kind::Ok),
-        [8, 2] => Some(Kind::OverLimit),
-        _ => Some(Kind::Error),
-    }
+    let message = frame.payload.get(padding + MESSAGE_HEAD..)?;
+    Some(match (form, *message.first_chunk::<2>()?) {
+        (Form::RateLimit, [8, 1]) | (Form::Check | Form::CheckForBrowser, [10, 0]) => Kind::Ok,
+        (Form::RateLimit, [8, 2]) => Kind::OverLimit,
+        (Form::Check | Form::CheckForBrowser, [10, 2]) if message.starts_with(&[10, 2, 8, 8]) => {
+            Kind::OverLimit
+        }
+        _ => Kind::Error,
+    })
 }
 
 /// The streams of clients have odd numbers.

@@ -83,7 +83,7 @@ fn a_load_of_so_many_requests_ends_after_them() {
 #[test]
 fn a_request_is_one_that_a_protobuf_decoder_reads_back() {
     use prost::Message as _;
-    let mut wire = rls::Rls::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), 4);
+    let mut wire = rls::Rls::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), body::Form::RateLimit, 4);
     let mut out = Vec::new();
     wire.ask(Demand { key: 1, rule: Rule::Open(0), second: None }, &mut out);
     out.clear();
@@ -100,7 +100,7 @@ fn a_request_is_one_that_a_protobuf_decoder_reads_back() {
 #[test]
 fn a_request_for_a_pair_of_keys_has_a_rule_and_a_key_for_each() {
     use prost::Message as _;
-    let mut wire = rls::Rls::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), 2);
+    let mut wire = rls::Rls::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), body::Form::RateLimit, 2);
     let mut out = Vec::new();
     wire.ask(Demand { key: 1, rule: Rule::Open(0), second: None }, &mut out);
     out.clear();
@@ -118,7 +118,7 @@ fn a_request_for_a_pair_of_keys_has_a_rule_and_a_key_for_each() {
 
 #[test]
 fn an_answer_is_told_by_its_first_field_and_its_absence_is_an_error() {
-    let mut wire = rls::Rls::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), 1);
+    let mut wire = rls::Rls::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), body::Form::RateLimit, 1);
     let mut input = Vec::new();
     for (stream, code) in [(1, 1), (3, 2)] {
         input.extend_from_slice(&[0, 0, 7, 0, 0, 0, 0, 0, stream, 0, 0, 0, 0, 2, 8, code]);
@@ -132,6 +132,30 @@ fn an_answer_is_told_by_its_first_field_and_its_absence_is_an_error() {
     assert_eq!(wire.read(&input, &mut Vec::new(), &mut answers), Ok(whole));
     let expected = [(0, Kind::Ok), (1, Kind::OverLimit), (2, Kind::Error)];
     assert_eq!(answers, expected.map(|(number, kind)| Answer { number, kind }));
+}
+
+#[test]
+fn a_check_is_one_that_a_protobuf_decoder_reads_back_and_its_answer_is_told() {
+    use prost::Message as _;
+    for (form, headers) in [(body::Form::Check, 1), (body::Form::CheckForBrowser, 15)] {
+        let mut wire = rls::Rls::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), form, 1);
+        let mut out = Vec::new();
+        wire.ask(Demand { key: 1, rule: Rule::Open(0), second: None }, &mut out);
+        out.clear();
+        wire.ask(Demand { key: 1_234_567, rule: Rule::Once, second: None }, &mut out);
+        let message = tollgate::pb::auth::CheckRequest::decode(&out[9 + 6 + 9 + 5..]).unwrap();
+        let attributes = message.attributes.unwrap();
+        assert_eq!(attributes.context_extensions["route"], "once");
+        let lines = attributes.request.unwrap().http.unwrap().header_map.unwrap().headers;
+        assert_eq!((lines.len(), &lines[headers - 1].raw_value[..]), (headers, &b"k1234567"[..]));
+
+        let mut input = vec![0, 0, 7, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 2, 10, 0];
+        input.extend_from_slice(&[0, 0, 9, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 4, 10, 2, 8, 8]);
+        let mut answers = Vec::new();
+        wire.read(&input, &mut Vec::new(), &mut answers).unwrap();
+        let kinds: Vec<Kind> = answers.iter().map(|answer| answer.kind).collect();
+        assert_eq!(kinds, [Kind::Ok, Kind::OverLimit]);
+    }
 }
 
 #[test]

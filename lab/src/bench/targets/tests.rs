@@ -40,7 +40,7 @@ fn each_target_is_read_from_one_of_the_thirteen_whose_contenders_it_names() {
             case.contenders.iter().map(|it| (it.label.as_str(), &[1.0][..])).collect();
         crate::bench::figures::tests::case(&case.name, &contenders)
     };
-    let mut report = report(cases::thirteen().iter().map(figures).collect());
+    let mut report = report(cases::fourteen().iter().map(figures).collect());
     for case in &mut report.cases {
         for contender in &mut case.contenders {
             let fill = crate::bench::figures::Fill { keys: 1, seconds: 1.0, kib_before: 1, kib_after: 2 };
