@@ -8,7 +8,7 @@ use crate::{
     fallback::Source,
     limiter::{Decision, Outcome},
 };
-use tollgate_core::matcher::RuleLimit;
+use tollgate_core::{limit::Algorithm, matcher::RuleLimit};
 
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 /// In an order for people to read, which a map of serde_json would not keep.
@@ -45,5 +45,38 @@ fn detail(rule_limit: &RuleLimit, never_fits: bool) -> String {
     if never_fits {
         return format!("The request asks for more than {burst} at once, so it will never fit.");
     }
-    format!("The limit of {requests} per {unit}, at most {burst} at once, is used up.")
+    match limit.algorithm() {
+        Algorithm::TokenBucket => {
+            format!("The limit of {requests} per {unit}, at most {burst} at once, is used up.")
+        }
+        // Their burst is the number itself.
+        Algorithm::FixedWindow | Algorithm::SlidingWindowLog => {
+            format!("The limit of {requests} per {unit} is used up.")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tollgate_core::{
+        limit::{LimitSpec, Unit},
+        matcher::Matcher,
+        rules::{Domain, Pattern},
+    };
+
+    #[test]
+    fn only_a_bucket_speaks_of_what_it_admits_at_once() {
+        for (algorithm, expected) in [
+            (Algorithm::TokenBucket, "The limit of 30 per minute, at most 30 at once, is used up."),
+            (Algorithm::FixedWindow, "The limit of 30 per minute is used up."),
+            (Algorithm::SlidingWindowLog, "The limit of 30 per minute is used up."),
+        ] {
+            let limit = LimitSpec { algorithm, ..LimitSpec::new(30, Unit::Minute) }.check().unwrap();
+            let descriptors = vec![Pattern::with_limit("key", None, limit)];
+            let domain = Domain { name: "edge".to_owned(), descriptors, ..Domain::default() };
+            let matcher = Matcher::new(vec![domain]);
+            assert_eq!(detail(&matcher.limits()[0], false), expected);
+        }
+    }
 }

@@ -31,7 +31,7 @@ every run), on the core that is printed as the service's, then
   lab bench --rls ratelimit=127.0.0.1:8081,pid=4711,redis=127.0.0.1:6379
 
 Examples:
-  lab bench                                    # fourteen cases, five rounds, under 15 minutes
+  lab bench                                    # fourteen cases, five rounds, under 16 minutes
   lab bench --cases uniform-64,one-denied-64 --runs 3
   lab bench --all --list";
 

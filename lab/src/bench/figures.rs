@@ -14,8 +14,6 @@ pub mod labels {
     pub const MEMORY_2_RUNTIMES: &str = "memory, 2 runtimes";
     pub const MEMORY_CHECK: &str = "memory, ext_authz";
     pub const MEMORY_BROWSER: &str = "memory, ext_authz, a browser's headers";
-    pub const REDIS_CHECK: &str = "Redis, ext_authz";
-    pub const REDIS_BROWSER: &str = "Redis, ext_authz, a browser's headers";
     pub const REDIS: &str = "Redis";
     pub const REDIS_2_RUNTIMES: &str = "Redis, 2 runtimes";
     pub const REDIS_1_DESCRIPTOR: &str = "Redis, 1 descriptor";

@@ -28,8 +28,8 @@ pub(super) fn section(herd: &HerdArrivals) -> String {
     format!(
         r#"<section>
 <h2>When everybody was denied at once</h2>
-<p>{clients} clients with a limit of {per_minute} per minute each use it up in the same second (grey), then
-return when they are told to. The busiest second after that brings {model} requests in a fixed window, which
+<p>{clients} clients with a limit of {per_minute} per minute each send until they are denied, in the same second
+(grey), and again when they are told to. (So each sends at least one request more than it may.) The busiest second after that brings {model} requests in a fixed window, which
 gives everybody everything back at one instant; {without} where each client has one request back at a time;
 and <strong>{with}</strong> where <code>retry-after</code> also spreads them.</p>
 <div class="multiples">
