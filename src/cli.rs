@@ -9,6 +9,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use thiserror::Error;
 
 pub mod check;
+pub mod explain;
 pub mod healthcheck;
 pub mod schema;
 pub mod serve;
@@ -20,6 +21,7 @@ pub use store_url::StoreUrl;
 
 use crate::error::SystemError;
 use check::Check;
+use explain::{Explain, ExplainError};
 use healthcheck::{Healthcheck, HealthcheckError};
 use schema::Schema;
 use serve::{Serve, ServeError};
@@ -45,6 +47,7 @@ pub struct Cli {
 enum Command {
     Serve(Box<Serve>),
     Check(Check),
+    Explain(Box<Explain>),
     Schema(Schema),
     Prove(Box<ProveArgs>),
     Healthcheck(Healthcheck),
@@ -56,6 +59,9 @@ pub enum CliError {
     /// `serve` did not start, or did not end well.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// `explain` has nothing to explain.
+    #[error(transparent)]
+    Explain(#[from] ExplainError),
     /// `healthcheck` found the service unhealthy.
     #[error(transparent)]
     Healthcheck(#[from] HealthcheckError),
@@ -65,9 +71,11 @@ pub enum CliError {
 }
 
 impl CliError {
-    /// 2 for a command line that is wrong, as clap does; otherwise 1.
+    /// 2 for a command line that is wrong, as clap does; otherwise 1. For `explain` it is always 2, because 1 means that
+    /// the request would be denied.
     pub fn exit_status(&self) -> u8 {
         match self {
+            CliError::Explain(_) => 2,
             CliError::Serve(error) if error.is_misuse() => 2,
             CliError::Serve(_) | CliError::Healthcheck(_) | CliError::Stdout(_) => 1,
         }
@@ -92,6 +100,7 @@ impl Cli {
         match self.command {
             Command::Serve(serve) => serve.run()?,
             Command::Check(check) => return check.run().map_err(CliError::Stdout),
+            Command::Explain(explain) => return Ok(explain.run()?),
             Command::Schema(schema) => schema.run().map_err(CliError::Stdout)?,
             Command::Prove(args) => return Ok(tollgate_prove::run(*args)),
             Command::Healthcheck(healthcheck) => healthcheck.run()?,

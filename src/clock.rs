@@ -22,6 +22,11 @@ impl Clock {
         Clock { start: Instant::now(), start_us: unix_us() }
     }
 
+    /// A clock that shows this time at the moment.
+    pub fn set_to(now_us: u64) -> Clock {
+        Clock { start: Instant::now(), start_us: now_us }
+    }
+
     /// Microseconds since the Unix epoch.
     pub fn now_us(&self) -> u64 {
         self.start_us.saturating_add(micros(self.start.elapsed()))

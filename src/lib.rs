@@ -20,6 +20,7 @@
 //! | the 429: statuses, headers, body | [`response`] |
 //! | what is counted, and what operators can ask | [`metrics`], [`admin`], [`logging`] |
 //! | how files become rules, and rules come into force | [`config`], then [`reload`], then [`mod@rules`] |
+//! | why a request meets a limit, or none | [`cli::explain`] |
 //! | flags and variables | [`cli`] |
 //! | the only clock | [`clock`] |
 //! | tasks that must not end | [`tasks`] |

@@ -17,7 +17,7 @@ const OWNERS: [(&str, &[&str]); 10] = [
     ("axum", &["admin"]),
     ("prometheus", &["metrics"]),
     ("granit_parser", &["config/yaml"]),
-    ("serde_json", &["response/problem", "cli/check/format", "protocol/authz/metadata"]),
+    ("serde_json", &["response/problem", "cli/check/format", "cli/explain/json", "protocol/authz/metadata"]),
     ("clap", &["cli", "main"]),
     ("strsim", &["config/fields/stray"]),
     ("pb::", &["protocol", "response", "server", "cli", "fuzz"]),

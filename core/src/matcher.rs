@@ -27,6 +27,7 @@ use foldhash::quality::RandomState;
 pub use self::ending::Ending;
 pub use self::rule::{Applies, LimitIndex, Replaced, Rule, RuleLimit, Unlimited};
 pub use self::shapes::Shapes;
+pub use self::trace::{Choice, Tier, TracedLevel, TracedPattern};
 pub use self::wildcard::{Wildcard, is_wildcard};
 use crate::{authz::AuthzEntry, descriptor::Entry, limit::DefaultAlgorithm, rules::Domain};
 
@@ -35,6 +36,7 @@ mod ending;
 mod metric_path;
 mod rule;
 mod shapes;
+mod trace;
 mod wildcard;
 
 /// All rules, ready to be looked up. A matcher never changes: a reload makes a new one.
@@ -188,12 +190,15 @@ impl DomainRules {
 // === impl Level ===
 
 impl Level {
-    /// Chooses a child by the table in the module's documentation. Does not allocate.
     fn child(&self, entry: Entry<'_>) -> Option<&Node> {
+        self.children.get(self.choose(entry)?)
+    }
+
+    /// Chooses a child by the table in the module's documentation. Does not allocate.
+    fn choose(&self, entry: Entry<'_>) -> Option<usize> {
         let key = self.keys.get(entry.key);
         let exact = key.and_then(|key| key.values.get(entry.value).copied());
-        let child = exact.or_else(|| self.first_wildcard(key, entry)).or_else(|| key?.any_value)?;
-        self.children.get(child)
+        exact.or_else(|| self.first_wildcard(key, entry)).or_else(|| key?.any_value)
     }
 
     /// The wildcard that was configured first, from both lists.

@@ -102,6 +102,19 @@ impl MemoryStore {
         }
     }
 
+    /// A copy of another store: the buckets that it holds at `now_us` by its clock, and when it began.
+    pub fn copy_of(
+        now_us: u64,
+        epoch_us: u64,
+        states: impl IntoIterator<Item = (BucketKey, State)>,
+    ) -> MemoryStore {
+        let store = MemoryStore { clock: Clock::set_to(now_us), epoch_us, ..MemoryStore::new() };
+        for (key, state) in states {
+            unpoisoned(&store.shards[shard_of(&key)]).buckets.insert(key, state);
+        }
+        store
+    }
+
     /// Charges all takes or none. If a new bucket is needed and there is no room, it fails and charges nothing.
     pub fn take(&self, takes: &[Take]) -> Result<Answer, Full> {
         let locked = self.lock(takes);
@@ -109,7 +122,7 @@ impl MemoryStore {
         decide(takes, self.clock.now_us(), locked)
     }
 
-    /// Does the same as [`take`](Self::take) at the given time, which must not step back.
+    /// [`take`](Self::take) at the given time, which must not step back.
     pub fn take_at(&self, takes: &[Take], now_us: u64) -> Result<Answer, Full> {
         decide(takes, now_us, self.lock(takes))
     }

@@ -13,6 +13,7 @@ mod connection;
 pub mod denial_cache;
 pub mod dispatch;
 mod line;
+pub mod look;
 mod password;
 mod probe;
 pub mod replica_count;

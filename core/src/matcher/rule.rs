@@ -130,6 +130,18 @@ impl Rule {
         }
     }
 
+    /// The position of the entry whose value decides on the tier, and the tier; none for the default one. None if the
+    /// limits do not depend on a tier.
+    pub(super) fn tier_of<'s, 'e>(
+        &'s self,
+        entries: impl Iterator<Item = Entry<'e>>,
+    ) -> Option<(usize, Option<&'s str>)> {
+        match &self.limits {
+            RuleLimits::Same(_) => None,
+            RuleLimits::ByTier(tiers) => Some((tiers.position, tiers.tier(entries).map(|(name, _)| name))),
+        }
+    }
+
     /// The entries that name the bucket of a descriptor with these entries, which must have matched this rule. At
     /// levels with `share_threshold` they are the pattern's, and not the descriptor's.
     pub fn bucket_entries<'s, 'e: 's, I>(&'s self, entries: I) -> impl Iterator<Item = Entry<'s>> + Clone
@@ -148,9 +160,14 @@ impl Rule {
 
 impl TierLimits {
     /// The limits of the default tier if the value is not listed, or if its tier has no limits here.
-    fn applies<'e>(&self, mut entries: impl Iterator<Item = Entry<'e>>) -> &Applies {
-        let tier = entries.nth(self.position).and_then(|entry| tier(&self.members, entry.value));
-        tier.and_then(|tier| self.tiers.get(tier)).unwrap_or(&self.default)
+    fn applies<'e>(&self, entries: impl Iterator<Item = Entry<'e>>) -> &Applies {
+        self.tier(entries).map_or(&self.default, |(_, applies)| applies)
+    }
+
+    /// The tier that is not the default one.
+    fn tier<'e>(&self, mut entries: impl Iterator<Item = Entry<'e>>) -> Option<(&str, &Applies)> {
+        let tier = entries.nth(self.position).and_then(|entry| tier(&self.members, entry.value))?;
+        Some((tier, self.tiers.get(tier)?))
     }
 }
 

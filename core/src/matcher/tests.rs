@@ -11,6 +11,7 @@ mod members;
 mod metric_path;
 mod replaced;
 mod share;
+mod trace;
 mod walk;
 mod wildcards;
 

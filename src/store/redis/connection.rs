@@ -34,7 +34,7 @@ const PING_TIMEOUT: Duration = Duration::from_millis(350);
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// Why there is no connection.
-enum NoConnection {
+pub(super) enum NoConnection {
     Away(String),
     /// Redis was reached and cannot be used.
     Denied(Complaint),
@@ -138,7 +138,7 @@ async fn open(target: &RedisTarget, advice: &Advice) -> Result<Opened, NoConnect
     }
 }
 
-async fn connect(login: ConnectionInfo) -> Result<MultiplexedConnection, NoConnection> {
+pub(super) async fn connect(login: ConnectionInfo) -> Result<MultiplexedConnection, NoConnection> {
     // The store deadline bounds each call; the crate's own default of 500 ms would cut short a longer one.
     let config =
         AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(Some(CONNECT_TIMEOUT));

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{super::wildcard::Wildcard, *};
 
-fn patterns() -> impl Strategy<Value = Vec<Pattern>> {
+pub(super) fn patterns() -> impl Strategy<Value = Vec<Pattern>> {
     let one = (
         prop::sample::select(vec!["a", "ab", "a*", "*b", "*"]),
         prop::sample::select(vec!["", "x", "xy", "x*", "*y", "*", "x*y"]),
@@ -18,7 +18,7 @@ fn patterns() -> impl Strategy<Value = Vec<Pattern>> {
     prop::collection::vec(node, 0..8)
 }
 
-fn entries() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
+pub(super) fn entries() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
     let key = prop::sample::select(vec!["a", "ab", "b", "a*", "c"]);
     let value = prop::sample::select(vec!["", "x", "xy", "xyy", "y", "x*", "z"]);
     prop::collection::vec((key, value), 0..4)

@@ -1,0 +1,173 @@
+//! `tollgate explain`: which limits a request meets, and why those and no others.
+//!
+//! Nothing is decided here. The matcher that serves chooses the rules, the limiter that serves decides on copies of the
+//! buckets, and the contract that serves writes the answer. So nothing is charged, and Redis is only read.
+
+mod deciding;
+mod descriptors;
+mod json;
+mod report;
+mod text;
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, ValueEnum, builder::PathBufValueParser};
+use thiserror::Error;
+
+use super::{StoreUrl, values::Item};
+use crate::{
+    config::{self, ConfigErrors},
+    error::SystemError,
+    store::{Backend, TargetError, redis::look::LookError},
+};
+use deciding::Levels;
+use descriptors::{Asked, NotDescriptors};
+use report::Report;
+use tollgate_core::{descriptor::BadRequest, limit::DefaultAlgorithm, matcher::Matcher};
+
+// clap wraps these lines.
+const EXAMPLES: &str = "\
+Exit status: 0 if the request would be allowed; 1 if it would be denied; 3 if no limit applies to it; 2 if the command \
+line, a limits file or the store cannot be used.
+
+Nothing is charged, and nothing is written to Redis. The values are shown as they were typed.
+
+Examples:
+  tollgate explain --config limits.yaml route=login api_key=abc
+  tollgate explain --config limits.yaml --store redis://127.0.0.1:6379 api_key=abc
+  tollgate explain --config limits.yaml --domain edge route=login + remote_address=203.0.113.7";
+
+/// Explain which limits a request meets, and why.
+///
+/// At each level it shows which pattern was chosen and why the others were not, then the limits that apply, their
+/// buckets in Redis, and what the client would be told.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Explain {
+    /// YAML file with limits, or a folder, as for `tollgate serve`.
+    #[arg(long, env = "TOLLGATE_CONFIG", value_name = "PATH", value_delimiter = ',', required = true,
+        value_parser = Item(PathBufValueParser::new()))]
+    config: Vec<PathBuf>,
+
+    /// Algorithm where neither the limit nor its domain has `algorithm`; give the same as to `tollgate serve`.
+    #[arg(long, env = "TOLLGATE_DEFAULT_ALGORITHM", value_name = "ALGORITHM", default_value = "by_period")]
+    default_algorithm: DefaultAlgorithm,
+
+    /// Domain of the request [default: the only one in the limits files].
+    #[arg(long, value_name = "DOMAIN")]
+    domain: Option<String>,
+
+    /// Entries of the descriptor, in their order; a lone + begins another descriptor of the same request.
+    #[arg(required = true, value_name = "KEY=VALUE")]
+    entries: Vec<String>,
+
+    /// Hits that each descriptor asks for; 0 only looks whether one would fit.
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    hits: u64,
+
+    /// Show what is in the buckets of this Redis now [default: the buckets are taken as full].
+    #[arg(long, env = "TOLLGATE_STORE", value_name = "STORE", hide_env_values = true)]
+    store: Option<StoreUrl>,
+
+    /// File with the password of the store's user, instead of a password in the URL.
+    #[arg(long, env = "TOLLGATE_STORE_PASSWORD_FILE", value_name = "FILE")]
+    store_password_file: Option<PathBuf>,
+
+    /// How to print the explanation.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Text for people.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// Why there is no explanation.
+#[derive(Debug, Error)]
+pub enum ExplainError {
+    /// The limits files have errors.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// The arguments are no descriptors.
+    #[error(transparent)]
+    Descriptors(#[from] NotDescriptors),
+    /// The limits files have several domains, or none, and none was named.
+    #[error("name the domain by --domain: {}", if .0.is_empty() { "the limits files have none".to_owned() } else { format!("the limits files have {}", .0.join(", ")) })]
+    WhichDomain(Vec<String>),
+    /// The address or the password file of the store is wrong.
+    #[error("--store")]
+    Store(#[source] TargetError),
+    /// The store could not be read.
+    #[error("cannot read the buckets from {store}")]
+    Look {
+        /// Its address, without a password.
+        store: String,
+        /// What went wrong.
+        source: LookError,
+    },
+    /// `tollgate serve` would refuse the request as well.
+    #[error("the request would be refused as INVALID_ARGUMENT")]
+    BadRequest(#[from] BadRequest),
+    /// No runtime could be started.
+    #[error("cannot start")]
+    Runtime(#[source] SystemError),
+    /// The explanation could not be printed.
+    #[error("cannot write to stdout")]
+    Stdout(#[source] SystemError),
+}
+
+// === impl Explain ===
+
+impl Explain {
+    pub(super) fn run(&self) -> Result<ExitCode, ExplainError> {
+        let config = config::load(&self.config, self.default_algorithm).map_err(|refused| refused.errors)?;
+        let matcher = Matcher::new(config.domains);
+        let domain = self.domain(&matcher)?;
+        let asked = Asked::from_arguments(domain, &self.entries, self.hits)?;
+        let levels = self.levels()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| ExplainError::Runtime(error.into()))?;
+        let report = runtime.block_on(Report::new(&matcher, &asked, &levels))?;
+        let text = match self.format {
+            Format::Text => text::text(&report),
+            Format::Json => json::json(&report),
+        };
+        let printed = io::stdout().write_all(text.as_bytes());
+        printed.map_err(|error| ExplainError::Stdout(error.into()))?;
+        Ok(ExitCode::from(report.status()))
+    }
+
+    fn domain(&self, matcher: &Matcher) -> Result<String, ExplainError> {
+        if let Some(domain) = &self.domain {
+            return Ok(domain.clone());
+        }
+        let mut names: Vec<String> = matcher.domains().map(str::to_owned).collect();
+        names.sort_unstable();
+        match names.as_slice() {
+            [only] => Ok(only.clone()),
+            _ => Err(ExplainError::WhichDomain(names)),
+        }
+    }
+
+    fn levels(&self) -> Result<Levels, ExplainError> {
+        let Some(url) = self.store.as_ref().filter(|url| !url.is_memory()) else { return Ok(Levels::Full) };
+        let backend = Backend::parse(url.secret()).and_then(|backend| match &self.store_password_file {
+            Some(file) => backend.password_in(file),
+            None => Ok(backend),
+        });
+        match backend.map_err(ExplainError::Store)? {
+            Backend::Memory(_) => Ok(Levels::Full),
+            Backend::Redis(backend) => {
+                Ok(Levels::Live { store: url.to_string(), backend: Box::new(backend) })
+            }
+        }
+    }
+}

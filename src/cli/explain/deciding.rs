@@ -1,0 +1,98 @@
+//! Decides a request on a copy of its buckets, by the limiter that serves.
+
+use std::sync::Arc;
+
+use super::ExplainError;
+use crate::{
+    clock,
+    fallback::{Fallback, local::Local},
+    limiter::{Limiter, Outcome},
+    store::{
+        Store,
+        memory::MemoryStore,
+        redis::{RedisBackend, look::Looked},
+    },
+};
+use tollgate_core::{
+    applied::AppliedLimit,
+    decision::{State, Take},
+    descriptor::{BadRequest, BucketKey, Request},
+    matcher::Matcher,
+    rules::OnStoreFailure,
+};
+
+/// Where the levels of the buckets come from.
+#[derive(Debug)]
+pub(super) enum Levels {
+    /// All buckets are full.
+    Full,
+    /// A Redis, which is read.
+    Live { store: String, backend: Box<RedisBackend> },
+}
+
+/// The buckets of one request, as they are at one time.
+#[derive(Debug)]
+pub(super) struct Buckets(Looked);
+
+// === impl Levels ===
+
+impl Levels {
+    pub(super) async fn buckets(&self, takes: &[Take]) -> Result<Buckets, ExplainError> {
+        match self {
+            Levels::Full => {
+                // An epoch of 0 is so long ago that every missing bucket counts as full.
+                let now_us = clock::unix_us();
+                Ok(Buckets(Looked { now_us, epoch_us: 0, states: Vec::new(), malformed: 0 }))
+            }
+            Levels::Live { store, backend } => {
+                let looked = backend.look(takes).await;
+                looked.map(Buckets).map_err(|source| ExplainError::Look { store: store.clone(), source })
+            }
+        }
+    }
+}
+
+// === impl Buckets ===
+
+impl Buckets {
+    /// The number of buckets whose value in Redis makes no sense.
+    pub(super) fn malformed(&self) -> u32 {
+        self.0.malformed
+    }
+
+    /// The outcome of this request if it came now.
+    pub(super) async fn decide<'m>(
+        &self,
+        matcher: &'m Matcher,
+        request: &Request<'_>,
+    ) -> Result<Outcome<'m>, BadRequest> {
+        self.decide_with(self.0.states.iter().cloned(), matcher, request).await
+    }
+
+    /// The outcome if all of its buckets were used up.
+    pub(super) async fn decide_used_up<'m>(
+        &self,
+        limits: &[AppliedLimit<'_>],
+        matcher: &'m Matcher,
+        request: &Request<'_>,
+    ) -> Result<Outcome<'m>, BadRequest> {
+        let used_up = limits.iter().filter_map(|limit| {
+            let state = limit.take.demand.empty(self.0.now_us)?;
+            Some((limit.take.key, state))
+        });
+        self.decide_with(used_up, matcher, request).await
+    }
+
+    async fn decide_with<'m>(
+        &self,
+        states: impl IntoIterator<Item = (BucketKey, State)>,
+        matcher: &'m Matcher,
+        request: &Request<'_>,
+    ) -> Result<Outcome<'m>, BadRequest> {
+        let copy = MemoryStore::copy_of(self.0.now_us, self.0.epoch_us, states);
+        // A copy in memory always answers.
+        let local = Arc::new(Local::new(0, Box::new(|| None)));
+        let fallback = Fallback { default: OnStoreFailure::Error, local };
+        Limiter::new(Store::Memory(Arc::new(copy)), fallback).decide(matcher, request).await
+    }
+}

@@ -1,0 +1,245 @@
+//! What is explained, in owned texts, for [`super::text`] and [`super::json`] to print.
+
+use super::{ExplainError, deciding::Levels, descriptors::Asked};
+use crate::{
+    limiter::{Decision, Outcome},
+    response::{
+        Contract, Group, Jitter,
+        check::{Answer, Client},
+    },
+    store::redis::script::redis_key,
+};
+use http::StatusCode;
+use tollgate_core::{
+    applied::{Applied, AppliedLimit, MatchedRule, QuotaMode},
+    decision::{Enforcement, Verdict},
+    descriptor::Hits,
+    limit::Algorithm,
+    matcher::{Applies, DomainRules, Matcher, RuleLimit, TracedLevel},
+};
+
+/// The whole explanation.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) domain: String,
+    pub(super) descriptors: Vec<DescriptorReport>,
+    /// The address of the Redis that was read; none if the buckets are taken as full.
+    pub(super) store: Option<String>,
+    /// The number of buckets whose value in Redis makes no sense.
+    pub(super) malformed: u32,
+    /// None: no limit applies, so the client is told nothing.
+    pub(super) now: Option<Told>,
+    /// None: no limit applies, or the request is denied already.
+    pub(super) used_up: Option<Told>,
+}
+
+#[derive(Debug)]
+pub(super) struct DescriptorReport {
+    pub(super) entries: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) hits: Hits,
+    /// The levels that it passes. Empty if the domain is not configured.
+    pub(super) levels: Vec<TracedLevel>,
+    /// The path of the rule that it matches.
+    pub(super) rule: Option<String>,
+    pub(super) tier: Option<TierReport>,
+    /// The limits of the rule.
+    pub(super) limits: Vec<LimitReport>,
+    /// Why no limit applies; none if one does.
+    pub(super) why_no_limit: Option<String>,
+    /// The labels of limits of the rule that other descriptors replace.
+    pub(super) replaced: Vec<String>,
+}
+
+/// The tier whose limits hold.
+#[derive(Debug)]
+pub(super) struct TierReport {
+    pub(super) key: Vec<u8>,
+    /// None: the default tier.
+    pub(super) name: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct LimitReport {
+    pub(super) label: String,
+    pub(super) requests_per_unit: u32,
+    /// Such as `minute` or `15 minutes`.
+    pub(super) period: String,
+    pub(super) period_seconds: u64,
+    pub(super) burst: u32,
+    pub(super) algorithm: Algorithm,
+    pub(super) enforcement: Enforcement,
+    /// The key in Redis.
+    pub(super) bucket: String,
+    /// Whole hits in the bucket before this request.
+    pub(super) level: u32,
+    pub(super) fits: bool,
+    pub(super) remaining: u32,
+    pub(super) reset_us: u64,
+    pub(super) never_fits: bool,
+}
+
+/// What a client is told.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) verdict: Verdict,
+    pub(super) status: StatusCode,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: String,
+}
+
+// === impl Report ===
+
+impl Report {
+    pub(super) async fn new(
+        matcher: &Matcher,
+        asked: &Asked,
+        levels: &Levels,
+    ) -> Result<Report, ExplainError> {
+        let store = match levels {
+            Levels::Full => None,
+            Levels::Live { store, .. } => Some(store.clone()),
+        };
+        let request = asked.request();
+        let domain = asked.domain.clone();
+        let Some(rules) = matcher.domain(request.domain) else {
+            let why = unknown_domain(matcher);
+            let descriptors = asked.descriptors.iter().map(|one| DescriptorReport {
+                why_no_limit: Some(why.clone()),
+                ..DescriptorReport::new(one.entries.clone(), one.hits)
+            });
+            let descriptors = descriptors.collect();
+            return Ok(Report { domain, descriptors, store, malformed: 0, now: None, used_up: None });
+        };
+        let applied = rules.apply(&request, QuotaMode::default())?;
+        let takes: Vec<_> = applied.limits.iter().map(|limit| limit.take).collect();
+        if takes.is_empty() {
+            let descriptors = descriptors(rules, asked, &applied, &[], &[]);
+            return Ok(Report { domain, descriptors, store, malformed: 0, now: None, used_up: None });
+        }
+        let buckets = levels.buckets(&takes).await?;
+        let before = buckets.decide(matcher, &asked.peek()).await?;
+        let outcome = buckets.decide(matcher, &request).await?;
+        let descriptors = descriptors(rules, asked, &applied, &before.decisions, &outcome.decisions);
+        let now = told(matcher, &outcome);
+        let used_up = match &now {
+            Some(now) if now.verdict == Verdict::Allow => {
+                told(matcher, &buckets.decide_used_up(&applied.limits, matcher, &request).await?)
+            }
+            _ => None,
+        };
+        Ok(Report { domain, descriptors, store, malformed: buckets.malformed(), now, used_up })
+    }
+
+    /// The exit status: 0 allowed, 1 denied, 3 no limit applies.
+    pub(super) fn status(&self) -> u8 {
+        match &self.now {
+            Some(now) => u8::from(now.verdict == Verdict::Deny),
+            None => 3,
+        }
+    }
+}
+
+fn unknown_domain(matcher: &Matcher) -> String {
+    let mut domains: Vec<&str> = matcher.domains().collect();
+    domains.sort_unstable();
+    format!("no limits file has its domain; they have {}", domains.join(", "))
+}
+
+/// The answer by the contract that serves, with serve's default headers and without a random part.
+fn told(matcher: &Matcher, outcome: &Outcome<'_>) -> Option<Told> {
+    let verdict = outcome.verdict?;
+    let contract = Contract::new(Group::DEFAULT.to_vec(), Jitter::NONE).for_limits(matcher.limits());
+    let answer = Answer::Decided(outcome, verdict);
+    let (parts, body) =
+        contract.http_response(&answer, Client::Http, StatusCode::TOO_MANY_REQUESTS).into_parts();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let headers =
+        parts.headers.iter().map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect();
+    Some(Told { verdict, status: parts.status, headers, body: text(&body) })
+}
+
+// === descriptors ===
+
+fn descriptors(
+    rules: &DomainRules,
+    asked: &Asked,
+    applied: &Applied<'_>,
+    before: &[Decision<'_>],
+    decisions: &[Decision<'_>],
+) -> Vec<DescriptorReport> {
+    let all = asked.descriptors.iter().enumerate().map(|(index, one)| {
+        let pairs = || one.entries.iter().map(|(key, value)| (key.as_slice(), value.as_slice()));
+        let mut report = DescriptorReport::new(one.entries.clone(), one.hits);
+        report.levels = rules.trace(pairs());
+        let Some(matched) = applied.rules.iter().find(|matched| matched.descriptor == index) else {
+            report.why_no_limit = Some(rules.ending(pairs()).to_string());
+            return report;
+        };
+        report.rule = Some(matched.rule.path.to_string());
+        report.tier = matched.rule.tier(pairs()).map(|tier| TierReport {
+            key: one.entries[tier.position].0.clone(),
+            name: tier.name.map(str::to_owned),
+        });
+        let limits = applied.limits.iter().zip(before.iter().zip(decisions));
+        let limits = limits.filter(|(limit, _)| limit.descriptor == index);
+        report.limits = limits.map(|(limit, (before, now))| LimitReport::new(limit, before, now)).collect();
+        report.replaced = replaced(matched, &report.limits);
+        report.why_no_limit = why_no_limit(matched, &report.limits);
+        report
+    });
+    all.collect()
+}
+
+fn why_no_limit(matched: &MatchedRule<'_>, limits: &[LimitReport]) -> Option<String> {
+    match matched.applies {
+        Applies::Unlimited(_) => Some("its rule is unlimited".to_owned()),
+        Applies::All(_) if limits.is_empty() => {
+            Some("limits of other descriptors replace those of its rule".to_owned())
+        }
+        Applies::All(_) => None,
+    }
+}
+
+/// The limits of the rule that do not apply.
+fn replaced(matched: &MatchedRule<'_>, limits: &[LimitReport]) -> Vec<String> {
+    let Applies::All(all) = matched.applies else { return Vec::new() };
+    let labels = all.iter().map(|limit| limit.label().into_owned());
+    labels.filter(|label| limits.iter().all(|limit| limit.label != *label)).collect()
+}
+
+impl DescriptorReport {
+    fn new(entries: Vec<(Vec<u8>, Vec<u8>)>, hits: Hits) -> DescriptorReport {
+        DescriptorReport {
+            entries,
+            hits,
+            levels: Vec::new(),
+            rule: None,
+            tier: None,
+            limits: Vec::new(),
+            why_no_limit: None,
+            replaced: Vec::new(),
+        }
+    }
+}
+
+impl LimitReport {
+    fn new(applied: &AppliedLimit<'_>, before: &Decision<'_>, now: &Decision<'_>) -> LimitReport {
+        let rule_limit: &RuleLimit = &applied.limit;
+        let limit = &rule_limit.limit;
+        LimitReport {
+            label: rule_limit.label().into_owned(),
+            requests_per_unit: limit.requests_per_unit(),
+            period: limit.period().to_string(),
+            period_seconds: limit.period().seconds(),
+            burst: limit.burst(),
+            algorithm: limit.algorithm(),
+            enforcement: applied.enforcement,
+            bucket: String::from_utf8_lossy(&redis_key(&applied.take.key)).into_owned(),
+            level: before.remaining,
+            fits: now.verdict == Verdict::Allow,
+            remaining: now.remaining,
+            reset_us: now.reset_us,
+            never_fits: now.never_fits,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The explanation as text for people.
+
+use std::fmt::Write as _;
+
+use super::report::{DescriptorReport, LimitReport, Report, Told};
+use tollgate_core::{
+    decision::{Enforcement, Verdict},
+    descriptor::Hits,
+    matcher::{TracedLevel, TracedPattern},
+};
+
+/// The most patterns of a level that are shown, besides the chosen one.
+const MOST: usize = 12;
+
+pub(super) fn text(report: &Report) -> String {
+    let mut out = format!("domain {}\n", shown(report.domain.as_bytes()));
+    for descriptor in &report.descriptors {
+        out.push('\n');
+        put_descriptor(&mut out, descriptor, report.store.is_some());
+    }
+    out.push('\n');
+    put_answer(&mut out, report);
+    out
+}
+
+fn put_descriptor(out: &mut String, descriptor: &DescriptorReport, is_live: bool) {
+    let entries: Vec<String> = descriptor.entries.iter().map(|(key, value)| entry(key, value)).collect();
+    let hits = match descriptor.hits {
+        Hits::Take(1) => String::new(),
+        Hits::Take(hits) => format!("  ({hits} hits)"),
+        Hits::Peek => "  (0 hits: it only looks whether one would fit)".to_owned(),
+        Hits::GiveBack(hits) => format!("  (gives {hits} hits back)"),
+    };
+    let _ = writeln!(out, "descriptor {}{hits}", entries.join(", "));
+    for ((number, level), entry) in (1..).zip(&descriptor.levels).zip(&entries) {
+        let _ = writeln!(out, "  level {number}: {entry}");
+        put_level(out, level);
+    }
+    if let Some(rule) = &descriptor.rule {
+        let _ = writeln!(out, "  rule {}", shown(rule.as_bytes()));
+    }
+    if let Some(tier) = &descriptor.tier {
+        let key = shown(&tier.key);
+        let _ = match &tier.name {
+            Some(name) => writeln!(out, "    {key} is in the tier {}", shown(name.as_bytes())),
+            None => writeln!(out, "    {key} is in the default tier"),
+        };
+    }
+    for limit in &descriptor.limits {
+        put_limit(out, limit, is_live);
+    }
+    for label in &descriptor.replaced {
+        let label = shown(label.as_bytes());
+        let _ = writeln!(out, "  limit {label} does not apply: a limit of another descriptor replaces it");
+    }
+    if let Some(why) = &descriptor.why_no_limit {
+        let _ = writeln!(out, "  no limit applies: {why}");
+    }
+}
+
+fn put_level(out: &mut String, level: &TracedLevel) {
+    let written = |pattern: &TracedPattern| match &pattern.value {
+        Some(value) => entry(pattern.key.as_bytes(), value.as_bytes()),
+        None => shown(pattern.key.as_bytes()),
+    };
+    let mut left_out = 0_usize;
+    for (index, pattern) in level.patterns.iter().enumerate() {
+        let choice = pattern.choice;
+        let name = written(pattern);
+        if choice.is_chosen() {
+            let _ = writeln!(out, "    > {name}  chosen: {choice}");
+        } else if index < MOST {
+            let _ = writeln!(out, "      {name}  not chosen: {choice}");
+        } else {
+            left_out += 1;
+        }
+    }
+    let counted =
+        |count: usize| if count == 1 { "1 pattern".to_owned() } else { format!("{count} patterns") };
+    if left_out > 0 {
+        let _ = writeln!(out, "      {} more with this key, not chosen", counted(left_out));
+    }
+    if level.other_keys > 0 {
+        let _ = writeln!(out, "      {} with other keys", counted(level.other_keys));
+    }
+    if level.patterns.is_empty() && level.other_keys == 0 {
+        out.push_str("      no pattern: the rules end before this level\n");
+    }
+}
+
+fn put_limit(out: &mut String, limit: &LimitReport, is_live: bool) {
+    let LimitReport { requests_per_unit, period, burst, level, .. } = limit;
+    let enforcement = match limit.enforcement {
+        Enforcement::Enforced => "",
+        Enforcement::Quota => ", quota: denies only if no other quota fits",
+        Enforcement::Shadow => ", shadow mode: never denies",
+    };
+    let algorithm = limit.algorithm.name();
+    let label = shown(limit.label.as_bytes());
+    let _ = writeln!(
+        out,
+        "  limit {label}: {requests_per_unit} per {period}, burst {burst}, {algorithm}{enforcement}"
+    );
+    let now = if is_live { format!("{level} left now") } else { "taken as full".to_owned() };
+    let fits = if limit.never_fits {
+        "the hits never fit"
+    } else if limit.fits {
+        "the hits fit"
+    } else {
+        "the hits do not fit"
+    };
+    let _ = writeln!(out, "    bucket {}: {now}, {fits}", limit.bucket);
+}
+
+fn put_answer(out: &mut String, report: &Report) {
+    let Some(now) = &report.now else {
+        out.push_str("no limit applies, so the request passes\n");
+        return;
+    };
+    if report.malformed > 0 {
+        let _ = writeln!(
+            out,
+            "{} buckets hold a value that makes no sense; they count as missing",
+            report.malformed
+        );
+    }
+    let basis = match &report.store {
+        Some(store) => format!("by the buckets in {store}, charging nothing"),
+        None => "if its buckets are full; --store redis://… shows what is in them".to_owned(),
+    };
+    let verdict = if now.verdict == Verdict::Allow { "allowed" } else { "denied" };
+    let _ = writeln!(out, "the request would be {verdict}, {basis}");
+    put_told(out, now);
+    match &report.used_up {
+        Some(told) if told.verdict == Verdict::Deny => {
+            out.push_str("once these buckets are used up, it would be denied\n");
+            put_told(out, told);
+        }
+        Some(_) => out.push_str("even with these buckets used up, it would be allowed\n"),
+        None => {}
+    }
+}
+
+fn put_told(out: &mut String, told: &Told) {
+    let _ = writeln!(out, "  {}", told.status);
+    for (name, value) in &told.headers {
+        let random = if name == "retry-after" { "  (serve adds a random part, by --jitter)" } else { "" };
+        let _ = writeln!(out, "  {name}: {value}{random}");
+    }
+    if !told.body.is_empty() {
+        let _ = writeln!(out, "  {}", told.body);
+    }
+}
+
+fn entry(key: &[u8], value: &[u8]) -> String {
+    format!("{}={}", shown(key), shown(value))
+}
+
+/// The whole text, as it was typed but for characters that a terminal would obey.
+fn shown(text: &[u8]) -> String {
+    let mut shown = String::new();
+    for letter in String::from_utf8_lossy(text).chars() {
+        match letter {
+            '"' | '\'' | '\\' => shown.push(letter),
+            _ => shown.extend(letter.escape_debug()),
+        }
+    }
+    shown
+}

@@ -1,0 +1,328 @@
+//! `tollgate explain`, as a shell and scripts see it.
+
+mod support;
+
+use std::{process::Command, time::Duration};
+
+use lab::binaries;
+use redis::{Connection, cmd};
+use serde_json::Value;
+use tollgate::store::{Backend, memory::MemoryStore};
+use tollgate_core::{
+    decision::{Demand, Take, Takes},
+    descriptor::{BucketKey, Hits},
+    limit::{AfterStoreLoss, Algorithm, Limit, LimitSpec, Period, Unit},
+};
+
+const LIMITS: &str = r#"
+domain: edge
+descriptors:
+- key: route
+  value: login
+  descriptors:
+  - { key: api_key, rate_limit: { unit: hour, requests_per_unit: 5 } }
+  - { key: api_key, value: "v*", rate_limit: { unit: hour, requests_per_unit: 100 } }
+- { key: route, value: "l*", rate_limit: { unit: hour, requests_per_unit: 7 } }
+- { key: route, value: "*", rate_limit: { unit: hour, requests_per_unit: 8 } }
+- { key: route }
+- { key: shadowed, shadow_mode: true, rate_limit: { unit: hour, requests_per_unit: 1 } }
+- { key: free, rate_limit: { unlimited: true } }
+"#;
+
+/// Exit status, stdout and stderr.
+fn tollgate(args: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(binaries::tollgate().expect("built"));
+    let output = command.env_clear().arg("explain").args(args).output().expect("runs");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// The exit status and the text for these arguments, with a file of its own for each test.
+fn explain(name: &str, args: &[&str]) -> (Option<i32>, String) {
+    let limits = support::file(&format!("explain-{name}.yaml"), LIMITS).display().to_string();
+    let (status, told, error) = tollgate(&[&["--config", &limits], args].concat());
+    assert_eq!(error, "", "{args:?}");
+    (status, told)
+}
+
+fn explain_json(name: &str, args: &[&str]) -> (Option<i32>, Value) {
+    let (status, told) = explain(name, &[args, &["--format", "json"]].concat());
+    (status, serde_json::from_str(&told).expect("JSON"))
+}
+
+/// The arguments are the same texts as are shown, so that each test says only what it looks for.
+#[track_caller]
+fn assert_shows(text: &str, lines: &[&str]) {
+    let mut rest = text;
+    for line in lines {
+        let at = rest.find(line).unwrap_or_else(|| panic!("{line:?} is not in the rest of:\n{text}"));
+        rest = &rest[at + line.len()..];
+    }
+}
+
+#[test]
+fn the_exit_status_tells_allowed_from_denied_from_not_limited_from_wrong() {
+    assert_eq!(explain("status", &["route=login", "api_key=a"]).0, Some(0));
+    assert_eq!(explain("status", &["route=login", "api_key=a", "--hits", "5"]).0, Some(0));
+    assert_eq!(explain("status", &["route=login", "api_key=a", "--hits", "6"]).0, Some(1));
+    assert_eq!(explain("status", &["other=a"]).0, Some(3));
+    assert_eq!(explain("status", &["free=a"]).0, Some(3));
+    assert_eq!(explain("status", &["--domain", "unknown", "route=login"]).0, Some(3));
+    for (args, told) in [
+        (&["--config", "/nowhere.yaml", "a=b"][..], "/nowhere.yaml: cannot be read"),
+        (&["a=b"], "--config"),
+        (&["--config", "/nowhere.yaml"], "KEY=VALUE"),
+    ] {
+        let (status, _, error) = tollgate(args);
+        assert_eq!(status, Some(2), "{args:?}: {error}");
+        assert!(error.contains(told), "{args:?}: {error}");
+    }
+    let bad = support::file("explain-bad.yaml", "domain: e\ndescriptors: [{ key: a, valeu: b }]\n");
+    let (status, _, error) = tollgate(&["--config", &bad.display().to_string(), "a=b"]);
+    assert!(status == Some(2) && error.contains("did you mean `value`?"), "{status:?} {error}");
+    let good = support::file("explain-good.yaml", LIMITS).display().to_string();
+    let (status, _, error) = tollgate(&["--config", &good, "route"]);
+    assert!(status == Some(2) && error.contains("KEY=VALUE, not \"route\""), "{status:?} {error}");
+    let (status, _, error) =
+        tollgate(&["--config", &good, "--store", "redis://:canary@127.0.0.1:1", "route=a"]);
+    assert!(
+        status == Some(2) && error.contains("cannot read the buckets from redis://127.0.0.1:1"),
+        "{error}"
+    );
+    assert!(!error.contains("canary"), "{error}");
+}
+
+#[test]
+fn each_level_shows_what_was_chosen_and_why_the_others_were_not() {
+    let (_, text) = explain("levels", &["route=login", "api_key=a"]);
+    assert_shows(
+        &text,
+        &[
+            "domain edge\n",
+            "descriptor route=login, api_key=a\n",
+            "  level 1: route=login\n",
+            "> route=login  chosen: key and value are equal\n",
+            "route=l*  not chosen: a pattern with exactly this key and value takes precedence\n",
+            "route  not chosen: a pattern with exactly this key and value",
+            "2 patterns with other keys\n",
+            "  level 2: api_key=a\n",
+            "> api_key  chosen: the key is equal, and it is for any value\n",
+            "api_key=v*  not chosen: the value does not match\n",
+            "rule route_login.api_key\n",
+            "limit route_login.api_key: 5 per hour, burst 5, token_bucket\n",
+            "bucket tg:",
+            "the request would be allowed, if its buckets are full",
+            "200 OK\n",
+            "ratelimit-remaining: 4\n",
+            "once these buckets are used up, it would be denied\n",
+            "429 Too Many Requests\n",
+            "retry-after: 720 ",
+            "ratelimit-remaining: 0\n",
+            "content-type: application/problem+json\n",
+            "\"violated-policies\":[\"route_login.api_key\"]",
+        ],
+    );
+    let (_, text) = explain("levels", &["route=logout"]);
+    assert_shows(
+        &text,
+        &[
+            "route=login  not chosen: the value does not match",
+            "> route=l*  chosen: it is the first pattern with a * that matches",
+            "route=*  not chosen: another pattern with a * matches, and comes first in the file",
+            "route  not chosen: a pattern with a * that matches takes precedence over a key without a value",
+        ],
+    );
+}
+
+#[test]
+fn a_request_without_a_limit_is_told_where_it_and_the_rules_differ() {
+    for (args, why) in [
+        (
+            &["route=login"][..],
+            "no limit applies: level 1: it ends there, and the rules go on with the keys api_key",
+        ),
+        (&["route=l", "api_key=a"], "no limit applies: level 2: the rules end before it"),
+        (
+            &["rout=login"],
+            "no limit applies: level 1: the rules have other keys there: free, route, shadowed",
+        ),
+        (&["free=a"], "no limit applies: its rule is unlimited"),
+        (&["--domain", "edg", "route=l"], "no limit applies: no limits file has its domain; they have edge"),
+    ] {
+        let (status, text) = explain("unlimited", args);
+        assert_eq!(status, Some(3), "{args:?}: {text}");
+        assert_shows(&text, &[why, "no limit applies, so the request passes\n"]);
+    }
+}
+
+#[test]
+fn a_limit_in_shadow_mode_is_said_to_deny_nothing() {
+    let (status, text) = explain("shadow", &["shadowed=a", "--hits", "2"]);
+    assert_eq!(status, Some(0));
+    assert_shows(
+        &text,
+        &[
+            "shadow mode: never denies\n",
+            "the hits never fit\n",
+            "even with these buckets used up, it would be allowed",
+        ],
+    );
+}
+
+#[test]
+fn several_descriptors_are_decided_as_one_request() {
+    let (status, json) =
+        explain_json("several", &["route=login", "api_key=a", "+", "route=x", "+", "other=1", "--hits", "6"]);
+    assert_eq!((status, json["verdict"].as_str()), (Some(1), Some("deny")));
+    let descriptors = json["descriptors"].as_array().expect("a list");
+    assert_eq!(descriptors.len(), 3);
+    assert_eq!(
+        (descriptors[0]["limits"][0]["fits"].as_bool(), descriptors[1]["limits"][0]["fits"].as_bool()),
+        (Some(false), Some(true))
+    );
+    assert_eq!(descriptors[1]["limits"][0]["remaining"], 8, "nothing is charged where another limit denies");
+    assert_eq!(descriptors[2]["limits"], serde_json::json!([]));
+}
+
+#[test]
+fn json_has_the_same_keys_for_scripts() {
+    let (_, json) = explain_json("json", &["route=login", "api_key=vip"]);
+    let keys =
+        |value: &Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>().join(" ");
+    assert_eq!(keys(&json), "descriptors domain malformed_buckets store told told_if_used_up verdict");
+    let descriptor = &json["descriptors"][0];
+    assert_eq!(keys(descriptor), "entries gives_back hits levels limits replaced rule tier why_no_limit");
+    assert_eq!(keys(&descriptor["levels"][1]), "more_patterns other_keys patterns");
+    let chosen = serde_json::json!({"key": "api_key", "value": "v*", "chosen": true, "why": "wildcard"});
+    assert_eq!(descriptor["levels"][1]["patterns"][1], chosen);
+    let limit = &descriptor["limits"][0];
+    assert_eq!(
+        keys(limit),
+        "algorithm bucket burst enforcement fits level limit never_fits period_seconds remaining \
+         requests_per_unit reset_us"
+    );
+    assert_eq!(
+        (limit["limit"].as_str(), limit["level"].as_u64()),
+        (Some("route_login.api_key_v*"), Some(100))
+    );
+    assert_eq!(keys(&json["told"]), "body headers status verdict");
+    assert_eq!(
+        (json["told"]["status"].as_u64(), json["told_if_used_up"]["status"].as_u64()),
+        (Some(200), Some(429))
+    );
+    assert_eq!(json["told_if_used_up"]["headers"]["retry-after"], "36");
+}
+
+#[test]
+fn what_a_terminal_would_obey_is_escaped() {
+    let (_, text) = explain("escapes", &["route=l\u{1b}[31m", "k\n=v"]);
+    assert!(text.contains("route=l\\u{1b}[31m") && text.contains("k\\n=v"), "{text}");
+}
+
+#[test]
+fn the_domain_must_be_named_if_there_are_several() {
+    let files = ["a", "b"].map(|domain| {
+        let name = format!("explain-domain-{domain}.yaml");
+        let text = LIMITS.replace("domain: edge", &format!("domain: {domain}"));
+        support::file(&name, &text).display().to_string()
+    });
+    let config = files.join(",");
+    let (status, _, error) = tollgate(&["--config", &config, "route=x"]);
+    assert!(
+        status == Some(2) && error.contains("name the domain by --domain: the limits files have a, b"),
+        "{error}"
+    );
+    assert_eq!(tollgate(&["--config", &config, "--domain", "b", "route=x"]).0, Some(0));
+}
+
+// === with Redis ===
+
+/// Everything that Redis holds, with the times of expiry.
+fn all(connection: &mut Connection) -> Vec<(String, Vec<u8>, i64)> {
+    let mut keys: Vec<String> = cmd("KEYS").arg("*").query(connection).expect("keys");
+    keys.sort();
+    let all = keys.into_iter().map(|key| {
+        let value = cmd("DUMP").arg(&key).query(connection).expect("a value");
+        let expiry = cmd("EXPIRETIME").arg(&key).query(connection).expect("an expiry");
+        (key, value, expiry)
+    });
+    all.collect()
+}
+
+#[tokio::test]
+async fn live_levels_are_those_of_redis_and_nothing_is_written() {
+    let Some(redis) = support::redis().await else { return };
+    let (mut connection, url) = (support::connection(&redis), redis.url());
+    let live = |hits| explain_json("live", &["--store", &url, "route=login", "api_key=a", "--hits", hits]);
+    let (status, json) = live("5");
+    assert_eq!((status, &json["descriptors"][0]["limits"][0]["level"]), (Some(0), &5.into()));
+    assert_eq!(all(&mut connection), [], "nothing is written to an empty Redis either");
+
+    let bucket = json["descriptors"][0]["limits"][0]["bucket"].as_str().expect("a key").to_owned();
+    let limit = Limit::new(5, Unit::Hour, None).expect("sound");
+    let entries = [(&b"route"[..], &b"login"[..]), (b"api_key", b"a")].map(Into::into);
+    let key = BucketKey::new(b"edge", entries.into_iter(), &limit, None);
+    let take = Take { key, demand: Demand::new(Hits::Take(3), &limit) };
+    let store = support::open(&redis, Duration::from_secs(2)).await;
+    store.take(Takes::from_elem(take, 1)).await.expect("an answer");
+    drop(store);
+    let exists: bool = cmd("EXISTS").arg(&bucket).query(&mut connection).expect("an answer");
+    assert!(exists, "redis-cli finds the bucket under the key that is shown");
+
+    let before = all(&mut connection);
+    for (hits, expected) in [("0", 0), ("2", 0), ("3", 1)] {
+        let (status, json) = live(hits);
+        let limit = &json["descriptors"][0]["limits"][0];
+        assert_eq!((status, &limit["level"]), (Some(expected), &2.into()), "{json}");
+        assert_eq!(json["store"], url.as_str());
+    }
+    assert_eq!(all(&mut connection), before);
+    let (_, text) = explain("live", &["--store", &url, "route=login", "api_key=a"]);
+    assert_shows(
+        &text,
+        &["2 left now, the hits fit", "would be allowed, by the buckets in redis://", "charging nothing"],
+    );
+
+    let () = cmd("SET").arg(&bucket).arg("nonsense").query(&mut connection).expect("is set");
+    let (_, json) = live("1");
+    assert_eq!(
+        (&json["malformed_buckets"], &json["descriptors"][0]["limits"][0]["level"]),
+        (&1.into(), &5.into())
+    );
+}
+
+/// A copy of what was looked at answers as Redis does.
+#[tokio::test]
+async fn a_take_from_the_copy_is_answered_as_redis_answers_it() {
+    let Some(redis) = support::redis().await else { return };
+    let Backend::Redis(backend) = Backend::parse(&redis.url()).expect("a URL") else { panic!("Redis") };
+    let store = support::open(&redis, Duration::from_secs(2)).await;
+    let limits = Algorithm::ALL.into_iter().flat_map(|algorithm| {
+        [AfterStoreLoss::Full, AfterStoreLoss::Empty].map(|after_store_loss| {
+            let period = Period { unit: Unit::Year, multiplier: 1 };
+            LimitSpec { algorithm, after_store_loss, ..LimitSpec::new(7, period) }.check().expect("sound")
+        })
+    });
+    for (number, limit) in (1..).zip(limits) {
+        for hits in [
+            Hits::Take(2),
+            Hits::GiveBack(1),
+            Hits::Take(3),
+            Hits::Peek,
+            Hits::Take(1),
+            Hits::Take(4),
+            Hits::Take(2),
+        ] {
+            let key = BucketKey::from_bytes([number; 16]);
+            let take = Take { key, demand: Demand::new(hits, &limit) };
+            let looked = backend.look(&[take]).await.expect("is read");
+            let copy = MemoryStore::copy_of(looked.now_us, looked.epoch_us, looked.states);
+            let copied = copy.take_at(&[take], looked.now_us).expect("has room");
+            let taken = store.take(Takes::from_elem(take, 1)).await.expect("an answer");
+            assert_eq!(copied.verdict, taken.verdict, "{limit:?} {hits:?}: {copied:?} {taken:?}");
+            if looked.epoch_us != looked.now_us && limit.after_store_loss() == AfterStoreLoss::Full {
+                assert_eq!(copied.found, taken.found, "{limit:?} {hits:?}");
+            }
+        }
+    }
+}
