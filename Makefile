@@ -11,7 +11,8 @@ setup: ## Fetch Envoy and Redis into .tools/, unless they are installed
 build:
 	@cargo build --workspace --locked
 
-test: setup build ## Run every test against the real Redis and Envoy
+test: setup build ## Run every test against the real Redis, Envoy and nginx
+	@scripts/setup nginx
 	TOLLGATE_REQUIRE_REAL=1 cargo test --workspace --locked
 
 compose-test: ## Test compose.yaml in a Docker engine; skipped with a message if there is none
@@ -28,7 +29,7 @@ demo: setup ## Compare three Envoy nodes with and without Tollgate under the sam
 	@cargo build --release --workspace --locked
 	@target/release/lab demo
 
-bench: setup ## Measure what a decision costs, compared with alternatives; under 15 minutes
+bench: setup ## Measure what a decision costs, compared with alternatives; under 16 minutes
 	@cargo build --release --workspace --locked
 	@target/release/lab bench
 

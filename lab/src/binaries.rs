@@ -14,6 +14,7 @@ use thiserror::Error;
 pub enum Part {
     Envoy,
     Redis,
+    Nginx,
 }
 
 #[derive(Debug, Error)]
@@ -35,8 +36,6 @@ pub enum BinaryError {
 // === impl Part ===
 
 impl Part {
-    pub const ALL: [Part; 2] = [Part::Envoy, Part::Redis];
-
     /// The binary that tests and the demo run.
     pub fn find(self) -> Result<PathBuf, BinaryError> {
         if let Some(named) = env::var_os(self.variable()).filter(|value| !value.is_empty()) {
@@ -62,6 +61,7 @@ impl Part {
         match self {
             Part::Envoy => "envoy",
             Part::Redis => "redis-server",
+            Part::Nginx => "nginx",
         }
     }
 
@@ -69,6 +69,7 @@ impl Part {
         match self {
             Part::Envoy => "TOLLGATE_ENVOY",
             Part::Redis => "TOLLGATE_REDIS_SERVER",
+            Part::Nginx => "TOLLGATE_NGINX",
         }
     }
 
@@ -76,13 +77,14 @@ impl Part {
         match self {
             Part::Envoy => "1.40",
             Part::Redis => "6.2",
+            Part::Nginx => "1.18",
         }
     }
 
     /// What stands before the version in what `--version` prints.
     const fn marker(self) -> &'static str {
         match self {
-            Part::Envoy => "/",
+            Part::Envoy | Part::Nginx => "/",
             Part::Redis => "v=",
         }
     }
@@ -102,8 +104,11 @@ impl Part {
     }
 
     fn says(self, binary: &Path) -> Option<String> {
-        let output = Command::new(binary).arg("--version").output().ok()?;
-        let said = String::from_utf8_lossy(&output.stdout);
+        // nginx knows only this one, and answers on stderr.
+        let flag = if self == Part::Nginx { "-v" } else { "--version" };
+        let output = Command::new(binary).arg(flag).output().ok()?;
+        let said = if self == Part::Nginx { &output.stderr } else { &output.stdout };
+        let said = String::from_utf8_lossy(said);
         let numbered = said.split(self.marker()).find(|rest| version(rest).is_some())?;
         let end = numbered.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(numbered.len());
         Some(numbered[..end].to_owned())

@@ -15,7 +15,7 @@ pub mod envoy;
 pub mod faults;
 pub mod http;
 pub mod midnight;
-mod ports;
+pub mod ports;
 pub mod process;
 pub mod real;
 pub mod redis;

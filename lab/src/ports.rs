@@ -13,7 +13,7 @@ const FIRST: u16 = 20_000;
 const COUNT: u16 = 12_000;
 
 /// A port of 127.0.0.1 that nobody listens on, another one at every call.
-pub(crate) fn free() -> Option<u16> {
+pub fn free() -> Option<u16> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Programs that run side by side begin far apart.
     let start = id().wrapping_mul(997) % u32::from(COUNT);

@@ -7,6 +7,7 @@ mod bad_input;
 mod direct;
 mod envoy;
 mod http_form;
+mod nginx;
 
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
