@@ -39,6 +39,16 @@ fn no_request_of_the_corpus_panics_or_gets_half_an_answer() {
 }
 
 #[test]
+fn no_check_of_the_corpus_panics_or_gets_half_an_answer() {
+    run("fuzz/corpus/check", fuzz::check);
+}
+
+#[test]
+fn no_action_list_of_the_corpus_panics() {
+    run("fuzz/corpus/actions", fuzz::actions);
+}
+
+#[test]
 fn no_reply_of_the_corpus_panics() {
     run("fuzz/corpus/reply", fuzz::reply);
 }

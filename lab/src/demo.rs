@@ -75,7 +75,9 @@ pub enum DemoError {
 ///
 /// With `docs` the chart is written there too, as the README shows it.
 pub async fn run(folder: &Path, docs: Option<&Path>) -> Result<ExitCode, DemoError> {
-    terminal::say("starting Redis, Tollgate, and Envoy: three nodes and a load balancer for each variant");
+    terminal::say(
+        "starting Redis, Tollgate, and Envoy: three nodes and a load balancer for each of three variants",
+    );
     let stack = Stack::start().await?;
     let figures = measure(&stack).await?;
     let mut written = write(folder, &figures)?;
@@ -90,7 +92,7 @@ async fn measure(stack: &Stack) -> Result<Figures, DemoError> {
     let started = Instant::now();
     terminal::say("measuring latency, one request at a time");
     let latency = latency::measure(stack).await?;
-    terminal::say(&format!("hammering both variants; watching the herd for {} s", HERD_LASTS.as_secs()));
+    terminal::say(&format!("hammering each variant; watching the herd for {} s", HERD_LASTS.as_secs()));
     let herd =
         Herd { target: stack.global.addr(), path: "/login", clients: 150, per_minute: 6, lasts: HERD_LASTS };
     let others = async {
@@ -101,12 +103,14 @@ async fn measure(stack: &Stack) -> Result<Figures, DemoError> {
         let tiers = tiers::measure(stack).await?;
         let denial = denial::capture(stack.global.addr()).await?;
         let (naive, tollgate) = tokio::try_join!(admission::naive(stack), admission::tollgate(stack))?;
-        Ok((burst, tiers, denial, naive, tollgate))
+        let authz = admission::authz(stack).await?;
+        Ok((burst, tiers, denial, naive, tollgate, authz))
     };
-    let (herd_arrivals, (burst, tiers, denial, naive, tollgate)) = tokio::try_join!(herd.run(), others)?;
+    let (herd_arrivals, (burst, tiers, denial, naive, tollgate, authz)) =
+        tokio::try_join!(herd.run(), others)?;
     let [with_jitter, without_jitter] = herd_arrivals;
     let admission = admission::side_by_side(&naive, &tollgate);
-    let mut claims = vec![naive.claim, tollgate.claim, burst];
+    let mut claims = vec![naive.claim, tollgate.claim, authz, burst];
     claims.extend(tiers);
     claims.push(admission::nothing_was_answered_by_fallback(stack).await?);
     Ok(Figures {

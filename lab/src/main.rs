@@ -43,7 +43,7 @@ enum Command {
         #[arg(long)]
         write_docs: bool,
     },
-    /// Run both variants in the foreground until Ctrl-C, and print commands that put load on them
+    /// Run all variants in the foreground until Ctrl-C, and print commands that put load on them
     Up,
     Bench(Box<BenchArgs>),
     Algorithms(AlgorithmsArgs),

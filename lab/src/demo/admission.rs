@@ -1,4 +1,4 @@
-//! Before and after: `tollgate prove`, with the same arguments, against both variants.
+//! Before and after: `tollgate prove`, with the same arguments, against all variants.
 
 use std::{io, net::SocketAddr, process::Stdio};
 
@@ -12,6 +12,8 @@ use super::{
 use crate::{binaries, http};
 
 const PER_SECOND: u64 = 10;
+const KEY: &str = "proof";
+const AUTHZ_KEY: &str = "proof-by-authz";
 const LOAD: &str = "10 per second for one key, 3 nodes, a burst and 10 s of load";
 /// Explains why its numbers are larger than those of the row.
 const WHOLE_RUN: &str =
@@ -28,7 +30,7 @@ pub struct Side {
 
 /// The limiter in each node. The claim is that it admits far too much.
 pub async fn naive(stack: &Stack) -> Result<Side, DemoError> {
-    let report = prove(stack.naive.addr(), None).await?;
+    let report = prove(stack.naive.addr(), KEY, None).await?;
     let ratio = report.value["under_load"]["ratio"].as_f64().unwrap_or_default();
     let verdict = match report.exit_status() {
         1 if ratio >= NEAR_THREE => Verdict::Shown,
@@ -40,14 +42,18 @@ pub async fn naive(stack: &Stack) -> Result<Side, DemoError> {
 
 /// Tollgate. The claim is that the limit holds, and that nothing was denied that fitted.
 pub async fn tollgate(stack: &Stack) -> Result<Side, DemoError> {
-    let report = prove(stack.global.addr(), Some(stack.tollgate.admin())).await?;
-    let verdict = match report.exit_status() {
-        0 => Verdict::Shown,
-        1 => Verdict::Refuted,
-        _ => Verdict::NotProven,
-    };
+    let report = prove(stack.global.addr(), KEY, Some(stack.tollgate.admin())).await?;
     let claim = "Tollgate admits the limit over every interval, and denies nothing that fits.";
+    let verdict = report.holds();
     Ok(report.side("Tollgate on Redis", verdict, claim))
+}
+
+/// Tollgate, asked by ext_authz. It has a key of its own, because the other door would charge the same bucket.
+pub async fn authz(stack: &Stack) -> Result<Claim, DemoError> {
+    let report = prove(stack.authz.addr(), AUTHZ_KEY, Some(stack.tollgate.admin())).await?;
+    let claim = "Nodes that ask by ext_authz are held to the same limits, in the same buckets.";
+    let verdict = report.holds();
+    Ok(report.side("Tollgate, by ext_authz", verdict, claim).claim)
 }
 
 pub fn side_by_side(naive: &Side, tollgate: &Side) -> Admission {
@@ -62,7 +68,8 @@ pub fn side_by_side(naive: &Side, tollgate: &Side) -> Admission {
 
 /// The figures count only if every answer was a decision: neither a node nor Tollgate let a request pass without one.
 pub async fn nothing_was_answered_by_fallback(stack: &Stack) -> Result<Claim, DemoError> {
-    let opened = stack.global.counter("cluster.upstream.ratelimit.failure_mode_allowed").await?;
+    let opened = stack.global.counter("cluster.upstream.ratelimit.failure_mode_allowed").await?
+        + stack.authz.counter("http.edge.ext_authz.failure_mode_allowed").await?;
     let metrics = http::get(stack.tollgate.admin(), "/metrics", &[]).await?.text();
     let Decisions { store_made: made, fallback_answers: by_fallback } =
         decisions_in(&metrics).map_err(DemoError::Metrics)?;
@@ -98,13 +105,13 @@ struct Report {
     command: String,
 }
 
-async fn prove(target: SocketAddr, metrics: Option<SocketAddr>) -> Result<Report, DemoError> {
+async fn prove(target: SocketAddr, key: &str, metrics: Option<SocketAddr>) -> Result<Report, DemoError> {
     let mut args: Vec<String> = [
         "prove",
         "--target",
         &format!("http://{target}/"),
         "--header",
-        "x-api-key: proof",
+        &format!("x-api-key: {key}"),
         "--limit",
         "10/s",
         "--duration",
@@ -145,6 +152,15 @@ fn shown(args: &[String]) -> String {
 }
 
 impl Report {
+    /// The verdict if the claim is that the limit holds.
+    fn holds(&self) -> Verdict {
+        match self.exit_status() {
+            0 => Verdict::Shown,
+            1 => Verdict::Refuted,
+            _ => Verdict::NotProven,
+        }
+    }
+
     fn exit_status(&self) -> u64 {
         self.value["exit_status"].as_u64().unwrap_or(3)
     }

@@ -15,13 +15,14 @@ use crate::{
 /// Long, so that a busy machine causes no fallback answers: the demo is about exactness.
 pub const GENEROUS: Duration = Duration::from_secs(5);
 
-/// Both variants, each with three nodes and a load balancer.
+/// All variants, each with three nodes and a load balancer.
 #[derive(Debug)]
 pub struct Stack {
     pub redis: Redis,
-    /// The Tollgate that all nodes of `global` ask. Its buckets are in Redis.
+    /// The Tollgate that all nodes of `global` and `authz` ask. Its buckets are in Redis.
     pub tollgate: Tollgate,
     pub global: Topology,
+    pub authz: Topology,
     pub naive: Topology,
 }
 
@@ -31,15 +32,18 @@ impl Stack {
         let tollgate = Tollgate::start(&serve().store(redis.url())).await?;
         let per_second = Limit::new(10, Unit::Second, None).expect("ten a second is a limit");
         let global = Variant::Global(Global::new([tollgate.grpc()]).timeout(GENEROUS));
+        let authz = Variant::Global(Global::by_authz([tollgate.grpc()]).timeout(GENEROUS));
         let naive = Variant::Naive(per_second);
-        let (global, naive) = tokio::try_join!(Topology::start(&global), Topology::start(&naive))?;
-        Ok(Stack { redis, tollgate, global, naive })
+        let (global, authz, naive) =
+            tokio::try_join!(Topology::start(&global), Topology::start(&authz), Topology::start(&naive))?;
+        Ok(Stack { redis, tollgate, global, authz, naive })
     }
 
     /// All of its processes.
     pub fn pids(&self) -> Vec<u32> {
         let mut pids = vec![self.redis.pid(), self.tollgate.pid()];
         pids.extend(self.global.pids());
+        pids.extend(self.authz.pids());
         pids.extend(self.naive.pids());
         pids
     }
@@ -54,7 +58,7 @@ impl Stack {
 
 /// A Tollgate with the limits of the demo.
 pub fn serve() -> Serve {
-    Serve::new(limits()).args(&["--store-deadline", "5s"])
+    Serve::new(limits()).args(&["--store-deadline", "5s", "--authz-address-header", "x-tollgate-client"])
 }
 
 fn limits() -> PathBuf {
