@@ -6,7 +6,9 @@
 mod deciding;
 mod descriptors;
 mod json;
+mod making;
 mod report;
+mod request;
 mod text;
 
 use std::{
@@ -27,7 +29,10 @@ use crate::{
 use deciding::Levels;
 use descriptors::{Asked, NotDescriptors};
 use report::Report;
-use tollgate_core::{descriptor::BadRequest, limit::DefaultAlgorithm, matcher::Matcher};
+use request::RequestFlags;
+use tollgate_core::{
+    actions::HttpRequest, descriptor::BadRequest, limit::DefaultAlgorithm, matcher::Matcher,
+};
 
 // clap wraps these lines.
 const EXAMPLES: &str = "\
@@ -39,7 +44,8 @@ Nothing is charged, and nothing is written to Redis. The values are shown as the
 Examples:
   tollgate explain --config limits.yaml route=login api_key=abc
   tollgate explain --config limits.yaml --store redis://127.0.0.1:6379 api_key=abc
-  tollgate explain --config limits.yaml --domain edge route=login + remote_address=203.0.113.7";
+  tollgate explain --config limits.yaml --domain edge route=login + remote_address=203.0.113.7
+  tollgate explain --config limits.yaml --request 'POST /login' --header 'x-api-key: abc' --address 203.0.113.7";
 
 /// Explain which limits a request meets, and why.
 ///
@@ -62,11 +68,11 @@ pub struct Explain {
     domain: Option<String>,
 
     /// Entries of the descriptor, in their order; a lone + begins another descriptor of the same request.
-    #[arg(required = true, value_name = "KEY=VALUE")]
+    #[arg(required_unless_present = "request", conflicts_with = "request", value_name = "KEY=VALUE")]
     entries: Vec<String>,
 
     /// Hits that each descriptor asks for; 0 only looks whether one would fit.
-    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    #[arg(long, value_name = "COUNT", default_value_t = 1, conflicts_with = "request")]
     hits: u64,
 
     /// Show what is in the buckets of this Redis now [default: the buckets are taken as full].
@@ -80,6 +86,9 @@ pub struct Explain {
     /// How to print the explanation.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+
+    #[command(flatten)]
+    request: RequestFlags,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -102,6 +111,12 @@ pub enum ExplainError {
     /// The limits files have several domains, or none, and none was named.
     #[error("name the domain by --domain: {}", if .0.is_empty() { "the limits files have none".to_owned() } else { format!("the limits files have {}", .0.join(", ")) })]
     WhichDomain(Vec<String>),
+    /// There are no lists of actions that could make descriptors of a request.
+    #[error(
+        "the descriptors of a request are made by `authz` in a limits file, and no domain has it, or several have and \
+         --domain names none of these; give descriptors as KEY=VALUE instead"
+    )]
+    NoAuthz,
     /// The address or the password file of the store is wrong.
     #[error("--store")]
     Store(#[source] TargetError),
@@ -130,12 +145,14 @@ impl Explain {
     pub(super) fn run(&self) -> Result<ExitCode, ExplainError> {
         let config = config::load(&self.config, self.default_algorithm).map_err(|refused| refused.errors)?;
         let matcher = Matcher::new(config.domains);
-        let domain = self.domain(&matcher)?;
-        let asked = Asked::from_arguments(domain, &self.entries, self.hits)?;
+        let asked = match self.request.read(|request| self.made(&matcher, request)) {
+            Some(made) => made?,
+            None => Asked::from_arguments(self.domain(&matcher)?, &self.entries, self.hits)?,
+        };
         let levels = self.levels()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| ExplainError::Runtime(error.into()))?;
-        let report = runtime.block_on(Report::new(&matcher, &asked, &levels))?;
+        let report = runtime.block_on(Report::new(&matcher, asked, &levels))?;
         let text = match self.format {
             Format::Text => text::text(&report),
             Format::Json => json::json(&report),
@@ -143,6 +160,18 @@ impl Explain {
         let printed = io::stdout().write_all(text.as_bytes());
         printed.map_err(|error| ExplainError::Stdout(error.into()))?;
         Ok(ExitCode::from(report.status()))
+    }
+
+    /// The descriptors of a request, made as a `Check` makes them.
+    fn made(&self, matcher: &Matcher, request: &HttpRequest<'_>) -> Result<Asked, ExplainError> {
+        let named = request.context_extensions.iter().find(|extension| extension.name == b"domain");
+        let named = named.map(|extension| String::from_utf8_lossy(extension.value).into_owned());
+        let only = || matcher.authz_domain().map(str::to_owned);
+        let domain = self.domain.clone().or(named).or_else(only).ok_or(ExplainError::NoAuthz)?;
+        let rules = matcher.domain(domain.as_bytes()).filter(|rules| !rules.authz.is_empty());
+        let rules = rules.ok_or(ExplainError::NoAuthz)?;
+        let (made, descriptors) = making::by_authz(rules, request);
+        Ok(Asked { domain, descriptors, made: Some(made) })
     }
 
     fn domain(&self, matcher: &Matcher) -> Result<String, ExplainError> {

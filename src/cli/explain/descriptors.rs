@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::making::Made;
 use tollgate_core::descriptor::{Descriptor, Hits, Request};
 
 /// What begins another descriptor.
@@ -12,6 +13,8 @@ const NEXT: &str = "+";
 pub(super) struct Asked {
     pub(super) domain: String,
     pub(super) descriptors: Vec<AskedDescriptor>,
+    /// How the descriptors came about; none if they were typed.
+    pub(super) made: Option<Made>,
 }
 
 #[derive(Debug)]
@@ -53,7 +56,7 @@ impl Asked {
                 hits: Hits::new(Some(hits), 1, false),
             })
         });
-        Ok(Asked { domain, descriptors: descriptors.collect::<Result<_, _>>()? })
+        Ok(Asked { domain, descriptors: descriptors.collect::<Result<_, _>>()?, made: None })
     }
 
     pub(super) fn request(&self) -> Request<'_> {

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::report::{DescriptorReport, LimitReport, Report, Told};
+use super::{
+    making::{Made, Making},
+    report::{DescriptorReport, LimitReport, Report, Told},
+};
 use tollgate_core::{
     decision::{Enforcement, Verdict},
     descriptor::Hits,
@@ -22,11 +25,37 @@ pub(super) fn json(report: &Report) -> String {
         "verdict": verdict,
         "store": report.store,
         "malformed_buckets": report.malformed,
+        "made_by": report.made.as_ref().map(made),
         "descriptors": descriptors,
         "told": report.now.as_ref().map(told),
         "told_if_used_up": report.used_up.as_ref().map(told),
     });
     format!("{object}\n")
+}
+
+fn made(made: &Made) -> Value {
+    let lists: Vec<Value> = made
+        .lists
+        .iter()
+        .map(|list| {
+            let (result, number, action, why) = match &list.result {
+                Making::Descriptor(number) => ("descriptor", Some(number), None, None),
+                Making::Dropped { action, reason } => {
+                    ("dropped", None, action.as_deref(), Some(reason.as_str()))
+                }
+            };
+            json!({
+                "at": list.at,
+                "actions": list.actions,
+                "result": result,
+                "descriptor": number,
+                "dropped_by": action,
+                "why": why,
+            })
+        })
+        .collect();
+    let without = made.without_descriptor.name();
+    json!({ "source": made.source, "lists": lists, "without_descriptor": without, "notes": made.notes })
 }
 
 fn verdict(verdict: Verdict) -> &'static str {

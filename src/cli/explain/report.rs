@@ -1,6 +1,6 @@
 //! What is explained, in owned texts, for [`super::text`] and [`super::json`] to print.
 
-use super::{ExplainError, deciding::Levels, descriptors::Asked};
+use super::{ExplainError, deciding::Levels, descriptors::Asked, making::Made};
 use crate::{
     limiter::{Decision, Outcome},
     response::{
@@ -12,6 +12,7 @@ use crate::{
 use http::StatusCode;
 use tollgate_core::{
     applied::{Applied, AppliedLimit, MatchedRule, QuotaMode},
+    authz::WithoutDescriptor,
     decision::{Enforcement, Verdict},
     descriptor::Hits,
     limit::Algorithm,
@@ -22,6 +23,8 @@ use tollgate_core::{
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) domain: String,
+    /// How the descriptors came about; none if they were typed.
+    pub(super) made: Option<Made>,
     pub(super) descriptors: Vec<DescriptorReport>,
     /// The address of the Redis that was read; none if the buckets are taken as full.
     pub(super) store: Option<String>,
@@ -92,34 +95,38 @@ pub(super) struct Told {
 impl Report {
     pub(super) async fn new(
         matcher: &Matcher,
-        asked: &Asked,
+        mut asked: Asked,
         levels: &Levels,
     ) -> Result<Report, ExplainError> {
+        let made = asked.made.take();
         let store = match levels {
             Levels::Full => None,
             Levels::Live { store, .. } => Some(store.clone()),
         };
-        let request = asked.request();
         let domain = asked.domain.clone();
+        let report =
+            Report { domain, made, descriptors: Vec::new(), store, malformed: 0, now: None, used_up: None };
+        if asked.descriptors.is_empty() {
+            return Ok(report.without_descriptor());
+        }
+        let request = asked.request();
         let Some(rules) = matcher.domain(request.domain) else {
             let why = unknown_domain(matcher);
             let descriptors = asked.descriptors.iter().map(|one| DescriptorReport {
                 why_no_limit: Some(why.clone()),
                 ..DescriptorReport::new(one.entries.clone(), one.hits)
             });
-            let descriptors = descriptors.collect();
-            return Ok(Report { domain, descriptors, store, malformed: 0, now: None, used_up: None });
+            return Ok(Report { descriptors: descriptors.collect(), ..report });
         };
         let applied = rules.apply(&request, QuotaMode::default())?;
         let takes: Vec<_> = applied.limits.iter().map(|limit| limit.take).collect();
         if takes.is_empty() {
-            let descriptors = descriptors(rules, asked, &applied, &[], &[]);
-            return Ok(Report { domain, descriptors, store, malformed: 0, now: None, used_up: None });
+            return Ok(Report { descriptors: descriptors(rules, &asked, &applied, &[], &[]), ..report });
         }
         let buckets = levels.buckets(&takes).await?;
         let before = buckets.decide(matcher, &asked.peek()).await?;
         let outcome = buckets.decide(matcher, &request).await?;
-        let descriptors = descriptors(rules, asked, &applied, &before.decisions, &outcome.decisions);
+        let descriptors = descriptors(rules, &asked, &applied, &before.decisions, &outcome.decisions);
         let now = told(matcher, &outcome);
         let used_up = match &now {
             Some(now) if now.verdict == Verdict::Allow => {
@@ -127,7 +134,15 @@ impl Report {
             }
             _ => None,
         };
-        Ok(Report { domain, descriptors, store, malformed: buckets.malformed(), now, used_up })
+        Ok(Report { descriptors, malformed: buckets.malformed(), now, used_up, ..report })
+    }
+
+    /// The request has no descriptor, so the limiter is not asked.
+    fn without_descriptor(self) -> Report {
+        let without = self.made.as_ref().map_or(WithoutDescriptor::Allow, |made| made.without_descriptor);
+        let now = (without == WithoutDescriptor::Deny)
+            .then(|| Told::new(&contract(), &Answer::WithoutDescriptor(without), Verdict::Deny));
+        Report { now, ..self }
     }
 
     /// The exit status: 0 allowed, 1 denied, 3 no limit applies.
@@ -145,17 +160,25 @@ fn unknown_domain(matcher: &Matcher) -> String {
     format!("no limits file has its domain; they have {}", domains.join(", "))
 }
 
-/// The answer by the contract that serves, with serve's default headers and without a random part.
+/// The contract that serves, with serve's default headers and without a random part.
+fn contract() -> Contract {
+    Contract::new(Group::DEFAULT.to_vec(), Jitter::NONE)
+}
+
 fn told(matcher: &Matcher, outcome: &Outcome<'_>) -> Option<Told> {
     let verdict = outcome.verdict?;
-    let contract = Contract::new(Group::DEFAULT.to_vec(), Jitter::NONE).for_limits(matcher.limits());
-    let answer = Answer::Decided(outcome, verdict);
-    let (parts, body) =
-        contract.http_response(&answer, Client::Http, StatusCode::TOO_MANY_REQUESTS).into_parts();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let headers =
-        parts.headers.iter().map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect();
-    Some(Told { verdict, status: parts.status, headers, body: text(&body) })
+    Some(Told::new(&contract().for_limits(matcher.limits()), &Answer::Decided(outcome, verdict), verdict))
+}
+
+impl Told {
+    fn new(contract: &Contract, answer: &Answer<'_, '_>, verdict: Verdict) -> Told {
+        let response = contract.http_response(answer, Client::Http, StatusCode::TOO_MANY_REQUESTS);
+        let (parts, body) = response.into_parts();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let headers = parts.headers.iter();
+        let headers = headers.map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect();
+        Told { verdict, status: parts.status, headers, body: text(&body) }
+    }
 }
 
 // === descriptors ===

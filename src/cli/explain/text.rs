@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::report::{DescriptorReport, LimitReport, Report, Told};
+use super::{
+    making::{Made, Making},
+    report::{DescriptorReport, LimitReport, Report, Told},
+};
 use tollgate_core::{
     decision::{Enforcement, Verdict},
     descriptor::Hits,
@@ -14,13 +17,36 @@ const MOST: usize = 12;
 
 pub(super) fn text(report: &Report) -> String {
     let mut out = format!("domain {}\n", shown(report.domain.as_bytes()));
-    for descriptor in &report.descriptors {
-        out.push('\n');
+    if let Some(made) = &report.made {
+        put_made(&mut out, made);
+    }
+    for (number, descriptor) in (1..).zip(&report.descriptors) {
+        let _ = write!(out, "\ndescriptor {number}: ");
         put_descriptor(&mut out, descriptor, report.store.is_some());
     }
     out.push('\n');
     put_answer(&mut out, report);
     out
+}
+
+fn put_made(out: &mut String, made: &Made) {
+    for source in &made.source {
+        let _ = writeln!(out, "{}", shown(source.as_bytes()));
+    }
+    for (number, list) in (1..).zip(&made.lists) {
+        let at = list.at.as_ref().map_or_else(|| format!("list {number}"), |at| shown(at.as_bytes()));
+        let _ = writeln!(out, "  {at}: {}", shown(list.actions.as_bytes()));
+        let _ = match &list.result {
+            Making::Descriptor(number) => writeln!(out, "    makes descriptor {number}"),
+            Making::Dropped { action: Some(action), reason } => {
+                writeln!(out, "    makes no descriptor: {}: {reason}", shown(action.as_bytes()))
+            }
+            Making::Dropped { action: None, reason } => writeln!(out, "    makes no descriptor: {reason}"),
+        };
+    }
+    for note in &made.notes {
+        let _ = writeln!(out, "  note: {}", shown(note.as_bytes()));
+    }
 }
 
 fn put_descriptor(out: &mut String, descriptor: &DescriptorReport, is_live: bool) {
@@ -31,7 +57,7 @@ fn put_descriptor(out: &mut String, descriptor: &DescriptorReport, is_live: bool
         Hits::Peek => "  (0 hits: it only looks whether one would fit)".to_owned(),
         Hits::GiveBack(hits) => format!("  (gives {hits} hits back)"),
     };
-    let _ = writeln!(out, "descriptor {}{hits}", entries.join(", "));
+    let _ = writeln!(out, "{}{hits}", entries.join(", "));
     for ((number, level), entry) in (1..).zip(&descriptor.levels).zip(&entries) {
         let _ = writeln!(out, "  level {number}: {entry}");
         put_level(out, level);
@@ -113,10 +139,19 @@ fn put_limit(out: &mut String, limit: &LimitReport, is_live: bool) {
 }
 
 fn put_answer(out: &mut String, report: &Report) {
+    let has_descriptors = !report.descriptors.is_empty();
     let Some(now) = &report.now else {
-        out.push_str("no limit applies, so the request passes\n");
+        out.push_str(match has_descriptors {
+            true => "no limit applies, so the request passes\n",
+            false => "the request makes no descriptor, so it passes\n",
+        });
         return;
     };
+    if !has_descriptors {
+        out.push_str("the request makes no descriptor, and without_descriptor says deny\n");
+        put_told(out, now);
+        return;
+    }
     if report.malformed > 0 {
         let _ = writeln!(
             out,
