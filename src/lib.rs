@@ -8,7 +8,8 @@
 //! | to find | look in |
 //! |---|---|
 //! | how connections come in, are bounded, and end | [`server`], [`lifecycle`] |
-//! | how Envoy's bytes are decoded, and how errors become gRPC statuses | [`protocol`] |
+//! | how Envoy's bytes are decoded, and how errors become gRPC statuses | [`protocol`]: [`protocol::rls`], [`protocol::authz`] |
+//! | how a request becomes descriptors | [`tollgate_core::actions`], chosen by [`tollgate_core::authz`] |
 //! | one request end to end, without the wire | [`limiter`] |
 //! | what decides: limits, rules, matching, takes, verdicts | the crate [`tollgate_core`], which is pure |
 //! | how an algorithm works | [`tollgate_core::decision`], and its twin in `lua/` |
@@ -75,9 +76,22 @@
 //! | 33 | `src/protocol.rs` | observes the outcome |
 //! | 34 | `src/metrics/requests.rs` | counts it |
 //! | 35 | `src/metrics/decisions.rs` | counts each decision |
-//! | 36 | `src/response.rs` | makes statuses, headers and body |
-//! | 37 | `src/response/writer.rs` | writes them as bytes |
-//! | 38 | `src/protocol/rls/codec.rs` | puts the bytes into the answer |
+//! | 36 | `src/response/rls.rs` | makes the statuses |
+//! | 37 | `src/response.rs` | makes headers and body |
+//! | 38 | `src/response/writer.rs` | writes them as bytes |
+//! | 39 | `src/protocol/reply.rs` | puts the bytes into the answer |
+//!
+//! A check of ext_authz differs before row 4 and after row 35:
+//!
+//! | file | does |
+//! |---|---|
+//! | `src/protocol/authz/codec.rs` | hands over the message, undecoded |
+//! | `src/protocol/authz.rs` | answers it; by HTTP, `src/protocol/authz/http.rs` does |
+//! | `src/protocol/authz/attributes.rs` | reads what the message says about the request |
+//! | `src/protocol/authz/settings.rs` | finds the client's address |
+//! | `core/src/authz.rs` | finds the entry for the request |
+//! | `core/src/actions.rs` | makes descriptors of it; then as above from row 4 |
+//! | `src/response/check.rs` | makes the answer, with the headers and body of row 37 |
 //!
 //! # When Redis is silent
 //!
@@ -114,6 +128,8 @@
 //! | word | means |
 //! |---|---|
 //! | domain | Envoy's namespace for descriptors |
+//! | door | a protocol by which requests come in: the rate-limit service, ext_authz by gRPC, ext_authz by HTTP |
+//! | action | an instruction to make one entry of a descriptor from a request, in Envoy's words |
 //! | descriptor, entry | the ordered list that Envoy sends; one key/value pair of it |
 //! | rule | a configured pattern of descriptors, and its limits |
 //! | limit | burst, and refill per period |
