@@ -4,6 +4,7 @@
 //! goes to the terminal, to `target/faults/` and into `docs/faults.md`.
 
 mod asker;
+mod authz;
 mod cardinality;
 mod clock;
 mod eviction;
@@ -56,6 +57,8 @@ pub struct FaultsArgs {
 pub enum Scenario {
     /// Redis is killed or stopped behind three nodes and three replicas
     Outage,
+    /// Redis, and then Tollgate, is away behind nodes that ask by ext_authz
+    Authz,
     /// Latency that the round trip to Redis adds to a request
     Roundtrip,
     /// Redis refuses, sends wrong replies or does not answer
@@ -194,6 +197,7 @@ impl Scenario {
     const fn title(self) -> &'static str {
         match self {
             Scenario::Outage => "The store is away: three nodes, three replicas on default settings",
+            Scenario::Authz => "The same, asked by ext_authz",
             Scenario::Roundtrip => "What the round trip costs",
             Scenario::Replies => "The store misbehaves",
             Scenario::Loss => "The store loses what it held",
@@ -207,6 +211,7 @@ impl Scenario {
     async fn run(self, args: &FaultsArgs) -> Result<Vec<Row>, FaultsError> {
         match self {
             Scenario::Outage => outage::rows().await,
+            Scenario::Authz => authz::rows().await,
             Scenario::Roundtrip => roundtrip::rows().await,
             Scenario::Replies => replies::rows().await,
             Scenario::Loss => loss::rows().await,
