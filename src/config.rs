@@ -12,6 +12,7 @@ mod algorithm;
 mod authz;
 mod beside;
 mod domain;
+pub mod envoy;
 mod error;
 mod fields;
 mod foreign;

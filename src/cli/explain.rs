@@ -13,7 +13,7 @@ mod text;
 
 use std::{
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -22,7 +22,10 @@ use thiserror::Error;
 
 use super::{StoreUrl, values::Item};
 use crate::{
-    config::{self, ConfigErrors},
+    config::{
+        self, ConfigErrors,
+        envoy::{self, NoChoice},
+    },
     error::SystemError,
     store::{Backend, TargetError, redis::look::LookError},
 };
@@ -45,7 +48,8 @@ Examples:
   tollgate explain --config limits.yaml route=login api_key=abc
   tollgate explain --config limits.yaml --store redis://127.0.0.1:6379 api_key=abc
   tollgate explain --config limits.yaml --domain edge route=login + remote_address=203.0.113.7
-  tollgate explain --config limits.yaml --request 'POST /login' --header 'x-api-key: abc' --address 203.0.113.7";
+  tollgate explain --config limits.yaml --request 'POST /login' --header 'x-api-key: abc' --address 203.0.113.7
+  tollgate explain --config limits.yaml --envoy envoy.yaml --request 'GET /' --header 'x-api-key: abc'";
 
 /// Explain which limits a request meets, and why.
 ///
@@ -63,12 +67,13 @@ pub struct Explain {
     #[arg(long, env = "TOLLGATE_DEFAULT_ALGORITHM", value_name = "ALGORITHM", default_value = "by_period")]
     default_algorithm: DefaultAlgorithm,
 
-    /// Domain of the request [default: the only one in the limits files].
+    /// Domain of the request [default: the only one in the limits files; for --request, the one with `authz`, or that of
+    /// the filter in --envoy].
     #[arg(long, value_name = "DOMAIN")]
     domain: Option<String>,
 
     /// Entries of the descriptor, in their order; a lone + begins another descriptor of the same request.
-    #[arg(required_unless_present = "request", conflicts_with = "request", value_name = "KEY=VALUE")]
+    #[arg(required_unless_present = "request", conflicts_with_all = request::FLAGS, value_name = "KEY=VALUE")]
     entries: Vec<String>,
 
     /// Hits that each descriptor asks for; 0 only looks whether one would fit.
@@ -102,7 +107,7 @@ enum Format {
 /// Why there is no explanation.
 #[derive(Debug, Error)]
 pub enum ExplainError {
-    /// The limits files have errors.
+    /// A file has errors.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
     /// The arguments are no descriptors.
@@ -113,10 +118,18 @@ pub enum ExplainError {
     WhichDomain(Vec<String>),
     /// There are no lists of actions that could make descriptors of a request.
     #[error(
-        "the descriptors of a request are made by `authz` in a limits file, and no domain has it, or several have and \
-         --domain names none of these; give descriptors as KEY=VALUE instead"
+        "without --envoy, the descriptors of a request are made by `authz` in a limits file, and no domain has it, or \
+         several have and --domain names none of these"
     )]
     NoAuthz,
+    /// The Envoy configuration does not say what becomes of the request.
+    #[error("{}", .file.display())]
+    Envoy {
+        /// The path of the configuration.
+        file: PathBuf,
+        /// What it lacks.
+        source: NoChoice,
+    },
     /// The address or the password file of the store is wrong.
     #[error("--store")]
     Store(#[source] TargetError),
@@ -162,8 +175,24 @@ impl Explain {
         Ok(ExitCode::from(report.status()))
     }
 
-    /// The descriptors of a request, made as a `Check` makes them.
+    /// The descriptors of a request, made as Envoy or a `Check` makes them.
     fn made(&self, matcher: &Matcher, request: &HttpRequest<'_>) -> Result<Asked, ExplainError> {
+        match &self.request.envoy {
+            Some(file) => self.made_by_envoy(file, request),
+            None => self.made_by_authz(matcher, request),
+        }
+    }
+
+    fn made_by_envoy(&self, path: &Path, request: &HttpRequest<'_>) -> Result<Asked, ExplainError> {
+        let file = envoy::load(path)?;
+        let choice = file.choose(request, self.request.route.as_deref());
+        let choice = choice.map_err(|source| ExplainError::Envoy { file: path.to_owned(), source })?;
+        let (made, descriptors) = making::by_envoy(path, &choice, request);
+        let domain = self.domain.clone().unwrap_or_else(|| choice.domain.to_owned());
+        Ok(Asked { domain, descriptors, made: Some(made) })
+    }
+
+    fn made_by_authz(&self, matcher: &Matcher, request: &HttpRequest<'_>) -> Result<Asked, ExplainError> {
         let named = request.context_extensions.iter().find(|extension| extension.name == b"domain");
         let named = named.map(|extension| String::from_utf8_lossy(extension.value).into_owned());
         let only = || matcher.authz_domain().map(str::to_owned);

@@ -27,6 +27,11 @@ pub(super) fn rate_limits(fields: &mut Fields<'_>) -> Result<Vec<RawList>, Repor
 
 fn rate_limit(fields: &mut Fields<'_>) -> Result<RateLimit, Reported> {
     forbid(fields);
+    list(fields)
+}
+
+/// One list without the keys around it.
+pub(super) fn list(fields: &mut Fields<'_>) -> Result<RateLimit, Reported> {
     let count = fields.items("actions");
     let actions = fields.list("actions", action);
     let hits_addend = fields.map("hits_addend", hits_addend);
@@ -249,7 +254,7 @@ fn metadata(fields: &mut Fields<'_>) -> Result<ActionSpec, Reported> {
 
 // === matchers ===
 
-fn header_match(fields: &mut Fields<'_>) -> Result<HeaderMatchSpec, Reported> {
+pub(super) fn header_match(fields: &mut Fields<'_>) -> Result<HeaderMatchSpec, Reported> {
     let name = text(fields, "name");
     let (present, exact) = (fields.optional_flag("present_match"), fields.text("exact_match"));
     let range = fields.map("range_match", |fields| {
@@ -290,7 +295,7 @@ fn older_text_matches(fields: &mut Fields<'_>) -> Result<Vec<TextMatchSpec>, Rep
     Ok(found.into_iter().flatten().collect())
 }
 
-fn query_match(fields: &mut Fields<'_>) -> Result<QueryMatchSpec, Reported> {
+pub(super) fn query_match(fields: &mut Fields<'_>) -> Result<QueryMatchSpec, Reported> {
     let (name, present) = (text(fields, "name"), fields.optional_flag("present_match"));
     let matched = fields.map("string_match", text_match);
     let tests = [present?.map(QueryTest::Present), matched?.map(QueryTest::Text)];

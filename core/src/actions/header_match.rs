@@ -67,7 +67,7 @@ impl HeaderMatch {
 
     /// A repeated header matches if one of its lines does. A missing header matches no test of a value, whether
     /// inverted or not.
-    pub(super) fn is_match(&self, request: &HttpRequest<'_>) -> bool {
+    pub fn is_match(&self, request: &HttpRequest<'_>) -> bool {
         let mut lines = request.lines(&self.name).peekable();
         if lines.peek().is_some() {
             return lines.any(|line| self.test.is_match(line)) != self.is_inverted;

@@ -48,7 +48,7 @@ impl QueryMatch {
         Ok(QueryMatch { name: (&*spec.name).into(), test })
     }
 
-    pub(super) fn is_match(&self, path: &[u8]) -> bool {
+    pub fn is_match(&self, path: &[u8]) -> bool {
         let value = first(path, &self.name);
         match &self.test {
             Test::Present(present) => value.is_some() == *present,

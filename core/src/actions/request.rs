@@ -118,7 +118,7 @@ impl<'a> HttpRequest<'a> {
     }
 
     /// The path without the query.
-    pub(crate) fn path_without_query(&self) -> &'a [u8] {
+    pub fn path_without_query(&self) -> &'a [u8] {
         without_query(self.path)
     }
 

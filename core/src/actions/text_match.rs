@@ -68,7 +68,7 @@ impl TextMatch {
         Ok(TextMatch(kind))
     }
 
-    pub(super) fn is_match(&self, value: &[u8]) -> bool {
+    pub fn is_match(&self, value: &[u8]) -> bool {
         match &self.0 {
             Kind::Exact(text) => value == &**text,
             Kind::Prefix(text) => value.starts_with(text),

@@ -43,6 +43,8 @@ fn made(made: &Made) -> Value {
                 Making::Dropped { action, reason } => {
                     ("dropped", None, action.as_deref(), Some(reason.as_str()))
                 }
+                Making::NotNow(why) => ("not_now", None, None, Some(why.as_str())),
+                Making::Unknown(why) => ("unknown", None, None, Some(why.as_str())),
             };
             json!({
                 "at": list.at,

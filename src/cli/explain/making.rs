@@ -1,8 +1,11 @@
 //! Makes descriptors of a request by the engine that serves, and notes what each list of actions did.
 
+use std::path::Path;
+
 use super::descriptors::AskedDescriptor;
+use crate::config::envoy::Choice;
 use tollgate_core::{
-    actions::{BuiltDescriptor, Dropped, HttpRequest, RateLimit},
+    actions::{BuiltDescriptor, Dropped, HttpRequest, RateLimit, Reason},
     authz::{AuthzEntry, WithoutDescriptor, first_match},
     matcher::DomainRules,
 };
@@ -35,6 +38,10 @@ pub(super) enum Making {
     Descriptor(usize),
     /// It made none, because this action found nothing; none if the number of hits is not known.
     Dropped { action: Option<String>, reason: String },
+    /// It does not count for this request.
+    NotNow(String),
+    /// It cannot be evaluated here.
+    Unknown(String),
 }
 
 /// Runs lists one after another.
@@ -42,6 +49,8 @@ pub(super) enum Making {
 pub(super) struct Maker {
     pub(super) lists: Vec<MadeList>,
     pub(super) descriptors: Vec<AskedDescriptor>,
+    /// A list was dropped for the lack of metadata, or may have been.
+    needs_metadata: bool,
 }
 
 impl Maker {
@@ -52,11 +61,16 @@ impl Maker {
                 Making::Descriptor(self.descriptors.len())
             }
             Err(Dropped { action, reason }) => {
+                self.needs_metadata |= matches!(reason, Reason::NoMetadata | Reason::NoHits);
                 let action = action.map(|index| list.actions()[index].to_string());
                 Making::Dropped { action, reason: reason.to_string() }
             }
         };
         self.lists.push(MadeList { at, actions: words(list), result });
+    }
+
+    fn note(&mut self, at: String, actions: String, result: Making) {
+        self.lists.push(MadeList { at: Some(at), actions, result });
     }
 }
 
@@ -67,6 +81,51 @@ fn words(list: &RateLimit) -> String {
 fn owned(built: &BuiltDescriptor<'_>) -> AskedDescriptor {
     let entries = built.entries().map(|entry| (entry.key.to_vec(), entry.value.to_vec())).collect();
     AskedDescriptor { entries, hits: built.hits() }
+}
+
+/// Makes descriptors by the lists that were chosen in an Envoy configuration.
+pub(super) fn by_envoy(
+    file: &Path,
+    choice: &Choice<'_>,
+    request: &HttpRequest<'_>,
+) -> (Made, Vec<AskedDescriptor>) {
+    let (mut maker, mut notes) = (Maker::default(), choice.notes.clone());
+    for one in &choice.lists {
+        let at = format!("{}:{}", file.display(), one.at.line);
+        match &one.list {
+            Err(problem) => maker.note(at, "a list of actions".to_owned(), Making::Unknown(problem.clone())),
+            Ok(list) if one.stage != choice.stage => {
+                let (stage, asked) = (one.stage, choice.stage);
+                let why = format!("its stage is {stage}, and that of the filter {asked}");
+                maker.note(at, words(list), Making::NotNow(why));
+            }
+            Ok(list) if one.on_stream_done => {
+                let why =
+                    "apply_on_stream_done: it is charged when the response has ended, by a call of its own";
+                maker.note(at, words(list), Making::NotNow(why.to_owned()));
+            }
+            Ok(list) => {
+                if one.has_override {
+                    notes.push(format!(
+                        "the `limit` of the list at {at} comes from metadata, and is not evaluated"
+                    ));
+                }
+                maker.run(Some(at), list, request);
+            }
+        }
+    }
+    let Maker { lists, descriptors, .. } = maker;
+    if maker.needs_metadata {
+        notes.push(
+            "metadata that other filters of Envoy set cannot be given here, so it counts as absent"
+                .to_owned(),
+        );
+    }
+    let mut source = choice.way.clone();
+    if let Some(first) = source.first_mut() {
+        *first = format!("{}: {first}", file.display());
+    }
+    (Made { source, lists, without_descriptor: WithoutDescriptor::Allow, notes }, descriptors)
 }
 
 /// Makes descriptors by the `authz` of a domain, as a `Check` does.
@@ -82,6 +141,6 @@ pub(super) fn by_authz(rules: &DomainRules, request: &HttpRequest<'_>) -> (Made,
         None => "authz: no entry matches the request".to_owned(),
     };
     let without_descriptor = entry.and_then(|entry| entry.without_descriptor).unwrap_or_default();
-    let Maker { lists, descriptors } = maker;
+    let Maker { lists, descriptors, .. } = maker;
     (Made { source: vec![source], lists, without_descriptor, notes: Vec::new() }, descriptors)
 }

@@ -1,11 +1,15 @@
 //! An HTTP request, as typed, in place of descriptors.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, path::PathBuf};
 
 use clap::Args;
 use thiserror::Error;
 
 use tollgate_core::actions::{Header, HttpRequest};
+
+/// The names of all flags below.
+pub(super) const FLAGS: [&str; 7] =
+    ["request", "envoy", "route", "header", "address", "principal", "context_extension"];
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "A request in place of descriptors")]
@@ -15,6 +19,16 @@ pub(super) struct RequestFlags {
     /// Its descriptors are made by `authz` of the limits files, or by the rate_limits of the file in --envoy.
     #[arg(long, value_name = "REQUEST", value_parser = RequestLine::read)]
     pub(super) request: Option<RequestLine>,
+
+    /// Make the descriptors by the rate_limits of this Envoy configuration, in YAML [default: by `authz`].
+    ///
+    /// The listener is the first that has the rate-limit filter; its virtual host and route are chosen as Envoy does.
+    #[arg(long, value_name = "FILE", requires = "request")]
+    pub(super) envoy: Option<PathBuf>,
+
+    /// Take the route of this name in the Envoy configuration, whatever its match says.
+    #[arg(long, value_name = "NAME", requires = "envoy")]
+    pub(super) route: Option<String>,
 
     /// Header of the request, such as 'x-api-key: abc'; may be repeated.
     #[arg(long, value_name = "HEADER", requires = "request", value_parser = header)]

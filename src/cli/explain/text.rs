@@ -42,6 +42,8 @@ fn put_made(out: &mut String, made: &Made) {
                 writeln!(out, "    makes no descriptor: {}: {reason}", shown(action.as_bytes()))
             }
             Making::Dropped { action: None, reason } => writeln!(out, "    makes no descriptor: {reason}"),
+            Making::NotNow(why) => writeln!(out, "    does not count: {why}"),
+            Making::Unknown(why) => writeln!(out, "    cannot be evaluated here: {}", shown(why.as_bytes())),
         };
     }
     for note in &made.notes {
