@@ -10,7 +10,7 @@ use tollgate::fuzz;
 fn files(folder: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let entries = fs::read_dir(&folder).expect("the folder is there");
-    let paths = entries.map(|entry| entry.expect("readable").path());
+    let paths = entries.map(|entry| entry.expect("readable").path()).filter(|path| path.is_file());
     let files: Vec<_> = paths.map(|path| (path.clone(), fs::read(path).expect("readable"))).collect();
     assert!(!files.is_empty(), "{} is empty", folder.display());
     files
@@ -30,6 +30,7 @@ fn run(folder: &str, target: fn(&[u8])) {
 fn no_limits_file_of_the_corpus_panics() {
     run("fuzz/corpus/config", fuzz::config);
     run("examples", fuzz::config);
+    run("examples/recipes", fuzz::config);
     run("tests/bad_limits", fuzz::config);
 }
 

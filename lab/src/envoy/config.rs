@@ -24,6 +24,7 @@ const TOLLGATE: u16 = 8_081;
 const LB_ADMIN: u16 = 9_900;
 const NODE_ADMIN: u16 = 9_901;
 const UPSTREAM_ADMIN: u16 = 9_909;
+const RECIPES_TCP: u16 = 10_030;
 
 #[derive(Debug, Error)]
 pub enum ConfigError {
@@ -98,6 +99,15 @@ impl Config {
         let [from, to] = [UPSTREAM, application].map(|port| socket_address("127.0.0.1", port));
         config.text = config.text.replace(&from, &to);
         config.endpoint(TOLLGATE, &[rls])
+    }
+
+    /// `examples/recipes/envoy.yaml`, a node with a route for each recipe, in front of that application.
+    pub fn recipes(rls: SocketAddr, application: SocketAddr, tcp: SocketAddr) -> Result<Config, ConfigError> {
+        Config::read("recipes", "../examples/recipes/envoy.yaml")?
+            .at_any_port(LB, NODE_ADMIN)?
+            .replace(&socket_address("127.0.0.1", RECIPES_TCP), &socket_address("127.0.0.1", tcp.port()))?
+            .endpoint(UPSTREAM, &[application])?
+            .endpoint(TOLLGATE, &[rls])
     }
 
     /// Answers everything with 200.
