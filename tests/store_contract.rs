@@ -93,6 +93,35 @@ async fn gives_back_up_to_full(store: Arc<Store>) {
     assert_eq!((last.verdict, last.found[0].full_at()), (Verdict::Allow, Exact::default()));
 }
 
+/// What a reservation ends with: its estimate is given back and the real amount is taken, in one call.
+async fn settles_an_estimate_in_one_call_or_leaves_it(store: Arc<Store>) {
+    let limit = slow(10);
+    let reserve = [take("settle", &limit, Hits::Take(6))];
+    let settle = |hits| [take("settle", &limit, Hits::GiveBack(6)), take("settle", &limit, Hits::Take(hits))];
+    let left = async |expected: u64| {
+        let more = [take("settle", &limit, Hits::Take(expected + 1))];
+        assert_eq!(ask(&store, &more).await.verdict, Verdict::Deny, "no more than {expected}");
+        if expected == 0 {
+            return;
+        }
+        let all =
+            [take("settle", &limit, Hits::Take(expected)), take("settle", &limit, Hits::GiveBack(expected))];
+        assert_eq!(ask(&store, &all).await.verdict, Verdict::Allow, "no less than {expected}");
+    };
+    assert_eq!(ask(&store, &reserve).await.verdict, Verdict::Allow);
+    assert_eq!(ask(&store, &settle(1)).await.verdict, Verdict::Allow);
+    left(9).await;
+    assert_eq!(ask(&store, &reserve).await.verdict, Verdict::Allow);
+    // It exceeds the estimate, but fits. Afterwards memory knows that there is no room, which must not stop a settlement.
+    assert_eq!(ask(&store, &settle(9)).await.verdict, Verdict::Allow);
+    left(0).await;
+    assert_eq!(ask(&store, &settle(3)).await.verdict, Verdict::Allow);
+    left(3).await;
+    // Too much: the whole call is void, and the estimate stays charged.
+    assert_eq!(ask(&store, &settle(10)).await.verdict, Verdict::Deny);
+    left(3).await;
+}
+
 async fn takes_512_buckets_at_once(store: Arc<Store>) {
     let limit = slow(1);
     let names: Vec<String> = (0..512).map(|number| format!("wide-{number}")).collect();
@@ -154,6 +183,7 @@ async fn honours_the_contract(store: Arc<Store>) {
     charges_all_or_none(Arc::clone(&store)).await;
     adds_up_a_bucket_that_stands_twice(Arc::clone(&store)).await;
     peeks_without_charging(Arc::clone(&store)).await;
+    settles_an_estimate_in_one_call_or_leaves_it(Arc::clone(&store)).await;
     gives_back_up_to_full(Arc::clone(&store)).await;
     takes_512_buckets_at_once(Arc::clone(&store)).await;
     a_large_request_is_all_or_none_among_small_ones(Arc::clone(&store)).await;

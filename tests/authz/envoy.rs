@@ -133,3 +133,63 @@ async fn by_default_and_beyond_the_circuit_breaker_a_node_fails_closed() {
     let answer = stack.get("/", &[("x-api-key", "k")]).await;
     assert_eq!(answer.status.as_u16(), 403);
 }
+
+const FILTER: [&str; 2] = ["              grpc_service:\n", "          - name: envoy.filters.http.router\n"];
+const CLUSTER: [&str; 2] = ["    health_checks:\n", "    load_assignment:\n      cluster_name: tollgate\n"];
+/// As docs/authz.md shows it.
+const HTTP_SERVICE: &str = "              http_service:
+                server_uri: { uri: http://tollgate, cluster: tollgate, timeout: 5s }
+                authorization_response:
+                  allowed_client_headers: { patterns: [ { exact: content-type }, { exact: retry-after }, { prefix: ratelimit }, { exact: x-envoy-ratelimited } ] }
+                  allowed_client_headers_on_success: { patterns: [ { prefix: ratelimit } ] }
+";
+
+/// The text from the first mark to the last occurrence of the second.
+fn between<'t>(text: &'t str, [from, to]: [&str; 2]) -> &'t str {
+    let from = text.find(from).expect("the file has it");
+    let to = text.rfind(to).expect("the file has it");
+    &text[from..to]
+}
+
+#[tokio::test]
+async fn three_nodes_that_ask_by_http_admit_the_limit_and_pass_on_the_contract() {
+    if !lab::real::available(&[Part::Redis, Part::Envoy]) {
+        return;
+    }
+    let redis = Redis::start().await.expect("Redis starts");
+    let args = [
+        "--store-deadline",
+        "5s",
+        "--authz-address-header",
+        "x-tollgate-client",
+        "--authz-http-listen",
+        "127.0.0.1:0",
+    ];
+    let serve = Serve::new(binaries::checkout().join("examples/demo.yaml")).store(redis.url()).args(&args);
+    let tollgate = Tollgate::start(&serve).await.expect("Tollgate starts");
+    let node = std::fs::read_to_string(binaries::checkout().join("envoy/authz/node.yaml")).expect("the file");
+    let global = Global::by_authz([super::http_address(&tollgate).await])
+        .edit(between(&node, FILTER), HTTP_SERVICE)
+        .edit(between(&node, CLUSTER), "")
+        .edit("              encode_raw_headers: true\n", "");
+    let topology = Topology::start(&Variant::Global(global)).await.expect("Envoy starts");
+    let addr = topology.addr();
+    let mut requests = JoinSet::new();
+    for _ in 0..300 {
+        requests
+            .spawn(async move { http::get(addr, "/", &[("x-api-key", "burst")]).await.expect("an answer") });
+    }
+    let answers = requests.join_all().await;
+    assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 100);
+    let denied = answers.iter().find(|answer| answer.status == 429).expect("most are denied");
+    for header in
+        ["retry-after", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "x-envoy-ratelimited"]
+    {
+        assert!(denied.header(header).is_some(), "{header}: {denied:?}");
+    }
+    assert_eq!(denied.header("content-type"), Some("application/problem+json"));
+    let allowed = answers.iter().find(|answer| answer.status == 200).expect("some pass");
+    assert_eq!(allowed.header("ratelimit-limit"), Some("100"));
+    let series = "tollgate_requests_total{door=\"authz_http\",outcome=\"deny\"}";
+    assert_eq!(super::metric(&tollgate, series).await, Some(200));
+}

@@ -13,27 +13,30 @@ use lab::{
     envoy::{Config, Envoy},
     http::{self, Answer},
     ports,
+    redis::Redis,
     tollgate::{Serve, Tollgate},
 };
 
-/// A node with all recipes, Tollgate with their limits in memory, and an application.
+/// A node with all recipes, Tollgate with their limits and a Redis, and an application.
 struct Recipes {
     envoy: Envoy,
     tcp: SocketAddr,
     application: Application,
     tollgate: Tollgate,
+    _redis: Redis,
 }
 
-/// None, with a message, if there is no Envoy and that is allowed.
+/// None, with a message, if there is no Envoy or no Redis and that is allowed.
 async fn recipes(edits: &[(&str, &str)]) -> Option<Recipes> {
     recipes_with(binaries::checkout().join("examples/recipes/limits.yaml"), edits).await
 }
 
 async fn recipes_with(limits: PathBuf, edits: &[(&str, &str)]) -> Option<Recipes> {
-    if !lab::real::available(&[Part::Envoy]) {
+    if !lab::real::available(&[Part::Envoy, Part::Redis]) {
         return None;
     }
-    let serve = Serve::new(limits).args(&["--jitter", "0"]);
+    let redis = Redis::start().await.expect("Redis starts");
+    let serve = Serve::new(limits).store(redis.url()).args(&["--jitter", "0", "--store-deadline", "5s"]);
     let tollgate = Tollgate::start(&serve).await.expect("Tollgate starts");
     let application = Application::start().await;
     let tcp = SocketAddr::from(([127, 0, 0, 1], ports::free().expect("a free port")));
@@ -43,7 +46,7 @@ async fn recipes_with(limits: PathBuf, edits: &[(&str, &str)]) -> Option<Recipes
     let config = config.clone().replace(config.text(), &generous).expect("the whole text");
     let config = edits.iter().try_fold(config, |config, (text, put)| config.replace(text, put));
     let envoy = Envoy::start(&config.expect("each text stands there once")).await.expect("Envoy starts");
-    Some(Recipes { envoy, tcp, application, tollgate })
+    Some(Recipes { envoy, tcp, application, tollgate, _redis: redis })
 }
 
 impl Recipes {
