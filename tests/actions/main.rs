@@ -1,9 +1,11 @@
 //! Sends random requests through the ratelimit filter of a real Envoy and through the engine, and compares the
 //! descriptors.
 //!
-//! `corpus.json` has the lists of actions as Envoy reads them. Each request goes through all of them.
+//! `corpus.json` has the lists of actions as Envoy reads them. Each request goes through all of them. `lists` compares
+//! which lists count for a request.
 
 mod corpus;
+mod lists;
 mod node;
 mod recorder;
 mod requests;
@@ -86,7 +88,7 @@ async fn the_engine_makes_the_descriptors_that_envoy_makes_byte_for_byte() {
         let status = sent.send(envoy.listen()).await;
         // The recorder answers OVER_LIMIT, so any other status means that Envoy did not ask it.
         assert_eq!(status, 429, "{sent:?}");
-        let from_envoy: Vec<Seen> = recorder.next().await.iter().map(Seen::from).collect();
+        let from_envoy: Vec<Seen> = recorder.next().await.descriptors.iter().map(Seen::from).collect();
         let from_engine = sent.with_request(|request| through_the_engine(&lists, request));
         compared += from_envoy.len();
         if from_envoy != from_engine {

@@ -34,7 +34,11 @@ pub(crate) fn config(corpus: &[Value], recorder: SocketAddr) -> Config {
         } } ] },
         "static_resources": { "listeners": [ listener(corpus) ], "clusters": [ cluster(recorder) ] }
     });
-    // The harness starts from a file of envoy/, so the whole text of one is replaced. JSON is valid YAML.
+    of_json(&config)
+}
+
+/// The harness starts from a file of envoy/, so the whole text of one is replaced. JSON is valid YAML.
+pub(crate) fn of_json(config: &Value) -> Config {
     let file = Config::upstream().expect("a file of envoy/");
     let whole = file.text().to_owned();
     file.replace(&whole, &config.to_string()).expect("the whole text stands there once")
@@ -96,13 +100,13 @@ fn listener(corpus: &[Value]) -> Value {
     })
 }
 
-fn filter(name: &str, kind: &str, config: &Value) -> Value {
+pub(crate) fn filter(name: &str, kind: &str, config: &Value) -> Value {
     let mut typed = config.clone();
     typed["@type"] = format!("type.googleapis.com/envoy.extensions.filters.http.{kind}").into();
     json!({ "name": format!("envoy.filters.http.{name}"), "typed_config": typed })
 }
 
-fn cluster(recorder: SocketAddr) -> Value {
+pub(crate) fn cluster(recorder: SocketAddr) -> Value {
     let endpoint = json!({ "endpoint": { "address": address(&recorder.ip().to_string(), recorder.port()) } });
     json!({
         "name": "recorder",
@@ -118,6 +122,6 @@ fn cluster(recorder: SocketAddr) -> Value {
     })
 }
 
-fn address(host: &str, port: u16) -> Value {
+pub(crate) fn address(host: &str, port: u16) -> Value {
     json!({ "socket_address": { "address": host, "port_value": port } })
 }

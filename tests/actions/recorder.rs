@@ -1,4 +1,4 @@
-//! A RateLimitService that records the descriptors of each call. It answers OVER_LIMIT, so that no request needs an
+//! A RateLimitService that records each call. It answers OVER_LIMIT, so that no request needs an
 //! upstream.
 
 use std::{net::SocketAddr, time::Duration};
@@ -8,7 +8,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpListener, sync::mpsc};
 use tollgate::{
     pb::{
-        RateLimitDescriptor, RateLimitRequest, RateLimitResponse,
+        RateLimitRequest, RateLimitResponse,
         rate_limit_response::Code,
         rate_limit_service_server::{RateLimitService, RateLimitServiceServer},
     },
@@ -19,15 +19,15 @@ use tower_service::Service as _;
 
 pub(crate) struct Recorder {
     addr: SocketAddr,
-    recorded: mpsc::UnboundedReceiver<Vec<RateLimitDescriptor>>,
+    recorded: mpsc::UnboundedReceiver<RateLimitRequest>,
 }
 
-struct Recording(mpsc::UnboundedSender<Vec<RateLimitDescriptor>>);
+struct Recording(mpsc::UnboundedSender<RateLimitRequest>);
 
 #[tonic::async_trait]
 impl RateLimitService for Recording {
     async fn should_rate_limit(&self, request: Request<RateLimitRequest>) -> Result<Response<Reply>, Status> {
-        self.0.send(request.into_inner().descriptors).expect("the test listens");
+        self.0.send(request.into_inner()).expect("the test listens");
         let answer = RateLimitResponse { overall_code: Code::OverLimit.into(), ..Default::default() };
         Ok(Response::new(answer.into()))
     }
@@ -54,8 +54,8 @@ impl Recorder {
         self.addr
     }
 
-    /// The descriptors of the next call.
-    pub(crate) async fn next(&mut self) -> Vec<RateLimitDescriptor> {
+    /// The next call.
+    pub(crate) async fn next(&mut self) -> RateLimitRequest {
         let next = tokio::time::timeout(Duration::from_secs(10), self.recorded.recv()).await;
         next.expect("a call within ten seconds").expect("the recorder runs")
     }

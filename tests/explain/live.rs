@@ -66,6 +66,24 @@ async fn live_levels_are_those_of_redis_and_nothing_is_written() {
     );
 }
 
+/// The rights that docs/operate.md gives to the user of the service are enough.
+#[tokio::test]
+async fn explain_needs_no_more_rights_than_the_service() {
+    let Some(redis) = support::redis().await else { return };
+    let page = include_str!("../../docs/operate.md");
+    let rule =
+        page.lines().find_map(|line| line.strip_prefix("ACL SETUSER ")).expect("the page has the rule");
+    let () = cmd("ACL")
+        .arg("SETUSER")
+        .arg(rule.split(' ').collect::<Vec<_>>())
+        .query(&mut support::connection(&redis))
+        .expect("a user");
+    let url = redis.url().replace("redis://", "redis://tollgate:password@");
+    let (status, json) = explain_json("rights", &["--store", &url, "route=login", "api_key=a"]);
+    assert_eq!((status, &json["descriptors"][0]["limits"][0]["level"]), (Some(0), &5.into()));
+    assert!(!json.to_string().contains("password"), "{json}");
+}
+
 /// A copy of what was looked at answers as Redis does.
 #[tokio::test]
 async fn a_take_from_the_copy_is_answered_as_redis_answers_it() {

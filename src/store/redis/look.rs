@@ -91,13 +91,14 @@ impl RedisBackend {
 
 type Bytes = Option<Vec<u8>>;
 
-/// The values of the buckets, the epoch, and the time, all at one instant.
+/// The values of the buckets, the epoch, and the time just after. Not within MULTI, which the user of the service need
+/// not have the right to.
 async fn read(
     connection: &mut MultiplexedConnection,
     takes: &[Take],
 ) -> Result<(Vec<Bytes>, Bytes, u64), LookError> {
     let mut read = pipe();
-    let keys = read.atomic().cmd("MGET");
+    let keys = read.cmd("MGET");
     for take in takes {
         keys.arg(&redis_key(&take.key)[..]);
     }

@@ -109,3 +109,21 @@ fn what_the_configuration_refuses_leaves_no_rule() {
     assert_eq!(applied(&no_key, &["path=x"]), None);
     assert_eq!(applied(&matcher(vec![of_member("api_key", vec![])]), &["api_key=ann"]), None);
 }
+
+#[test]
+fn the_tier_is_told_with_the_entry_that_it_comes_from() {
+    let shop = shop_of(vec![pattern("route", "", None, vec![of_member("api_key", vec![])])], table());
+    let tier = |value: &str| {
+        let entries =
+            [("route", "a"), ("api_key", value)].map(|(key, value)| (key.as_bytes(), value.as_bytes()));
+        let rule = shop.domain(b"shop").unwrap().find(entries).unwrap();
+        rule.tier(entries).map(|tier| (tier.position, tier.name.map(str::to_owned)))
+    };
+    assert_eq!(tier("ann"), Some((1, Some("small".to_owned()))));
+    assert_eq!(tier("bob"), Some((1, Some("large".to_owned()))));
+    assert_eq!(tier("zoe"), Some((1, None)), "not listed, so in the default tier");
+    assert_eq!(tier("eve"), Some((1, None)), "her tier has no limits here");
+    let plain = super::shop();
+    let seat = [(&b"seat"[..], &b"1"[..])];
+    assert_eq!(plain.domain(b"shop").unwrap().find(seat).unwrap().tier(seat), None);
+}
