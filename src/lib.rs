@@ -114,6 +114,7 @@
 //! | what clients are told | `core/src/applied/figures.rs`: `left`, `wait_us` |
 //! | the same in Lua | `lua/`: a file beside `token_bucket.lua`, then `batch.lua` |
 //! | its arguments and reply | `store/redis/script.rs`: `algorithm_bits`, `put`, `found` |
+//! | what `tollgate explain` reads | `store/redis/look.rs`: `state` |
 //! | what may be denied from memory | `store/redis/denial_cache/room.rs` |
 //! | what `tollgate prove` allows | [`tollgate_core::audit`]: `Bound` |
 //! | users | `schema/limits.schema.json`, `docs/limits.md`, `docs/algorithms.md` |

@@ -10,6 +10,7 @@ mod making;
 mod report;
 mod request;
 mod text;
+mod told;
 
 use std::{
     io::{self, Write as _},
@@ -20,7 +21,12 @@ use std::{
 use clap::{Args, ValueEnum, builder::PathBufValueParser};
 use thiserror::Error;
 
-use super::{StoreUrl, values::Item};
+use super::{
+    StoreUrl,
+    serve::{Deciding, Headers, ServeError},
+    values::Item,
+    variables::Origins,
+};
 use crate::{
     config::{
         self, ConfigErrors,
@@ -33,6 +39,7 @@ use deciding::Levels;
 use descriptors::{Asked, NotDescriptors};
 use report::Report;
 use request::RequestFlags;
+use told::Serving;
 use tollgate_core::{
     actions::HttpRequest, descriptor::BadRequest, limit::DefaultAlgorithm, matcher::Matcher,
 };
@@ -94,6 +101,19 @@ pub struct Explain {
 
     #[command(flatten)]
     request: RequestFlags,
+
+    #[command(flatten)]
+    as_serve: AsServe,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "As tollgate serve was started")]
+struct AsServe {
+    #[command(flatten)]
+    headers: Headers,
+
+    #[command(flatten)]
+    deciding: Deciding,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -107,6 +127,9 @@ enum Format {
 /// Why there is no explanation.
 #[derive(Debug, Error)]
 pub enum ExplainError {
+    /// A flag that `serve` has too is wrong.
+    #[error(transparent)]
+    Flag(#[from] ServeError),
     /// A file has errors.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
@@ -162,10 +185,10 @@ impl Explain {
             Some(made) => made?,
             None => Asked::from_arguments(self.domain(&matcher)?, &self.entries, self.hits)?,
         };
-        let levels = self.levels()?;
+        let (levels, serving) = (self.levels()?, self.as_serve.serving()?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| ExplainError::Runtime(error.into()))?;
-        let report = runtime.block_on(Report::new(&matcher, asked, &levels))?;
+        let report = runtime.block_on(Report::new(&matcher, asked, &levels, &serving))?;
         let text = match self.format {
             Format::Text => text::text(&report),
             Format::Json => json::json(&report),
@@ -227,5 +250,16 @@ impl Explain {
                 Ok(Levels::Live { store: url.to_string(), backend: Box::new(backend) })
             }
         }
+    }
+}
+
+impl AsServe {
+    fn serving(&self) -> Result<Serving, ServeError> {
+        let AsServe { headers, deciding } = self;
+        Ok(Serving {
+            groups: headers.groups(&Origins::default())?,
+            is_shadow: deciding.is_shadow()?,
+            quota_mode: deciding.quota_mode()?,
+        })
     }
 }

@@ -32,6 +32,7 @@ use crate::{
 };
 use authz::Authz;
 use flags::{Answers, Logs, Process, Switches, WhenStoreFails};
+pub(super) use flags::{Deciding, Headers};
 use tollgate_core::{applied::QuotaMode, limit::DefaultAlgorithm, matcher::Matcher};
 
 // clap wraps these lines.

@@ -165,6 +165,32 @@ fn a_limit_in_shadow_mode_is_said_to_deny_nothing() {
     );
 }
 
+/// The variables of `serve`, and those of envoyproxy/ratelimit, so that the answer is that of the process beside it.
+#[test]
+fn the_answer_is_that_of_a_process_with_the_same_flags() {
+    let (status, text) =
+        explain("as-serve", &["route=l", "--hits", "9", "--headers", "ratelimit-structured"]);
+    assert_eq!(status, Some(1));
+    assert_shows(&text, &["429 Too Many Requests\n", "ratelimit-policy: \"route_l*\";q=7;w=3600"]);
+    assert!(!text.contains("retry-after") && !text.contains("problem"), "{text}");
+    let (status, text) = explain("as-serve", &["route=l", "--hits", "9", "--shadow-mode"]);
+    assert_eq!(status, Some(0), "{text}");
+    assert_shows(
+        &text,
+        &["the hits never fit\n", "shadow mode is on for all limits", "would be allowed", "200 OK"],
+    );
+    let quotas = ["route=l", "+", "route=x", "--hits", "8"];
+    assert_eq!(explain("as-serve", &quotas).0, Some(1), "7 of one, 8 of the other");
+    let (status, text) = explain("as-serve", &[&quotas[..], &["--quota-mode"]].concat());
+    assert_eq!(status, Some(0), "{text}");
+    assert_shows(&text, &["quota: denies only if no other quota fits"]);
+    let limits = support::file("explain-variables.yaml", LIMITS).display().to_string();
+    let mut command = Command::new(binaries::tollgate().expect("built"));
+    command.env_clear().args(["explain", "route=l", "--hits", "9"]);
+    command.envs([("TOLLGATE_CONFIG", limits.as_str()), ("SHADOW_MODE", "true")]);
+    assert_eq!(command.status().expect("runs").code(), Some(0));
+}
+
 #[test]
 fn several_descriptors_are_decided_as_one_request() {
     let (status, json) =
@@ -187,7 +213,7 @@ fn json_has_the_same_keys_for_scripts() {
         |value: &Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>().join(" ");
     assert_eq!(
         keys(&json),
-        "descriptors domain made_by malformed_buckets store told told_if_used_up verdict"
+        "descriptors domain made_by malformed_buckets shadow_mode store told told_if_used_up verdict"
     );
     let descriptor = &json["descriptors"][0];
     assert_eq!(keys(descriptor), "entries gives_back hits levels limits replaced rule tier why_no_limit");

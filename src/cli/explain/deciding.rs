@@ -14,7 +14,7 @@ use crate::{
     },
 };
 use tollgate_core::{
-    applied::AppliedLimit,
+    applied::{AppliedLimit, QuotaMode},
     decision::{State, Take},
     descriptor::{BadRequest, BucketKey, Request},
     matcher::Matcher,
@@ -30,23 +30,32 @@ pub(super) enum Levels {
     Live { store: String, backend: Box<RedisBackend> },
 }
 
-/// The buckets of one request, as they are at one time.
+/// The buckets of one request, as they are at one time, and the mode in which they are asked.
 #[derive(Debug)]
-pub(super) struct Buckets(Looked);
+pub(super) struct Buckets {
+    looked: Looked,
+    quota_mode: QuotaMode,
+}
 
 // === impl Levels ===
 
 impl Levels {
-    pub(super) async fn buckets(&self, takes: &[Take]) -> Result<Buckets, ExplainError> {
+    pub(super) async fn buckets(
+        &self,
+        takes: &[Take],
+        quota_mode: QuotaMode,
+    ) -> Result<Buckets, ExplainError> {
         match self {
             Levels::Full => {
                 // An epoch of 0 is so long ago that every missing bucket counts as full.
                 let now_us = clock::unix_us();
-                Ok(Buckets(Looked { now_us, epoch_us: 0, states: Vec::new(), malformed: 0 }))
+                let looked = Looked { now_us, epoch_us: 0, states: Vec::new(), malformed: 0 };
+                Ok(Buckets { looked, quota_mode })
             }
             Levels::Live { store, backend } => {
                 let looked = backend.look(takes).await;
-                looked.map(Buckets).map_err(|source| ExplainError::Look { store: store.clone(), source })
+                let looked = looked.map_err(|source| ExplainError::Look { store: store.clone(), source })?;
+                Ok(Buckets { looked, quota_mode })
             }
         }
     }
@@ -57,7 +66,7 @@ impl Levels {
 impl Buckets {
     /// The number of buckets whose value in Redis makes no sense.
     pub(super) fn malformed(&self) -> u32 {
-        self.0.malformed
+        self.looked.malformed
     }
 
     /// The outcome of this request if it came now.
@@ -66,7 +75,7 @@ impl Buckets {
         matcher: &'m Matcher,
         request: &Request<'_>,
     ) -> Result<Outcome<'m>, BadRequest> {
-        self.decide_with(self.0.states.iter().cloned(), matcher, request).await
+        self.decide_with(self.looked.states.iter().cloned(), matcher, request).await
     }
 
     /// The outcome if all of its buckets were used up.
@@ -77,7 +86,7 @@ impl Buckets {
         request: &Request<'_>,
     ) -> Result<Outcome<'m>, BadRequest> {
         let used_up = limits.iter().filter_map(|limit| {
-            let state = limit.take.demand.empty(self.0.now_us)?;
+            let state = limit.take.demand.empty(self.looked.now_us)?;
             Some((limit.take.key, state))
         });
         self.decide_with(used_up, matcher, request).await
@@ -89,10 +98,11 @@ impl Buckets {
         matcher: &'m Matcher,
         request: &Request<'_>,
     ) -> Result<Outcome<'m>, BadRequest> {
-        let copy = MemoryStore::copy_of(self.0.now_us, self.0.epoch_us, states);
+        let copy = MemoryStore::copy_of(self.looked.now_us, self.looked.epoch_us, states);
         // A copy in memory always answers.
         let local = Arc::new(Local::new(0, Box::new(|| None)));
         let fallback = Fallback { default: OnStoreFailure::Error, local };
-        Limiter::new(Store::Memory(Arc::new(copy)), fallback).decide(matcher, request).await
+        let limiter = Limiter::new(Store::Memory(Arc::new(copy)), fallback).quota_mode(self.quota_mode);
+        limiter.decide(matcher, request).await
     }
 }

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::{
     making::{Made, Making},
-    report::{DescriptorReport, LimitReport, Report, Told},
+    report::{DescriptorReport, LimitReport, Report},
+    told::Told,
 };
 use tollgate_core::{
     decision::{Enforcement, Verdict},
@@ -24,6 +25,7 @@ pub(super) fn json(report: &Report) -> String {
         "domain": report.domain,
         "verdict": verdict,
         "store": report.store,
+        "shadow_mode": report.is_shadow,
         "malformed_buckets": report.malformed,
         "made_by": report.made.as_ref().map(made),
         "descriptors": descriptors,

@@ -1,17 +1,15 @@
 //! What is explained, in owned texts, for [`super::text`] and [`super::json`] to print.
 
-use super::{ExplainError, deciding::Levels, descriptors::Asked, making::Made};
-use crate::{
-    limiter::{Decision, Outcome},
-    response::{
-        Contract, Group, Jitter,
-        check::{Answer, Client},
-    },
-    store::redis::script::redis_key,
+use super::{
+    ExplainError,
+    deciding::Levels,
+    descriptors::Asked,
+    making::Made,
+    told::{Serving, Told},
 };
-use http::StatusCode;
+use crate::{limiter::Decision, store::redis::script::redis_key};
 use tollgate_core::{
-    applied::{Applied, AppliedLimit, MatchedRule, QuotaMode},
+    applied::{Applied, AppliedLimit, MatchedRule},
     authz::WithoutDescriptor,
     decision::{Enforcement, Verdict},
     descriptor::Hits,
@@ -28,6 +26,8 @@ pub(super) struct Report {
     pub(super) descriptors: Vec<DescriptorReport>,
     /// The address of the Redis that was read; none if the buckets are taken as full.
     pub(super) store: Option<String>,
+    /// The process answers OK to every request.
+    pub(super) is_shadow: bool,
     /// The number of buckets whose value in Redis makes no sense.
     pub(super) malformed: u32,
     /// None: no limit applies, so the client is told nothing.
@@ -81,15 +81,6 @@ pub(super) struct LimitReport {
     pub(super) never_fits: bool,
 }
 
-/// What a client is told.
-#[derive(Debug)]
-pub(super) struct Told {
-    pub(super) verdict: Verdict,
-    pub(super) status: StatusCode,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: String,
-}
-
 // === impl Report ===
 
 impl Report {
@@ -97,6 +88,7 @@ impl Report {
         matcher: &Matcher,
         mut asked: Asked,
         levels: &Levels,
+        serving: &Serving,
     ) -> Result<Report, ExplainError> {
         let made = asked.made.take();
         let store = match levels {
@@ -104,10 +96,11 @@ impl Report {
             Levels::Live { store, .. } => Some(store.clone()),
         };
         let domain = asked.domain.clone();
+        let (is_shadow, descriptors) = (serving.is_shadow, Vec::new());
         let report =
-            Report { domain, made, descriptors: Vec::new(), store, malformed: 0, now: None, used_up: None };
+            Report { domain, made, descriptors, store, is_shadow, malformed: 0, now: None, used_up: None };
         if asked.descriptors.is_empty() {
-            return Ok(report.without_descriptor());
+            return Ok(report.without_descriptor(serving));
         }
         let request = asked.request();
         let Some(rules) = matcher.domain(request.domain) else {
@@ -118,19 +111,22 @@ impl Report {
             });
             return Ok(Report { descriptors: descriptors.collect(), ..report });
         };
-        let applied = rules.apply(&request, QuotaMode::default())?;
+        let applied = rules.apply(&request, serving.quota_mode)?;
         let takes: Vec<_> = applied.limits.iter().map(|limit| limit.take).collect();
         if takes.is_empty() {
-            return Ok(Report { descriptors: descriptors(rules, &asked, &applied, &[], &[]), ..report });
+            return Ok(Report {
+                descriptors: self::descriptors(rules, &asked, &applied, &[], &[]),
+                ..report
+            });
         }
-        let buckets = levels.buckets(&takes).await?;
+        let buckets = levels.buckets(&takes, serving.quota_mode).await?;
         let before = buckets.decide(matcher, &asked.peek()).await?;
         let outcome = buckets.decide(matcher, &request).await?;
-        let descriptors = descriptors(rules, &asked, &applied, &before.decisions, &outcome.decisions);
-        let now = told(matcher, &outcome);
+        let descriptors = self::descriptors(rules, &asked, &applied, &before.decisions, &outcome.decisions);
+        let now = serving.told(matcher, &outcome);
         let used_up = match &now {
             Some(now) if now.verdict == Verdict::Allow => {
-                told(matcher, &buckets.decide_used_up(&applied.limits, matcher, &request).await?)
+                serving.told(matcher, &buckets.decide_used_up(&applied.limits, matcher, &request).await?)
             }
             _ => None,
         };
@@ -138,11 +134,9 @@ impl Report {
     }
 
     /// The request has no descriptor, so the limiter is not asked.
-    fn without_descriptor(self) -> Report {
+    fn without_descriptor(self, serving: &Serving) -> Report {
         let without = self.made.as_ref().map_or(WithoutDescriptor::Allow, |made| made.without_descriptor);
-        let now = (without == WithoutDescriptor::Deny)
-            .then(|| Told::new(&contract(), &Answer::WithoutDescriptor(without), Verdict::Deny));
-        Report { now, ..self }
+        Report { now: serving.forbidden(without), ..self }
     }
 
     /// The exit status: 0 allowed, 1 denied, 3 no limit applies.
@@ -158,27 +152,6 @@ fn unknown_domain(matcher: &Matcher) -> String {
     let mut domains: Vec<&str> = matcher.domains().collect();
     domains.sort_unstable();
     format!("no limits file has its domain; they have {}", domains.join(", "))
-}
-
-/// The contract that serves, with serve's default headers and without a random part.
-fn contract() -> Contract {
-    Contract::new(Group::DEFAULT.to_vec(), Jitter::NONE)
-}
-
-fn told(matcher: &Matcher, outcome: &Outcome<'_>) -> Option<Told> {
-    let verdict = outcome.verdict?;
-    Some(Told::new(&contract().for_limits(matcher.limits()), &Answer::Decided(outcome, verdict), verdict))
-}
-
-impl Told {
-    fn new(contract: &Contract, answer: &Answer<'_, '_>, verdict: Verdict) -> Told {
-        let response = contract.http_response(answer, Client::Http, StatusCode::TOO_MANY_REQUESTS);
-        let (parts, body) = response.into_parts();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let headers = parts.headers.iter();
-        let headers = headers.map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect();
-        Told { verdict, status: parts.status, headers, body: text(&body) }
-    }
 }
 
 // === descriptors ===

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::{
     making::{Made, Making},
-    report::{DescriptorReport, LimitReport, Report, Told},
+    report::{DescriptorReport, LimitReport, Report},
+    told::Told,
 };
 use tollgate_core::{
     decision::{Enforcement, Verdict},
@@ -160,6 +161,9 @@ fn put_answer(out: &mut String, report: &Report) {
             "{} buckets hold a value that makes no sense; they count as missing",
             report.malformed
         );
+    }
+    if report.is_shadow {
+        out.push_str("shadow mode is on for all limits: every request is answered OK\n");
     }
     let basis = match &report.store {
         Some(store) => format!("by the buckets in {store}, charging nothing"),

@@ -1,7 +1,8 @@
 //! The flags of `tollgate serve` by subject, and the options that they turn into.
 
+mod headers;
+
 use std::{
-    collections::HashSet,
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
     thread,
@@ -16,16 +17,14 @@ use clap::{
 
 use super::{ServeError, reference};
 use crate::{
-    cli::{
-        values::{self, Item},
-        variables::Origins,
-    },
+    cli::{values, variables::Origins},
     logging,
     protocol::Modes,
-    response::{Contract, Group, Jitter},
+    response::{Contract, Jitter},
     server::{self, ConnectionLimits},
     store::memory::MOST_BUCKETS,
 };
+pub(in crate::cli) use headers::Headers;
 use tollgate_core::{applied::QuotaMode, duration, rules::OnStoreFailure};
 
 #[derive(Debug, Args)]
@@ -56,11 +55,8 @@ pub(super) struct WhenStoreFails {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Response headers and body")]
 pub(super) struct Answers {
-    /// Groups to send: retry-after, ratelimit, ratelimit-structured, problem-body; or none.
-    #[arg(long, env = "TOLLGATE_HEADERS", value_name = "GROUP", value_delimiter = ',',
-        default_value = "retry-after,ratelimit,problem-body", hide_possible_values = true, ignore_case = true,
-        value_parser = header_group())]
-    headers: Vec<String>,
+    #[command(flatten)]
+    headers: Headers,
 
     /// Maximum share of the wait, from 0 to 1, that is added to Retry-After at random, so that clients do not all
     /// return at once.
@@ -76,6 +72,19 @@ pub(super) struct Answers {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Switches for all limits")]
 pub(super) struct Switches {
+    #[command(flatten)]
+    deciding: Deciding,
+
+    /// Send dynamic metadata: the descriptors, and for those that passed their rules' metadata. The variable
+    /// RESPONSE_DYNAMIC_METADATA does the same.
+    #[arg(long, env = "TOLLGATE_DYNAMIC_METADATA", value_name = "SWITCH", num_args = 0..=1, require_equals = true,
+        default_missing_value = "on", value_parser = values::switch)]
+    dynamic_metadata: Option<bool>,
+}
+
+/// The switches that change decisions; `tollgate explain` has them too.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Deciding {
     /// Answer OK to every request; limits are still charged, counted and reported. The variable SHADOW_MODE does the
     /// same.
     #[arg(long, env = "TOLLGATE_SHADOW_MODE", value_name = "SWITCH", num_args = 0..=1, require_equals = true,
@@ -86,12 +95,6 @@ pub(super) struct Switches {
     #[arg(long, env = "TOLLGATE_QUOTA_MODE", value_name = "SWITCH", num_args = 0..=1, require_equals = true,
         default_missing_value = "on", value_parser = values::switch)]
     quota_mode: Option<bool>,
-
-    /// Send dynamic metadata: the descriptors, and for those that passed their rules' metadata. The variable
-    /// RESPONSE_DYNAMIC_METADATA does the same.
-    #[arg(long, env = "TOLLGATE_DYNAMIC_METADATA", value_name = "SWITCH", num_args = 0..=1, require_equals = true,
-        default_missing_value = "on", value_parser = values::switch)]
-    dynamic_metadata: Option<bool>,
 }
 
 #[derive(Debug, Args)]
@@ -175,29 +178,39 @@ pub(super) struct Logs {
     pub(super) show_values: bool,
 }
 
-// === impl Switches ===
+// === impl Switches, Deciding ===
 
 impl Switches {
     /// A flag or its variable takes precedence over the variable of envoyproxy/ratelimit.
     pub(super) fn modes(&self) -> Result<Modes, ServeError> {
         let metadata = self.dynamic_metadata.map_or_else(|| reference::is_on(DYNAMIC_METADATA), Ok)?;
-        let shadow = self.shadow_mode.map_or_else(|| reference::is_on(SHADOW_MODE), Ok)?;
+        let shadow = self.deciding.is_shadow()?;
         Ok(Modes { shadow, dynamic_metadata: metadata, ..Modes::default() })
     }
 
     pub(super) fn quota_mode(&self) -> Result<QuotaMode, ServeError> {
-        let everywhere = self.quota_mode.map_or_else(|| reference::is_on(QUOTA_MODE), Ok)?;
-        Ok(if everywhere { QuotaMode::Everywhere } else { QuotaMode::AsConfigured })
+        self.deciding.quota_mode()
     }
 
     /// The flag or variable that turned shadow mode on, given that it is on.
     pub(super) fn shadow_origin(&self, origins: &Origins) -> String {
-        self.shadow_mode.map_or(SHADOW_MODE.to_owned(), |_| origins.name("shadow-mode"))
+        self.deciding.shadow_mode.map_or(SHADOW_MODE.to_owned(), |_| origins.name("shadow-mode"))
     }
 
     /// The flag or variable that turned quota mode on, given that it is on.
     pub(super) fn quota_origin(&self, origins: &Origins) -> String {
-        self.quota_mode.map_or(QUOTA_MODE.to_owned(), |_| origins.name("quota-mode"))
+        self.deciding.quota_mode.map_or(QUOTA_MODE.to_owned(), |_| origins.name("quota-mode"))
+    }
+}
+
+impl Deciding {
+    pub(in crate::cli) fn is_shadow(&self) -> Result<bool, ServeError> {
+        self.shadow_mode.map_or_else(|| reference::is_on(SHADOW_MODE), Ok)
+    }
+
+    pub(in crate::cli) fn quota_mode(&self) -> Result<QuotaMode, ServeError> {
+        let everywhere = self.quota_mode.map_or_else(|| reference::is_on(QUOTA_MODE), Ok)?;
+        Ok(if everywhere { QuotaMode::Everywhere } else { QuotaMode::AsConfigured })
     }
 }
 
@@ -233,17 +246,7 @@ impl Connections {
 
 impl Answers {
     pub(super) fn contract(&self, origins: &Origins) -> Result<Contract, ServeError> {
-        let mut seen = HashSet::new();
-        let origin = || origins.name("headers");
-        if let Some(name) = self.headers.iter().find(|name| !seen.insert(*name)) {
-            return Err(ServeError::HeadersTwice { origin: origin(), name: name.clone() });
-        }
-        // All names but `none` are groups: clap has checked them.
-        let groups: Vec<Group> = self.headers.iter().filter_map(|name| name.parse().ok()).collect();
-        if groups.len() < self.headers.len() && self.headers.len() > 1 {
-            return Err(ServeError::HeadersNoneAndMore { origin: origin() });
-        }
-        Ok(Contract::new(groups, self.jitter.at_most(self.jitter_most)))
+        Ok(Contract::new(self.headers.groups(origins)?, self.jitter.at_most(self.jitter_most)))
     }
 }
 
@@ -253,12 +256,6 @@ impl Answers {
 const SHADOW_MODE: &str = "SHADOW_MODE";
 const QUOTA_MODE: &str = "QUOTA_MODE";
 const DYNAMIC_METADATA: &str = "RESPONSE_DYNAMIC_METADATA";
-
-const HEADER_GROUPS: [&str; 5] = ["retry-after", "ratelimit", "ratelimit-structured", "problem-body", "none"];
-
-fn header_group() -> impl TypedValueParser<Value = String> {
-    Item(PossibleValuesParser::new(HEADER_GROUPS).map(|name| name.to_ascii_lowercase()))
-}
 
 fn on_store_failure() -> impl TypedValueParser<Value = OnStoreFailure> {
     let names = OnStoreFailure::ALL.map(OnStoreFailure::name);
