@@ -88,7 +88,7 @@ fn sigkill_of_the_owner_leaves_no_process_behind() {
         return;
     }
     let (mut lab, pids) = lab_up();
-    assert_eq!(pids.iter().filter(|pid| runs(**pid)).count(), 12);
+    assert_eq!(pids.iter().filter(|pid| runs(**pid)).count(), 17);
     // One that is frozen cannot act on anything but SIGKILL.
     send("STOP", pids[0]);
     send("KILL", lab.id());

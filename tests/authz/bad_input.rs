@@ -22,7 +22,7 @@ authz:
 descriptors:
 - key: path
   descriptors:
-  - { key: header_match, descriptors: [{ key: api_key, rate_limit: { unit: day, requests_per_unit: 1 } }] }
+  - { key: header_match, descriptors: [{ key: api_key, rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 1 } }] }
 ";
 
 /// Far more than any of them takes, and far less than one that is not linear.

@@ -147,7 +147,7 @@ authz:
 - match: { path_prefix: /login }
   rate_limits: [{ actions: [{ path: {} }] }]
 - { match: { path_prefix: /static } }
-descriptors: [{ key: path, rate_limit: { unit: day, requests_per_unit: 0 } }]
+descriptors: [{ key: path, rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 0 } }]
 ";
     let tollgate = serve("no-entry", limits, &[]).await;
     let channel = channel(&tollgate).await;
@@ -166,7 +166,7 @@ async fn the_domain_is_named_or_is_the_only_one_with_authz() {
     let limits = |domain: &str| {
         let text = format!(
             "domain: {domain}\nauthz: [{{ rate_limits: [{{ actions: [{{ method: {{}} }}] }}] }}]\n\
-             descriptors: [{{ key: method, rate_limit: {{ unit: day, requests_per_unit: 1, name: {domain} }} }}]\n"
+             descriptors: [{{ key: method, rate_limit: {{ unit: day, algorithm: token_bucket, requests_per_unit: 1, name: {domain} }} }}]\n"
         );
         support::file(&format!("authz-domain-{domain}.yaml"), &text)
     };
@@ -260,7 +260,7 @@ authz:
   - actions: [{ request_headers: { header_name: x-api-key, descriptor_key: api_key } }]
     hits_addend: { number: 2 }
 descriptors:
-- { key: api_key, metadata: { plan: gold }, rate_limit: { unit: day, requests_per_unit: 5 } }
+- { key: api_key, metadata: { plan: gold }, rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 5 } }
 ";
     let tollgate = serve("metadata", limits, &["--dynamic-metadata"]).await;
     let channel = channel(&tollgate).await;

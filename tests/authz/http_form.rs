@@ -83,7 +83,7 @@ async fn a_header_can_name_the_domain_and_an_address_must_have_one() {
     let limits = "
 domain: edge
 authz: [{ rate_limits: [{ actions: [{ remote_address: {} }] }], without_descriptor: deny }]
-descriptors: [{ key: remote_address, rate_limit: { unit: day, requests_per_unit: 1 } }]
+descriptors: [{ key: remote_address, rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 1 } }]
 ";
     let named = serve("named", limits, &[&ANY[..], &["--authz-domain-header", "x-domain"]].concat()).await;
     let address = http_address(&named).await;
