@@ -7,7 +7,7 @@ use tollgate::store::{Backend, memory::MemoryStore};
 use tollgate_core::{
     decision::{Demand, Take, Takes},
     descriptor::{BucketKey, Hits},
-    limit::{AfterStoreLoss, Algorithm, Limit, LimitSpec, Period, Unit},
+    limit::{AfterStoreLoss, Algorithm, Limit, LimitSpec, Overdraft, Period, Unit},
 };
 
 use super::{assert_shows, explain, explain_json, support};
@@ -90,13 +90,19 @@ async fn a_take_from_the_copy_is_answered_as_redis_answers_it() {
     let Some(redis) = support::redis().await else { return };
     let Backend::Redis(backend) = Backend::parse(&redis.url()).expect("a URL") else { panic!("Redis") };
     let store = support::open(&redis, Duration::from_secs(2)).await;
-    let limits = Algorithm::ALL.into_iter().flat_map(|algorithm| {
-        [AfterStoreLoss::Full, AfterStoreLoss::Empty].map(|after_store_loss| {
-            let period = Period { unit: Unit::Year, multiplier: 1 };
-            LimitSpec { algorithm, after_store_loss, ..LimitSpec::new(7, period) }.check().expect("sound")
-        })
-    });
-    for (number, limit) in (1..).zip(limits) {
+    let period = Period { unit: Unit::Year, multiplier: 1 };
+    let mut limits = Vec::new();
+    for algorithm in Algorithm::ALL {
+        for after_store_loss in AfterStoreLoss::ALL {
+            for overdraft in Overdraft::ALL {
+                let spec = LimitSpec { algorithm, after_store_loss, overdraft, ..LimitSpec::new(7, period) };
+                // Some combinations are refused: a log cannot be overdrawn.
+                limits.extend(spec.check());
+            }
+        }
+    }
+    assert!(limits.len() > 6, "{limits:?}");
+    for (number, limit) in (1..).zip(&limits) {
         for hits in [
             Hits::Take(2),
             Hits::GiveBack(1),
@@ -107,7 +113,7 @@ async fn a_take_from_the_copy_is_answered_as_redis_answers_it() {
             Hits::Take(2),
         ] {
             let key = BucketKey::from_bytes([number; 16]);
-            let take = Take { key, demand: Demand::new(hits, &limit) };
+            let take = Take { key, demand: Demand::new(hits, limit) };
             let looked = backend.look(&[take]).await.expect("is read");
             let copy = MemoryStore::copy_of(looked.now_us, looked.epoch_us, looked.states);
             let copied = copy.take_at(&[take], looked.now_us).expect("has room");

@@ -1,5 +1,7 @@
 //! Requests in place of descriptors, through `authz` and through Envoy configurations.
 
+use std::sync::LazyLock;
+
 use serde_json::Value;
 
 use super::{LIMITS, assert_shows, support, tollgate};
@@ -22,9 +24,12 @@ descriptors:
   - { key: api_key, rate_limit: { unit: hour, requests_per_unit: 2 } }
 "#;
 
+/// Written once, since another test may read it at any time.
+static FILE: LazyLock<String> =
+    LazyLock::new(|| support::file("explain-authz.yaml", AUTHZ).display().to_string());
+
 fn explain_request(args: &[&str]) -> (Option<i32>, String) {
-    let limits = support::file("explain-authz.yaml", AUTHZ).display().to_string();
-    let (status, told, error) = tollgate(&[&["--config", &limits], args].concat());
+    let (status, told, error) = tollgate(&[&["--config", FILE.as_str()], args].concat());
     assert_eq!(error, "", "{args:?}");
     (status, told)
 }
