@@ -19,6 +19,24 @@ pub enum HttpError {
     Exchange { addr: SocketAddr, source: hyper::Error },
 }
 
+/// The headers that a browser sends, and that Envoy adds.
+pub const BROWSER: [(&str, &str); 14] = [
+    ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"),
+    ("accept-encoding", "gzip, deflate, br, zstd"),
+    ("accept-language", "en-US,en;q=0.5"),
+    ("cookie", "session=0123456789abcdef0123456789abcdef; theme=dark"),
+    ("priority", "u=0, i"),
+    ("referer", "https://www.example.com/products/of/the/day"),
+    ("sec-fetch-dest", "document"),
+    ("sec-fetch-mode", "navigate"),
+    ("sec-fetch-site", "same-origin"),
+    ("upgrade-insecure-requests", "1"),
+    ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+    ("x-forwarded-proto", "https"),
+    ("x-request-id", "3f0c4a4e-6a0e-4f0e-9d58-4b8f9a4c1c7e"),
+    ("x-forwarded-for", "203.0.113.7"),
+];
+
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: StatusCode,

@@ -7,13 +7,14 @@ use http::{HeaderValue, Request, Response, header::CONNECTION};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpStream, select, time};
+use tokio::net::TcpStream;
 
-use super::{ConnectionLimits, connection::ConnectionError, routes::Routes};
-use crate::{
-    lifecycle::{Lifecycle, Phase},
-    protocol::Service,
+use super::{
+    ConnectionLimits,
+    connection::{ConnectionError, run},
+    routes::Routes,
 };
+use crate::{lifecycle::Lifecycle, protocol::Service};
 
 /// The most lines of headers in a request; a longer one is answered 431. Envoy passes on 100 by default.
 const MAX_HEADERS: usize = 256;
@@ -41,20 +42,8 @@ pub(super) async fn serve<S: Service>(
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD_BYTES);
     let service = service_fn(|request| answer(&routes, request));
-    let mut connection = pin!(http1.serve_connection(TokioIo::new(stream), service));
-    let grace = select! {
-        biased;
-        ended = &mut connection => return ended.map_err(ConnectionError::Http),
-        () = lifecycle.reached(Phase::Draining) => Duration::MAX,
-        () = time::sleep(limits.age()) => limits.max_age_grace,
-    };
-    connection.as_mut().graceful_shutdown();
-    select! {
-        biased;
-        ended = connection => ended.map_err(ConnectionError::Http),
-        () = lifecycle.reached(Phase::Ended) => Err(ConnectionError::Cut),
-        () = time::sleep(grace) => Err(ConnectionError::Outstayed(grace)),
-    }
+    let connection = pin!(http1.serve_connection(TokioIo::new(stream), service));
+    run(connection, |connection| connection.graceful_shutdown(), lifecycle, limits).await
 }
 
 async fn answer<S: Service>(

@@ -1,6 +1,10 @@
 //! One connection, from its first byte to its end.
 
-use std::{io, pin::pin, time::Duration};
+use std::{
+    io,
+    pin::{Pin, pin},
+    time::Duration,
+};
 
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -97,14 +101,24 @@ pub(super) async fn serve<S: Service>(
         },
         () = draining_for(PREFACE_GRACE, lifecycle) => return Ok(()),
     }
-    let mut connection = pin!(http2.serve_connection(Unvectored::new(stream), routes));
+    let connection = pin!(http2.serve_connection(Unvectored::new(stream), routes));
+    run(connection, |connection| connection.graceful_shutdown(), lifecycle, limits).await
+}
+
+/// Drives a connection to its end, which `shut_down` asks for when it is time to drain, or when it is too old.
+pub(super) async fn run<C: Future<Output = hyper::Result<()>>>(
+    mut connection: Pin<&mut C>,
+    shut_down: impl FnOnce(Pin<&mut C>),
+    lifecycle: &Lifecycle,
+    limits: &ConnectionLimits,
+) -> Result<(), ConnectionError> {
     let grace = select! {
         biased;
         ended = &mut connection => return ended.map_err(ConnectionError::Http),
         () = lifecycle.reached(Phase::Draining) => Duration::MAX,
         () = time::sleep(limits.age()) => limits.max_age_grace,
     };
-    connection.as_mut().graceful_shutdown();
+    shut_down(connection.as_mut());
     select! {
         biased;
         ended = connection => ended.map_err(ConnectionError::Http),

@@ -19,11 +19,23 @@ struct Key {
     subject: &'static str,
     burst: u32,
     per_minute: u32,
+    claim: &'static str,
 }
 
-const FREE: Key = Key { name: "free", subject: "a free key: 60/min, burst 10", burst: 10, per_minute: 60 };
-const PAID: Key =
-    Key { name: "paid", subject: "a paid key: 600/min, burst 200", burst: 200, per_minute: 600 };
+const FREE: Key = Key {
+    name: "free",
+    subject: "a free key: 60/min, burst 10",
+    burst: 10,
+    per_minute: 60,
+    claim: "A free key is held to the burst and the rate of its tier.",
+};
+const PAID: Key = Key {
+    name: "paid",
+    subject: "a paid key: 600/min, burst 200",
+    burst: 200,
+    per_minute: 600,
+    claim: "A paid key gets the larger burst and rate of its own, under the same load.",
+};
 /// A key of the paid tier, with a quota for each UTC day.
 const WITH_QUOTA: &str = "paid-with-quota";
 const QUOTA: u64 = 120;
@@ -47,11 +59,10 @@ async fn tier(stack: &Stack, key: &Key) -> Result<Claim, DemoError> {
         answers.admitted,
         answers.denied
     );
-    let claim = "A paid key gets its larger burst and rate under the load that holds a free key to its own.";
     Ok(Claim {
         allowed,
         subject: key.subject.to_owned(),
-        ..base_claim(stack, key.name, &answers, holds, claim, reason)
+        ..base_claim(stack, key.name, &answers, holds, key.claim, reason)
     })
 }
 
