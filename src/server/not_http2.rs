@@ -31,8 +31,8 @@ pub(super) struct NotHttp2 {
     tls: Hourly,
 }
 
-/// A call to the rate-limit service, as far as it fits into the bytes that are looked at.
-const DECISION: &[u8] = b"POST /envoy.service.rate";
+/// Calls to the rate-limit service and of ext_authz, as far as they fit into the bytes that are looked at.
+const DECISIONS: [&[u8]; 2] = [b"POST /envoy.service.rate", b"POST /envoy.service.auth"];
 /// The beginnings of HTTP/1.1 requests.
 const REQUESTS: [&[u8]; 9] = [
     b"GET /",
@@ -53,7 +53,7 @@ const HANDSHAKE: &[u8] = &[0x16, 0x03];
 impl Opening {
     /// Judges by the first bytes, however many have arrived.
     pub(super) fn from_bytes(start: &[u8]) -> Opening {
-        if start.starts_with(DECISION) {
+        if DECISIONS.iter().any(|decision| start.starts_with(decision)) {
             Opening::Decision
         } else if REQUESTS.iter().any(|request| start.starts_with(request)) {
             Opening::Http1
@@ -66,7 +66,7 @@ impl Opening {
 
     /// Whether the bytes that follow may still turn this into another opening.
     pub(super) fn is_unfinished(start: &[u8]) -> bool {
-        let mut all = REQUESTS.into_iter().chain([DECISION, HANDSHAKE]);
+        let mut all = REQUESTS.into_iter().chain(DECISIONS).chain([HANDSHAKE]);
         all.any(|whole| whole.len() > start.len() && whole.starts_with(start))
     }
 
@@ -113,8 +113,8 @@ impl NotHttp2 {
     }
 }
 
-const ENVOY_OVER_HTTP1: &str = "Envoy calls the gRPC port over HTTP/1.1, gets no answer, and lets its requests pass \
-    unlimited: set explicit_http_config: { http2_protocol_options: {} } on its cluster for Tollgate";
+const ENVOY_OVER_HTTP1: &str = "Envoy calls the gRPC port over HTTP/1.1 and gets no answer. Its rate-limit filter lets \
+    requests pass unlimited then, and its ext_authz filter denies them: set explicit_http_config: { http2_protocol_options: {} } on its cluster for Tollgate";
 const SOMEBODY_OVER_HTTP1: &str = "a client of the gRPC port speaks HTTP/1.1 and gets no answer. If it is an Envoy, its \
     requests pass unlimited: set http2_protocol_options on its cluster for Tollgate. Send HTTP probes to the \
     admin port";
@@ -127,12 +127,13 @@ mod tests {
 
     #[test]
     fn what_a_client_speaks_is_told_by_its_first_bytes() {
-        let expected: [(&[u8], Opening); 16] = [
+        let expected: [(&[u8], Opening); 17] = [
             (
                 b"POST /envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit HTTP/1.1",
                 Opening::Decision,
             ),
             (b"POST /envoy.service.rate", Opening::Decision),
+            (b"POST /envoy.service.auth.v3.Authorization/Check HTTP/1.1", Opening::Decision),
             (b"POST /json HTTP/1.1", Opening::Http1),
             (b"GET / HTTP/1.1", Opening::Http1),
             (b"GET /", Opening::Http1),
