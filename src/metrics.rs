@@ -16,7 +16,9 @@
 //! | `tollgate_replicas` | | replicas that share the store; 0: not known |
 //! | `tollgate_memory_buckets` | | buckets in this process, of the memory store and for local answers |
 //! | `tollgate_connections_refused_total` | | connections closed at once, because `--max-connections` were open |
-//! | `tollgate_connections_not_http2_total` | kind | connections closed at once, because they began with `http1`, `tls` or `other` |
+//! | `tollgate_connections_not_http2_total` | kind | connections closed at once, because they began with `http1`, `tls` or `other`; with TLS, with plain text or a handshake that failed |
+//! | `tollgate_tls_certificate_expiry_seconds` | | when the certificate of the gRPC port expires; only with TLS |
+//! | `tollgate_tls_stale` | | 1 while changed TLS files are refused; only with TLS |
 //! | `tollgate_unknown_methods_total` | | calls of gRPC methods that Tollgate does not have |
 //! | `tollgate_build_info` | version | always 1 |
 //! | `process_…` | | what the system reports about the process, under the names that all exporters use |
@@ -109,7 +111,12 @@ impl Metrics {
         let refused_connections = counter_alone(&registry, "tollgate_connections_refused_total", REFUSED);
         let unknown_methods = counter_alone(&registry, "tollgate_unknown_methods_total", UNKNOWN_METHODS);
         let not_http2 = Opts::new("tollgate_connections_not_http2_total", NOT_HTTP2);
-        let not_http2 = counters_from_start(&registry, not_http2, "kind", &["http1", "tls", "other"]);
+        let not_http2 = counters_from_start(
+            &registry,
+            not_http2,
+            "kind",
+            &["http1", "tls", "plain", "handshake", "other"],
+        );
         let store_seconds = HistogramOpts::new(
             "tollgate_store_duration_seconds",
             "Time that the store took to answer a request. Near --store-deadline: Redis or the network is slow.",

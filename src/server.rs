@@ -32,10 +32,12 @@ mod not_http2;
 mod refusals;
 mod routes;
 mod runtimes;
+mod tls;
 mod unvectored;
 
 pub use error::{Port, ServerError};
 pub use limits::ConnectionLimits;
+pub use tls::{Tls, TlsError, TlsFiles};
 
 use accept::{Acceptor, bind};
 use endings::Endings;
@@ -52,6 +54,8 @@ const CUT_GRACE: Duration = Duration::from_secs(1);
 pub struct Options {
     /// Where Envoy connects. Port 0 takes any free port.
     pub grpc_listen: SocketAddr,
+    /// TLS on the gRPC port. None: it speaks plain text.
+    pub tls: Option<Arc<Tls>>,
     /// Where ext_authz connects by HTTP. Port 0 takes any free port. None: nowhere.
     pub authz_http_listen: Option<SocketAddr>,
     /// Where operators connect. Port 0 takes any free port.
@@ -160,6 +164,10 @@ impl Server {
         metrics: &Arc<Metrics>,
         make_service: impl Fn() -> S + Send + Sync + 'static,
     ) -> Result<Started, ServerError> {
+        if let Some(tls) = &self.options.tls {
+            let _context = self.main.enter();
+            tls.follow();
+        }
         let health = self.main.block_on(Health::serving());
         let make_routes = {
             let (health, refusals) = (health.clone(), Refusals::new(Arc::clone(metrics)));

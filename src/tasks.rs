@@ -41,6 +41,8 @@ pub enum Task {
     Sweep,
     /// Follows the configuration's files.
     Reload,
+    /// Follows the files of TLS.
+    Certificates,
     /// Waits for signals.
     Signals,
     /// Serves one client's connection. It is not restarted: the client has to connect again.
@@ -53,13 +55,14 @@ static PANICS: [AtomicU64; Task::ALL.len()] = [const { AtomicU64::new(0) }; Task
 
 impl Task {
     /// All tasks, in the order of the enum.
-    pub const ALL: [Task; 9] = [
+    pub const ALL: [Task; 10] = [
         Task::StoreCalls,
         Task::StoreQueue,
         Task::StoreConnection,
         Task::ReplicaCount,
         Task::Sweep,
         Task::Reload,
+        Task::Certificates,
         Task::Signals,
         Task::ClientConnection,
         Task::MetricsPage,
@@ -74,6 +77,7 @@ impl Task {
             Task::ReplicaCount => "replica_count",
             Task::Sweep => "sweep",
             Task::Reload => "reload",
+            Task::Certificates => "certificates",
             Task::Signals => "signals",
             Task::ClientConnection => "client_connection",
             Task::MetricsPage => "metrics_page",

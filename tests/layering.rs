@@ -12,7 +12,7 @@ const CRATES_OF_CORE: [&str; 6] = ["thiserror", "blake3", "smallvec", "foldhash"
 /// The types of the standard library that read a clock; in the core `now` is a parameter.
 const CLOCKS: [&str; 2] = ["Instant", "SystemTime"];
 /// A crate or the generated protocol, and the files that may name it.
-const OWNERS: [(&str, &[&str]); 10] = [
+const OWNERS: [(&str, &[&str]); 12] = [
     ("use redis::", &["store/redis"]),
     ("axum", &["admin"]),
     ("prometheus", &["metrics"]),
@@ -22,6 +22,8 @@ const OWNERS: [(&str, &[&str]); 10] = [
     ("strsim", &["config/fields/stray"]),
     ("pb::", &["protocol", "response", "server", "cli", "fuzz"]),
     ("rand::", &["response/groups", "server/limits", "store/redis"]),
+    ("rustls", &["server/tls", "server/connection"]),
+    ("x509_cert", &["server/tls"]),
     ("SystemTime", &["clock"]),
 ];
 

@@ -4,6 +4,7 @@ mod authz;
 mod flags;
 mod gauges;
 mod reference;
+mod tls;
 
 use std::{num::NonZeroU32, path::PathBuf, sync::Arc};
 
@@ -27,12 +28,13 @@ use crate::{
     protocol::{Doors, Modes},
     reload::{Reloader, Sources},
     rules::Publisher,
-    server::{self, Server, ServerError},
+    server::{self, Server, ServerError, TlsError},
     store::{Backend, TargetError},
 };
 use authz::Authz;
 use flags::{Answers, Logs, Process, Switches, WhenStoreFails};
 pub(super) use flags::{Deciding, Headers};
+use tls::TlsFlags;
 use tollgate_core::{applied::QuotaMode, limit::DefaultAlgorithm, matcher::Matcher};
 
 // clap wraps these lines.
@@ -99,6 +101,9 @@ pub struct Serve {
     switches: Switches,
 
     #[command(flatten)]
+    tls: TlsFlags,
+
+    #[command(flatten)]
     authz: Authz,
 
     #[command(flatten)]
@@ -140,6 +145,9 @@ pub enum ServeError {
     /// The system refused a thread.
     #[error("cannot start the thread that watches the configuration")]
     Reloader(#[source] SystemError),
+    /// The files of TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The server did not start, or did not end well.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -159,6 +167,7 @@ impl ServeError {
             ServeError::Config(_)
             | ServeError::Store { .. }
             | ServeError::Reloader(_)
+            | ServeError::Tls(_)
             | ServeError::Server(_) => false,
         }
     }
@@ -187,14 +196,21 @@ impl Serve {
         let _reloader =
             Reloader::start(sources, &config, Arc::clone(&publisher)).map_err(ServeError::Reloader)?;
 
-        let options =
-            server::Options { authz_http_listen: self.authz.authz_http_listen, ..self.process.options() };
+        let tls = self.tls.load()?;
+        let options = server::Options {
+            tls: tls.clone(),
+            authz_http_listen: self.authz.authz_http_listen,
+            ..self.process.options()
+        };
         let server = Server::bind(options)?;
         server.stop_on_signals()?;
         let admin = Admin::new(server.lifecycle(), Arc::clone(&metrics)).store(backend.health());
         let deadline = self.when_store_fails.store_deadline;
         let fallback = self.fallback(&backend);
         gauges::add(&metrics, &backend, &fallback);
+        if let Some(tls) = &tls {
+            tls::show(&metrics, tls);
+        }
         let addresses = server.addresses();
         let counting = Arc::clone(&metrics);
         let started = server.start(&counting, move || {

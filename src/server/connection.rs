@@ -7,11 +7,12 @@ use std::{
 };
 
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use thiserror::Error;
 use tokio::{io::Interest, net::TcpStream, select, time};
+use tokio_rustls::server::TlsStream;
 
-use super::{ConnectionLimits, not_http2::Opening, routes::Routes, unvectored::Unvectored};
+use super::{ConnectionLimits, not_http2::Opening, routes::Routes, tls::Tls, unvectored::Unvectored};
 use crate::{
     error::SystemError,
     lifecycle::{Lifecycle, Phase},
@@ -48,6 +49,9 @@ const PREFACE: &[u8; PREFACE_BYTES] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 const PREFACE_BYTES: usize = 24;
 
+/// The first byte of every TLS connection (RFC 8446, section 5.1).
+const FIRST_OF_HANDSHAKE: u8 = 0x16;
+
 /// Pause before looking again if the first bytes arrive in pieces, which no known client does.
 const PREFACE_PAUSE: Duration = Duration::from_millis(10);
 
@@ -58,6 +62,10 @@ pub(super) enum ConnectionError {
     NotHttp2(Opening),
     #[error("the client sent nothing for {PREFACE_TIMEOUT:?}")]
     Silent,
+    #[error("the client does not speak TLS")]
+    NotTls,
+    #[error("the TLS handshake failed")]
+    Handshake(#[source] io::Error),
     #[error("it broke before the first request")]
     Broken(#[source] SystemError),
     #[error("HTTP failed")]
@@ -85,12 +93,16 @@ pub(super) fn http2(limits: &ConnectionLimits) -> http2::Builder<TokioExecutor> 
 /// old, requests under way are answered, and the client is told (GOAWAY) to send no more on it.
 pub(super) async fn serve<S: Service>(
     stream: std::net::TcpStream,
+    tls: Option<&Tls>,
     routes: Routes<S>,
     http2: &http2::Builder<TokioExecutor>,
     lifecycle: &Lifecycle,
     limits: &ConnectionLimits,
 ) -> Result<(), ConnectionError> {
     let stream = TcpStream::from_std(stream).map_err(|error| ConnectionError::Broken(error.into()))?;
+    if let Some(tls) = tls {
+        return serve_over_tls(stream, tls, routes, http2, lifecycle, limits).await;
+    }
     // hyper would wait for the preface for ever, even while draining.
     select! {
         greeted = time::timeout(PREFACE_TIMEOUT, greeting(&stream)) => match greeted {
@@ -103,6 +115,39 @@ pub(super) async fn serve<S: Service>(
     }
     let connection = pin!(http2.serve_connection(Unvectored::new(stream), routes));
     run(connection, |connection| connection.graceful_shutdown(), lifecycle, limits).await
+}
+
+/// The same over TLS. A handshake has the time of a preface.
+async fn serve_over_tls<S: Service>(
+    stream: TcpStream,
+    tls: &Tls,
+    routes: Routes<S>,
+    http2: &http2::Builder<TokioExecutor>,
+    lifecycle: &Lifecycle,
+    limits: &ConnectionLimits,
+) -> Result<(), ConnectionError> {
+    let stream = select! {
+        secured = time::timeout(PREFACE_TIMEOUT, secured(stream, tls)) => match secured {
+            Ok(Ok(Some(stream))) => stream,
+            Ok(Ok(None)) => return Ok(()),
+            Ok(Err(error)) => return Err(error),
+            Err(_elapsed) => return Err(ConnectionError::Silent),
+        },
+        () = draining_for(PREFACE_GRACE, lifecycle) => return Ok(()),
+    };
+    let connection = pin!(http2.serve_connection(TokioIo::new(stream), routes));
+    run(connection, |connection| connection.graceful_shutdown(), lifecycle, limits).await
+}
+
+/// The stream after its handshake. None if the client has closed the connection without sending anything.
+async fn secured(stream: TcpStream, tls: &Tls) -> Result<Option<TlsStream<TcpStream>>, ConnectionError> {
+    let mut start = [0; PREFACE_BYTES];
+    let there = stream.peek(&mut start).await.map_err(|error| ConnectionError::Broken(error.into()))?;
+    match start[..there] {
+        [] => Ok(None),
+        [FIRST_OF_HANDSHAKE, ..] => tls.accept(stream).await.map(Some).map_err(ConnectionError::Handshake),
+        _ => Err(ConnectionError::NotTls),
+    }
 }
 
 /// Drives a connection to its end, which `shut_down` asks for when it is time to drain, or when it is too old.

@@ -1,10 +1,10 @@
-//! Clients of the gRPC port that do not begin with plain-text HTTP/2: counted, and warned about.
+//! Clients of the gRPC port that do not begin with HTTP/2, or with TLS where the port speaks it: counted, and warned about.
 //!
 //! Envoy speaks HTTP/1.1 unless its cluster says otherwise. It gets no answer then, and lets every request pass in
 //! silence, so a warning names the setting. Probes and scanners come to every open port: one that speaks neither HTTP
 //! nor TLS is only counted, and one that sends nothing is not even counted.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use tracing::warn;
 
@@ -29,6 +29,8 @@ pub(super) struct NotHttp2 {
     decision: Hourly,
     http1: Hourly,
     tls: Hourly,
+    plain: Hourly,
+    handshake: Hourly,
 }
 
 /// Calls to the rate-limit service and of ext_authz, as far as they fit into the bytes that are looked at.
@@ -84,8 +86,8 @@ impl Opening {
 
 impl NotHttp2 {
     pub(super) fn new(metrics: Arc<Metrics>) -> NotHttp2 {
-        let [decision, http1, tls] = [const { Hourly::new() }; 3];
-        NotHttp2 { metrics, clock: Clock::start(), decision, http1, tls }
+        let [decision, http1, tls, plain, handshake] = [const { Hourly::new() }; 5];
+        NotHttp2 { metrics, clock: Clock::start(), decision, http1, tls, plain, handshake }
     }
 
     /// A connection from `peer` began like this, and was closed.
@@ -111,6 +113,22 @@ impl NotHttp2 {
             Opening::Other => {}
         }
     }
+
+    /// A connection from `peer` to a port that speaks TLS began with something else, and was closed.
+    pub(super) fn note_plain(&self, peer: SocketAddr) {
+        self.metrics.count_not_http2("plain");
+        if let Some(times) = self.plain.occurs(self.clock.now_us()) {
+            warn!(%peer, times, "{PLAIN}");
+        }
+    }
+
+    /// A handshake with `peer` failed, and the connection was closed.
+    pub(super) fn note_handshake(&self, peer: SocketAddr, error: &io::Error) {
+        self.metrics.count_not_http2("handshake");
+        if let Some(times) = self.handshake.occurs(self.clock.now_us()) {
+            warn!(%peer, times, %error, "{HANDSHAKE_FAILED}");
+        }
+    }
 }
 
 const ENVOY_OVER_HTTP1: &str = "Envoy calls the gRPC port over HTTP/1.1 and gets no answer. Its rate-limit filter lets \
@@ -118,8 +136,13 @@ const ENVOY_OVER_HTTP1: &str = "Envoy calls the gRPC port over HTTP/1.1 and gets
 const SOMEBODY_OVER_HTTP1: &str = "a client of the gRPC port speaks HTTP/1.1 and gets no answer. If it is an Envoy, its \
     requests pass unlimited: set http2_protocol_options on its cluster for Tollgate. Send HTTP probes to the \
     admin port";
-const OVER_TLS: &str = "a client of the gRPC port speaks TLS, which Tollgate does not speak, and gets no answer. If it is an \
-    Envoy, its requests pass unlimited: remove the TLS transport_socket from its cluster for Tollgate";
+const PLAIN: &str = "a client of the gRPC port does not speak TLS, and gets no answer. If it is an Envoy, its requests may pass \
+    unlimited: give its cluster for Tollgate a transport_socket of TLS, or remove --grpc-tls-cert";
+const HANDSHAKE_FAILED: &str = "a TLS handshake on the gRPC port failed. If the client is an Envoy, its requests may pass \
+    unlimited: compare its CA and its certificate with --grpc-tls-cert and --grpc-client-ca";
+const OVER_TLS: &str = "a client of the gRPC port speaks TLS, which this Tollgate does not speak, and gets no answer. If it is \
+    an Envoy, its requests pass unlimited: remove the TLS transport_socket from its cluster for Tollgate, or set \
+    --grpc-tls-cert";
 
 #[cfg(test)]
 mod tests {

@@ -26,7 +26,7 @@ use tokio::{
 
 use super::{
     ConnectionLimits, Lifecycle, Options, Port, ServerError, authz_http, connection, current_thread_runtime,
-    endings::Endings, routes::Routes,
+    endings::Endings, routes::Routes, tls::Tls,
 };
 use crate::protocol::Service;
 
@@ -64,6 +64,7 @@ struct Running(watch::Sender<usize>);
 struct SharedState {
     lifecycle: Lifecycle,
     limits: ConnectionLimits,
+    tls: Option<Arc<Tls>>,
     endings: Arc<Endings>,
 }
 
@@ -79,7 +80,8 @@ impl Runtimes {
         endings: Endings,
     ) -> Result<Runtimes, ServerError> {
         let (lifecycle, limits, endings) = (lifecycle.clone(), options.connections, Arc::new(endings));
-        let shared = SharedState { lifecycle, limits, endings: Arc::clone(&endings) };
+        let tls = options.tls.clone();
+        let shared = SharedState { lifecycle, limits, tls, endings: Arc::clone(&endings) };
         let running = watch::Sender::new(0);
         let mut runtimes = Runtimes { handles: Vec::new(), running: running.subscribe(), endings };
         // Nothing is ever sent. When the last sender is dropped, all runtimes have their routes.
@@ -178,7 +180,7 @@ impl Runtimes {
 async fn serve_connections<S: Service>(
     mut accepted: UnboundedReceiver<Accepted>,
     routes: Routes<S>,
-    SharedState { lifecycle, limits, endings }: SharedState,
+    SharedState { lifecycle, limits, tls, endings }: SharedState,
 ) {
     let http2 = connection::http2(&limits);
     let mut connections = JoinSet::new();
@@ -186,13 +188,14 @@ async fn serve_connections<S: Service>(
         select! {
             next = accepted.recv() => {
                 let Some(Accepted { stream, peer, port, open_connection }) = next else { break };
-                let (routes, http2, lifecycle) = (routes.clone(), http2.clone(), lifecycle.clone());
+                let (routes, http2) = (routes.clone(), http2.clone());
+                let (lifecycle, tls) = (lifecycle.clone(), tls.clone());
                 connections.spawn(async move {
                     let _counted = open_connection;
                     let ended = match port {
                         Port::AuthzHttp => authz_http::serve(stream, routes, &lifecycle, &limits).await,
                         Port::Grpc | Port::Admin => {
-                            connection::serve(stream, routes, &http2, &lifecycle, &limits).await
+                            connection::serve(stream, tls.as_deref(), routes, &http2, &lifecycle, &limits).await
                         }
                     };
                     (peer, ended)

@@ -181,6 +181,7 @@ pub(crate) fn options(runtimes: usize) -> Options {
     Options {
         grpc_listen: ANY_PORT,
         authz_http_listen: None,
+        tls: None,
         admin_listen: ANY_PORT,
         runtimes: runtimes.try_into().unwrap(),
         drain_wait: LONG,

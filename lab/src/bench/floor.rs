@@ -61,6 +61,7 @@ impl Floor {
         let options = Options {
             grpc_listen,
             authz_http_listen: None,
+            tls: None,
             admin_listen,
             runtimes,
             drain_wait,

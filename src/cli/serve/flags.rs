@@ -223,6 +223,7 @@ impl Process {
         server::Options {
             grpc_listen: self.grpc_listen,
             authz_http_listen: None,
+            tls: None,
             admin_listen: self.admin_listen,
             runtimes: asked.unwrap_or_else(cores),
             drain_wait: self.drain_wait,

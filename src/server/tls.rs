@@ -1,0 +1,240 @@
+//! TLS on the gRPC port: its files, and the handshake.
+//!
+//! The files are followed: the next handshake uses a renewed certificate. Files with a mistake are refused with a log
+//! line, and the last good ones stay. There is one certificate for every name and address, so clients need not say
+//! which name they want (SNI).
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use thiserror::Error;
+use tokio::{net::TcpStream, time};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        self, RootCertStore, ServerConfig,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+        server::{VerifierBuilderError, WebPkiClientVerifier},
+        version::{TLS12, TLS13},
+    },
+    server::TlsStream,
+};
+use tracing::{error, info};
+use x509_cert::{Certificate, der::Decode as _};
+
+use crate::{
+    config::Look,
+    error::chain,
+    file::{self, ReadError},
+    tasks::{self, Task},
+};
+
+/// The most bytes of each file. A chain of certificates has some 10 kB.
+const MAX_FILE_BYTES: u64 = 4 << 20;
+/// The pause between two looks at the files.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// HTTP/2, the only protocol of this port.
+const ALPN: &[u8] = b"h2";
+
+/// What operators choose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, and those that lead to its root, as PEM.
+    pub certificate: PathBuf,
+    /// Its private key, as PEM: PKCS#8, PKCS#1 or SEC1.
+    pub key: PathBuf,
+    /// The roots of clients' certificates. None: clients need no certificate.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Why files cannot be used.
+#[derive(Debug, Error)]
+#[expect(missing_docs, reason = "the fields are what the message shows")]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("{path}")]
+    Read { path: String, source: ReadError },
+    /// A file has more bytes than any certificate needs.
+    #[error("{path}: more than {MAX_FILE_BYTES} bytes")]
+    TooLarge { path: String },
+    /// A file holds no certificate.
+    #[error("{path}: no certificate in it; PEM is expected, beginning with -----BEGIN CERTIFICATE-----")]
+    NoCertificate { path: String },
+    /// A certificate cannot be read.
+    #[error("{path}: not a valid certificate")]
+    Certificate { path: String, source: x509_cert::der::Error },
+    /// A file holds no private key.
+    #[error(
+        "{path}: no private key in it; PEM is expected, such as -----BEGIN PRIVATE KEY-----, without a password"
+    )]
+    NoKey { path: String },
+    /// The roots cannot be used.
+    #[error("{path}: not usable as the roots of clients' certificates")]
+    Roots { path: String, source: VerifierBuilderError },
+    /// The certificate and the key do not belong together, or are of a kind that is not known.
+    #[error("{certificate} and {key} cannot be used together")]
+    Pair { certificate: String, key: String, source: rustls::Error },
+    /// The library refuses its own settings.
+    #[error("TLS cannot be set up")]
+    Setup(#[source] rustls::Error),
+}
+
+/// TLS as it is used for the next handshake, shared by all runtimes.
+pub struct Tls {
+    files: TlsFiles,
+    current: RwLock<Arc<ServerConfig>>,
+    /// When the certificate expires, in seconds since 1970.
+    expires_s: AtomicI64,
+    /// Whether the files were refused the last time.
+    stale: AtomicI64,
+}
+
+/// What was made of the files.
+struct Loaded {
+    config: ServerConfig,
+    expires_s: i64,
+}
+
+// === impl Tls ===
+
+impl Tls {
+    /// Fails if the files cannot be used.
+    pub fn load(files: TlsFiles) -> Result<Tls, TlsError> {
+        let Loaded { config, expires_s } = files.load()?;
+        let current = RwLock::new(Arc::new(config));
+        Ok(Tls { files, current, expires_s: AtomicI64::new(expires_s), stale: AtomicI64::new(0) })
+    }
+
+    /// When the certificate expires, in seconds since 1970.
+    pub fn expires_s(&self) -> i64 {
+        self.expires_s.load(Ordering::Relaxed)
+    }
+
+    /// Whether changed files were refused, so that older ones are in use.
+    pub fn is_stale(&self) -> bool {
+        self.stale.load(Ordering::Relaxed) != 0
+    }
+
+    /// Follows the files for as long as the runtime lives that this is called in.
+    pub(super) fn follow(self: &Arc<Self>) {
+        let tls = Arc::clone(self);
+        tasks::keep(Task::Certificates, move || {
+            let tls = Arc::clone(&tls);
+            async move {
+                let mut read = tls.files.look();
+                let mut last = read.clone();
+                loop {
+                    time::sleep(LOOK_EVERY).await;
+                    let now = tls.files.look();
+                    // A certificate and its key are written one after the other, so both must have settled.
+                    let has_settled = now == last;
+                    last = now;
+                    if has_settled && last != read {
+                        read.clone_from(&last);
+                        tls.reload();
+                    }
+                }
+            }
+        });
+    }
+
+    fn reload(&self) {
+        match self.files.load() {
+            Ok(Loaded { config, expires_s }) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+                self.expires_s.store(expires_s, Ordering::Relaxed);
+                self.stale.store(0, Ordering::Relaxed);
+                info!(certificate = %self.files.certificate.display(), "changed TLS files are used from now on");
+            }
+            Err(refused) => {
+                self.stale.store(1, Ordering::Relaxed);
+                error!(
+                    error = chain(&refused),
+                    "changed TLS files are refused, and the last good ones stay in use"
+                );
+            }
+        }
+    }
+
+    /// Makes the handshake.
+    pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let config = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
+        TlsAcceptor::from(config).accept(stream).await
+    }
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tls").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+// === impl TlsFiles ===
+
+impl TlsFiles {
+    fn look(&self) -> Vec<Look> {
+        let all = [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()];
+        all.into_iter().flatten().map(|path| Look::at(path)).collect()
+    }
+
+    fn load(&self) -> Result<Loaded, TlsError> {
+        let chain = certificates(&self.certificate)?;
+        let expires_s = chain.first().map_or(Ok(0), |first| expires_s(&self.certificate, first))?;
+        let key = PrivateKeyDer::from_pem_slice(&read(&self.key)?)
+            .map_err(|_not_pem| TlsError::NoKey { path: self.key.display().to_string() })?;
+        let provider = Arc::new(ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&TLS13, &TLS12])
+            .map_err(TlsError::Setup)?;
+        let builder = match &self.client_ca {
+            None => builder.with_no_client_auth(),
+            Some(path) => {
+                let refused = |source| TlsError::Roots { path: path.display().to_string(), source };
+                let mut roots = RootCertStore::empty();
+                roots.add_parsable_certificates(certificates(path)?);
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                builder.with_client_cert_verifier(verifier.build().map_err(refused)?)
+            }
+        };
+        let mut config = builder.with_single_cert(chain, key).map_err(|source| TlsError::Pair {
+            certificate: self.certificate.display().to_string(),
+            key: self.key.display().to_string(),
+            source,
+        })?;
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.ticketer = ring::Ticketer::new().map_err(TlsError::Setup)?;
+        Ok(Loaded { config, expires_s })
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    let shown = || path.display().to_string();
+    let bytes =
+        file::read(path, MAX_FILE_BYTES).map_err(|source| TlsError::Read { path: shown(), source })?;
+    if bytes.len() as u64 > MAX_FILE_BYTES { Err(TlsError::TooLarge { path: shown() }) } else { Ok(bytes) }
+}
+
+/// All certificates of a file; at least one.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let bytes = read(path)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        _ => Err(TlsError::NoCertificate { path: path.display().to_string() }),
+    }
+}
+
+fn expires_s(path: &Path, certificate: &CertificateDer<'_>) -> Result<i64, TlsError> {
+    let parsed = Certificate::from_der(certificate)
+        .map_err(|source| TlsError::Certificate { path: path.display().to_string(), source })?;
+    let until = parsed.tbs_certificate.validity.not_after.to_unix_duration();
+    Ok(i64::try_from(until.as_secs()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,101 @@
+//! An authority that signs certificates for one test, and a connector.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    task::{Context, Poll},
+};
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use tokio_rustls::rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
+
+pub(crate) struct Authority {
+    pem: String,
+    issuer: Option<Issuer<'static, KeyPair>>,
+}
+
+impl Authority {
+    pub(crate) fn new(name: &str) -> Authority {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let pem = params.self_signed(&key).expect("a certificate").pem();
+        Authority { pem, issuer: Some(Issuer::new(params, key)) }
+    }
+
+    /// One that signs nothing, and is known by its certificate.
+    pub(crate) fn trusting(file: &Path) -> Authority {
+        Authority { pem: fs::read_to_string(file).expect("a certificate"), issuer: None }
+    }
+
+    pub(crate) fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.pem.as_bytes()).expect("PEM")).expect("a root");
+        roots
+    }
+
+    /// A certificate for 127.0.0.1, and its key as PEM.
+    pub(crate) fn sign(&self, name: &str) -> (CertificateDer<'static>, String) {
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("an address");
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().expect("a key");
+        let signed = params.signed_by(&key, self.issuer.as_ref().expect("it signs")).expect("a certificate");
+        (signed.der().clone(), key.serialize_pem())
+    }
+
+    /// The files of a certificate for 127.0.0.1 and its key.
+    pub(crate) fn files(&self, name: &str) -> (PathBuf, PathBuf) {
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("an address");
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().expect("a key");
+        let signed = params.signed_by(&key, self.issuer.as_ref().expect("it signs")).expect("a certificate");
+        (write(&format!("{name}.pem"), &signed.pem()), write(&format!("{name}.key"), &key.serialize_pem()))
+    }
+
+    /// The file of its own certificate.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        write(&format!("{name}.pem"), &self.pem)
+    }
+}
+
+fn write(name: &str, text: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("tls-{name}"));
+    fs::write(&path, text).expect("can be written");
+    path
+}
+
+/// Calls a function for each connection.
+#[derive(Clone)]
+pub(crate) struct Connector<F>(pub(crate) F);
+
+impl<F, R, U> tower_service::Service<U> for Connector<F>
+where
+    F: FnMut() -> R,
+    R: Future,
+    R: TryConnect,
+{
+    type Response = R::Stream;
+    type Error = std::io::Error;
+    type Future = R;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), std::io::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: U) -> R {
+        (self.0)()
+    }
+}
+
+/// A future of a stream.
+pub(crate) trait TryConnect: Future<Output = std::io::Result<Self::Stream>> {
+    type Stream;
+}
+
+impl<F: Future<Output = std::io::Result<S>>, S> TryConnect for F {
+    type Stream = S;
+}
