@@ -1,6 +1,13 @@
 //! What is charged when the response is known.
 
-use super::recipes;
+use std::time::Duration;
+
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+
+use super::{Recipes, recipes};
+
+/// Takes the default away that a response without a count is charged.
+const WITHOUT_DEFAULT: (&str, &str) = ("value: { tokens: 500 }", "value: { unused: 500 }");
 
 #[tokio::test]
 async fn tokens_are_charged_when_they_are_known_and_what_does_not_fit_is_owed() {
@@ -17,7 +24,7 @@ async fn tokens_are_charged_when_they_are_known_and_what_does_not_fit_is_owed() 
     let wait: u64 = denied.header("retry-after").and_then(|text| text.parse().ok()).expect("it is told");
     assert!((14..=19).contains(&wait), "{wait}");
     // The refused request is charged nothing: the debt does not grow.
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     let again: u64 = recipes
         .get("/llm", &asked("1"))
         .await
@@ -30,11 +37,10 @@ async fn tokens_are_charged_when_they_are_known_and_what_does_not_fit_is_owed() 
 #[tokio::test]
 async fn a_response_without_a_count_is_charged_the_default_and_would_be_free_without_it() {
     let user = [("x-user", "b")];
-    let remedy = "                  on_missing: { metadata_namespace: llm, key: tokens, value: 500 }\n";
-    for (edits, at_most) in [(&[][..], 520), (&[(remedy, "")], 1_000)] {
+    for (edits, at_most) in [(&[][..], 520), (&[WITHOUT_DEFAULT], 1_000)] {
         let Some(recipes) = recipes(edits).await else { return };
         assert_eq!(recipes.left("/llm", &user).await, 1_000);
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
         let left = recipes.left("/llm", &user).await;
         assert!(left <= at_most && left > at_most - 30, "{left}, at most {at_most}");
     }
@@ -57,7 +63,7 @@ async fn a_reservation_is_settled_with_the_real_amount_in_one_call() {
     let wait: u64 = denied.header("retry-after").and_then(|text| text.parse().ok()).unwrap();
     assert!((4..=8).contains(&wait), "{wait}");
     // What was refused is not given back.
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(recipes.get("/reserve", &asked("a", "1")).await.status, 429);
 }
 
@@ -103,8 +109,35 @@ async fn thirty_reservations_at_once_never_hold_more_than_the_budget() {
         2,
         "two estimates of 400 fit into 1,000"
     );
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     // 1,000 - 2 x 10, and what a second or two brought back, less the next estimate.
     let left = recipes.left("/reserve", &[("x-user", "d"), ("x-say-tokens", "10")]).await;
     assert!((580..=600).contains(&left), "{left}");
+}
+
+/// A client that goes before there is a response.
+async fn hang_up(recipes: &Recipes, path: &str, user: &str) {
+    let mut stream = TcpStream::connect(recipes.envoy.listen()).await.expect("Envoy listens");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nx-user: {user}\r\nx-say-after-ms: 3000\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("it reads");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    drop(stream);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+}
+
+/// Without a response no filter of responses runs, so what it would have set must be there before.
+#[tokio::test]
+async fn a_client_that_hangs_up_is_charged_the_default_too() {
+    for (path, edits, left) in [
+        ("/llm", &[][..], 500),
+        ("/reserve", &[], 100),
+        ("/llm", &[WITHOUT_DEFAULT], 1_000),
+        ("/reserve", &[WITHOUT_DEFAULT], 600),
+    ] {
+        let Some(recipes) = recipes(edits).await else { return };
+        hang_up(&recipes, path, "a").await;
+        // What a second or two brings back may have come too. A reservation also takes the next estimate.
+        let found = recipes.left(path, &[("x-user", "a"), ("x-say-tokens", "1")]).await;
+        assert!((left..left + 60).contains(&found), "{path}: {found}, not {left}");
+    }
 }
