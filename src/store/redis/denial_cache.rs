@@ -51,6 +51,8 @@ enum Mode {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Known {
     shown: Shown,
+    /// Whether that answer changed the bucket, so that what other answers of its batch have shown before is older.
+    is_charged: bool,
     /// Redis' clock at that answer.
     told_us: u64,
     /// The local clock before the take was sent and after its answer had arrived.
@@ -79,8 +81,8 @@ pub struct Trip {
 // === impl Known ===
 
 impl Known {
-    fn new(shown: Shown, told_us: u64, trip: Trip) -> Known {
-        Known { shown, told_us, sent_us: trip.sent_us, arrived_us: trip.arrived_us }
+    fn new(shown: Shown, is_charged: bool, told_us: u64, trip: Trip) -> Known {
+        Known { shown, is_charged, told_us, sent_us: trip.sent_us, arrived_us: trip.arrived_us }
     }
 
     /// The latest instant that Redis' clock can show by now: counted from before the take was sent, with room for
@@ -118,8 +120,9 @@ impl Known {
         match (self.told_us.cmp(&other.told_us), &self.shown, &other.shown) {
             (Ordering::Less, ..) => true,
             (Ordering::Greater, ..) | (_, Shown::GivenBack, _) => false,
-            // Of two entries of one instant, the one that denies for longer counts.
-            (_, Shown::NoRoom(old), Shown::NoRoom(new)) => new.lasts_longer_than(old),
+            // Of two entries of one instant, a change counts, or else the one that denies for longer. (A change may deny
+            // for less: a missing bucket that counts as used up may be so for longer under other numbers.)
+            (_, Shown::NoRoom(old), Shown::NoRoom(new)) => other.is_charged || new.lasts_longer_than(old),
             // All answers of a batch have one instant, and are learnt in their order.
             (Ordering::Equal, ..) => true,
         }
@@ -204,7 +207,7 @@ impl DenialCache {
             if others.iter().any(|other| other.key == take.key) {
                 continue;
             }
-            self.insert(take.key, Known::new(shown, answer.now_us, trip));
+            self.insert(take.key, Known::new(shown, is_charged, answer.now_us, trip));
         }
         let given_back = takes.iter().zip(&answer.found).filter(|(take, found)| {
             take.demand.kind == Kind::GiveBack && take.is_charged(found, answer.verdict)
@@ -227,7 +230,7 @@ impl DenialCache {
     }
 
     fn void(&mut self, refund: Refund) {
-        self.insert(refund.key, Known::new(Shown::GivenBack, refund.told_us, refund.trip));
+        self.insert(refund.key, Known::new(Shown::GivenBack, true, refund.told_us, refund.trip));
     }
 
     fn known(&self, key: &BucketKey) -> Option<&Known> {

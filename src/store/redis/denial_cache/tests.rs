@@ -4,9 +4,9 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{DenialCache, MOST, Refund, SERVES_US, Trip};
 use tollgate_core::{
-    decision::{self, Answer, AnswerSource, Buckets, Demand, State, Take, Verdict},
+    decision::{self, Answer, AnswerSource, Buckets, Demand, Found, Seen, State, Take, Verdict},
     descriptor::{BucketKey, Hits},
-    limit::{AfterStoreLoss, Algorithm, Limit, LimitSpec, Unit},
+    limit::{AfterStoreLoss, Algorithm, Exact, Limit, LimitSpec, Unit},
 };
 
 const STORE_US: u64 = 1_800_000_000_000_000;
@@ -352,4 +352,35 @@ fn a_denial_cache_that_is_off_learns_nothing() {
     let mut cache = DenialCache::off();
     cache.learn(&one(1), &decision::decide(&one(1), STORE_US, &mut Table::default()), trip(0));
     assert!(!cache.knows(&one(1)[0].key, LOCAL_US + 1_000));
+}
+
+/// A missing bucket that counts as used up (`after_store_loss: empty`) is so for longer under a slower limit. If a faster one
+/// admits in the same batch, the bucket exists from then on, and what was seen before is void.
+#[test]
+fn an_admission_is_newer_than_a_denial_before_it_in_the_same_batch() {
+    let limit =
+        |requests| LimitSpec { burst: Some(1), ..LimitSpec::new(requests, Unit::Second) }.check().unwrap();
+    let take = |limit: &Limit| {
+        [Take { key: BucketKey::from_bytes([1; 16]), demand: Demand::new(Hits::Take(1), limit) }]
+    };
+    let (slow, fast) = (limit(10), limit(189));
+    let answer = |verdict, full_at_us| Answer {
+        now_us: STORE_US,
+        verdict,
+        found: [Found {
+            fits: verdict == Verdict::Allow,
+            seen: Seen::TokenBucket { full_at: Exact::at_us(full_at_us) },
+        }]
+        .into_iter()
+        .collect(),
+        malformed: 0,
+        source: AnswerSource::Store,
+    };
+    let mut cache = DenialCache::default();
+    cache.learn(&take(&slow), &answer(Verdict::Deny, STORE_US + 85_000), trip(0));
+    assert!(cache.denial(&take(&slow), LOCAL_US + 50_000).is_some(), "it was learnt");
+    cache.learn(&take(&fast), &answer(Verdict::Allow, STORE_US - 1_000), trip(0));
+    // The bucket is full again after 1/189 s.
+    assert!(cache.denial(&take(&slow), LOCAL_US + 50_000).is_none());
+    assert!(cache.denial(&take(&fast), LOCAL_US + 1_000).is_some(), "the admission left no room");
 }
