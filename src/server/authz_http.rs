@@ -43,7 +43,12 @@ pub(super) async fn serve<S: Service>(
         .max_buf_size(MAX_HEAD_BYTES);
     let service = service_fn(|request| answer(&routes, request));
     let connection = pin!(http1.serve_connection(TokioIo::new(stream), service));
-    run(connection, |connection| connection.graceful_shutdown(), lifecycle, limits).await
+    let ended = run(connection, |connection| connection.graceful_shutdown(), lifecycle, limits).await;
+    ended.map_err(|error| match error {
+        // hyper has answered it with 400, 414 or 431.
+        ConnectionError::Http(error) if error.is_parse() => ConnectionError::Unreadable(error),
+        other => other,
+    })
 }
 
 async fn answer<S: Service>(

@@ -66,6 +66,8 @@ pub(super) enum ConnectionError {
     NotTls,
     #[error("the TLS handshake failed")]
     Handshake(#[source] io::Error),
+    #[error("a check by HTTP cannot be read")]
+    Unreadable(#[source] hyper::Error),
     #[error("it broke before the first request")]
     Broken(#[source] SystemError),
     #[error("HTTP failed")]

@@ -42,6 +42,7 @@ impl Endings {
             Ok((peer, Err(error))) => {
                 match &error {
                     ConnectionError::NotHttp2(opening) => self.not_http2.note(peer, *opening),
+                    ConnectionError::Unreadable(error) => self.not_http2.note_unreadable(peer, error),
                     ConnectionError::NotTls => self.not_http2.note_plain(peer),
                     ConnectionError::Handshake(error) => self.not_http2.note_handshake(peer, error),
                     ConnectionError::Cut => {

@@ -8,7 +8,11 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use tracing::warn;
 
-use crate::{clock::Clock, logging::hourly::Hourly, metrics::Metrics};
+use crate::{
+    clock::Clock,
+    logging::hourly::Hourly,
+    metrics::{Door, Metrics},
+};
 
 /// What a connection began with in place of HTTP/2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +35,7 @@ pub(super) struct NotHttp2 {
     tls: Hourly,
     plain: Hourly,
     handshake: Hourly,
+    unreadable: Hourly,
 }
 
 /// Calls to the rate-limit service and of ext_authz, as far as they fit into the bytes that are looked at.
@@ -86,8 +91,8 @@ impl Opening {
 
 impl NotHttp2 {
     pub(super) fn new(metrics: Arc<Metrics>) -> NotHttp2 {
-        let [decision, http1, tls, plain, handshake] = [const { Hourly::new() }; 5];
-        NotHttp2 { metrics, clock: Clock::start(), decision, http1, tls, plain, handshake }
+        let [decision, http1, tls, plain, handshake, unreadable] = [const { Hourly::new() }; 6];
+        NotHttp2 { metrics, clock: Clock::start(), decision, http1, tls, plain, handshake, unreadable }
     }
 
     /// A connection from `peer` began like this, and was closed.
@@ -122,6 +127,14 @@ impl NotHttp2 {
         }
     }
 
+    /// A check by HTTP from `peer` could not be read, and was answered with an error.
+    pub(super) fn note_unreadable(&self, peer: SocketAddr, error: &hyper::Error) {
+        self.metrics.count_invalid(Door::AuthzHttp);
+        if let Some(times) = self.unreadable.occurs(self.clock.now_us()) {
+            warn!(%peer, times, %error, "{UNREADABLE}");
+        }
+    }
+
     /// A handshake with `peer` failed, and the connection was closed.
     pub(super) fn note_handshake(&self, peer: SocketAddr, error: &io::Error) {
         self.metrics.count_not_http2("handshake");
@@ -140,6 +153,8 @@ const PLAIN: &str = "a client of the gRPC port does not speak TLS, and gets no a
     unlimited: give its cluster for Tollgate a transport_socket of TLS, or remove --grpc-tls-cert";
 const HANDSHAKE_FAILED: &str = "a TLS handshake on the gRPC port failed. If the client is an Envoy, its requests may pass \
     unlimited: compare its CA and its certificate with --grpc-tls-cert and --grpc-client-ca";
+const UNREADABLE: &str = "a check by HTTP cannot be read, and was answered with 400, 414 or 431, which Envoy passes on to its \
+    client. The port speaks HTTP/1.1 only, with up to 256 headers, a path below 64 kB, and 256 kB before the body";
 const OVER_TLS: &str = "a client of the gRPC port speaks TLS, which this Tollgate does not speak, and gets no answer. If it is \
     an Envoy, its requests pass unlimited: remove the TLS transport_socket from its cluster for Tollgate, or set \
     --grpc-tls-cert";

@@ -1,6 +1,10 @@
 //! The HTTP form: as Envoy asks, and as Traefik and nginx ask.
 
 use lab::http;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 use tollgate::metrics::CONTENT_TYPE;
 
 use super::{http_address, metric, serve};
@@ -109,4 +113,53 @@ async fn the_metrics_page_is_not_on_this_port() {
     let tollgate = serve("not-admin", LIMITS, &ANY).await;
     let answer = http::get(http_address(&tollgate).await, "/metrics", &[]).await.expect("an answer");
     assert_ne!(answer.header("content-type"), Some(CONTENT_TYPE));
+}
+
+/// Answers that hyper gives by itself would otherwise be seen by clients alone.
+#[tokio::test]
+async fn checks_that_cannot_be_read_are_refused_counted_and_told() {
+    let tollgate = serve("unreadable", LIMITS, &ANY).await;
+    let address = http_address(&tollgate).await;
+    let many = (0..300).map(|n| format!("x-{n}: v\r\n")).collect::<String>();
+    let long = "p".repeat(100_000);
+    for (raw, expected) in [
+        (format!("GET /a HTTP/1.1\r\nhost: a\r\n{many}\r\n"), "HTTP/1.1 431 "),
+        (format!("GET /{long} HTTP/1.1\r\nhost: a\r\n\r\n"), "HTTP/1.1 414 "),
+        ("GET ?a HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), "HTTP/1.1 400 "),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), ""),
+    ] {
+        let mut stream = TcpStream::connect(address).await.expect("connects");
+        stream.write_all(raw.as_bytes()).await.expect("it reads");
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with(expected), "{answer}");
+    }
+    let series = "tollgate_requests_total{door=\"authz_http\",outcome=\"invalid\"}";
+    // The last connection has no answer to wait for.
+    for _ in 0..500 {
+        if metric(&tollgate, series).await == Some(4) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(metric(&tollgate, series).await, Some(4));
+    let log = tollgate.log_text();
+    assert_eq!(log.matches("a check by HTTP cannot be read").count(), 1, "{log}");
+}
+
+#[tokio::test]
+async fn an_absolute_request_line_names_the_host() {
+    let tollgate = serve("absolute", LIMITS, &ANY).await;
+    let address = http_address(&tollgate).await;
+    let mut statuses = Vec::new();
+    for line in ["GET /a", "GET http://B.test/a", "GET http://a.test/a"] {
+        let mut stream = TcpStream::connect(address).await.expect("connects");
+        let raw = format!("{line} HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n");
+        stream.write_all(raw.as_bytes()).await.expect("it reads");
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        statuses.push(String::from_utf8_lossy(&answer)[9..12].to_owned());
+    }
+    assert_eq!(statuses, ["200", "200", "429"]);
 }

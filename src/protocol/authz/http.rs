@@ -63,7 +63,11 @@ fn asked<'a>(settings: &AuthzSettings, parts: &'a Parts) -> Result<Asked<'a>, Fa
     match settings.request_from {
         RequestFrom::RequestLine => Ok(Asked {
             method: parts.method.as_str().as_bytes(),
-            host: parts.headers.get(http::header::HOST).map_or(&b""[..], |host| host.as_bytes()),
+            // In the absolute form of a request line, the host is there (RFC 9112, section 3.2.2).
+            host: match parts.uri.authority() {
+                Some(authority) => authority.as_str().as_bytes(),
+                None => parts.headers.get(http::header::HOST).map_or(&b""[..], |host| host.as_bytes()),
+            },
             path: parts.uri.path_and_query().map_or(&b""[..], |path| path.as_str().as_bytes()),
         }),
         RequestFrom::XForwarded => Ok(Asked {
