@@ -14,8 +14,11 @@ use smallvec::SmallVec;
 use tonic::{Request as Call, Response, Status};
 use tracing::warn;
 
-pub use self::settings::{AuthzSettings, RequestFrom};
 use self::{attributes::Attributes, codec::CheckMessage};
+pub use self::{
+    attributes::MAX_HEADER_LINES,
+    settings::{AuthzSettings, RequestFrom},
+};
 use super::{Doors, explain, observe, reply::Reply, status::Failure};
 use crate::{
     logging::{
@@ -38,7 +41,7 @@ use tollgate_core::{
     matcher::{DomainRules, Matcher},
 };
 
-/// What each answer is encoded from: the answer, who is told, and the dynamic metadata.
+/// The dynamic metadata of an answer, if it has any.
 type Metadata = Option<prost_types::Struct>;
 
 impl Doors {
@@ -65,8 +68,8 @@ impl Doors {
             Request { domain, descriptors: built.iter().map(BuiltDescriptor::as_descriptor).collect() };
         let outcome = self.limiter.decide(matcher, &request).await?;
         observe(door, &self.metrics, rules, &request, &outcome, self.modes);
-        let Some(verdict) = outcome.verdict else { return Ok(encode(&Answer::NoAnswer, None)) };
-        let told = if self.modes.shadow { Verdict::Allow } else { verdict };
+        let shadow = self.modes.shadow.then_some(Verdict::Allow);
+        let Some(told) = shadow.or(outcome.verdict) else { return Ok(encode(&Answer::NoAnswer, None)) };
         let metadata = if self.modes.dynamic_metadata {
             Some(dynamic::metadata_of_built(&request, &built, &outcome))
         } else if outcome.has_store_error() {
@@ -130,6 +133,9 @@ impl Authorization for Doors {
         let rules = self.rules.get();
         let answer = async {
             let attributes = Attributes::read(&call.get_ref().0).map_err(|_malformed| Failure::Malformed)?;
+            if attributes.has_too_many_headers {
+                return Err(Failure::TooManyHeaders);
+            }
             let http = HttpRequest {
                 method: attributes.method,
                 host: attributes.host,

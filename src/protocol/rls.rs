@@ -33,8 +33,8 @@ impl Doors {
         let request = parse(message, matcher)?;
         let outcome = self.limiter.decide(matcher, &request).await?;
         observe(Door::Rls, &self.metrics, rules, &request, &outcome, self.modes);
-        let verdict = outcome.verdict.ok_or(Failure::NoAnswer)?;
-        let told = if self.modes.shadow { Verdict::Allow } else { verdict };
+        let shadow = self.modes.shadow.then_some(Verdict::Allow);
+        let told = shadow.or(outcome.verdict).ok_or(Failure::NoAnswer)?;
         let metadata = if self.modes.dynamic_metadata {
             Some(dynamic::metadata(message, &outcome))
         } else if outcome.has_store_error() {

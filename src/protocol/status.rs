@@ -36,6 +36,11 @@ pub(crate) enum Failure {
     /// `--authz-request-from x-forwarded` needs each of three headers once.
     #[error("the header {0} is missing or repeated, and --authz-request-from is x-forwarded")]
     NotForwarded(&'static str),
+    #[error("the header of --authz-domain-header is there twice")]
+    DomainTwice,
+    /// A check has more header lines than any client of Envoy can cause.
+    #[error("the request has more than {} header lines", super::authz::MAX_HEADER_LINES)]
+    TooManyHeaders,
     #[error("no limits file has `authz` for the domain {0}")]
     UnknownAuthzDomain(String),
     /// The store has no answer, and the limits say `error`.
@@ -54,6 +59,8 @@ impl Failure {
             | Failure::Malformed
             | Failure::NoAuthzDomain
             | Failure::NotForwarded(_)
+            | Failure::DomainTwice
+            | Failure::TooManyHeaders
             | Failure::UnknownAuthzDomain(_)
             | Failure::BrokenFrame(_)
             | Failure::TooMany(_)
@@ -92,6 +99,8 @@ mod tests {
                 "the request names no domain, and not exactly one domain has `authz`: set",
             ),
             (Failure::NotForwarded("x-forwarded-uri"), "the header x-forwarded-uri is missing or repeated"),
+            (Failure::DomainTwice, "the header of --authz-domain-header is there twice"),
+            (Failure::TooManyHeaders, "the request has more than 16384 header lines"),
             (Failure::UnknownAuthzDomain("a".to_owned()), "no limits file has `authz` for the domain a"),
             (Failure::BrokenFrame("cut short".to_owned()), "cut short"),
             (TooMany::Descriptors.into(), "the request has more than 1024 descriptors"),

@@ -38,7 +38,7 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 const MAX_HEADER_BYTES: u32 = 64 << 10;
 
 /// How long a client may take to send the HTTP/2 preface.
-const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The same once the server drains. It is enough for a connection that was accepted just before and whose first request
 /// follows the preface at once.

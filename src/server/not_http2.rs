@@ -1,4 +1,4 @@
-//! Clients of the gRPC port that do not begin with HTTP/2, or with TLS where the port speaks it: counted, and warned about.
+//! Clients whose bytes cannot be read: those of the gRPC port that do not begin with HTTP/2, or with TLS where the port speaks it: counted, and warned about.
 //!
 //! Envoy speaks HTTP/1.1 unless its cluster says otherwise. It gets no answer then, and lets every request pass in
 //! silence, so a warning names the setting. Probes and scanners come to every open port: one that speaks neither HTTP
@@ -154,7 +154,7 @@ const PLAIN: &str = "a client of the gRPC port does not speak TLS, and gets no a
 const HANDSHAKE_FAILED: &str = "a TLS handshake on the gRPC port failed. If the client is an Envoy, its requests may pass \
     unlimited: compare its CA and its certificate with --grpc-tls-cert and --grpc-client-ca";
 const UNREADABLE: &str = "a check by HTTP cannot be read, and was answered with 400, 414 or 431, which Envoy passes on to its \
-    client. The port speaks HTTP/1.1 only, with up to 256 headers, a path below 64 kB, and 256 kB before the body";
+    client. The port speaks HTTP/1.1 only, with up to 256 headers and a path below 64 kB, and refuses some characters in it (docs/authz.md)";
 const OVER_TLS: &str = "a client of the gRPC port speaks TLS, which this Tollgate does not speak, and gets no answer. If it is \
     an Envoy, its requests pass unlimited: remove the TLS transport_socket from its cluster for Tollgate, or set \
     --grpc-tls-cert";

@@ -72,8 +72,8 @@ impl Refusals {
 const REFUSED: &str = "a request was refused; Envoy lets it pass unlimited unless failure_mode_deny is set";
 const OTHERS_REFUSED: &str = "requests were refused for further reasons, and this is one of them; Envoy lets them pass \
     unlimited unless failure_mode_deny is set";
-const CHECK_REFUSED: &str = "a check of ext_authz was refused; Envoy denies its request, with 403 by default, unless \
-    failure_mode_allow is set";
+const CHECK_REFUSED: &str = "a check of ext_authz was refused, and its request is denied: by gRPC Envoy answers 403 by default, \
+    unless failure_mode_allow is set; by HTTP the client gets this 400";
 const UNKNOWN_METHOD: &str = "a call of an unknown gRPC method was answered UNIMPLEMENTED; decisions are made by \
     envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit and envoy.service.auth.v3.Authorization/Check. If the caller is an Envoy, it may let its requests \
     pass unlimited";

@@ -174,9 +174,9 @@ impl Future for ResponseFuture {
     }
 }
 
-/// The answer to a check by HTTP that was refused.
+/// The answer to a check by HTTP that was refused. It reaches the client, so the reason is only in the log.
 fn refused(status: &Status) -> Response<Vec<u8>> {
-    let mut response = Response::new(format!("{}\n", status.message()).into_bytes());
+    let mut response = Response::new(b"The rate limit of this request cannot be checked.\n".to_vec());
     *response.status_mut() = match status.code() {
         Code::InvalidArgument => StatusCode::BAD_REQUEST,
         _ => StatusCode::SERVICE_UNAVAILABLE,

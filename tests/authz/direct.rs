@@ -270,3 +270,35 @@ descriptors:
         assert!(shown.contains(expected), "{expected}: {shown}");
     }
 }
+
+#[tokio::test]
+async fn shadow_mode_lets_pass_what_the_store_does_not_answer() {
+    let Some(mut redis) = support::redis().await else { return };
+    let limits = support::file("authz-shadow-error.yaml", LIMITS);
+    let args = ["--on-store-failure", "error", "--shadow-mode"];
+    let serve = lab::tollgate::Serve::new(&limits).store(redis.url()).args(&args);
+    let tollgate = lab::tollgate::Tollgate::start(&serve).await.expect("starts");
+    let channel = channel(&tollgate).await;
+    redis.kill();
+    assert_eq!(told(&channel, about("GET", "/", &key("a"))).await.status, 200);
+    let entry = Entry { key: "route".into(), value: "default".into() };
+    let other = Entry { key: "api_key".into(), value: "a".into() };
+    let descriptor = RateLimitDescriptor { entries: vec![entry, other], ..RateLimitDescriptor::default() };
+    let request = RateLimitRequest { domain: "edge".into(), descriptors: vec![descriptor], hits_addend: 1 };
+    let answer = RateLimitServiceClient::new(channel).should_rate_limit(request).await.expect("an answer");
+    assert_eq!(answer.into_inner().overall_code(), Overall::Ok);
+}
+
+#[tokio::test]
+async fn more_headers_than_envoy_ever_sends_are_refused_before_they_are_all_read() {
+    let tollgate = serve("headers", LIMITS, &[]).await;
+    let channel = channel(&tollgate).await;
+    let mut request = about("GET", "/", &[]);
+    let http = request.attributes.as_mut().and_then(|a| a.request.as_mut()).and_then(|r| r.http.as_mut());
+    http.expect("set").header_map = Some(HeaderMap { headers: vec![HeaderValue::default(); 100_000] });
+    let status = check(&channel, request).await.expect_err("refused");
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::InvalidArgument, "the request has more than 16384 header lines")
+    );
+}

@@ -140,7 +140,7 @@ const CLUSTER: [&str; 2] = ["    health_checks:\n", "    load_assignment:\n     
 const HTTP_SERVICE: &str = "              http_service:
                 server_uri: { uri: http://tollgate, cluster: tollgate, timeout: 5s }
                 authorization_response:
-                  allowed_client_headers: { patterns: [ { exact: content-type }, { exact: retry-after }, { prefix: ratelimit }, { exact: x-envoy-ratelimited } ] }
+                  allowed_client_headers: { patterns: [ { exact: content-type }, { exact: retry-after }, { prefix: ratelimit }, { exact: x-envoy-ratelimited }, { exact: grpc-status } ] }
                   allowed_client_headers_on_success: { patterns: [ { prefix: ratelimit } ] }
 ";
 
@@ -192,4 +192,7 @@ async fn three_nodes_that_ask_by_http_admit_the_limit_and_pass_on_the_contract()
     assert_eq!(allowed.header("ratelimit-limit"), Some("100"));
     let series = "tollgate_requests_total{door=\"authz_http\",outcome=\"deny\"}";
     assert_eq!(super::metric(&tollgate, series).await, Some(200));
+    let headers = [("x-api-key", "burst"), ("content-type", "application/grpc")];
+    let grpc = http::get(addr, "/", &headers).await.expect("an answer");
+    assert_eq!((grpc.status.as_u16(), grpc.header("grpc-status")), (200, Some("8")));
 }

@@ -72,10 +72,10 @@ async fn forwarded_headers_say_what_is_asked_where_they_are_trusted_and_nothing_
     for headers in [&asked("/c")[..3], &[&asked("/c")[..], &[("x-forwarded-uri", "/d")]].concat()] {
         let refused = http::get(address, "/check", headers).await.expect("an answer");
         assert_eq!(refused.status, 400);
-        assert!(
-            refused.text().starts_with("the header x-forwarded-uri is missing or repeated"),
-            "{}",
-            refused.text()
+        assert_eq!(
+            refused.text(),
+            "The rate limit of this request cannot be checked.
+"
         );
     }
     let series = "tollgate_requests_total{door=\"authz_http\",outcome=\"invalid\"}";
@@ -93,7 +93,13 @@ descriptors: [{ key: remote_address, rate_limit: { unit: day, algorithm: token_b
     let address = http_address(&named).await;
     let unknown = http::get(address, "/", &[("x-domain", "inner")]).await.expect("an answer");
     assert_eq!(unknown.status, 400);
-    assert!(unknown.text().contains("no limits file has `authz` for the domain inner"), "{}", unknown.text());
+    let log = named.log_text();
+    assert!(log.contains("no limits file has `authz` for the domain inner"), "{log}");
+    let twice =
+        http::get(address, "/", &[("x-domain", "edge"), ("x-domain", "edge")]).await.expect("an answer");
+    assert_eq!(twice.status, 400);
+    let empty = http::get(address, "/", &[("x-domain", "")]).await.expect("an answer");
+    assert_eq!(empty.status, 403, "as without the header");
     let known = http::get(address, "/", &[("x-domain", "edge")]).await.expect("an answer");
     assert_eq!(known.status, 403, "there is no address, and the entry says deny");
     assert!(named.log_text().contains("set --authz-address-header"), "{}", named.log_text());
@@ -162,4 +168,28 @@ async fn an_absolute_request_line_names_the_host() {
         statuses.push(String::from_utf8_lossy(&answer)[9..12].to_owned());
     }
     assert_eq!(statuses, ["200", "200", "429"]);
+}
+
+/// HTTP/1.1 has no GOAWAY: a request that crosses the closing of its connection is lost.
+#[tokio::test]
+async fn a_connection_that_is_too_old_answers_once_more_and_says_that_it_closes() {
+    let args = [&ANY[..], &["--max-connection-age", "1s"]].concat();
+    let tollgate = serve("aged", LIMITS, &args).await;
+    let mut connection = http::Connection::open(http_address(&tollgate).await).await.expect("connects");
+    let young = connection.get("/young", &[]).await.expect("an answer");
+    assert_eq!(young.header("connection"), None);
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    let old = connection.get("/old", &[]).await.expect("an answer");
+    assert_eq!((old.status.as_u16(), old.header("connection")), (200, Some("close")));
+}
+
+#[tokio::test]
+async fn a_body_that_never_comes_delays_the_answer_by_a_second_at_most() {
+    let tollgate = serve("unfinished", LIMITS, &ANY).await;
+    let mut stream = TcpStream::connect(http_address(&tollgate).await).await.expect("connects");
+    stream.write_all(b"POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n").await.expect("it reads");
+    let mut answer = Vec::new();
+    let ended =
+        tokio::time::timeout(std::time::Duration::from_secs(5), stream.read_to_end(&mut answer)).await;
+    assert!(ended.is_ok() && answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
 }

@@ -28,10 +28,12 @@ async fn nginx(name: &str, tollgate: &Tollgate) -> (Process, std::net::SocketAdd
     let text = fs::read_to_string(binaries::checkout().join("examples/nginx.conf")).expect("the example");
     let port = ports::free().expect("a free port");
     let mut text = text.replace("127.0.0.1:10020", &format!("127.0.0.1:{port}"));
-    assert!(text.contains("proxy_read_timeout 0.2s"));
+    assert!(text.contains("proxy_read_timeout 200ms"));
     // Long, so that a busy machine lets no request pass.
-    text = text.replace("proxy_read_timeout 0.2s", "proxy_read_timeout 5s");
-    text = text.replace("proxy_connect_timeout 0.1s", "proxy_connect_timeout 5s");
+    text = text.replace("proxy_read_timeout 200ms", "proxy_read_timeout 5s");
+    text = text.replace("proxy_connect_timeout 100ms", "proxy_connect_timeout 5s");
+    // One process, which ends with its owner.
+    text = text.replace("daemon off;", "daemon off; master_process off;");
     text = text.replace("127.0.0.1:8083", &http_address(tollgate).await.to_string());
     text = text.replace("127.0.0.1:9000", &tollgate.admin().to_string());
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("nginx-{name}"));
@@ -82,4 +84,27 @@ async fn a_denial_becomes_a_429_with_its_headers_and_what_passes_reaches_the_app
     tollgate.kill();
     let open = http::get(address, "/login", &key).await.expect("an answer");
     assert_eq!(open.status, 502, "it was let pass, and the application is gone as well");
+}
+
+#[test]
+fn nginx_takes_the_example_as_it_is() {
+    if !lab::real::available(&[Part::Nginx]) {
+        return;
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nginx-as-it-is");
+    fs::create_dir_all(&folder).expect("can be made");
+    let example = binaries::checkout().join("examples/nginx.conf");
+    let output = Command::new(Part::Nginx.find().expect("it is available"))
+        .args([
+            "-t",
+            "-p",
+            &folder.display().to_string(),
+            "-e",
+            "stderr",
+            "-c",
+            &example.display().to_string(),
+        ])
+        .output()
+        .expect("runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -54,6 +54,17 @@ async fn serve(name: &str, certificate: &Path, key: &Path, args: &[&str]) -> Tol
     Tollgate::start(&serve.args(args)).await.expect("starts")
 }
 
+/// Waits until the log has this. A connection is logged after its client has seen its end.
+async fn until_told(tollgate: &Tollgate, words: &str) {
+    for _ in 0..100 {
+        if tollgate.log_text().contains(words) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{words}: {}", tollgate.log_text());
+}
+
 /// A client that trusts this authority, and has a certificate of it if that is asked for.
 fn client(
     trusted: &Authority,
@@ -154,6 +165,7 @@ async fn only_clients_of_the_right_authority_are_served_unless_verification_is_o
     for (name, own) in [("none", None), ("another", Some(&others))] {
         assert!(is_decided(tollgate.grpc(), &of(own)).await.is_err(), "{name}");
     }
+    until_told(&tollgate, "a TLS handshake on the gRPC port failed").await;
     let log = tollgate.log_text();
     assert_eq!(log.matches("a TLS handshake on the gRPC port failed").count(), 1, "{log}");
 
@@ -181,8 +193,7 @@ async fn clients_that_speak_plain_text_or_stop_half_way_hold_up_nobody() {
     let mut answer = Vec::new();
     let _ = plain.read_to_end(&mut answer).await;
     assert!(answer.is_empty());
-    let log = tollgate.log_text();
-    assert!(log.contains("a client of the gRPC port does not speak TLS"), "{log}");
+    until_told(&tollgate, "a client of the gRPC port does not speak TLS").await;
     // The handshakes that never end are given up.
     let ended = tokio::time::timeout(Duration::from_secs(20), half_open[0].read(&mut [0; 64])).await;
     assert!(matches!(ended, Ok(Ok(0) | Err(_))), "{ended:?}");
@@ -211,13 +222,7 @@ async fn a_renewed_certificate_is_used_and_a_broken_one_is_refused() {
     drop(long);
 
     std::fs::write(&certificate, "-----BEGIN CERTIFICATE-----\nbroken\n").expect("can be written");
-    for _ in 0..100 {
-        if tollgate.log_text().contains("changed TLS files are refused") {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert!(tollgate.log_text().contains("changed TLS files are refused"), "{}", tollgate.log_text());
+    until_told(&tollgate, "changed TLS files are refused").await;
     assert!(connect(tollgate.grpc(), &by_second).await.is_ok(), "the last good one stays");
     let page = http::get(tollgate.admin(), "/metrics", &[]).await.expect("an answer").text();
     assert!(page.contains("tollgate_tls_stale 1\n"), "{page}");

@@ -34,6 +34,9 @@ const PAIR_KEY: u64 = 1;
 const PAIR_VALUE: u64 = 2;
 const PAIR_RAW_VALUE: u64 = 3;
 
+/// The most header lines of a request. Envoy takes 100 of a client by default.
+pub const MAX_HEADER_LINES: usize = 16_384;
+
 /// What a `CheckRequest` says about a request. What it does not say is empty.
 #[derive(Debug, Default)]
 pub(super) struct Attributes<'a> {
@@ -49,16 +52,18 @@ pub(super) struct Attributes<'a> {
     pub(super) principal: &'a [u8],
     pub(super) context_extensions: SmallVec<[Header<'a>; 4]>,
     pub(super) contexts: Contexts<'a>,
+    /// There are more than [`MAX_HEADER_LINES`], and reading has stopped.
+    pub(super) has_too_many_headers: bool,
 }
 
 impl<'a> Attributes<'a> {
     pub(super) fn read(message: &'a [u8]) -> Result<Attributes<'a>, Malformed> {
         let mut attributes = Attributes::default();
-        each_content(message, |number, content| match number {
+        let read = each_content(message, |number, content| match number {
             REQUEST_ATTRIBUTES => attributes.add(content),
             _ => Ok(()),
-        })?;
-        Ok(attributes)
+        });
+        if attributes.has_too_many_headers { Ok(attributes) } else { read.map(|()| attributes) }
     }
 
     fn add(&mut self, message: &'a [u8]) -> Result<(), Malformed> {
@@ -99,11 +104,20 @@ impl<'a> Attributes<'a> {
         })
     }
 
+    fn add_header(&mut self, message: &'a [u8]) -> Result<(), Malformed> {
+        self.has_too_many_headers = self.headers.len() >= MAX_HEADER_LINES;
+        if self.has_too_many_headers {
+            return Err(Malformed);
+        }
+        self.headers.push(pair(message)?);
+        Ok(())
+    }
+
     fn add_http(&mut self, http: &'a [u8]) -> Result<(), Malformed> {
         each_content(http, |number, content| {
             match number {
                 HTTP_METHOD => self.method = content,
-                HTTP_HEADERS => self.headers.push(pair(content)?),
+                HTTP_HEADERS => return self.add_header(content),
                 HTTP_PATH => self.path = content,
                 HTTP_HOST => self.host = content,
                 HTTP_SCHEME => self.scheme = content,
@@ -111,7 +125,7 @@ impl<'a> Attributes<'a> {
                 HTTP_HEADER_MAP => {
                     return each_content(content, |number, content| {
                         if number == HEADER_MAP_HEADERS {
-                            self.headers.push(pair(content)?);
+                            self.add_header(content)?;
                         }
                         Ok(())
                     });

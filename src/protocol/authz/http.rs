@@ -2,7 +2,7 @@
 
 use std::str;
 
-use http::{HeaderMap, Response, request::Parts};
+use http::{HeaderMap, HeaderValue, Response, request::Parts};
 use smallvec::SmallVec;
 use tonic::Status;
 
@@ -39,15 +39,14 @@ impl Doors {
             metadata: &NoMetadata,
             ..HttpRequest::default()
         };
-        let named = self.authz.domain_header.as_ref().and_then(|name| parts.headers.get(name));
+        let named = match &self.authz.domain_header {
+            Some(name) => named_domain(&parts.headers, name)?,
+            None => None,
+        };
         let client = client(&http);
-        let answer = self.authorize(
-            Door::AuthzHttp,
-            &rules,
-            named.map(|name| name.as_bytes()),
-            &http,
-            |answer, _metadata| rules.contract().http_response(answer, client, self.authz.denied_status),
-        );
+        let answer = self.authorize(Door::AuthzHttp, &rules, named, &http, |answer, _metadata| {
+            rules.contract().http_response(answer, client, self.authz.denied_status)
+        });
         answer.await.map_err(Status::from)
     }
 }
@@ -75,6 +74,15 @@ fn asked<'a>(settings: &AuthzSettings, parts: &'a Parts) -> Result<Asked<'a>, Fa
             host: only(&parts.headers, FORWARDED_HOST)?,
             path: only(&parts.headers, FORWARDED_URI)?,
         }),
+    }
+}
+
+/// The domain that a header names, if it is there and not empty. A second one may be the client's.
+fn named_domain<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a [u8]>, Failure> {
+    let mut lines = headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    match (lines.next(), lines.next()) {
+        (_, Some(_)) => Err(Failure::DomainTwice),
+        (line, None) => Ok(line.filter(|name| !name.is_empty())),
     }
 }
 

@@ -86,9 +86,10 @@ const NO_ADDRESS: &str = "requests have no client address, so actions such as re
     header of --authz-address-header is missing, repeated, or not one IP address. Let Envoy set it, and send it along \
     (allowed_headers)";
 
-/// An IP address, which may have a port.
+/// An IP address, which may have a port. The zone of a link-local one (`fe80::1%eth0`) is left out.
 fn address(text: &[u8]) -> Option<IpAddr> {
     let text = str::from_utf8(text).ok()?.trim_ascii();
+    let text = text.split_once('%').map_or(text, |(address, _zone)| address);
     text.parse().ok().or_else(|| text.parse().ok().map(|address: SocketAddr| address.ip()))
 }
 
@@ -110,6 +111,7 @@ mod tests {
             (&["203.0.113.7"][..], Some("203.0.113.7")),
             (&[" 2001:db8::1 "], Some("2001:db8::1")),
             (&["203.0.113.7:443"], Some("203.0.113.7")),
+            (&["fe80::1%eth0"], Some("fe80::1")),
             (&["203.0.113.7,198.51.100.1"], None),
             (&["203.0.113.7", "198.51.100.1"], None),
             (&["somebody"], None),
