@@ -100,6 +100,16 @@ impl RequestMatch {
     pub fn is_everything(&self) -> bool {
         *self == RequestMatch::default()
     }
+
+    /// Whether every request that matches the other one matches this one too. (There are hosts for which it is so, and
+    /// this does not see it.)
+    pub fn covers(&self, other: &RequestMatch) -> bool {
+        let has_host = |host: &HostPattern| self.hosts.iter().any(|own| own.covers(host));
+        let has_method = |method: &String| self.methods.contains(method);
+        (self.hosts.is_empty() || !other.hosts.is_empty() && other.hosts.iter().all(has_host))
+            && (self.methods.is_empty() || !other.methods.is_empty() && other.methods.iter().all(has_method))
+            && other.path_prefix.starts_with(&self.path_prefix)
+    }
 }
 
 // === impl HostPattern ===
@@ -118,6 +128,14 @@ impl HostPattern {
             && !rest.contains(['*', '/', ' '])
             && (!rest.contains(':') || rest.starts_with('[') && rest.ends_with(']'));
         is_host.then(|| HostPattern { kind, text: rest.as_bytes().into() })
+    }
+
+    fn covers(&self, other: &HostPattern) -> bool {
+        match (self.kind, other.kind) {
+            (HostKind::Any, _) => true,
+            (_, HostKind::Exact) => self.is_match(&other.text),
+            _ => self == other,
+        }
     }
 
     /// `host` is in lower case, without its port.
@@ -192,5 +210,18 @@ mod tests {
                 first_match(&entries, &request).map(|found| entries.iter().position(|e| e == found).unwrap());
             assert_eq!(found, expected, "{request:?}");
         }
+    }
+
+    #[test]
+    fn an_entry_covers_what_is_narrower_than_itself() {
+        let wide = entry(&["*", "a.test"], "/a", &["GET", "POST"]).requests;
+        assert!(wide.covers(&entry(&["b.test"], "/abc", &["GET"]).requests));
+        assert!(!wide.covers(&entry(&[], "/abc", &["GET"]).requests), "a request without a host");
+        assert!(!wide.covers(&entry(&["b.test"], "/", &["GET"]).requests));
+        assert!(!wide.covers(&entry(&["b.test"], "/a", &[]).requests));
+        let suffix = entry(&["*.test"], "", &[]).requests;
+        assert!(suffix.covers(&entry(&["a.test", "*.test"], "", &[]).requests));
+        assert!(!suffix.covers(&entry(&["a.example"], "", &[]).requests));
+        assert!(entry(&[], "", &[]).requests.covers(&wide));
     }
 }

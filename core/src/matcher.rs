@@ -29,7 +29,9 @@ pub use self::rule::{Applies, LimitIndex, Replaced, Rule, RuleLimit, Unlimited};
 pub use self::shapes::Shapes;
 pub use self::trace::{Choice, Tier, TracedLevel, TracedPattern};
 pub use self::wildcard::{Wildcard, is_wildcard};
-use crate::{authz::AuthzEntry, descriptor::Entry, limit::DefaultAlgorithm, rules::Domain};
+use crate::{
+    actions::RateLimit, authz::AuthzEntry, descriptor::Entry, limit::DefaultAlgorithm, rules::Domain,
+};
 
 mod build;
 mod ending;
@@ -46,6 +48,7 @@ pub struct Matcher {
     limits: Vec<Arc<RuleLimit>>,
     /// The name of the domain that has `authz`, if there is exactly one.
     authz_domain: Option<Arc<str>>,
+    authz_reads_address: bool,
 }
 
 /// The rules of one domain, ready to be looked up.
@@ -125,6 +128,9 @@ impl Matcher {
         if let (Some(only), None) = (with_authz.next(), with_authz.next()) {
             matcher.authz_domain = Some(Arc::clone(&only.name));
         }
+        let mut entries = matcher.domains.values().flat_map(|rules| &rules.authz);
+        matcher.authz_reads_address =
+            entries.any(|entry| entry.rate_limits.iter().any(RateLimit::reads_address));
         matcher
     }
 
@@ -141,6 +147,11 @@ impl Matcher {
     /// The name of the domain that has `authz`, if there is exactly one.
     pub fn authz_domain(&self) -> Option<&str> {
         self.authz_domain.as_deref()
+    }
+
+    /// Whether `authz` of some domain has an action that looks for the client's address.
+    pub fn authz_reads_address(&self) -> bool {
+        self.authz_reads_address
     }
 
     /// All limits in configuration order, those of a rule before those below it. [`LimitIndex`] is a position in them.

@@ -49,9 +49,7 @@ pub(super) fn list(fields: &mut Fields<'_>) -> Result<RateLimit, Reported> {
         let (at, header) = (fields.at_value("actions"), shorten(header));
         fields.warn(
             at,
-            format_args!(
-                "never makes a descriptor: one action needs the header `{header}`, and another its absence"
-            ),
+            format_args!("never makes a descriptor: nothing that `{header}` can be satisfies all actions"),
         );
     }
     Ok(list)

@@ -34,22 +34,19 @@ pub(super) fn authz(fields: &mut Fields<'_>) -> Result<Option<RawAuthz>, Reporte
         return Ok(None);
     }
     let (at, count) = (fields.at_key("authz"), fields.items("authz"));
-    let (mut everything, mut index) = (None, 0);
+    let mut earlier: Vec<(usize, RequestMatch)> = Vec::new();
+    let mut index = 0;
     let entries = fields.list("authz", |fields| {
-        if let Some(line) = everything {
-            let at = fields.at();
+        index += 1;
+        let (entry, lists) = entry(fields)?;
+        let at = fields.at();
+        if let Some((line, _)) = earlier.iter().find(|(_, requests)| requests.covers(&entry.requests)) {
             fields.warn(
                 at,
-                format_args!(
-                    "never counts: the entry at line {line} is for every request, and the first one counts"
-                ),
+                format_args!("never counts: each of its requests matches the entry at line {line} too, and the first counts"),
             );
         }
-        let (entry, lists) = entry(fields)?;
-        index += 1;
-        if everything.is_none() && entry.requests.is_everything() {
-            everything = Some(fields.at().line);
-        }
+        earlier.push((at.line, entry.requests.clone()));
         Ok(RawEntry { index: index - 1, entry, lists })
     })?;
     if count == 0 {

@@ -10,6 +10,8 @@ pub mod http;
 mod metadata;
 mod settings;
 
+use std::net::IpAddr;
+
 use smallvec::SmallVec;
 use tonic::{Request as Call, Response, Status};
 use tracing::warn;
@@ -34,7 +36,7 @@ use crate::{
     rules::CompiledRules,
 };
 use tollgate_core::{
-    actions::{BuiltDescriptor, HttpRequest, descriptors},
+    actions::{BuiltDescriptor, Header, HttpRequest, descriptors},
     authz::{AuthzEntry, WithoutDescriptor, first_match},
     decision::Verdict,
     descriptor::Request,
@@ -78,6 +80,17 @@ impl Doors {
             None
         };
         Ok(encode(&Answer::Decided(&outcome, told), metadata))
+    }
+
+    /// The client's address, if some action looks for it.
+    fn client_address(
+        &self,
+        rules: &CompiledRules,
+        headers: &[Header<'_>],
+        peer: Option<&[u8]>,
+    ) -> Option<IpAddr> {
+        let is_wanted = rules.matcher().authz_reads_address();
+        is_wanted.then(|| self.authz.client_address(headers, peer, rules.warnings()))?
     }
 
     /// What becomes of a request without a descriptor. Warns unless the file says so itself.
@@ -143,10 +156,10 @@ impl Authorization for Doors {
                 scheme: attributes.scheme,
                 protocol: attributes.protocol,
                 headers: &attributes.headers,
-                remote_address: self.authz.client_address(
+                remote_address: self.client_address(
+                    &rules,
                     &attributes.headers,
                     Some(attributes.source_address),
-                    rules.warnings(),
                 ),
                 principal: attributes.principal,
                 context_extensions: &attributes.context_extensions,

@@ -19,6 +19,14 @@ pub enum QueryTest {
     Text(TextMatchSpec),
 }
 
+/// What a list of actions wants of a query parameter, as far as that can be told in advance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted<'a> {
+    Present,
+    Absent,
+    Exactly(&'a [u8]),
+}
+
 /// Envoy's QueryParameterMatcher.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueryMatch {
@@ -48,11 +56,42 @@ impl QueryMatch {
         Ok(QueryMatch { name: (&*spec.name).into(), test })
     }
 
+    /// The parameter's name, and what it must be to match.
+    pub(super) fn wanted(&self) -> (&str, Wanted<'_>) {
+        let wanted = match &self.test {
+            Test::Present(false) => Wanted::Absent,
+            Test::Present(true) => Wanted::Present,
+            Test::Text(text) => text.exact().map_or(Wanted::Present, Wanted::Exactly),
+        };
+        (&self.name, wanted)
+    }
+
+    /// What it must be to differ, if that can be told.
+    pub(super) fn wanted_not(&self) -> Option<(&str, Wanted<'_>)> {
+        match &self.test {
+            Test::Present(false) => Some((&self.name, Wanted::Present)),
+            Test::Present(true) => Some((&self.name, Wanted::Absent)),
+            Test::Text(_) => None,
+        }
+    }
+
     pub fn is_match(&self, path: &[u8]) -> bool {
         let value = first(path, &self.name);
         match &self.test {
             Test::Present(present) => value.is_some() == *present,
             Test::Text(text) => value.is_some_and(|value| text.is_match(&value)),
+        }
+    }
+}
+
+impl Wanted<'_> {
+    /// Whether no parameter is both.
+    pub(super) fn excludes(self, other: Wanted<'_>) -> bool {
+        match (self, other) {
+            (Wanted::Absent, Wanted::Absent) => false,
+            (Wanted::Absent, _) | (_, Wanted::Absent) => true,
+            (Wanted::Exactly(one), Wanted::Exactly(other)) => one != other,
+            _ => false,
         }
     }
 }

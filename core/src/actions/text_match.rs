@@ -68,6 +68,14 @@ impl TextMatch {
         Ok(TextMatch(kind))
     }
 
+    /// The only value that matches, if there is only one.
+    pub(super) fn exact(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Kind::Exact(text) => Some(text),
+            _ => None,
+        }
+    }
+
     pub fn is_match(&self, value: &[u8]) -> bool {
         match &self.0 {
             Kind::Exact(text) => value == &**text,

@@ -228,10 +228,13 @@ fn lists_and_entries_that_cannot_have_an_effect_are_warned_about() {
         { header_value_match: { descriptor_value: none, expect_match: false, headers: [{ name: x-key }] } }";
     let rules = "descriptors:\n- { key: path, rate_limit: { unit: day, requests_per_unit: 1 } }\n";
     let cases = [
-        (actions(contradiction), "never makes a descriptor: one action needs the header `x-key`"),
+        (
+            actions(contradiction),
+            "never makes a descriptor: nothing that `x-key` can be satisfies all actions",
+        ),
         (
             file("- rate_limits: [{ actions: [{ path: {} }] }]\n- match: { hosts: [a] }\n"),
-            "edge.authz[1]: never counts: the entry at line 3",
+            "edge.authz[1]: never counts: each of its requests matches the entry at line 3 too",
         ),
         (actions("{ method: {} }") + rules, "no rule in `descriptors` is for the keys method in this order"),
     ];

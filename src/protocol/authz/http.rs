@@ -35,7 +35,7 @@ impl Doors {
             host: asked.host,
             path: asked.path,
             headers: &headers,
-            remote_address: self.authz.client_address(&headers, None, rules.warnings()),
+            remote_address: self.client_address(&rules, &headers, None),
             metadata: &NoMetadata,
             ..HttpRequest::default()
         };

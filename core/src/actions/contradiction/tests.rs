@@ -1,5 +1,5 @@
 use crate::actions::{
-    Action, ActionSpec, HeaderMatchSpec, HeaderTest, RateLimit, TextMatchSpec,
+    Action, ActionSpec, HeaderMatchSpec, HeaderTest, QueryMatchSpec, QueryTest, RateLimit, TextMatchSpec,
     tests::{header, key},
 };
 
@@ -47,6 +47,38 @@ fn demands_that_some_request_meets_are_no_contradiction() {
             header("x-key", false),
             matching(false, vec![matcher(HeaderTest::Present(true), false), matcher(exact(), false)]),
         ],
+    ] {
+        assert_eq!(contradiction(specs.clone()), None, "{specs:?}");
+    }
+}
+
+#[test]
+fn a_query_parameter_that_cannot_be_both_is_found() {
+    let test = |test| QueryMatchSpec { name: "plan".to_owned(), test };
+    let exact =
+        |text: &str| QueryTest::Text(TextMatchSpec::Exact { text: text.to_owned(), ignore_case: false });
+    let matching = |expect_match, query_parameters| ActionSpec::QueryParameterValueMatch {
+        descriptor_key: None,
+        descriptor_value: "v".to_owned(),
+        default_value: String::new(),
+        expect_match,
+        query_parameters,
+    };
+    let value = |skip_if_absent| ActionSpec::QueryParameters {
+        query_parameter_name: "plan".to_owned(),
+        descriptor_key: "plan".to_owned(),
+        skip_if_absent,
+    };
+    let found = Some("plan".to_owned());
+    let absent = || matching(true, vec![test(QueryTest::Present(false))]);
+    assert_eq!(contradiction([absent(), value(false)]), found);
+    assert_eq!(contradiction([value(false), matching(false, vec![test(QueryTest::Present(true))])]), found);
+    assert_eq!(contradiction([matching(true, vec![test(exact("a")), test(exact("b"))])]), found);
+    for specs in [
+        vec![absent(), value(true)],
+        vec![absent(), absent()],
+        vec![value(false), matching(true, vec![test(exact("a"))])],
+        vec![matching(true, vec![test(exact("a"))]), matching(false, vec![test(exact("b"))])],
     ] {
         assert_eq!(contradiction(specs.clone()), None, "{specs:?}");
     }
