@@ -242,7 +242,7 @@ pub fn reply(bytes: &[u8]) {
 }
 
 fn takes(shape: u8, number: u8) -> Takes {
-    let algorithm = Algorithm::ALL[usize::from(shape.wrapping_add(number) % 3)];
+    let algorithm = Algorithm::ALL[usize::from(shape.wrapping_add(number)) % Algorithm::ALL.len()];
     let limit = LimitSpec { algorithm, ..LimitSpec::new(7, Unit::Minute) }.check();
     let charged = LimitSpec { overdraft: Overdraft::Charge, ..LimitSpec::new(7, Unit::Minute) }.check();
     let take = |limit: &Limit, hits, enforcement| Take {

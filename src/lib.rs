@@ -102,7 +102,7 @@
 //! | a request that waits too long is given up | `dispatch/queue.rs`, and `give_up_overdue` in [`store::redis`] |
 //! | pings find out that the connection is dead; it is opened again | `store/redis/connection.rs` |
 //! | the limiter asks the fallback: local, allow, deny or error | [`limiter`], [`fallback`] |
-//! | no decision becomes UNAVAILABLE | `protocol/status.rs` |
+//! | no decision becomes UNAVAILABLE; by ext_authz, a 503 or what the entry says | `protocol/status.rs`; `response/check.rs` |
 //! | it is counted and logged | [`metrics`], [`store::health`] |
 //!
 //! # Where a new algorithm goes
@@ -113,14 +113,16 @@
 //! | its state, and what a demand does to it | [`tollgate_core::decision`]: a module beside `token_bucket`, then `State`, `Seen`, `Measure` |
 //! | what clients are told | `core/src/applied/figures.rs`: `left`, `wait_us` |
 //! | the same in Lua | `lua/`: a file beside `token_bucket.lua`, then `batch.lua` |
-//! | its arguments and reply | `store/redis/script.rs`: `algorithm_bits`, `put`, `found` |
+//! | its file in the script, its arguments and reply | `store/redis/script.rs`: `ALGORITHMS`, `algorithm_bits`, `put`, `found` |
 //! | what `tollgate explain` reads | `store/redis/look.rs`: `state` |
 //! | what may be denied from memory | `store/redis/denial_cache/room.rs` |
-//! | what `tollgate prove` allows | [`tollgate_core::audit`]: `Bound` |
+//! | what a 429's body says | `response/problem.rs`: `detail` |
+//! | what `tollgate prove` allows, and how it reports | [`tollgate_core::audit`]: `Bound`; `prove/src/`: `phases.rs`, `verdict.rs`, `report/text.rs` |
+//! | what is measured | `lab/src/algorithms.rs` |
 //! | users | `schema/limits.schema.json`, `docs/limits.md`, `docs/algorithms.md` |
 //!
-//! `tests/lua_and_rust` and `tests/store_contract.rs` then hold it. The compiler names most places; `figures.rs` and
-//! `room.rs` have arms for all others, which it does not.
+//! `tests/lua_and_rust` and `tests/store_contract.rs` then hold it. The compiler names most places. It does not name
+//! `ALGORITHMS`, nor the arms for all other algorithms in `figures.rs`, `room.rs` and `prove/src/`.
 //!
 //! # Words
 //!
