@@ -23,6 +23,7 @@
 //! | how files become rules, and rules come into force | [`config`], then [`reload`], then [`mod@rules`] |
 //! | why a request meets a limit, or none | [`cli::explain`] |
 //! | flags and variables | [`cli`] |
+//! | how certificates and keys are read | [`certificates`] |
 //! | the only clock | [`clock`] |
 //! | tasks that must not end | [`tasks`] |
 //!
@@ -159,6 +160,7 @@
 //! | current rules, compiled rules, publisher | the rules that a runtime uses, what was made of them in advance, and what replaces them |
 
 pub mod admin;
+pub mod certificates;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -22,8 +22,8 @@ const OWNERS: [(&str, &[&str]); 12] = [
     ("strsim", &["config/fields/stray"]),
     ("pb::", &["protocol", "response", "server", "cli", "fuzz"]),
     ("rand::", &["response/groups", "server/limits", "store/redis"]),
-    ("rustls", &["server/tls", "server/connection"]),
-    ("x509_cert", &["server/tls"]),
+    ("rustls", &["certificates", "server/tls", "server/connection", "store/redis/tls", "xds"]),
+    ("x509_cert", &["certificates"]),
     ("SystemTime", &["clock"]),
 ];
 

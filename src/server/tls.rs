@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicI64, Ordering},
@@ -19,26 +19,22 @@ use tokio::{net::TcpStream, time};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
-        self, RootCertStore, ServerConfig,
+        self, ServerConfig,
         crypto::ring,
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
         server::{VerifierBuilderError, WebPkiClientVerifier},
         version::{TLS12, TLS13},
     },
     server::TlsStream,
 };
 use tracing::{error, info};
-use x509_cert::{Certificate, der::Decode as _};
 
 use crate::{
+    certificates::{self, CertificateError},
     config::Look,
     error::chain,
-    file::{self, ReadError},
     tasks::{self, Task},
 };
 
-/// The most bytes of each file. A chain of certificates has some 10 kB.
-const MAX_FILE_BYTES: u64 = 4 << 20;
 /// The pause between two looks at the files.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// HTTP/2, the only protocol of this port.
@@ -59,23 +55,9 @@ pub struct TlsFiles {
 #[derive(Debug, Error)]
 #[expect(missing_docs, reason = "the fields are what the message shows")]
 pub enum TlsError {
-    /// A file cannot be read.
-    #[error("{path}")]
-    Read { path: String, source: ReadError },
-    /// A file has more bytes than any certificate needs.
-    #[error("{path}: more than {MAX_FILE_BYTES} bytes")]
-    TooLarge { path: String },
-    /// A file holds no certificate.
-    #[error("{path}: no certificate in it; PEM is expected, beginning with -----BEGIN CERTIFICATE-----")]
-    NoCertificate { path: String },
-    /// A certificate cannot be read.
-    #[error("{path}: not a valid certificate")]
-    Certificate { path: String, source: x509_cert::der::Error },
-    /// A file holds no private key.
-    #[error(
-        "{path}: no private key in it; PEM is expected, such as -----BEGIN PRIVATE KEY-----, without a password"
-    )]
-    NoKey { path: String },
+    /// A file holds nothing of use.
+    #[error(transparent)]
+    File(#[from] CertificateError),
     /// The roots cannot be used.
     #[error("{path}: not usable as the roots of clients' certificates")]
     Roots { path: String, source: VerifierBuilderError },
@@ -186,10 +168,10 @@ impl TlsFiles {
     }
 
     fn load(&self) -> Result<Loaded, TlsError> {
-        let chain = certificates(&self.certificate)?;
-        let expires_s = chain.first().map_or(Ok(0), |first| expires_s(&self.certificate, first))?;
-        let key = PrivateKeyDer::from_pem_slice(&read(&self.key)?)
-            .map_err(|_not_pem| TlsError::NoKey { path: self.key.display().to_string() })?;
+        let chain = certificates::chain(&self.certificate)?;
+        let expires_s =
+            chain.first().map_or(Ok(0), |first| certificates::expires_s(&self.certificate, first))?;
+        let key = certificates::key(&self.key)?;
         let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&TLS13, &TLS12])
@@ -198,9 +180,8 @@ impl TlsFiles {
             None => builder.with_no_client_auth(),
             Some(path) => {
                 let refused = |source| TlsError::Roots { path: path.display().to_string(), source };
-                let mut roots = RootCertStore::empty();
-                roots.add_parsable_certificates(certificates(path)?);
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                let roots = Arc::new(certificates::roots(path)?);
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
                 builder.with_client_cert_verifier(verifier.build().map_err(refused)?)
             }
         };
@@ -213,28 +194,4 @@ impl TlsFiles {
         config.ticketer = ring::Ticketer::new().map_err(TlsError::Setup)?;
         Ok(Loaded { config, expires_s })
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let shown = || path.display().to_string();
-    let bytes =
-        file::read(path, MAX_FILE_BYTES).map_err(|source| TlsError::Read { path: shown(), source })?;
-    if bytes.len() as u64 > MAX_FILE_BYTES { Err(TlsError::TooLarge { path: shown() }) } else { Ok(bytes) }
-}
-
-/// All certificates of a file; at least one.
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let bytes = read(path)?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    match found {
-        Ok(found) if !found.is_empty() => Ok(found),
-        _ => Err(TlsError::NoCertificate { path: path.display().to_string() }),
-    }
-}
-
-fn expires_s(path: &Path, certificate: &CertificateDer<'_>) -> Result<i64, TlsError> {
-    let parsed = Certificate::from_der(certificate)
-        .map_err(|source| TlsError::Certificate { path: path.display().to_string(), source })?;
-    let until = parsed.tbs_certificate.validity.not_after.to_unix_duration();
-    Ok(i64::try_from(until.as_secs()).unwrap_or(i64::MAX))
 }
