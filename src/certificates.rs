@@ -1,15 +1,19 @@
 //! Reads certificates and private keys from PEM files, for the ports of Tollgate and for its own connections.
 
+mod client;
+
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 use tokio_rustls::rustls::{
-    RootCertStore,
+    self, RootCertStore,
+    client::VerifierBuilderError,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 use x509_cert::{Certificate, der::Decode as _};
 
 use crate::file::{self, ReadError};
+pub use client::{ClientTls, OwnFiles, Verify};
 
 /// The most bytes of each file. A chain of certificates has some 10 kB.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -36,6 +40,20 @@ pub enum CertificateError {
         path.display()
     )]
     NoKey { path: PathBuf },
+    /// A certificate and a key do not belong together, or are of a kind that is not known.
+    #[error("{} and {} cannot be used together", certificate.display(), key.display())]
+    Pair { certificate: PathBuf, key: PathBuf, source: rustls::Error },
+    /// The roots cannot be used.
+    #[error("{} cannot be used as the roots of certificates", path.as_deref().unwrap_or(Path::new("the system's certificates")).display())]
+    Roots { path: Option<PathBuf>, source: VerifierBuilderError },
+    /// This system has no list of roots.
+    #[error(
+        "this system has no certificates to trust; install ca-certificates, or name a file with the roots"
+    )]
+    NoSystemRoots,
+    /// The library refuses its own settings.
+    #[error("TLS cannot be set up")]
+    Setup(#[source] rustls::Error),
 }
 
 /// All certificates of a file; at least one.
