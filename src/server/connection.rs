@@ -129,11 +129,9 @@ async fn serve_over_tls<S: Service>(
     limits: &ConnectionLimits,
 ) -> Result<(), ConnectionError> {
     let stream = select! {
-        secured = time::timeout(PREFACE_TIMEOUT, secured(stream, tls)) => match secured {
-            Ok(Ok(Some(stream))) => stream,
-            Ok(Ok(None)) => return Ok(()),
-            Ok(Err(error)) => return Err(error),
-            Err(_elapsed) => return Err(ConnectionError::Silent),
+        secured = secured(stream, tls) => match secured? {
+            Some(stream) => stream,
+            None => return Ok(()),
         },
         () = draining_for(PREFACE_GRACE, lifecycle) => return Ok(()),
     };
@@ -143,11 +141,16 @@ async fn serve_over_tls<S: Service>(
 
 /// The stream after its handshake. None if the client has closed the connection without sending anything.
 async fn secured(stream: TcpStream, tls: &Tls) -> Result<Option<TlsStream<TcpStream>>, ConnectionError> {
+    let until = time::Instant::now() + PREFACE_TIMEOUT;
     let mut start = [0; PREFACE_BYTES];
-    let there = stream.peek(&mut start).await.map_err(|error| ConnectionError::Broken(error.into()))?;
+    let peeked = time::timeout_at(until, stream.peek(&mut start)).await;
+    let peeked = peeked.map_err(|_elapsed| ConnectionError::Silent)?;
+    let there = peeked.map_err(|error| ConnectionError::Broken(error.into()))?;
     match start[..there] {
         [] => Ok(None),
-        [FIRST_OF_HANDSHAKE, ..] => tls.accept(stream).await.map(Some).map_err(ConnectionError::Handshake),
+        [FIRST_OF_HANDSHAKE, ..] => {
+            tls.accept(stream, until).await.map(Some).map_err(ConnectionError::Handshake)
+        }
         _ => Err(ConnectionError::NotTls),
     }
 }

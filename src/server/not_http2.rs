@@ -10,7 +10,11 @@ use tracing::warn;
 
 use crate::{
     clock::Clock,
-    logging::hourly::Hourly,
+    logging::{
+        hourly::Hourly,
+        short,
+        subjects::{Due, Warnings},
+    },
     metrics::{Door, Metrics},
 };
 
@@ -34,7 +38,8 @@ pub(super) struct NotHttp2 {
     http1: Hourly,
     tls: Hourly,
     plain: Hourly,
-    handshake: Hourly,
+    /// By reason, so that a scanner does not hide the warning about an Envoy whose certificate has expired.
+    handshakes: Warnings,
     unreadable: Hourly,
 }
 
@@ -91,8 +96,9 @@ impl Opening {
 
 impl NotHttp2 {
     pub(super) fn new(metrics: Arc<Metrics>) -> NotHttp2 {
-        let [decision, http1, tls, plain, handshake, unreadable] = [const { Hourly::new() }; 6];
-        NotHttp2 { metrics, clock: Clock::start(), decision, http1, tls, plain, handshake, unreadable }
+        let [decision, http1, tls, plain, unreadable] = [const { Hourly::new() }; 5];
+        let (clock, handshakes) = (Clock::start(), Warnings::default());
+        NotHttp2 { metrics, clock, decision, http1, tls, plain, handshakes, unreadable }
     }
 
     /// A connection from `peer` began like this, and was closed.
@@ -138,10 +144,20 @@ impl NotHttp2 {
     /// A handshake with `peer` failed, and the connection was closed.
     pub(super) fn note_handshake(&self, peer: SocketAddr, error: &io::Error) {
         self.metrics.count_not_http2("handshake");
-        if let Some(times) = self.handshake.occurs(self.clock.now_us()) {
-            warn!(%peer, times, %error, "{HANDSHAKE_FAILED}");
+        let reason = error.to_string();
+        let Some(due) = self.handshakes.occurs(kind_of_reason(&reason)) else { return };
+        let reason = short(reason.as_bytes());
+        match due {
+            Due::Subject { times } => warn!(%peer, times, error = reason, "{HANDSHAKE_FAILED}"),
+            Due::Others { times } => warn!(%peer, times, error = reason, "{OTHER_HANDSHAKES_FAILED}"),
         }
     }
+}
+
+/// The words of a reason before its first number. One for an expired certificate has the time in it, and would be new
+/// every second.
+fn kind_of_reason(reason: &str) -> &str {
+    reason.split(|c: char| c.is_ascii_digit()).next().unwrap_or_default()
 }
 
 const ENVOY_OVER_HTTP1: &str = "Envoy calls the gRPC port over HTTP/1.1 and gets no answer. Its rate-limit filter lets \
@@ -153,6 +169,8 @@ const PLAIN: &str = "a client of the gRPC port does not speak TLS, and gets no a
     unlimited: give its cluster for Tollgate a transport_socket of TLS, or remove --grpc-tls-cert";
 const HANDSHAKE_FAILED: &str = "a TLS handshake on the gRPC port failed. If the client is an Envoy, its requests may pass \
     unlimited: compare its CA and its certificate with --grpc-tls-cert and --grpc-client-ca";
+const OTHER_HANDSHAKES_FAILED: &str = "TLS handshakes on the gRPC port failed for further reasons, and this is one of them. If a \
+    client is an Envoy, its requests may pass unlimited";
 const UNREADABLE: &str = "a check by HTTP cannot be read, and was answered with 400, 414 or 431, which Envoy passes on to its \
     client. The port speaks HTTP/1.1 only, with up to 256 headers and a path below 64 kB, and refuses some characters in it (docs/authz.md)";
 const OVER_TLS: &str = "a client of the gRPC port speaks TLS, which this Tollgate does not speak, and gets no answer. If it is \

@@ -26,12 +26,14 @@ use tokio_rustls::{
     },
     server::TlsStream,
 };
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{
     certificates::{self, CertificateError},
+    clock,
     config::Look,
     error::chain,
+    logging::hourly::Hourly,
     tasks::{self, Task},
 };
 
@@ -39,6 +41,11 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// HTTP/2, the only protocol of this port.
 const ALPN: &[u8] = b"h2";
+
+const EXPIRED: &str = "the certificate of the gRPC port has expired. A client that verifies it refuses it, and if that is an \
+    Envoy, its requests may pass unlimited: put a new certificate into the file";
+
+const UNFINISHED: &str = "the client did not finish it in time";
 
 /// What operators choose.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +84,7 @@ pub struct Tls {
     expires_s: AtomicI64,
     /// Whether the files were refused the last time.
     stale: AtomicI64,
+    expired: Hourly,
 }
 
 /// What was made of the files.
@@ -92,7 +100,8 @@ impl Tls {
     pub fn load(files: TlsFiles) -> Result<Tls, TlsError> {
         let Loaded { config, expires_s } = files.load()?;
         let current = RwLock::new(Arc::new(config));
-        Ok(Tls { files, current, expires_s: AtomicI64::new(expires_s), stale: AtomicI64::new(0) })
+        let (expires_s, stale, expired) = (AtomicI64::new(expires_s), AtomicI64::new(0), Hourly::new());
+        Ok(Tls { files, current, expires_s, stale, expired })
     }
 
     /// When the certificate expires, in seconds since 1970.
@@ -123,6 +132,7 @@ impl Tls {
                         read.clone_from(&last);
                         tls.reload();
                     }
+                    tls.warn_if_expired(clock::unix_us());
                 }
             }
         });
@@ -146,10 +156,22 @@ impl Tls {
         }
     }
 
-    /// Makes the handshake.
-    pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    fn warn_if_expired(&self, now_us: u64) {
+        let expired = u64::try_from(self.expires_s()).unwrap_or(0) <= now_us / 1_000_000;
+        if expired && self.expired.occurs(now_us).is_some() {
+            warn!(certificate = %self.files.certificate.display(), "{EXPIRED}");
+        }
+    }
+
+    /// Makes the handshake. A client that has begun it and has not finished it until then has failed as well.
+    pub(super) async fn accept(
+        &self,
+        stream: TcpStream,
+        until: time::Instant,
+    ) -> io::Result<TlsStream<TcpStream>> {
         let config = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
-        TlsAcceptor::from(config).accept(stream).await
+        let accepted = time::timeout_at(until, TlsAcceptor::from(config).accept(stream)).await;
+        accepted.unwrap_or_else(|_elapsed| Err(io::Error::new(io::ErrorKind::TimedOut, UNFINISHED)))
     }
 }
 

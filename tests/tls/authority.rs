@@ -6,11 +6,15 @@ use std::{
     task::{Context, Poll},
 };
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use tokio_rustls::rustls::{
     RootCertStore,
     pki_types::{CertificateDer, pem::PemObject as _},
 };
+
+/// The years of a certificate that holds, and of one that has expired.
+const AGES: (i32, i32) = (1975, 4096);
+const EXPIRED: (i32, i32) = (2019, 2020);
 
 pub(crate) struct Authority {
     pem: String,
@@ -40,20 +44,37 @@ impl Authority {
 
     /// A certificate for 127.0.0.1, and its key as PEM.
     pub(crate) fn sign(&self, name: &str) -> (CertificateDer<'static>, String) {
-        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("an address");
-        params.distinguished_name.push(DnType::CommonName, name);
-        let key = KeyPair::generate().expect("a key");
-        let signed = params.signed_by(&key, self.issuer.as_ref().expect("it signs")).expect("a certificate");
-        (signed.der().clone(), key.serialize_pem())
+        let (signed, key) = self.certify(name, AGES);
+        (signed.der().clone(), key)
+    }
+
+    /// The same, but the certificate expired in 2020.
+    pub(crate) fn sign_expired(&self, name: &str) -> (CertificateDer<'static>, String) {
+        let (signed, key) = self.certify(name, EXPIRED);
+        (signed.der().clone(), key)
     }
 
     /// The files of a certificate for 127.0.0.1 and its key.
     pub(crate) fn files(&self, name: &str) -> (PathBuf, PathBuf) {
+        self.write(name, AGES)
+    }
+
+    pub(crate) fn expired_files(&self, name: &str) -> (PathBuf, PathBuf) {
+        self.write(name, EXPIRED)
+    }
+
+    fn certify(&self, name: &str, (from, until): (i32, i32)) -> (Certificate, String) {
         let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("an address");
         params.distinguished_name.push(DnType::CommonName, name);
+        (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(until, 1, 1));
         let key = KeyPair::generate().expect("a key");
         let signed = params.signed_by(&key, self.issuer.as_ref().expect("it signs")).expect("a certificate");
-        (write(&format!("{name}.pem"), &signed.pem()), write(&format!("{name}.key"), &key.serialize_pem()))
+        (signed, key.serialize_pem())
+    }
+
+    fn write(&self, name: &str, years: (i32, i32)) -> (PathBuf, PathBuf) {
+        let (signed, key) = self.certify(name, years);
+        (write(&format!("{name}.pem"), &signed.pem()), write(&format!("{name}.key"), &key))
     }
 
     /// The file of its own certificate.
