@@ -13,6 +13,7 @@ pub mod binaries;
 pub mod demo;
 pub mod envoy;
 pub mod faults;
+pub mod handshakes;
 pub mod http;
 pub mod midnight;
 pub mod ports;

@@ -17,6 +17,7 @@ use lab::{
     },
     demo::{self, DemoError, Stack},
     faults::{self, FaultsArgs},
+    handshakes::{self, HandshakesArgs},
 };
 use tollgate::error;
 
@@ -48,6 +49,7 @@ enum Command {
     Bench(Box<BenchArgs>),
     Algorithms(AlgorithmsArgs),
     Faults(FaultsArgs),
+    Handshakes(HandshakesArgs),
     /// Serve without deciding anything; the benchmark starts this
     #[command(hide = true)]
     Floor(FloorArgs),
@@ -72,6 +74,10 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Command::Up => Ok(in_runtime(up())??),
         Command::Bench(args) => Ok(in_runtime(bench::run(&args))??),
         Command::Faults(args) => Ok(in_runtime(faults::run(&args))??),
+        Command::Handshakes(args) => {
+            in_runtime(handshakes::run(&args))??;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Algorithms(args) => {
             in_runtime(algorithms::run(&args))??;
             Ok(ExitCode::SUCCESS)

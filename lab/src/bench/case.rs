@@ -55,6 +55,8 @@ pub struct Subject {
 pub enum Service {
     Floor,
     Memory,
+    /// The memory store, with TLS on the gRPC port.
+    MemoryTls,
     Redis,
     /// Redis, without the denial cache.
     RedisCacheOff,
@@ -68,6 +70,7 @@ pub enum Service {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Via {
     Rls,
+    RlsOverTls,
     /// ext_authz, with one header.
     Check,
     /// ext_authz, with the headers of a browser.
@@ -171,6 +174,10 @@ impl Contender {
 
     pub fn memory() -> Contender {
         Contender::new(labels::MEMORY, Service::Memory, Via::Rls)
+    }
+
+    pub fn memory_tls() -> Contender {
+        Contender::new(labels::MEMORY_TLS, Service::MemoryTls, Via::RlsOverTls)
     }
 
     pub fn redis() -> Contender {

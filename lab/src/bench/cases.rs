@@ -74,11 +74,18 @@ pub fn fourteen() -> Vec<Case> {
     ]
 }
 
-/// The fourteen, and each concurrency with each set of keys, number of descriptors, mix and number of runtimes.
+/// TLS costs each connection a handshake, which `lab handshakes` measures, and each message what this one shows.
+fn over_tls() -> Case {
+    let load = Load::closed(THOUSAND, Mix::Allowed, 64);
+    Case::new("tls-64", load, vec![Contender::floor(), Contender::memory(), Contender::memory_tls()])
+}
+
+/// The fourteen, the one over TLS, and each concurrency with each set of keys, number of descriptors, mix and number of runtimes.
 ///
 /// Half denied goes with at most 1,000 keys: all that deny have to be used up first.
 pub fn all() -> Vec<Case> {
     let mut cases = fourteen();
+    cases.push(over_tls());
     for runtimes in [1, 2] {
         for concurrency in [1, 64, 512] {
             for (name, keys) in [("hot", Keys::One), ("uniform", THOUSAND), ("zipf", Keys::Zipf(MILLION))] {

@@ -12,6 +12,7 @@ pub mod labels {
     pub const FLOOR: &str = "floor";
     pub const MEMORY: &str = "memory";
     pub const MEMORY_2_RUNTIMES: &str = "memory, 2 runtimes";
+    pub const MEMORY_TLS: &str = "memory, TLS";
     pub const MEMORY_CHECK: &str = "memory, ext_authz";
     pub const MEMORY_BROWSER: &str = "memory, ext_authz, a browser's headers";
     pub const REDIS: &str = "Redis";

@@ -14,6 +14,7 @@ mod pacer;
 mod rls;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod wire;
 
 use std::{
@@ -26,12 +27,14 @@ use std::{
 
 use thiserror::Error;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     runtime, select,
     sync::oneshot,
     task::{JoinError, JoinSet},
     time,
 };
+use tollgate::certificates::CertificateError;
 use tollgate_core::limit::LimitError;
 
 use super::{keys::Asks, proc::ProcError, resp::RespError, sample::Sample, stats::percentile};
@@ -53,6 +56,10 @@ pub enum LoadError {
     Start(#[source] std::io::Error),
     #[error("cannot connect to {addr}")]
     Connect { addr: SocketAddr, source: std::io::Error },
+    #[error("cannot make a TLS connection with {addr}")]
+    Secure { addr: SocketAddr, source: std::io::Error },
+    #[error("cannot set up TLS")]
+    Tls(#[from] CertificateError),
     #[error("a connection broke")]
     Broken(#[source] std::io::Error),
     #[error("the other side closed a connection")]
@@ -78,39 +85,40 @@ pub fn run(args: &LoadArgs) -> Result<Sample, LoadError> {
         match args.to {
             Target::Rls(addr) => {
                 let wire = Rls::new(addr, Form::RateLimit, args.descriptors);
-                measure(args, addr, || wire.clone()).await
+                measure(args, connect_all(args, addr).await?, || wire.clone()).await
+            }
+            Target::RlsOverTls(addr) => {
+                let wire = Rls::new(addr, Form::RateLimit, args.descriptors);
+                let streams = connect_all(args, addr).await?;
+                measure(args, tls::secure_all(streams, addr).await?, || wire.clone()).await
             }
             Target::Check(addr) => {
                 let wire = Rls::new(addr, Form::Check, args.descriptors);
-                measure(args, addr, || wire.clone()).await
+                measure(args, connect_all(args, addr).await?, || wire.clone()).await
             }
             Target::CheckForBrowser(addr) => {
                 let wire = Rls::new(addr, Form::CheckForBrowser, args.descriptors);
-                measure(args, addr, || wire.clone()).await
+                measure(args, connect_all(args, addr).await?, || wire.clone()).await
             }
             Target::Incrby(addr) => {
                 let wire = Incrby::new(args.descriptors);
-                measure(args, addr, || wire.clone()).await
+                measure(args, connect_all(args, addr).await?, || wire.clone()).await
             }
             Target::Evalsha(addr) => {
                 let wire = Evalsha::new(addr, args.keys)?;
-                measure(args, addr, || wire.clone()).await
+                measure(args, connect_all(args, addr).await?, || wire.clone()).await
             }
         }
     })
 }
 
-async fn measure<W: Wire>(
+async fn measure<W: Wire, S: AsyncRead + AsyncWrite + Send + 'static>(
     args: &LoadArgs,
-    addr: SocketAddr,
+    streams: Vec<S>,
     wire: impl Fn() -> W,
 ) -> Result<Sample, LoadError> {
     let asks = Asks::new(args.keys, args.mix, args.seed, args.most);
     let shared = Arc::new(Shared::new(asks));
-    let mut streams = Vec::new();
-    for _ in 0..args.connections {
-        streams.push(connect(addr).await?);
-    }
     // The last one gets what does not divide.
     let quota = |index| (args.concurrency + index) / args.connections;
     let (finished, ended) = mpsc::channel::<()>();
@@ -145,6 +153,14 @@ async fn join(
         _ = time_is_up => {}
     }
     time::timeout(PATIENCE, joined).await.unwrap_or(Ok(()))
+}
+
+async fn connect_all(args: &LoadArgs, addr: SocketAddr) -> Result<Vec<TcpStream>, LoadError> {
+    let mut streams = Vec::new();
+    for _ in 0..args.connections {
+        streams.push(connect(addr).await?);
+    }
+    Ok(streams)
 }
 
 async fn connect(addr: SocketAddr) -> Result<TcpStream, LoadError> {

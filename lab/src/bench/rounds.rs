@@ -111,6 +111,7 @@ impl<'a> Arena<'a> {
         let running = self.running(contender);
         let (to, connections) = match contender.via {
             Via::Rls => (Target::Rls(running.addr), CONNECTIONS.min(load.concurrency)),
+            Via::RlsOverTls => (Target::RlsOverTls(running.addr), CONNECTIONS.min(load.concurrency)),
             Via::Check => (Target::Check(running.addr), CONNECTIONS.min(load.concurrency)),
             Via::CheckForBrowser => {
                 (Target::CheckForBrowser(running.addr), CONNECTIONS.min(load.concurrency))

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     binaries,
+    handshakes::{Kind, certificate},
     process::Process,
     redis::Redis,
     tollgate::{Serve, Tollgate},
@@ -59,7 +60,7 @@ impl Running {
     ) -> Result<Running, BenchError> {
         match subject.service {
             Service::Floor => Running::floor(subject, placement).await,
-            Service::Memory => Running::tollgate(subject, limits, None, placement).await,
+            Service::Memory | Service::MemoryTls => Running::tollgate(subject, limits, None, placement).await,
             Service::Redis | Service::RedisCacheOff => {
                 let redis = Running::redis(placement).await?;
                 Running::tollgate(subject, limits, Some(redis), placement).await
@@ -107,6 +108,10 @@ impl Running {
         // The file names no algorithm, because a peer would not know it, but token buckets are to be measured. A
         // variable says so, because an older Tollgate does not know the flag.
         serve = serve.variable("TOLLGATE_DEFAULT_ALGORITHM", "token_bucket");
+        if subject.service == Service::MemoryTls {
+            let [certificate, key] = certificate(Kind::P256).map(|path| path.display().to_string());
+            serve = serve.args(&["--grpc-tls-cert", &certificate, "--grpc-tls-key", &key]);
+        }
         if let Some(redis) = &redis {
             serve = serve.store(redis.url());
         }

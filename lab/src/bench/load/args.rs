@@ -8,7 +8,7 @@ use crate::bench::keys::{Keys, Mix};
 
 #[derive(Debug, Clone, Args)]
 pub struct LoadArgs {
-    /// rls=IP:PORT, check=IP:PORT, browser-check=IP:PORT, incrby=IP:PORT or evalsha=IP:PORT
+    /// rls=IP:PORT, tls-rls=IP:PORT, check=IP:PORT, browser-check=IP:PORT, incrby=IP:PORT or evalsha=IP:PORT
     #[arg(long)]
     pub to: Target,
     #[arg(long, default_value_t = 8)]
@@ -49,6 +49,7 @@ pub struct LoadArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     Rls(SocketAddr),
+    RlsOverTls(SocketAddr),
     Check(SocketAddr),
     CheckForBrowser(SocketAddr),
     Incrby(SocketAddr),
@@ -89,6 +90,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Target::Rls(addr) => write!(f, "rls={addr}"),
+            Target::RlsOverTls(addr) => write!(f, "tls-rls={addr}"),
             Target::Check(addr) => write!(f, "check={addr}"),
             Target::CheckForBrowser(addr) => write!(f, "browser-check={addr}"),
             Target::Incrby(addr) => write!(f, "incrby={addr}"),
@@ -109,11 +111,12 @@ impl FromStr for Target {
         }
         match name {
             "rls" => Ok(Target::Rls(addr)),
+            "tls-rls" => Ok(Target::RlsOverTls(addr)),
             "check" => Ok(Target::Check(addr)),
             "browser-check" => Ok(Target::CheckForBrowser(addr)),
             "incrby" => Ok(Target::Incrby(addr)),
             "evalsha" => Ok(Target::Evalsha(addr)),
-            _ => Err("rls=, check=, browser-check=, incrby= or evalsha=".to_owned()),
+            _ => Err("rls=, tls-rls=, check=, browser-check=, incrby= or evalsha=".to_owned()),
         }
     }
 }

@@ -15,8 +15,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     select,
     sync::mpsc::UnboundedReceiver,
 };
@@ -92,20 +91,22 @@ struct Request {
 
 /// Returns when the time is up, or nothing is left to ask, and each request is answered.
 pub(super) async fn drive<W: Wire>(
-    mut stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite,
     wire: W,
     quota: usize,
     shared: Arc<Shared>,
     mut tickets: Option<UnboundedReceiver<Tickets>>,
 ) -> Result<(), LoadError> {
     let mut connection = Connection::new(wire, quota, shared);
-    let (mut reader, mut writer) = stream.split();
+    let (mut reader, mut writer) = tokio::io::split(stream);
     let mut input = vec![0; BUFFER];
     let mut filled = 0;
     loop {
         connection.ask(tickets.is_none());
         if !connection.out.is_empty() {
             writer.write_all(&connection.out).await.map_err(LoadError::Broken)?;
+            // A stream of TLS may hold records back until it is flushed; a TCP stream does nothing here.
+            writer.flush().await.map_err(LoadError::Broken)?;
             connection.out.clear();
         }
         if connection.ended && connection.under_way.count == 0 {
