@@ -180,6 +180,7 @@ pub mod rules;
 pub mod server;
 pub mod store;
 pub mod tasks;
+pub mod xds;
 
 /// The protocol, generated from `proto/` at build time.
 #[allow(missing_docs, clippy::all, clippy::too_many_lines, unreachable_pub)]

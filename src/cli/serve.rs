@@ -5,6 +5,7 @@ mod flags;
 mod gauges;
 mod reference;
 mod tls;
+mod xds;
 
 use std::{num::NonZeroU32, path::PathBuf, sync::Arc};
 
@@ -36,6 +37,7 @@ use flags::{Answers, Logs, Process, Switches, WhenStoreFails};
 pub(super) use flags::{Deciding, Headers};
 use tls::TlsFlags;
 use tollgate_core::{applied::QuotaMode, limit::DefaultAlgorithm, matcher::Matcher};
+use xds::XdsFlags;
 
 // clap wraps these lines.
 const EXAMPLES: &str = "\
@@ -60,7 +62,8 @@ pub struct Serve {
     ///
     /// Changed files take effect within two seconds; so do files that are added to a folder or removed from it.
     /// Subfolders are not read.
-    #[arg(long, env = "TOLLGATE_CONFIG", value_name = "PATH", value_delimiter = ',', required = true,
+    #[arg(long, env = "TOLLGATE_CONFIG", value_name = "PATH", value_delimiter = ',',
+        required_unless_present = "xds_server",
         value_parser = Item(PathBufValueParser::new()))]
     config: Vec<PathBuf>,
 
@@ -102,6 +105,9 @@ pub struct Serve {
 
     #[command(flatten)]
     tls: TlsFlags,
+
+    #[command(flatten)]
+    xds: XdsFlags,
 
     #[command(flatten)]
     authz: Authz,
@@ -186,6 +192,10 @@ impl Serve {
         let config = config::load(&self.config, self.default_algorithm).map_err(|refused| refused.errors)?;
         for warning in &config.warnings {
             warn!("{warning}");
+        }
+        if let Some(xds) = self.xds.options(self.default_algorithm) {
+            let waits_for_rules = self.xds.waits_for_rules();
+            warn!(server = %xds.server, waits_for_rules, "this build does not read rules by xDS: every request passes");
         }
         let authz = self.authz.settings();
         let matcher = Matcher::new(config.domains.clone());
