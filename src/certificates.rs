@@ -42,7 +42,7 @@ pub enum CertificateError {
     NoKey { path: PathBuf },
     /// A certificate and a key do not belong together, or are of a kind that is not known.
     #[error("{} and {} cannot be used together", certificate.display(), key.display())]
-    Pair { certificate: PathBuf, key: PathBuf, source: rustls::Error },
+    Pair { certificate: PathBuf, key: PathBuf, source: Box<rustls::Error> },
     /// The roots cannot be used.
     #[error("{} cannot be used as the roots of certificates", path.as_deref().unwrap_or(Path::new("the system's certificates")).display())]
     Roots { path: Option<PathBuf>, source: VerifierBuilderError },
@@ -53,7 +53,7 @@ pub enum CertificateError {
     NoSystemRoots,
     /// The library refuses its own settings.
     #[error("TLS cannot be set up")]
-    Setup(#[source] rustls::Error),
+    Setup(#[source] Box<rustls::Error>),
 }
 
 /// All certificates of a file; at least one.

@@ -13,6 +13,7 @@ pub mod explain;
 pub mod healthcheck;
 pub mod schema;
 pub mod serve;
+mod store;
 mod store_url;
 mod values;
 mod variables;

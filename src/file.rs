@@ -1,5 +1,7 @@
 //! Reads files that an operator names: once, up to a bound, and without waiting for ever.
 
+mod aside;
+
 use std::{
     fs::{self, File},
     io::{self, Read as _},
@@ -13,6 +15,7 @@ use std::{
 use thiserror::Error;
 
 use crate::error::SystemError;
+pub use aside::Aside;
 
 /// How long the writer of a named pipe may take.
 const PATIENCE: Duration = Duration::from_secs(30);

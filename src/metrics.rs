@@ -14,6 +14,7 @@
 //! | `tollgate_config_reloads_total` | result | changed configurations: `taken` or `refused` |
 //! | `tollgate_config_stale` | | 1 while the last change is refused |
 //! | `tollgate_replicas` | | replicas that share the store; 0: not known |
+//! | `tollgate_store_masters` | | masters to which the store's name leads, if it has several addresses; only with Redis |
 //! | `tollgate_memory_buckets` | | buckets in this process, of the memory store and for local answers |
 //! | `tollgate_connections_refused_total` | | connections closed at once, because `--max-connections` were open |
 //! | `tollgate_connections_not_http2_total` | kind | connections closed at once, because they began with `http1`, `tls` or `other`; with TLS, with plain text or a handshake that failed |

@@ -37,7 +37,7 @@ mod unvectored;
 
 pub use error::{Port, ServerError};
 pub use limits::ConnectionLimits;
-pub use tls::{Tls, TlsError, TlsFiles};
+pub use tls::{Tls, TlsFiles};
 
 use accept::{Acceptor, bind};
 use endings::Endings;

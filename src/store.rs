@@ -14,9 +14,10 @@ use std::{path::Path, sync::Arc, time::Duration};
 use thiserror::Error;
 
 use self::redis::{
-    AddressError, PasswordError, PasswordFile, RedisBackend, RedisStore, RedisTarget,
+    AddressError, PasswordError, PasswordFile, RedisBackend, RedisStore, RedisTarget, masters::Masters,
     replica_count::ReplicaCount,
 };
+use crate::certificates::{CertificateError, ClientTls};
 use health::StoreHealth;
 use memory::{Full, MemoryStore};
 use refusal::Refusal;
@@ -92,6 +93,21 @@ pub enum TargetError {
     /// The password file cannot be used.
     #[error(transparent)]
     Password(#[from] PasswordError),
+    /// TLS was set up for a store that is reached without it.
+    #[error("the store is reached without TLS; write rediss:// in its URL, or leave this out")]
+    NoTls,
+    /// A file for TLS cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+}
+
+// === impl TargetError ===
+
+impl TargetError {
+    /// Whether flags contradict each other, whatever the machine and its files are like.
+    pub fn is_misuse(&self) -> bool {
+        matches!(self, TargetError::NoPassword | TargetError::TwoPasswords | TargetError::NoTls)
+    }
 }
 
 /// The configured store, which each runtime opens once.
@@ -118,6 +134,14 @@ impl Backend {
         match self {
             Backend::Memory(_) => Err(TargetError::NoPassword),
             Backend::Redis(backend) => Ok(Backend::Redis(backend.password_in(PasswordFile::new(file))?)),
+        }
+    }
+
+    /// Connects by TLS like this. Fails if the store's URL asks for no TLS, or if a file cannot be used now.
+    pub fn with_tls(self, tls: ClientTls) -> Result<Backend, TargetError> {
+        match self {
+            Backend::Memory(_) => Err(TargetError::NoTls),
+            Backend::Redis(backend) => Ok(Backend::Redis(backend.with_tls(tls)?)),
         }
     }
 
@@ -148,6 +172,14 @@ impl Backend {
         match self {
             Backend::Memory(_) => None,
             Backend::Redis(backend) => Some(Arc::clone(backend.replica_count())),
+        }
+    }
+
+    /// The masters behind the store's name. None for memory.
+    pub fn masters(&self) -> Option<Arc<Masters>> {
+        match self {
+            Backend::Memory(_) => None,
+            Backend::Redis(backend) => Some(Arc::clone(backend.masters())),
         }
     }
 

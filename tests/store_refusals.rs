@@ -32,9 +32,9 @@ descriptors:
 ";
 const WITHIN: Duration = Duration::from_secs(20);
 
-/// The keys and rights that Tollgate's user needs according to docs/operate.md.
+/// The keys and rights that Tollgate's user needs according to docs/redis.md.
 fn documented() -> Vec<&'static str> {
-    let page = include_str!("../docs/operate.md");
+    let page = include_str!("../docs/redis.md");
     let line = page.lines().find(|line| line.starts_with("ACL SETUSER tollgate ")).expect("the rule");
     line.split(' ').filter(|word| word.starts_with(['~', '+'])).collect()
 }

@@ -57,14 +57,18 @@ impl ClientTls {
         let verifier = self.verifier(&provider)?;
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])
-            .map_err(CertificateError::Setup)?
+            .map_err(|error| CertificateError::Setup(Box::new(error)))?
             .dangerous()
             .with_custom_certificate_verifier(verifier);
         let Some(OwnFiles { certificate, key: own_key }) = &self.own else {
             return Ok(builder.with_no_client_auth());
         };
         builder.with_client_auth_cert(chain(certificate)?, key(own_key)?).map_err(|source| {
-            CertificateError::Pair { certificate: certificate.clone(), key: own_key.clone(), source }
+            CertificateError::Pair {
+                certificate: certificate.clone(),
+                key: own_key.clone(),
+                source: Box::new(source),
+            }
         })
     }
 

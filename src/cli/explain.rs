@@ -22,8 +22,8 @@ use clap::{Args, ValueEnum, builder::PathBufValueParser};
 use thiserror::Error;
 
 use super::{
-    StoreUrl,
     serve::{Deciding, Headers, ServeError},
+    store::{StoreFlags, WrongStore},
     values::Item,
     variables::Origins,
 };
@@ -87,13 +87,8 @@ pub struct Explain {
     #[arg(long, value_name = "COUNT", default_value_t = 1, conflicts_with = "request")]
     hits: u64,
 
-    /// Show what is in the buckets of this Redis now [default: the buckets are taken as full].
-    #[arg(long, env = "TOLLGATE_STORE", value_name = "STORE", hide_env_values = true)]
-    store: Option<StoreUrl>,
-
-    /// File with the password of the store's user, instead of a password in the URL.
-    #[arg(long, env = "TOLLGATE_STORE_PASSWORD_FILE", value_name = "FILE")]
-    store_password_file: Option<PathBuf>,
+    #[command(flatten)]
+    store: StoreFlags,
 
     /// How to print the explanation.
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -153,9 +148,14 @@ pub enum ExplainError {
         /// What it lacks.
         source: NoChoice,
     },
-    /// The address or the password file of the store is wrong.
-    #[error("--store")]
-    Store(#[source] TargetError),
+    /// The address of the store, or a file for it, is wrong.
+    #[error("{origin}")]
+    Store {
+        /// The flag.
+        origin: String,
+        /// What is wrong.
+        source: TargetError,
+    },
     /// The store could not be read.
     #[error("cannot read the buckets from {store}")]
     Look {
@@ -239,12 +239,11 @@ impl Explain {
     }
 
     fn levels(&self) -> Result<Levels, ExplainError> {
-        let Some(url) = self.store.as_ref().filter(|url| !url.is_memory()) else { return Ok(Levels::Full) };
-        let backend = Backend::parse(url.secret()).and_then(|backend| match &self.store_password_file {
-            Some(file) => backend.password_in(file),
-            None => Ok(backend),
-        });
-        match backend.map_err(ExplainError::Store)? {
+        let Some(url) = self.store.store.as_ref().filter(|url| !url.is_memory()) else {
+            return Ok(Levels::Full);
+        };
+        let backend = self.store.backend(0, &Origins::default());
+        match backend.map_err(|WrongStore { origin, source }| ExplainError::Store { origin, source })? {
             Backend::Memory(_) => Ok(Levels::Full),
             Backend::Redis(backend) => {
                 Ok(Levels::Live { store: url.to_string(), backend: Box::new(backend) })

@@ -15,11 +15,13 @@ use tracing::{info, warn};
 
 use super::{
     StoreUrl,
+    store::{StoreFlags, WrongStore},
     values::{self, Item, NotASwitch},
     variables::Origins,
 };
 use crate::{
     admin::Admin,
+    certificates::CertificateError,
     config::{self, ConfigErrors},
     error::SystemError,
     fallback::{Fallback, local::Local},
@@ -29,7 +31,7 @@ use crate::{
     protocol::{Doors, Modes},
     reload::{Reloader, Sources},
     rules::Publisher,
-    server::{self, Server, ServerError, TlsError},
+    server::{self, Server, ServerError},
     store::{Backend, TargetError},
 };
 use authz::Authz;
@@ -74,18 +76,8 @@ pub struct Serve {
     #[arg(long, env = "TOLLGATE_DEFAULT_ALGORITHM", value_name = "ALGORITHM", default_value = "by_period")]
     default_algorithm: DefaultAlgorithm,
 
-    /// Where buckets are kept: memory, or redis://[user:password@]host[:port][/database] [default: memory]
-    ///
-    /// Buckets in memory are lost when the process ends, and each replica counts on its own. Within the password of a
-    /// URL, write @ / ? # as %40 %2F %3F %23.
-    #[arg(long, env = "TOLLGATE_STORE", value_name = "STORE", hide_env_values = true)]
-    store: Option<StoreUrl>,
-
-    /// File with the password of the store's user, instead of a password in the URL.
-    ///
-    /// It is read again for each connection, so a rotated password needs no restart. A newline at its end is ignored.
-    #[arg(long, env = "TOLLGATE_STORE_PASSWORD_FILE", value_name = "FILE")]
-    store_password_file: Option<PathBuf>,
+    #[command(flatten)]
+    store: StoreFlags,
 
     /// Whether Tollgate denies from memory while Redis would still deny: on or off.
     ///
@@ -133,12 +125,9 @@ pub enum ServeError {
     /// The limits files have errors.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
-    /// The address of the store is wrong.
+    /// The address of the store, or a file for it, is wrong.
     #[error("{origin}")]
     Store { origin: String, source: TargetError },
-    /// The file with the store's password cannot be used.
-    #[error("{origin}")]
-    StorePassword { origin: String, source: TargetError },
     /// `--headers` lists `none` and another group.
     #[error("{origin}: none cannot be combined with other groups")]
     HeadersNoneAndMore { origin: String },
@@ -153,7 +142,7 @@ pub enum ServeError {
     Reloader(#[source] SystemError),
     /// The files of TLS cannot be used.
     #[error(transparent)]
-    Tls(#[from] TlsError),
+    Tls(#[from] CertificateError),
     /// The server did not start, or did not end well.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -169,12 +158,10 @@ impl ServeError {
             | ServeError::HeadersTwice { .. }
             | ServeError::NotASwitch { .. } => true,
             ServeError::Logging(error) => !matches!(error, LoggingError::Installed(_)),
-            ServeError::StorePassword { source, .. } => !matches!(source, TargetError::Password(_)),
-            ServeError::Config(_)
-            | ServeError::Store { .. }
-            | ServeError::Reloader(_)
-            | ServeError::Tls(_)
-            | ServeError::Server(_) => false,
+            ServeError::Store { source, .. } => source.is_misuse(),
+            ServeError::Config(_) | ServeError::Reloader(_) | ServeError::Tls(_) | ServeError::Server(_) => {
+                false
+            }
         }
     }
 }
@@ -243,29 +230,23 @@ impl Serve {
     }
 
     fn backend(&self) -> Result<Backend, ServeError> {
-        let mut backend = match &self.store {
-            None => Backend::memory(self.when_store_fails.memory_buckets),
-            Some(url) => Backend::parse(url.secret()).map_err(|source| {
-                let origin = self.origins.name("store");
-                ServeError::Store { origin, source }
-            })?,
-        };
-        if let Some(file) = &self.store_password_file {
-            backend = backend.password_in(file).map_err(|source| {
-                let origin = self.origins.name("store-password-file");
-                ServeError::StorePassword { origin, source }
-            })?;
-        }
+        let backend = self.store.backend(self.when_store_fails.memory_buckets, &self.origins);
+        let backend =
+            backend.map_err(|WrongStore { origin, source }| ServeError::Store { origin, source })?;
         Ok(if self.denial_cache { backend } else { backend.without_denial_cache() })
     }
 
     /// Logs the start. Scripts read the first line, so its words and their order are an interface.
     fn announce(&self, addresses: server::Addresses, Loaded { rules, domains }: Loaded) {
-        let store = self.store.as_ref().map_or("memory".to_owned(), StoreUrl::to_string);
+        let store = self.store.store.as_ref().map_or("memory".to_owned(), StoreUrl::to_string);
         let server::Addresses { grpc, authz_http, admin } = addresses;
         info!(target: logging::START, %grpc, %admin, %store, rules, domains, "listening");
         if let Some(authz_http) = authz_http {
             info!(target: logging::START, %authz_http, "listening for ext_authz by HTTP");
+        }
+        if self.store.trusts_anybody() {
+            let by = self.origins.name("store-tls-verify");
+            warn!(%by, "the store's certificate is not verified: anybody on the way can read and answer in its place");
         }
         if rules == 0 {
             warn!("no limit was loaded: every request passes");
@@ -276,7 +257,7 @@ impl Serve {
                 "each of {replicas} replicas keeps buckets in its own memory, so each admits the whole limit; \
                  give them one Redis by --store"
             );
-        } else if self.store.is_none() {
+        } else if self.store.store.is_none() {
             reference::announce_memory();
         }
     }

@@ -14,14 +14,13 @@ use std::{
     time::Duration,
 };
 
-use thiserror::Error;
 use tokio::{net::TcpStream, time};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
-        self, ServerConfig,
+        ServerConfig,
         crypto::ring,
-        server::{VerifierBuilderError, WebPkiClientVerifier},
+        server::WebPkiClientVerifier,
         version::{TLS12, TLS13},
     },
     server::TlsStream,
@@ -58,24 +57,6 @@ pub struct TlsFiles {
     pub client_ca: Option<PathBuf>,
 }
 
-/// Why files cannot be used.
-#[derive(Debug, Error)]
-#[expect(missing_docs, reason = "the fields are what the message shows")]
-pub enum TlsError {
-    /// A file holds nothing of use.
-    #[error(transparent)]
-    File(#[from] CertificateError),
-    /// The roots cannot be used.
-    #[error("{path}: not usable as the roots of clients' certificates")]
-    Roots { path: String, source: VerifierBuilderError },
-    /// The certificate and the key do not belong together, or are of a kind that is not known.
-    #[error("{certificate} and {key} cannot be used together")]
-    Pair { certificate: String, key: String, source: rustls::Error },
-    /// The library refuses its own settings.
-    #[error("TLS cannot be set up")]
-    Setup(#[source] rustls::Error),
-}
-
 /// TLS as it is used for the next handshake, shared by all runtimes.
 pub struct Tls {
     files: TlsFiles,
@@ -97,7 +78,7 @@ struct Loaded {
 
 impl Tls {
     /// Fails if the files cannot be used.
-    pub fn load(files: TlsFiles) -> Result<Tls, TlsError> {
+    pub fn load(files: TlsFiles) -> Result<Tls, CertificateError> {
         let Loaded { config, expires_s } = files.load()?;
         let current = RwLock::new(Arc::new(config));
         let (expires_s, stale, expired) = (AtomicI64::new(expires_s), AtomicI64::new(0), Hourly::new());
@@ -189,7 +170,8 @@ impl TlsFiles {
         all.into_iter().flatten().map(|path| Look::at(path)).collect()
     }
 
-    fn load(&self) -> Result<Loaded, TlsError> {
+    fn load(&self) -> Result<Loaded, CertificateError> {
+        let setup = |error| CertificateError::Setup(Box::new(error));
         let chain = certificates::chain(&self.certificate)?;
         let expires_s =
             chain.first().map_or(Ok(0), |first| certificates::expires_s(&self.certificate, first))?;
@@ -197,23 +179,23 @@ impl TlsFiles {
         let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&TLS13, &TLS12])
-            .map_err(TlsError::Setup)?;
+            .map_err(setup)?;
         let builder = match &self.client_ca {
             None => builder.with_no_client_auth(),
             Some(path) => {
-                let refused = |source| TlsError::Roots { path: path.display().to_string(), source };
+                let refused = |source| CertificateError::Roots { path: Some(path.clone()), source };
                 let roots = Arc::new(certificates::roots(path)?);
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
                 builder.with_client_cert_verifier(verifier.build().map_err(refused)?)
             }
         };
-        let mut config = builder.with_single_cert(chain, key).map_err(|source| TlsError::Pair {
-            certificate: self.certificate.display().to_string(),
-            key: self.key.display().to_string(),
-            source,
+        let mut config = builder.with_single_cert(chain, key).map_err(|source| CertificateError::Pair {
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+            source: Box::new(source),
         })?;
         config.alpn_protocols = vec![ALPN.to_vec()];
-        config.ticketer = ring::Ticketer::new().map_err(TlsError::Setup)?;
+        config.ticketer = ring::Ticketer::new().map_err(setup)?;
         Ok(Loaded { config, expires_s })
     }
 }

@@ -9,15 +9,19 @@
 
 mod address;
 mod advice;
+mod backend;
 mod connection;
 pub mod denial_cache;
+mod dial;
 pub mod dispatch;
 mod line;
 pub mod look;
+pub mod masters;
 mod password;
 mod probe;
 pub mod replica_count;
 pub mod script;
+mod tls;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -32,20 +36,19 @@ use tokio::{
 
 use crate::{
     clock::Clock,
-    store::{StoreError, TargetError, health::StoreHealth},
+    store::StoreError,
     tasks::{self, Task},
 };
 pub use address::{AddressError, RedisTarget};
-use advice::Advice;
+pub use backend::RedisBackend;
 use connection::keep_connected;
-use denial_cache::{DenialCache, Refunds};
+use denial_cache::DenialCache;
 use dispatch::{
     Dispatched, Dispatcher,
     queue::{Batch, MOST_UNDER_WAY},
 };
 use line::Line;
 pub use password::{PasswordError, PasswordFile};
-use replica_count::ReplicaCount;
 use script::Call;
 use tollgate_core::{
     decision::{Answer, Takes},
@@ -55,56 +58,6 @@ use tollgate_core::{
 
 /// The time between two looks for requests that have waited too long.
 const LOOK_FOR_OVERDUE_EVERY: Duration = Duration::from_millis(250);
-
-/// How Redis is used; the same on every runtime.
-#[derive(Debug, Clone)]
-pub struct RedisBackend {
-    target: RedisTarget,
-    health: Arc<StoreHealth>,
-    /// None if the denial cache is off.
-    refunds: Option<Arc<Refunds>>,
-    replica_count: Arc<ReplicaCount>,
-    advice: Arc<Advice>,
-    /// One clock for all runtimes, since each tells the others at what time something was given back.
-    clock: Arc<Clock>,
-}
-
-impl RedisBackend {
-    /// A Redis at this address, with a denial cache.
-    pub fn new(target: RedisTarget) -> RedisBackend {
-        RedisBackend {
-            health: Arc::new(StoreHealth::new(target.to_string())),
-            target,
-            refunds: Some(Arc::default()),
-            replica_count: Arc::default(),
-            advice: Arc::default(),
-            clock: Arc::new(Clock::start()),
-        }
-    }
-
-    pub(super) fn password_in(self, file: PasswordFile) -> Result<RedisBackend, TargetError> {
-        if self.target.has_password() {
-            return Err(TargetError::TwoPasswords);
-        }
-        file.read()?;
-        Ok(RedisBackend { target: self.target.password_in(file), ..self })
-    }
-
-    /// The number of replicas that share this Redis, as they count themselves.
-    pub fn replica_count(&self) -> &Arc<ReplicaCount> {
-        &self.replica_count
-    }
-
-    pub(super) fn health(&self) -> Arc<StoreHealth> {
-        Arc::clone(&self.health)
-    }
-
-    /// Asks Redis about every take, even if memory could deny it.
-    #[must_use]
-    pub fn without_denial_cache(self) -> RedisBackend {
-        RedisBackend { refunds: None, ..self }
-    }
-}
 
 // === RedisStore ===
 
@@ -178,6 +131,9 @@ impl RedisStore {
             tasks.push(tasks::keep(Task::ReplicaCount, move || {
                 Arc::clone(&replica_count).count(Arc::clone(&line))
             }));
+            let (masters, target) = (Arc::clone(&backend.masters), backend.target.clone());
+            tasks
+                .push(tasks::keep(Task::StoreConnection, move || Arc::clone(&masters).watch(target.clone())));
         }
         RedisStore { runtime, tasks }
     }

@@ -141,7 +141,7 @@ impl Refusal {
 
     const fn help(self) -> &'static str {
         match self {
-            Refusal::NoPerm => "its user lacks a right; docs/operate.md has the ACL rule that Tollgate needs",
+            Refusal::NoPerm => "its user lacks a right; docs/redis.md has the ACL rule that Tollgate needs",
             Refusal::NoAuth => {
                 "it needs a password: write it into the URL, or name a file that holds it by --store-password-file"
             }

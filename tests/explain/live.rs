@@ -66,11 +66,11 @@ async fn live_levels_are_those_of_redis_and_nothing_is_written() {
     );
 }
 
-/// The rights that docs/operate.md gives to the user of the service are enough.
+/// The rights that docs/redis.md gives to the user of the service are enough.
 #[tokio::test]
 async fn explain_needs_no_more_rights_than_the_service() {
     let Some(redis) = support::redis().await else { return };
-    let page = include_str!("../../docs/operate.md");
+    let page = include_str!("../../docs/redis.md");
     let rule =
         page.lines().find_map(|line| line.strip_prefix("ACL SETUSER ")).expect("the page has the rule");
     let () = cmd("ACL")

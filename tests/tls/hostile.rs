@@ -26,7 +26,8 @@ use tokio_rustls::{
 };
 use tollgate::pb::rate_limit_response::Code;
 
-use super::{BOTH, authority::Authority, client, connect, is_decided, private_key, serve, until_told};
+use super::{BOTH, client, connect, is_decided, private_key, serve, until_told};
+use crate::support::authority::Authority;
 
 const FAILED: &str = "a TLS handshake on the gRPC port failed";
 

@@ -3,7 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod authority;
+mod connector;
 mod hostile;
 
 use std::{
@@ -13,7 +13,6 @@ use std::{
     time::Duration,
 };
 
-use authority::Authority;
 use hyper_util::rt::TokioIo;
 use lab::{
     binaries::{self, Part},
@@ -21,6 +20,7 @@ use lab::{
     http,
     tollgate::{Serve, Tollgate},
 };
+use support::authority::Authority;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -123,7 +123,7 @@ fn tower_service_fn(
     Error = std::io::Error,
     Future = impl Future<Output = std::io::Result<TokioIo<TlsStream<TcpStream>>>> + Send,
 > + Send {
-    authority::Connector(move || {
+    connector::Connector(move || {
         let config = config.clone();
         async move { connect(addr, &config).await.map(TokioIo::new) }
     })

@@ -28,6 +28,14 @@ pub(super) fn add(metrics: &Metrics, backend: &Backend, fallback: &Fallback) {
          `local` answers as `error`: see the log, or set --replicas.",
         replicas,
     );
+    if let Some(masters) = backend.masters() {
+        metrics.show(
+            "tollgate_store_masters",
+            "Masters to which the addresses of the store's name lead; 0 if it has a single address. With more than one, \
+             replicas may end at different ones and admit a multiple of each limit.",
+            move || masters.found().into(),
+        );
+    }
     let (backend, local) = (backend.clone(), Arc::clone(&fallback.local));
     let buckets = move || {
         let kept = local.len() + backend.memory_buckets();

@@ -32,7 +32,7 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(serve.when_store_fails.store_deadline, Duration::from_millis(10));
     assert_eq!(serve.when_store_fails.on_store_failure, OnStoreFailure::Local);
     assert_eq!(serve.logs.log_format, logging::Format::Text);
-    assert!(serve.store.is_none());
+    assert!(serve.store.store.is_none());
     assert_eq!(serve.default_algorithm, DefaultAlgorithm::ByPeriod);
     let contract = serve.answers.contract(&Origins::default()).unwrap();
     assert_eq!(contract.groups(), Group::DEFAULT);

@@ -5,9 +5,10 @@ use std::{path::PathBuf, sync::Arc};
 use clap::Args;
 
 use crate::{
+    certificates::CertificateError,
     cli::values,
     metrics::Metrics,
-    server::{Tls, TlsError, TlsFiles},
+    server::{Tls, TlsFiles},
 };
 
 #[derive(Debug, Args)]
@@ -35,7 +36,7 @@ pub(super) struct TlsFlags {
 
 impl TlsFlags {
     /// None without a certificate. Fails if the files cannot be used.
-    pub(super) fn load(&self) -> Result<Option<Arc<Tls>>, TlsError> {
+    pub(super) fn load(&self) -> Result<Option<Arc<Tls>>, CertificateError> {
         let (Some(certificate), Some(key)) = (&self.grpc_tls_cert, &self.grpc_tls_key) else {
             return Ok(None);
         };

@@ -1,17 +1,21 @@
 //! Keeps one connection to Redis: opens it at the start, and replaces it when it breaks or falls silent.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, RedisError, aio::MultiplexedConnection, cmd,
+use redis::{AsyncConnectionConfig, ErrorKind, RedisError, aio::MultiplexedConnection, cmd};
+use tokio::{
+    sync::Notify,
+    task::JoinHandle,
+    time::{sleep, timeout},
 };
-use tokio::time::{sleep, timeout};
 
 use super::{
     address::RedisTarget,
     advice::Advice,
+    dial::{self, Stream, dial},
     line::{Connection, Line},
     probe::{self, Probed},
+    tls::HandshakeError,
 };
 use crate::{
     error,
@@ -33,6 +37,8 @@ const PING_TIMEOUT: Duration = Duration::from_millis(350);
 /// calls over them.
 const SETTLED: Duration = Duration::from_secs(1);
 
+const SPEAKS_TLS: &str = "this port speaks TLS: write rediss:// in place of redis://";
+
 /// Why there is no connection.
 pub(super) enum NoConnection {
     Away(String),
@@ -42,10 +48,41 @@ pub(super) enum NoConnection {
 
 /// A connection that can be used.
 struct Opened {
-    inner: MultiplexedConnection,
+    dialled: Dialled,
     script: Arc<str>,
     /// What it refuses at the moment.
     complaint: Option<Complaint>,
+}
+
+/// A connection, and the task that reads and writes for it.
+#[derive(Clone)]
+pub(super) struct Dialled {
+    pub(super) inner: MultiplexedConnection,
+    driver: Arc<Driver>,
+}
+
+/// Ends its task when it is dropped: with a silent Redis, the task would wait for its answers for ever.
+struct Driver {
+    task: JoinHandle<()>,
+    ended: Arc<Notify>,
+}
+
+impl Driver {
+    fn start(drives: impl Future<Output = ()> + Send + 'static) -> Arc<Driver> {
+        let ended = Arc::new(Notify::new());
+        let tells = Arc::clone(&ended);
+        let task = tokio::spawn(async move {
+            drives.await;
+            tells.notify_one();
+        });
+        Arc::new(Driver { task, ended })
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 /// Connects, keeps the connection until it is lost, and connects again, forever.
@@ -55,8 +92,8 @@ pub(super) async fn keep_connected(line: Arc<Line>, target: RedisTarget, advice:
         tasks::may_panic(Task::StoreConnection);
         let opened = timeout(CONNECT_TIMEOUT, open(&target, &advice)).await;
         match opened.unwrap_or_else(|late| Err(NoConnection::Away(late.to_string()))) {
-            Ok(Opened { inner, script, complaint }) => {
-                let connection = line.take_up(inner, script);
+            Ok(Opened { dialled, script, complaint }) => {
+                let connection = line.take_up(dialled, script);
                 line.health.is_opened();
                 match complaint {
                     None => line.health.is_up(),
@@ -78,9 +115,9 @@ pub(super) async fn keep_connected(line: Arc<Line>, target: RedisTarget, advice:
     }
 }
 
-/// Returns when the connection is lost: a request noticed, or a PING had no answer.
+/// Returns when the connection is lost: Redis closed it, a request noticed, or a PING had no answer.
 async fn watch(line: &Line, connection: &Connection) {
-    let mut inner = connection.inner.clone();
+    let mut inner = connection.dialled.inner.clone();
     let looks = async {
         loop {
             let refused_before = line.refused();
@@ -98,8 +135,14 @@ async fn watch(line: &Line, connection: &Connection) {
             }
         }
     };
+    let closed = async {
+        connection.dialled.driver.ended.notified().await;
+        line.give_up(connection.number);
+        pending::<()>().await;
+    };
     tokio::select! {
         () = line.lost() => {}
+        () = closed => {}
         () = looks => {}
     }
 }
@@ -109,7 +152,7 @@ async fn watch(line: &Line, connection: &Connection) {
 /// Redis may refuse a request and grant the probe, so both must have been granted since the previous look.
 async fn look_again(line: &Line, connection: &Connection, refused_before: u64) -> bool {
     let refused = line.refused();
-    let Ok(probed) = probe::probe(&mut connection.inner.clone()).await else { return false };
+    let Ok(probed) = probe::probe(&mut connection.dialled.inner.clone()).await else { return false };
     match probed.complaint {
         Some(complaint) => line.is_refused(connection.number, &complaint),
         None if refused == refused_before => line.health.is_up(),
@@ -120,8 +163,7 @@ async fn look_again(line: &Line, connection: &Connection, refused_before: u64) -
 
 /// Opens a connection to a Redis that can be used, and loads the script.
 async fn open(target: &RedisTarget, advice: &Advice) -> Result<Opened, NoConnection> {
-    let login = target.login().await.map_err(|error| NoConnection::Away(error::chain(&error)))?;
-    let mut inner = connect(login).await?;
+    let Dialled { mut inner, driver } = connect(target).await?;
     if let Some(complaint) = probe::kind(&mut inner).await? {
         return Err(NoConnection::Denied(complaint));
     }
@@ -130,7 +172,7 @@ async fn open(target: &RedisTarget, advice: &Advice) -> Result<Opened, NoConnect
             if complaint.as_ref().is_none_or(|complaint| complaint.refusal.will_pass()) =>
         {
             advice.give(&mut inner).await;
-            Ok(Opened { inner, script, complaint })
+            Ok(Opened { dialled: Dialled { inner, driver }, script, complaint })
         }
         Probed { complaint, .. } => {
             Err(NoConnection::Denied(complaint.unwrap_or_else(|| Complaint::new(Refusal::Other))))
@@ -138,15 +180,29 @@ async fn open(target: &RedisTarget, advice: &Advice) -> Result<Opened, NoConnect
     }
 }
 
-pub(super) async fn connect(login: ConnectionInfo) -> Result<MultiplexedConnection, NoConnection> {
+/// Connects and logs in.
+pub(super) async fn connect(target: &RedisTarget) -> Result<Dialled, NoConnection> {
+    let stream = dial(target).await.map_err(|error| NoConnection::Away(error::chain(&error)))?;
+    log_in(target, stream).await
+}
+
+/// Logs in over a connection that was opened for this target.
+pub(super) async fn log_in(target: &RedisTarget, stream: Box<dyn Stream>) -> Result<Dialled, NoConnection> {
+    let login = target.login().await.map_err(|error| NoConnection::Away(error::chain(&error)))?;
     // The store deadline bounds each call; the crate's own default of 500 ms would cut short a longer one.
-    let config =
-        AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(Some(CONNECT_TIMEOUT));
-    let client = Client::open(login)?;
-    client.get_multiplexed_async_connection_with_config(&config).await.map_err(|error| match error.kind() {
-        ErrorKind::AuthenticationFailed => NoConnection::Denied(Complaint::new(Refusal::WrongPass)),
-        _ => refused_login(&error),
-    })
+    let config = AsyncConnectionConfig::new().set_response_timeout(None);
+    match MultiplexedConnection::new_with_config(&login, stream, config).await {
+        Ok((inner, driver)) => Ok(Dialled { inner, driver: Driver::start(driver) }),
+        Err(error) if error.kind() == ErrorKind::AuthenticationFailed => {
+            Err(NoConnection::Denied(Complaint::new(Refusal::WrongPass)))
+        }
+        Err(error) if error.is_io_error() => Err(NoConnection::Away(match HandshakeError::late(&error) {
+            Some(refused) => error::chain(&refused),
+            None if dial::speaks_tls(target).await => SPEAKS_TLS.to_owned(),
+            None => error.to_string(),
+        })),
+        Err(error) => Err(refused_login(&error)),
+    }
 }
 
 /// Redis refused the login or the database.

@@ -13,11 +13,12 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, RedisError, Value, aio::MultiplexedConnection};
+use redis::{Cmd, RedisError, Value};
 use tokio::{sync::Notify, task::yield_now, time::timeout};
 
 use super::{
     OwnThread,
+    connection::Dialled,
     script::{self, Call, Now},
 };
 use crate::store::{
@@ -47,7 +48,7 @@ struct State {
 
 #[derive(Clone)]
 pub(super) struct Connection {
-    pub(super) inner: MultiplexedConnection,
+    pub(super) dialled: Dialled,
     pub(super) script: Arc<str>,
     /// Counts up, so that a late failure of an old connection does not end the new one.
     pub(super) number: u64,
@@ -81,9 +82,9 @@ impl Line {
     }
 
     /// Requests use this connection from now on, until it is [given up](Self::give_up).
-    pub(super) fn take_up(&self, inner: MultiplexedConnection, script: Arc<str>) -> Connection {
+    pub(super) fn take_up(&self, dialled: Dialled, script: Arc<str>) -> Connection {
         let connection = self.state.with(|state| {
-            let connection = Connection { inner, script, number: state.opened };
+            let connection = Connection { dialled, script, number: state.opened };
             state.opened += 1;
             state.connection = Some(connection.clone());
             connection
@@ -127,7 +128,7 @@ impl Line {
         command: &Cmd,
         deadline: Duration,
     ) -> Result<Value, StoreError> {
-        let mut handle = connection.inner.clone();
+        let mut handle = connection.dialled.inner.clone();
         let reply = within(deadline, handle.send_packed_command(command)).await;
         // Redis' errors arrive as values.
         let reply = reply.ok_or(StoreError::Deadline)?.and_then(Value::extract_error);

@@ -69,11 +69,12 @@ impl RedisBackend {
     }
 
     async fn look_unbounded(&self, takes: &[Take]) -> Result<Looked, LookError> {
-        let mut connection = connect(self.target.login().await?).await?;
-        if let Some(complaint) = probe::kind(&mut connection).await.map_err(NoConnection::from)? {
+        let mut dialled = connect(&self.target).await?;
+        let connection = &mut dialled.inner;
+        if let Some(complaint) = probe::kind(connection).await.map_err(NoConnection::from)? {
             return Err(NoConnection::Denied(complaint).into());
         }
-        let (values, epoch, now_us) = read(&mut connection, takes).await?;
+        let (values, epoch, now_us) = read(connection, takes).await?;
         let mut looked = Looked { now_us, epoch_us: now_us, states: Vec::new(), malformed: 0 };
         if let Some(epoch_us) = epoch.as_deref().and_then(epoch_us) {
             looked.epoch_us = epoch_us;

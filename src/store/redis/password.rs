@@ -9,15 +9,13 @@ use std::{
     path::{Path, PathBuf},
     str::Utf8Error,
     sync::Arc,
-    thread,
 };
 
 use thiserror::Error;
-use tokio::sync::{Mutex, oneshot};
 
 use crate::{
     error::SystemError,
-    file::{self, ReadError},
+    file::{self, Aside, ReadError},
 };
 
 const MAX_BYTES: u64 = 64 << 10;
@@ -29,11 +27,8 @@ pub struct PasswordFile(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
-    /// The read that is under way.
-    reading: Mutex<Option<Reading>>,
+    reading: Aside<Result<String, PasswordError>>,
 }
-
-type Reading = oneshot::Receiver<Result<String, PasswordError>>;
 
 /// The password file cannot be used.
 #[derive(Debug, Error)]
@@ -74,30 +69,15 @@ pub enum PasswordError {
 impl PasswordFile {
     /// The file at this path; it is not read yet.
     pub fn new(path: &Path) -> PasswordFile {
-        PasswordFile(Arc::new(Inner { path: path.to_path_buf(), reading: Mutex::default() }))
+        PasswordFile(Arc::new(Inner { path: path.to_path_buf(), reading: Aside::default() }))
     }
 
     /// Does the same as [`read`](Self::read) on a separate thread. If the caller gives up, the next caller waits for
     /// the same read.
     pub async fn read_aside(&self) -> Result<String, PasswordError> {
-        let mut reading = self.0.reading.lock().await;
-        let under_way = match &mut *reading {
-            Some(under_way) => under_way,
-            none => none.insert(self.begin_to_read()?),
-        };
-        let password = under_way.await;
-        *reading = None;
-        password.unwrap_or_else(|ended| Err(unreadable(&self.0.path, io::Error::other(ended))))
-    }
-
-    /// Not on a thread of the runtime, which could not end before the file system answers.
-    fn begin_to_read(&self) -> Result<Reading, PasswordError> {
-        let (tell, reading) = oneshot::channel();
         let file = self.clone();
-        let read = move || drop(tell.send(file.read()));
-        let thread = thread::Builder::new().name("password".to_owned()).spawn(read);
-        thread.map_err(|source| unreadable(&self.0.path, source))?;
-        Ok(reading)
+        let read = self.0.reading.read(move || file.read()).await;
+        read.unwrap_or_else(|ended| Err(unreadable(&self.0.path, ended)))
     }
 
     /// The file's text without the newline that editors put at the end. Fails if it is not readable, not UTF-8,

@@ -91,7 +91,7 @@ impl ReplicaCount {
         let holds_ms = u64::try_from(HOLDS.as_millis()).unwrap_or(u64::MAX);
         let mut command = cmd("EVAL");
         command.arg(SCRIPT).arg(1).arg(KEY).arg(&self.name).arg(holds_ms);
-        match timeout(PATIENCE, command.query_async::<u32>(&mut connection.inner)).await.ok()? {
+        match timeout(PATIENCE, command.query_async::<u32>(&mut connection.dialled.inner)).await.ok()? {
             Ok(count) => (count > 0).then_some(count),
             Err(error) => {
                 line.note(connection.number, &error);

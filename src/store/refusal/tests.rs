@@ -64,8 +64,8 @@ fn a_missing_right_is_named_as_an_acl_rule() {
         ),
         ("NOPERM this user has no permissions to access one of the keys used as arguments", "add ~tg:* "),
         ("NOPERM No permissions to access a key", "add ~tg:* "),
-        ("ERR The user executing the script can't run this command or subcommand", "docs/operate.md"),
-        ("NOPERM User t has no permissions to run the 'S3CRET, odd' command", "docs/operate.md"),
+        ("ERR The user executing the script can't run this command or subcommand", "docs/redis.md"),
+        ("NOPERM User t has no permissions to run the 'S3CRET, odd' command", "docs/redis.md"),
     ] {
         let complaint = Complaint::of_text(text);
         assert_eq!(complaint.refusal, Refusal::NoPerm);

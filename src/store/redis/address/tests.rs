@@ -1,9 +1,11 @@
+use redis::ProtocolVersion;
+
 use super::*;
 
 /// Where a URL leads, in the form `user:password@host:port/database`.
 fn read(text: &str) -> Result<String, AddressError> {
     let target = RedisTarget::parse(text)?;
-    let login = target.info.redis_settings();
+    let login = &target.login;
     let (user, password) = (login.username().unwrap_or("-"), login.password().unwrap_or("-"));
     Ok(format!("{user}:{password}@{}/{}", target.to_string().replace("redis://", ""), login.db()))
 }
@@ -32,8 +34,33 @@ fn every_part_of_a_url_is_used() {
     is("redis://:@cache", "-:-@cache:6379/0");
     for (protocol, version) in [("2", ProtocolVersion::RESP2), ("resp3", ProtocolVersion::RESP3)] {
         let target = RedisTarget::parse(&format!("redis://cache/1?protocol={protocol}")).unwrap();
-        assert_eq!(target.info.redis_settings().protocol(), version);
+        assert_eq!(target.login.protocol(), version);
     }
+}
+
+#[test]
+fn a_scheme_says_how_redis_is_reached() {
+    for (text, shown) in [
+        ("rediss://cache", "rediss://cache:6379"),
+        ("valkeys://user:s3cret@[::1]:7000/2", "rediss://[::1]:7000"),
+        ("valkey://cache", "redis://cache:6379"),
+        ("unix:///run/redis.sock", "unix:///run/redis.sock"),
+        ("redis+socket:///run/redis.sock?db=3", "unix:///run/redis.sock"),
+        ("UNIX://user:s3cret@/run/my%20redis.sock?db=3&protocol=3", "unix:///run/my redis.sock"),
+    ] {
+        let target = RedisTarget::parse(text).unwrap();
+        assert_eq!(target.to_string(), shown);
+        assert_eq!(target.tls().is_some(), shown.starts_with("rediss"), "{text}");
+        assert!(!format!("{target:?}").contains("s3cret"), "{target:?}");
+    }
+    let target = RedisTarget::parse("unix://tollgate:s3cret@/run/redis.sock?db=3").unwrap();
+    assert_eq!((target.login.username(), target.login.password()), (Some("tollgate"), Some("s3cret")));
+    assert_eq!(target.login.db(), 3);
+    is_refused("unix://run/redis.sock", AddressError::SocketWithHost);
+    is_refused("unix://", AddressError::NoSocket);
+    is_refused("unix:///?db=3", AddressError::NoSocket);
+    is_refused("unix:///run/redis.sock?db=x", AddressError::Database);
+    is_refused("unix:///run/redis.sock?ssl=1", AddressError::Tls("ssl".to_owned()));
 }
 
 #[test]
@@ -105,8 +132,12 @@ fn an_address_without_its_scheme_is_named_with_it() {
     {
         is_refused(text, AddressError::NoRedis);
     }
-    for text in ["rediss://cache", "UNIX:/run/redis.sock", "/run/redis.sock", "redis-sentinel://a,b/name"] {
+    for text in ["redis-sentinel://a,b/name", "REDIS+cluster://a,b", "rediss+sentinel:a"] {
         is_refused(text, AddressError::NotYet);
+    }
+    is_refused("/run/redis.sock", meant("unix:///run/redis.sock"));
+    for text in ["unix:/run/redis.sock", "UNIX:run/redis.sock"] {
+        is_refused(text, AddressError::NoRedis);
     }
 }
 
@@ -122,7 +153,12 @@ fn no_error_repeats_a_secret() {
         "redis://host:s3cret",
         "redis://s3cret!",
         "redis:/:s3cret@host",
-        "rediss://:s3cret@host",
+        "rediss://:s3cret/x@host",
+        "rediss://host?sslmode=s3cret",
+        "redis-sentinel://:s3cret@host",
+        "unix://s3cret/run/redis.sock",
+        "unix:///run/redis.sock?pass=s3cret",
+        "unix:///run/redis.sock#s3cret",
         "http://:s3cret@host",
         "s3cret@host:6379",
         "user:s3cret",

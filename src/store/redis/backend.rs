@@ -1,0 +1,79 @@
+//! How Redis is used: what the stores of all runtimes share.
+
+use std::sync::Arc;
+
+use super::{
+    address::RedisTarget, advice::Advice, denial_cache::Refunds, masters::Masters, password::PasswordFile,
+    replica_count::ReplicaCount,
+};
+use crate::{
+    certificates::ClientTls,
+    clock::Clock,
+    store::{TargetError, health::StoreHealth},
+};
+
+/// How Redis is used; the same on every runtime.
+#[derive(Debug, Clone)]
+pub struct RedisBackend {
+    pub(super) target: RedisTarget,
+    pub(super) health: Arc<StoreHealth>,
+    /// None if the denial cache is off.
+    pub(super) refunds: Option<Arc<Refunds>>,
+    pub(super) replica_count: Arc<ReplicaCount>,
+    pub(super) advice: Arc<Advice>,
+    pub(super) masters: Arc<Masters>,
+    /// One clock for all runtimes, since each tells the others at what time something was given back.
+    pub(super) clock: Arc<Clock>,
+}
+
+impl RedisBackend {
+    /// A Redis at this address, with a denial cache.
+    pub fn new(target: RedisTarget) -> RedisBackend {
+        RedisBackend {
+            health: Arc::new(StoreHealth::new(target.to_string())),
+            target,
+            refunds: Some(Arc::default()),
+            replica_count: Arc::default(),
+            advice: Arc::default(),
+            masters: Arc::default(),
+            clock: Arc::new(Clock::start()),
+        }
+    }
+
+    pub(in crate::store) fn password_in(self, file: PasswordFile) -> Result<RedisBackend, TargetError> {
+        if self.target.has_password() {
+            return Err(TargetError::TwoPasswords);
+        }
+        file.read()?;
+        Ok(RedisBackend { target: self.target.password_in(file), ..self })
+    }
+
+    /// Uses TLS like this. Fails if the address asks for no TLS, or if a file cannot be used now.
+    pub(in crate::store) fn with_tls(self, tls: ClientTls) -> Result<RedisBackend, TargetError> {
+        if self.target.tls().is_none() {
+            return Err(TargetError::NoTls);
+        }
+        tls.config()?;
+        Ok(RedisBackend { target: self.target.with_tls(tls), ..self })
+    }
+
+    /// The number of replicas that share this Redis, as they count themselves.
+    pub fn replica_count(&self) -> &Arc<ReplicaCount> {
+        &self.replica_count
+    }
+
+    /// The masters behind the name of this Redis.
+    pub fn masters(&self) -> &Arc<Masters> {
+        &self.masters
+    }
+
+    pub(in crate::store) fn health(&self) -> Arc<StoreHealth> {
+        Arc::clone(&self.health)
+    }
+
+    /// Asks Redis about every take, even if memory could deny it.
+    #[must_use]
+    pub fn without_denial_cache(self) -> RedisBackend {
+        RedisBackend { refunds: None, ..self }
+    }
+}
