@@ -1,6 +1,6 @@
 # Commands for contributors. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test compose-test lint deny demo bench algorithms faults fuzz clean
+.PHONY: help setup build test compose-test gateway-test lint deny demo bench algorithms faults fuzz clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ test: setup build ## Run every test against the real Redis, Envoy and nginx
 
 compose-test: ## Test compose.yaml in a Docker engine; skipped with a message if there is none
 	@scripts/compose-test
+
+gateway-test: ## Test with a real Envoy Gateway, built by Go; skipped with a message if there is none
+	@scripts/gateway-test
 
 lint: ## Check the format and run clippy, as CI does
 	cargo fmt --all --check

@@ -1,8 +1,8 @@
-//! GETs over HTTP/1.1, for tests, for Envoy's admin pages, and for clients that the demo plays.
+//! Requests over HTTP/1.1, for tests, for Envoy's admin pages, and for clients that the demo plays.
 
 use std::{io, net::SocketAddr};
 
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
@@ -13,8 +13,8 @@ use tokio::net::TcpStream;
 pub enum HttpError {
     #[error("cannot connect to {addr}")]
     Connect { addr: SocketAddr, source: io::Error },
-    #[error("GET {path}: no such request")]
-    Request { path: String, source: http::Error },
+    #[error("{method} {path}: no such request")]
+    Request { method: Method, path: String, source: http::Error },
     #[error("no whole answer from {addr}")]
     Exchange { addr: SocketAddr, source: hyper::Error },
 }
@@ -70,7 +70,8 @@ impl Connection {
         Connection::over(stream, addr).await
     }
 
-    async fn over(stream: TcpStream, addr: SocketAddr) -> Result<Connection, HttpError> {
+    /// Over a stream that the caller made, from an address of its choice for instance.
+    pub async fn over(stream: TcpStream, addr: SocketAddr) -> Result<Connection, HttpError> {
         stream.set_nodelay(true).map_err(|source| HttpError::Connect { addr, source })?;
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (sender, connection) = handshake.map_err(|source| HttpError::Exchange { addr, source })?;
@@ -81,13 +82,25 @@ impl Connection {
 
     /// Any status is an answer.
     pub async fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Result<Answer, HttpError> {
-        let mut request = Request::get(path).header("host", "edge.test");
+        self.send(Method::GET, path, headers).await
+    }
+
+    /// The same with another method, and no body.
+    pub async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Answer, HttpError> {
+        let mut request = Request::builder().method(method.clone()).uri(path).header("host", "edge.test");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request
-            .body(Empty::<Bytes>::new())
-            .map_err(|source| HttpError::Request { path: path.to_owned(), source })?;
+        let request = request.body(Empty::<Bytes>::new()).map_err(|source| HttpError::Request {
+            method,
+            path: path.to_owned(),
+            source,
+        })?;
         // Ready once the answer before has been read to its end; an error says that the server has closed.
         if self.sender.ready().await.is_err() {
             *self = Connection::open(self.addr).await?;

@@ -1,0 +1,252 @@
+//! Redis, Tollgate, Envoy Gateway and its Envoys, started as they would be in a cluster.
+
+use std::{
+    env,
+    fs::{self, read_to_string},
+    net::{Ipv4Addr, SocketAddr},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use lab::{
+    binaries::{Part, checkout},
+    http,
+    process::Process,
+    redis::Redis,
+};
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
+
+use crate::{
+    backend,
+    certificates::{Certificates, write},
+    client::Request,
+    folders, resources,
+};
+
+/// Envoy Gateway wants one named, or else asks the network for the newest.
+pub(crate) const ENVOY_VERSION: &str = "1.40.0";
+pub(crate) const PORT: u16 = 10080;
+pub(crate) const OTHER_PORT: u16 = 10081;
+pub(crate) const SECOND_PORT: u16 = 10090;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The environment in Envoy Gateway 1.9.1's Deployment of the rate-limit service, and for exact counts on a busy
+/// machine the last one: a store deadline that it meets.
+const ENVIRONMENT: [&str; 24] = [
+    "RUNTIME_ROOT=/data",
+    "RUNTIME_SUBDIRECTORY=ratelimit",
+    "RUNTIME_IGNOREDOTFILES=true",
+    "RUNTIME_WATCH_ROOT=false",
+    "LOG_LEVEL=info",
+    "USE_STATSD=false",
+    "CONFIG_TYPE=GRPC_XDS_SOTW",
+    "CONFIG_GRPC_XDS_SERVER_URL=envoy-gateway:18001",
+    "CONFIG_GRPC_XDS_NODE_ID=envoy-ratelimit",
+    "GRPC_SERVER_USE_TLS=true",
+    "GRPC_SERVER_TLS_CERT=/certs/tls.crt",
+    "GRPC_SERVER_TLS_KEY=/certs/tls.key",
+    "GRPC_SERVER_TLS_CA_CERT=/certs/ca.crt",
+    "CONFIG_GRPC_XDS_SERVER_USE_TLS=true",
+    "CONFIG_GRPC_XDS_CLIENT_TLS_CERT=/certs/tls.crt",
+    "CONFIG_GRPC_XDS_CLIENT_TLS_KEY=/certs/tls.key",
+    "CONFIG_GRPC_XDS_SERVER_TLS_CACERT=/certs/ca.crt",
+    "FORCE_START_WITHOUT_INITIAL_CONFIG=true",
+    "REDIS_SOCKET_TYPE=tcp",
+    "REDIS_URL=redis.redis.svc:6379",
+    "USE_PROMETHEUS=true",
+    "PROMETHEUS_ADDR=:19001",
+    "PROMETHEUS_MAPPER_YAML=/etc/statsd-exporter/conf.yaml",
+    "TOLLGATE_STORE_DEADLINE=2s",
+];
+
+const GATEWAY_CONFIG: &str = "apiVersion: gateway.envoyproxy.io/v1alpha1
+kind: EnvoyGateway
+gateway: {controllerName: gateway.envoyproxy.io/gatewayclass-controller}
+provider:
+  type: Custom
+  custom:
+    resource: {type: File, file: {paths: [RESOURCES]}}
+    infrastructure:
+      type: Host
+      host: {configHome: CONFIG, dataHome: DATA, stateHome: STATE, runtimeDir: RUNTIME}
+# Envoy's own 20 ms are short for a machine that compiles meanwhile, and what is late passes.
+rateLimit: {timeout: 5s, backend: {type: Redis, redis: {url: \"localhost:6379\"}}}
+extensionApis: {enableBackend: true, enableLua: true}
+telemetry: {metrics: {prometheus: {disable: true}}}
+";
+
+/// Envoy Gateway runs this for each Envoy. It notes what to run, and Envoy is started from that: so Envoys outlive
+/// Envoy Gateway, as in a cluster.
+const STAND_IN: &str = r#"#!/bin/sh
+name=$(echo "$2" | tr / -)
+printf '%s\n' "$@" >"ENVOYS/.$name" && mv "ENVOYS/.$name" "ENVOYS/$name"
+exec sleep infinity
+"#;
+
+pub(crate) struct Rig {
+    pub(crate) certificates: Certificates,
+    _service: Process,
+    gateway: Process,
+    envoys: Vec<Process>,
+    /// Of the resources that were written last.
+    version: u32,
+    _redis: Redis,
+}
+
+/// The one of all tests, which take turns.
+pub(crate) async fn rig() -> MappedMutexGuard<'static, Rig> {
+    static RIG: Mutex<Option<Rig>> = Mutex::const_new(None);
+    let mut rig = RIG.lock().await;
+    if rig.is_none() {
+        *rig = Some(Rig::start().await);
+    }
+    MutexGuard::map(rig, |rig| rig.as_mut().expect("started"))
+}
+
+// === impl Rig ===
+
+impl Rig {
+    async fn start() -> Rig {
+        assert!(
+            is_alone(),
+            "run these with `make gateway-test`, which makes a network of their own for them"
+        );
+        for folder in [folders::RESOURCES, folders::ENVOYS] {
+            fs::create_dir_all(folder).expect("a folder");
+        }
+        let certificates = Certificates::make(&gateway_binary());
+        write(&Path::new(folders::RESOURCES).join("base.yaml"), &resources::base());
+        backend::start();
+        // Later arguments win.
+        let redis = Redis::start_with(&["--port", "6379"]).await.expect("Redis starts");
+        // Before Envoy Gateway, which would take port 8081 for a health probe, and only logs that it cannot.
+        let service = start_service().await;
+        let gateway = start_gateway();
+        let mut rig =
+            Rig { certificates, _service: service, gateway, envoys: Vec::new(), version: 0, _redis: redis };
+        for gateway in resources::GATEWAYS {
+            rig.start_envoy(gateway).await;
+        }
+        rig
+    }
+
+    async fn start_envoy(&mut self, gateway: &str) {
+        let file = Path::new(folders::ENVOYS).join(format!("shop-{gateway}"));
+        let noted = self.gateway.ready(async |_| read_to_string(&file).ok()).await;
+        let noted = noted.expect("Envoy Gateway asks for an Envoy");
+        let admin_file = file.with_extension("admin");
+        let mut command = Command::new(Part::Envoy.find().expect("scripts/setup was run"));
+        command.args(arguments(&noted)).args(["--concurrency", "1", "--disable-hot-restart"]);
+        command.args(["--log-level", "warn", "--admin-address-path"]).arg(&admin_file);
+        let mut envoy = Process::spawn(&format!("envoy-{gateway}"), &command).expect("Envoy starts");
+        let ready = envoy.ready(async |_| {
+            let admin: SocketAddr = read_to_string(&admin_file).ok()?.trim().parse().ok()?;
+            http::get(admin, "/ready", &[]).await.ok()?.status.is_success().then_some(())
+        });
+        ready.await.expect("Envoy is ready");
+        self.envoys.push(envoy);
+    }
+
+    /// SIGKILL, and a new one of which each connection is new.
+    pub(crate) async fn restart_envoys(&mut self) {
+        self.envoys.clear();
+        for gateway in resources::GATEWAYS {
+            self.start_envoy(gateway).await;
+        }
+    }
+
+    /// Writes resources of that name, or their next version, and returns when they are in force for all of `probes`.
+    pub(crate) async fn apply(&mut self, name: &str, texts: &[String], probes: &[Request]) {
+        self.version += 1;
+        let version = self.version;
+        let file = Path::new(folders::RESOURCES).join(format!("{name}.yaml"));
+        write(&file, &resources::numbered(&texts.concat(), version));
+        for probe in probes {
+            let probe = probe.clone().header("x-probe", &version.to_string());
+            self.until(&probe, 429).await;
+        }
+    }
+
+    /// Takes them away.
+    pub(crate) fn remove(&self, name: &str) {
+        fs::remove_file(Path::new(folders::RESOURCES).join(format!("{name}.yaml"))).expect("is there");
+    }
+
+    /// Asks until it gets this status.
+    pub(crate) async fn until(&self, request: &Request, status: u16) {
+        let started = Instant::now();
+        let mut seen = None;
+        while started.elapsed() < PATIENCE {
+            seen = request.send().await.map(|answer| answer.status.as_u16()).ok();
+            if seen == Some(status) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{request:?}: {seen:?} instead of {status} after {} s", PATIENCE.as_secs());
+    }
+
+    pub(crate) fn kill_gateway(&mut self) {
+        self.gateway.kill();
+    }
+
+    pub(crate) fn restart_gateway(&mut self) {
+        self.gateway.kill();
+        self.gateway = start_gateway();
+    }
+}
+
+/// Whether this network has nothing but loopback.
+fn is_alone() -> bool {
+    let devices = read_to_string("/proc/net/dev").expect("Linux has it");
+    devices.lines().filter_map(|line| line.split_once(':')).all(|(name, _)| name.trim() == "lo")
+}
+
+fn gateway_binary() -> PathBuf {
+    let named = env::var_os("TOLLGATE_ENVOY_GATEWAY").filter(|value| !value.is_empty());
+    named.map_or_else(|| checkout().join(".tools/bin/envoy-gateway"), PathBuf::from)
+}
+
+async fn start_service() -> Process {
+    let mut command = Command::new("/usr/bin/env");
+    command.arg("-i").args(ENVIRONMENT).arg("/bin/ratelimit");
+    let mut service = Process::spawn("ratelimit", &command).expect("it starts");
+    let health = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
+    let ready = service.ready(async |_| {
+        let answer = http::get(health, "/healthcheck", &[]).await.ok()?;
+        answer.status.is_success().then_some(())
+    });
+    ready.await.expect("healthy");
+    service
+}
+
+fn start_gateway() -> Process {
+    let bin = Path::new(folders::DATA).join("envoy-versions").join(ENVOY_VERSION).join("bin");
+    fs::create_dir_all(&bin).expect("a folder");
+    let stand_in = bin.join("envoy");
+    fs::write(&stand_in, STAND_IN.replace("ENVOYS", folders::ENVOYS)).expect("written");
+    fs::set_permissions(&stand_in, PermissionsExt::from_mode(0o755)).expect("executable");
+    let config = Path::new("/run/gateway/envoy-gateway.yaml");
+    let text = GATEWAY_CONFIG
+        .replace("RESOURCES", folders::RESOURCES)
+        .replace("CONFIG", folders::CONFIG)
+        .replace("DATA", folders::DATA)
+        .replace("STATE", folders::STATE)
+        .replace("RUNTIME", folders::RUNTIME);
+    fs::write(config, text).expect("written");
+    let mut command = Command::new(gateway_binary());
+    command.args(["server", "--config-path"]).arg(config);
+    Process::spawn("envoy-gateway", &command).expect("Envoy Gateway starts")
+}
+
+/// Those by which Envoy knows who it is and whom to ask; the others are of the program that would run it.
+fn arguments(noted: &str) -> Vec<String> {
+    let after = |flag: &str| noted.split_once(&format!("{flag}\n")).expect("is there").1;
+    let line = |flag: &str| after(flag).lines().next().unwrap_or_default().to_owned();
+    let bootstrap = after("--config-yaml").split("\n--log-level\n").next().unwrap_or_default().to_owned();
+    let cluster = ["--service-cluster".to_owned(), line("--service-cluster")];
+    let node = ["--service-node".to_owned(), line("--service-node")];
+    [cluster, node, ["--config-yaml".to_owned(), bootstrap]].concat()
+}
