@@ -5,6 +5,8 @@
 //! with `fields`, `keys` and `scalar`) and reports errors (`report`, `error`). The results of the files (`raw`) are
 //! combined by domain (`domain`, `members`), and searched for likely mistakes (`lint`).
 //!
+//! Rules that came as a message (`message`) have no text, and are checked in the same way.
+//!
 //! A syntax error hides only the rest of its own file. Hostile files cost bounded time and memory.
 
 mod actions;
@@ -19,6 +21,7 @@ mod foreign;
 mod keys;
 mod lint;
 mod members;
+mod message;
 mod raw;
 mod report;
 mod rules;
@@ -34,7 +37,9 @@ use std::path::{Path, PathBuf};
 
 use beside::Content;
 pub use error::{ConfigError, ConfigErrors, Position, Problem};
+pub use message::{Value, check_message};
 use raw::RawDomain;
+pub(crate) use report::shorten;
 use report::{Place, Report, Reported};
 pub use seen::{Holds, Look, Seen};
 pub use text::Encoding;

@@ -195,11 +195,11 @@ fn unreachable(patterns: &[RawPattern], place: &Place<'_>, report: &mut Report) 
 
 fn warn_unreachable(raw: &RawPattern, first: &RawPattern, place: &Place<'_>, report: &mut Report) {
     let place = Place::Item(place, "descriptors", raw.index);
-    let (name, line) = (shorten(&first.pattern.name()), first.at.line);
+    let (name, at) = (shorten(&first.pattern.name()), report.line(first.at));
     report.warn(
         raw.at,
         &place,
-        format_args!("never reached: all that it matches is matched by `{name}` at line {line}"),
+        format_args!("never reached: all that it matches is matched by `{name}`{at}"),
     );
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Reported;
 pub(super) struct Report {
     file: PathBuf,
     text: Option<String>,
+    /// The numbers of its lines are those of the maps of a message.
+    is_message: bool,
     errors: Notes,
     warnings: Notes,
 }
@@ -38,7 +40,12 @@ pub(super) enum Place<'a> {
 
 impl Report {
     pub(super) fn new(file: PathBuf) -> Report {
-        Report { file, text: None, errors: Notes::default(), warnings: Notes::default() }
+        let (errors, warnings) = (Notes::default(), Notes::default());
+        Report { file, text: None, is_message: false, errors, warnings }
+    }
+
+    pub(super) fn of_message(domain: PathBuf) -> Report {
+        Report { is_message: true, ..Report::new(domain) }
     }
 
     /// Notes an error about the file, or about one position in it.
@@ -53,21 +60,32 @@ impl Report {
         place: &Place<'_>,
         message: fmt::Arguments<'_>,
     ) -> Reported {
-        let place = cut(&place.to_string()).into_owned();
+        let place = self.shown(place);
         let colon = if place.is_empty() { "" } else { ": " };
         self.note(Some(at), Problem::Refused(format!("{place}{colon}{message}")))
     }
 
     /// Notes a warning: legal, but probably a mistake.
     pub(super) fn warn(&mut self, at: Position, place: &Place<'_>, message: fmt::Arguments<'_>) {
-        let place = cut(&place.to_string()).into_owned();
+        let place = self.shown(place);
         let colon = if place.is_empty() { "" } else { ": " };
         let problem = Problem::Warning(format!("{place}{colon}{message}"));
         self.warnings.add(ConfigError { file: self.file.clone(), at: Some(at), problem });
     }
 
     pub(super) fn refuse_limit(&mut self, at: Position, place: &Place<'_>, source: LimitError) -> Reported {
-        self.note(Some(at), Problem::Limit { place: cut(&place.to_string()).into_owned(), source })
+        self.note(Some(at), Problem::Limit { place: self.shown(place), source })
+    }
+
+    /// The place in messages. A message's maps are named by whoever numbered them, so only what is below them is left.
+    fn shown(&self, place: &Place<'_>) -> String {
+        let whole = if self.is_message { place.below_descriptors() } else { place.to_string() };
+        cut(&whole).into_owned()
+    }
+
+    /// Where another rule stands, to follow its name: ` at line 7`. Empty for a message, whose rules have names alone.
+    pub(super) fn line(&self, at: Position) -> String {
+        if self.is_message { String::new() } else { format!(" at line {}", at.line) }
     }
 
     pub(super) fn has_errors(&self) -> bool {
@@ -125,6 +143,17 @@ impl<'a> Place<'a> {
 }
 
 impl Place<'_> {
+    /// The last part of the path, which is not an item of `descriptors`: `rate_limit`.
+    fn below_descriptors(&self) -> String {
+        match self {
+            Place::Root | Place::Domain(_) | Place::Item(_, "descriptors", _) => String::new(),
+            Place::Key(parent, key) => joined(parent.below_descriptors(), key),
+            Place::Item(parent, key, index) => joined(parent.below_descriptors(), &format!("{key}[{index}]")),
+            Place::Name(parent, name) => joined(parent.below_descriptors(), &shorten(name)),
+            Place::Nth(parent, index) => format!("{}[{index}]", parent.below_descriptors()),
+        }
+    }
+
     /// Whether the place is within an item of the list of that name.
     pub(super) fn is_below(&self, list: &str) -> bool {
         match self {
@@ -158,8 +187,12 @@ impl fmt::Display for Place<'_> {
     }
 }
 
+fn joined(parent: String, key: &str) -> String {
+    if parent.is_empty() { key.to_owned() } else { parent + "." + key }
+}
+
 /// Text of a file for one line of a message: shortened if it is long, with unprintable characters escaped.
-pub(super) fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     let mut line = String::new();
     for character in cut(text).chars() {
         match character {

@@ -97,6 +97,10 @@ pub(super) fn parse(text: &str) -> Result<Document, SyntaxError> {
 // === impl Node ===
 
 impl Node {
+    pub(super) fn new(at: Position, kind: Kind) -> Node {
+        Node { at, is_alias: false, content: Rc::new(Content::new(kind)) }
+    }
+
     pub(super) fn kind(&self) -> &Kind {
         &self.content.kind
     }
@@ -177,7 +181,7 @@ impl Builder {
             Kind::List(_) | Kind::Map(_) => 0,
         };
         self.count(1, text_bytes)?;
-        let node = Node { at, is_alias: false, content: Rc::new(Content::new(kind)) };
+        let node = Node::new(at, kind);
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
         }
