@@ -4,7 +4,10 @@
 //! [`CompiledRules`] by which it is decided to its end. Whatever reads a configuration ends in [`Publisher::publish`];
 //! how descriptors are matched is left to the [`Matcher`].
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use crate::{
     logging::subjects::Warnings,
@@ -37,6 +40,9 @@ pub struct Publisher {
 #[derive(Debug)]
 struct Published {
     rules: CompiledRules,
+    /// The rules before. While they are kept here no request is the last to let go of them, which takes milliseconds
+    /// for thousands of limits.
+    before: Option<CompiledRules>,
     subscribers: Vec<Arc<CurrentRules>>,
 }
 
@@ -108,7 +114,7 @@ impl Publisher {
     /// Starts with the rules of `matcher`. `contract` applies to all rules that are published later, too.
     pub fn new(matcher: Matcher, contract: Contract, metrics: Arc<Metrics>) -> Publisher {
         let rules = CompiledRules::new(matcher, &contract, &metrics);
-        let published = Mutex::new(Published { rules, subscribers: Vec::new() });
+        let published = Mutex::new(Published { rules, before: None, subscribers: Vec::new() });
         Publisher { contract, metrics, published }
     }
 
@@ -123,11 +129,13 @@ impl Publisher {
     /// Decides every request that begins from here on by these rules. Buckets keep what was taken from them.
     pub fn publish(&self, matcher: Matcher) {
         let mut published = self.lock();
-        let rules = CompiledRules::new(matcher, &self.contract, &self.metrics);
-        published.rules = rules.with_warnings_of(&published.rules);
+        let rules =
+            CompiledRules::new(matcher, &self.contract, &self.metrics).with_warnings_of(&published.rules);
+        let before = mem::replace(&mut published.rules, rules);
         for subscriber in &published.subscribers {
             subscriber.replace(published.rules.clone());
         }
+        published.before = Some(before);
     }
 
     /// The rules that were published last.
