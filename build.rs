@@ -13,12 +13,17 @@ use tonic_prost_build::manual;
 
 const RLS: &str = "envoy/service/ratelimit/v3/rls.proto";
 const AUTHZ: &str = "envoy/service/auth/v3/external_auth.proto";
+const DISCOVERY: &str = "envoy/service/discovery/v3/discovery.proto";
+const RULES: &str = "ratelimit/config/ratelimit/v3/rls_conf.proto";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let mut descriptors = protox::compile([RLS, AUTHZ], ["proto"])?;
+    // Reflection serves what clients can call, which leaves out the protocol by which Tollgate itself gets rules.
+    let called = protox::compile([RLS, AUTHZ], ["proto"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    fs::write(out.join("rls_descriptor.bin"), descriptors.encode_to_vec())?;
+    fs::write(out.join("rls_descriptor.bin"), called.encode_to_vec())?;
+
+    let mut descriptors = protox::compile([RLS, AUTHZ, DISCOVERY, RULES], ["proto"])?;
 
     strings_as_bytes(&mut descriptors, "envoy.extensions.common.ratelimit.v3", "Entry");
     strings_as_bytes(&mut descriptors, "envoy.config.core.v3", "HeaderValue");

@@ -185,7 +185,7 @@ pub mod xds;
 /// The protocol, generated from `proto/` at build time.
 #[allow(missing_docs, clippy::all, clippy::too_many_lines, unreachable_pub)]
 pub mod pb {
-    /// Descriptors of all of `proto/`, for server reflection.
+    /// Descriptors of what clients can call, for server reflection.
     pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rls_descriptor.bin"));
 
     include!(concat!(env!("OUT_DIR"), "/protocol.rs"));
@@ -196,8 +196,10 @@ pub mod pb {
         config::core::v3::HeaderValue,
         extensions::common::ratelimit::v3::{RateLimitDescriptor, rate_limit_descriptor},
         service::auth::v3 as auth,
+        service::discovery::v3 as discovery,
         service::ratelimit::v3::{
             RateLimitRequest, RateLimitResponse, rate_limit_response, rate_limit_service_client,
         },
     };
+    pub use ratelimit::config::ratelimit::v3 as rules;
 }

@@ -28,7 +28,7 @@ use crate::{
     tasks::{self, Task},
 };
 use bursts::Shortened;
-use tollgate_core::{limit::DefaultAlgorithm, matcher::Matcher};
+use tollgate_core::{limit::DefaultAlgorithm, matcher::Matcher, rules::Domain};
 use watch::Watch;
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -92,18 +92,8 @@ fn load(sources: &Sources, publisher: &Publisher, watch: &mut Watch) {
             for warning in &warnings {
                 warn!("{warning}");
             }
-            let domain_count = domains.len();
-            let matcher = Matcher::new(domains);
-            let rules = matcher.limits().len();
-            if let Some(shortened) = bursts::shortened(&publisher.matcher(), &matcher) {
-                tell(&shortened);
-            }
-            publisher.publish(matcher);
+            put_in_force(domains, publisher);
             publisher.metrics().count_reload(Reload::Taken);
-            info!(rules, domains = domain_count, "the changed configuration is in force");
-            if rules == 0 {
-                warn!("the changed configuration has no limits: every request passes");
-            }
             *watch = Watch::new(files);
         }
         Err(Refused { errors, files }) => {
@@ -117,6 +107,21 @@ fn load(sources: &Sources, publisher: &Publisher, watch: &mut Watch) {
             *watch =
                 if errors.may_pass() { Watch::reading_again(files, told, watch) } else { Watch::new(files) };
         }
+    }
+}
+
+/// Decides every request that begins from here on by these rules, and logs what that means.
+pub(crate) fn put_in_force(domains: Vec<Domain>, publisher: &Publisher) {
+    let domain_count = domains.len();
+    let matcher = Matcher::new(domains);
+    let rules = matcher.limits().len();
+    if let Some(shortened) = bursts::shortened(&publisher.matcher(), &matcher) {
+        tell(&shortened);
+    }
+    publisher.publish(matcher);
+    info!(rules, domains = domain_count, "the changed configuration is in force");
+    if rules == 0 {
+        warn!("the changed configuration has no limits: every request passes");
     }
 }
 

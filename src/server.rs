@@ -157,6 +157,16 @@ impl Server {
         Ok(())
     }
 
+    /// Waits for an event, while signals are heard. False if the server was told to stop before.
+    pub fn wait_for(&self, event: impl Future<Output = ()>) -> bool {
+        self.main.block_on(async {
+            select! {
+                () = event => true,
+                () = self.lifecycle.reached(Phase::Leaving) => false,
+            }
+        })
+    }
+
     /// Starts the runtimes; no connection is accepted yet. Each calls `make_service` once, on its own thread and in its
     /// own context. Fails if a runtime cannot be started.
     pub fn start<S: Service>(

@@ -41,6 +41,8 @@ pub enum Task {
     Sweep,
     /// Follows the configuration's files.
     Reload,
+    /// Follows an xDS server.
+    Xds,
     /// Follows the files of TLS.
     Certificates,
     /// Waits for signals.
@@ -55,13 +57,14 @@ static PANICS: [AtomicU64; Task::ALL.len()] = [const { AtomicU64::new(0) }; Task
 
 impl Task {
     /// All tasks, in the order of the enum.
-    pub const ALL: [Task; 10] = [
+    pub const ALL: [Task; 11] = [
         Task::StoreCalls,
         Task::StoreQueue,
         Task::StoreConnection,
         Task::ReplicaCount,
         Task::Sweep,
         Task::Reload,
+        Task::Xds,
         Task::Certificates,
         Task::Signals,
         Task::ClientConnection,
@@ -77,6 +80,7 @@ impl Task {
             Task::ReplicaCount => "replica_count",
             Task::Sweep => "sweep",
             Task::Reload => "reload",
+            Task::Xds => "xds",
             Task::Certificates => "certificates",
             Task::Signals => "signals",
             Task::ClientConnection => "client_connection",

@@ -1,8 +1,54 @@
-//! Rules from an xDS server.
+//! Rules from an xDS server: the control plane of envoyproxy/ratelimit, such as Envoy Gateway.
+//!
+//! A thread of its own keeps one stream to the server open ([`client`]). The way of an answer to rules in force:
+//!
+//! | | file | does |
+//! |---|---|---|
+//! | 1 | `connection.rs` | connects by TCP, TLS and HTTP/2 |
+//! | 2 | `client.rs` | asks, and waits for an answer |
+//! | 3 | `intake.rs` | takes the answer in |
+//! | 4 | `answer.rs` | reads it, within bounds |
+//! | 5 | `convert.rs` | makes domains of it, checked as those of files are |
+//! | 6 | `rule.rs` | merges siblings with one key and value |
+//! | 7 | `settling.rs` | keeps domains that the answer lacks, until it is certain that they are gone |
+//! | 8 | `reload.rs` | puts them in force |
+//! | 9 | `stream.rs` | accepts the answer at once, or refuses it after a pause; `fault.rs` has the words |
+//!
+//! Whatever goes wrong, the rules in force stay, and the server is tried again after a pause (`pauses.rs`). Only 1 to 3
+//! and 8 are not pure: elsewhere the time is a parameter.
 
-use std::time::Duration;
+mod answer;
+mod client;
+mod connection;
+mod convert;
+mod fault;
+mod health;
+mod intake;
+mod pauses;
+mod rule;
+mod settling;
+mod stream;
 
-use crate::certificates::ClientTls;
+use std::{
+    future::Future,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use tokio::{runtime, select, sync::watch};
+
+use crate::{
+    certificates::ClientTls,
+    error::SystemError,
+    rules::Publisher,
+    tasks::{self, Task},
+};
+use client::Client;
+use convert::Defaults;
+use health::Health;
+use intake::Intake;
+use settling::Settling;
 use tollgate_core::limit::{DefaultAlgorithm, Overdraft};
 
 /// Where the rules come from, and what is made of them.
@@ -28,4 +74,69 @@ pub struct Options {
     pub overdraft: Overdraft,
     /// The algorithm of the limits.
     pub default_algorithm: DefaultAlgorithm,
+}
+
+/// The thread that follows the server. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Follower {
+    // Dropped first, which ends the thread.
+    stop: Option<watch::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    has_rules: watch::Receiver<bool>,
+}
+
+// === impl Follower ===
+
+impl Follower {
+    /// Follows the server from here on. `publisher` gets its rules. Fails if the thread cannot be started.
+    pub fn start(options: Options, publisher: Arc<Publisher>) -> Result<Follower, SystemError> {
+        let health = Arc::new(Health::new());
+        health::show(publisher.metrics(), &health);
+        let defaults = Defaults { overdraft: options.overdraft, algorithm: options.default_algorithm };
+        let intake = Intake::new(defaults, Settling::new(options.settle), publisher);
+        let has_rules = intake.has_rules();
+        let mut client = Client::new(options, intake, health);
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, stopped) = watch::channel(());
+        let follow = move || {
+            client.disconnected();
+            let mut stopped = stopped.clone();
+            runtime.block_on(async {
+                select! {
+                    () = client.run() => {}
+                    _ = stopped.changed() => {}
+                }
+            });
+        };
+        let thread = thread::Builder::new()
+            .name("xds".to_owned())
+            .spawn(move || tasks::keep_here(Task::Xds, follow))?;
+        Ok(Follower { stop: Some(stop), thread: Some(thread), has_rules })
+    }
+
+    /// Whether rules of the server were put in force.
+    pub fn has_rules_now(&self) -> bool {
+        *self.has_rules.borrow()
+    }
+
+    /// Returns once rules of the server were put in force.
+    pub fn has_rules(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut has_rules = self.has_rules.clone();
+        async move {
+            // If the thread ended, nothing will ever come.
+            if has_rules.wait_for(|has_rules| *has_rules).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was logged when it happened.
+            let _ = thread.join();
+        }
+    }
 }

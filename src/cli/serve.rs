@@ -4,6 +4,7 @@ mod authz;
 mod flags;
 mod gauges;
 mod reference;
+mod source;
 mod tls;
 mod xds;
 
@@ -29,7 +30,7 @@ use crate::{
     logging::{self, LoggingError},
     metrics::Metrics,
     protocol::{Doors, Modes},
-    reload::{Reloader, Sources},
+    reload::Sources,
     rules::Publisher,
     server::{self, Server, ServerError},
     store::{Backend, TargetError},
@@ -37,6 +38,7 @@ use crate::{
 use authz::Authz;
 use flags::{Answers, Logs, Process, Switches, WhenStoreFails};
 pub(super) use flags::{Deciding, Headers};
+use source::Source;
 use tls::TlsFlags;
 use tollgate_core::{applied::QuotaMode, limit::DefaultAlgorithm, matcher::Matcher};
 use xds::XdsFlags;
@@ -140,6 +142,9 @@ pub enum ServeError {
     /// The system refused a thread.
     #[error("cannot start the thread that watches the configuration")]
     Reloader(#[source] SystemError),
+    /// The system refused a thread.
+    #[error("cannot start the thread that follows the xDS server")]
+    Follower(#[source] SystemError),
     /// The files of TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] CertificateError),
@@ -159,9 +164,11 @@ impl ServeError {
             | ServeError::NotASwitch { .. } => true,
             ServeError::Logging(error) => !matches!(error, LoggingError::Installed(_)),
             ServeError::Store { source, .. } => source.is_misuse(),
-            ServeError::Config(_) | ServeError::Reloader(_) | ServeError::Tls(_) | ServeError::Server(_) => {
-                false
-            }
+            ServeError::Config(_)
+            | ServeError::Reloader(_)
+            | ServeError::Follower(_)
+            | ServeError::Tls(_)
+            | ServeError::Server(_) => false,
         }
     }
 }
@@ -180,18 +187,13 @@ impl Serve {
         for warning in &config.warnings {
             warn!("{warning}");
         }
-        if let Some(xds) = self.xds.options(self.default_algorithm) {
-            let waits_for_rules = self.xds.waits_for_rules();
-            warn!(server = %xds.server, waits_for_rules, "this build does not read rules by xDS: every request passes");
-        }
         let authz = self.authz.settings();
         let matcher = Matcher::new(config.domains.clone());
-        let loaded = Loaded { rules: matcher.limits().len(), domains: config.domains.len() };
         let metrics = Arc::new(Metrics::new());
         let publisher = Arc::new(Publisher::new(matcher, contract, Arc::clone(&metrics)));
         let sources = Sources { paths: self.config.clone(), default_algorithm: self.default_algorithm };
-        let _reloader =
-            Reloader::start(sources, &config, Arc::clone(&publisher)).map_err(ServeError::Reloader)?;
+        let xds = self.xds.options(self.default_algorithm);
+        let source = Source::follow(xds, sources, &config, &publisher)?;
 
         let tls = self.tls.load()?;
         let options = server::Options {
@@ -208,13 +210,16 @@ impl Serve {
         if let Some(tls) = &tls {
             tls::show(&metrics, tls);
         }
-        let addresses = server.addresses();
+        if self.xds.waits_for_rules() && !source.wait(&server) {
+            return Ok(());
+        }
+        let (addresses, matcher) = (server.addresses(), publisher.matcher());
         let counting = Arc::clone(&metrics);
         let started = server.start(&counting, move || {
             let limiter = Limiter::open(&backend, deadline, &fallback).quota_mode(quota_mode);
             Doors::new(limiter, publisher.subscribe(), Arc::clone(&metrics)).modes(modes).authz(authz.clone())
         })?;
-        self.announce(addresses, loaded);
+        self.announce(addresses, &matcher, &source);
         self.authz.announce(&config.domains);
         self.announce_modes(modes, quota_mode);
         started.serve(admin)?;
@@ -237,7 +242,8 @@ impl Serve {
     }
 
     /// Logs the start. Scripts read the first line, so its words and their order are an interface.
-    fn announce(&self, addresses: server::Addresses, Loaded { rules, domains }: Loaded) {
+    fn announce(&self, addresses: server::Addresses, matcher: &Matcher, source: &Source) {
+        let (rules, domains) = (matcher.limits().len(), matcher.domains().count());
         let store = self.store.store.as_ref().map_or("memory".to_owned(), StoreUrl::to_string);
         let server::Addresses { grpc, authz_http, admin } = addresses;
         info!(target: logging::START, %grpc, %admin, %store, rules, domains, "listening");
@@ -248,7 +254,9 @@ impl Serve {
             let by = self.origins.name("store-tls-verify");
             warn!(%by, "the store's certificate is not verified: anybody on the way can read and answer in its place");
         }
-        if rules == 0 {
+        if let Some(xds_server) = source.awaited() {
+            info!(%xds_server, "there are no rules yet: every request passes until the xDS server has sent some");
+        } else if rules == 0 {
             warn!("no limit was loaded: every request passes");
         }
         let replicas = self.when_store_fails.replicas.map_or(1, NonZeroU32::get);
@@ -273,13 +281,6 @@ impl Serve {
             info!(%by, "quota mode is on: a request is denied only when all of its limits are used up");
         }
     }
-}
-
-/// The size of the configuration.
-#[derive(Debug, Clone, Copy)]
-struct Loaded {
-    rules: usize,
-    domains: usize,
 }
 
 #[cfg(test)]
