@@ -19,7 +19,7 @@ pub use period::{Period, Unit};
 /// The longest time that a burst may need to fill: 2^51 µs, 71 years. Twice this, added to a clock
 /// reading, still stays below 2^53, where the doubles of Redis' Lua stop being exact.
 const LONGEST_FILL_US: u64 = 1 << 51;
-/// With `overdraft: charge` a bucket may owe a second burst, so the first must fill in half the time.
+/// With `overdraft: charge` or `auto` a bucket may owe a second burst, so the first must fill in half the time.
 const LONGEST_FILL_WITH_DEBT_US: u64 = 1 << 50;
 /// The most entries that a log keeps for one key.
 pub const MOST_LOGGED: u32 = 10_000;
@@ -69,18 +69,27 @@ pub enum Overdraft {
     /// It is denied and charged all the same, until the bucket owes one burst: for what is billed after
     /// it was served.
     Charge,
+    /// As `Charge` for hits that the request states, while its rule is asked as one is that is billed
+    /// afterwards; else as `Never`.
+    Auto,
 }
 
 impl Overdraft {
-    /// Both, the default first.
-    pub const ALL: [Overdraft; 2] = [Overdraft::Never, Overdraft::Charge];
+    /// All, the default first.
+    pub const ALL: [Overdraft; 3] = [Overdraft::Never, Overdraft::Charge, Overdraft::Auto];
 
     /// Its name in a limits file.
     pub const fn name(self) -> &'static str {
         match self {
             Overdraft::Never => "never",
             Overdraft::Charge => "charge",
+            Overdraft::Auto => "auto",
         }
+    }
+
+    /// Whether a bucket may come to owe.
+    pub const fn may_owe(self) -> bool {
+        !matches!(self, Overdraft::Never)
     }
 }
 
@@ -166,23 +175,21 @@ impl LimitSpec {
         match algorithm {
             Algorithm::TokenBucket => {}
             _ if burst.is_some() => return Err(LimitError::BurstNotTaken(algorithm)),
-            Algorithm::SlidingWindowLog if overdraft == Overdraft::Charge => {
-                return Err(LimitError::LogCannotOwe);
+            Algorithm::SlidingWindowLog if overdraft.may_owe() => {
+                return Err(LimitError::LogCannotOwe(overdraft));
             }
             Algorithm::SlidingWindowLog if requests_per_unit > MOST_LOGGED => {
                 return Err(LimitError::LogTooLong(requests_per_unit));
             }
-            Algorithm::FixedWindow
-                if overdraft == Overdraft::Charge && requests_per_unit > MOST_IN_WINDOW_WITH_DEBT =>
-            {
-                return Err(LimitError::WindowTooLarge(requests_per_unit));
+            Algorithm::FixedWindow if overdraft.may_owe() && requests_per_unit > MOST_IN_WINDOW_WITH_DEBT => {
+                return Err(LimitError::WindowTooLarge { overdraft, requests_per_unit });
             }
             Algorithm::SlidingWindowLog | Algorithm::FixedWindow => {}
         }
         let limit = Limit::unchecked(self);
         let (longest, years) = match overdraft {
             Overdraft::Never => (LONGEST_FILL_US, 71),
-            Overdraft::Charge => (LONGEST_FILL_WITH_DEBT_US, 35),
+            Overdraft::Charge | Overdraft::Auto => (LONGEST_FILL_WITH_DEBT_US, 35),
         };
         match burst {
             Some(1..) if requests_per_unit == 0 => Err(LimitError::BurstWithoutRefill),

@@ -269,8 +269,8 @@ fn spec(fields: &mut Fields<'_>, default_algorithm: DefaultAlgorithm) -> Result<
 fn refuse_limit(fields: &mut Fields<'_>, spec: LimitSpec, error: LimitError) -> Reported {
     let key = match error {
         LimitError::BurstNotTaken(_) => "burst",
-        LimitError::LogCannotOwe => "overdraft",
-        LimitError::LogTooLong(_) | LimitError::WindowTooLarge(_) => "requests_per_unit",
+        LimitError::LogCannotOwe(_) => "overdraft",
+        LimitError::LogTooLong(_) | LimitError::WindowTooLarge { .. } => "requests_per_unit",
         LimitError::PeriodTooLong { .. } => "unit_multiplier",
         _ if spec.burst.is_some() => "burst",
         _ => "",

@@ -13,7 +13,7 @@ pub struct Demand {
     pub kind: Kind,
     /// What it means for the request if the take does not fit.
     pub enforcement: Enforcement,
-    /// Whether the take is charged though it does not fit.
+    /// Whether the take is charged though it does not fit; `auto` counts as never here.
     pub overdraft: Overdraft,
     /// What a missing bucket holds.
     pub after_store_loss: AfterStoreLoss,
@@ -116,7 +116,7 @@ impl Demand {
             },
             // More hits than these make no difference.
             (Hits::Take(hits), Overdraft::Charge) => hits.min(2 * burst + 1),
-            (Hits::Take(hits), Overdraft::Never) => hits.min(burst + 1),
+            (Hits::Take(hits), Overdraft::Never | Overdraft::Auto) => hits.min(burst + 1),
         };
         let measure = match limit.algorithm() {
             Algorithm::TokenBucket => Measure::TokenBucket(Tokens {

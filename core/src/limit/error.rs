@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{Algorithm, MOST_IN_WINDOW_WITH_DEBT, MOST_LOGGED, Period};
+use super::{Algorithm, MOST_IN_WINDOW_WITH_DEBT, MOST_LOGGED, Overdraft, Period};
 
 /// Why numbers do not make a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -28,15 +28,16 @@ pub enum LimitError {
     )]
     BurstNotTaken(Algorithm),
     /// A sliding log may not owe.
-    #[error("a sliding_window_log cannot have overdraft: charge; use a token_bucket or a fixed_window")]
-    LogCannotOwe,
+    #[error("a sliding_window_log cannot have overdraft: {}; use a token_bucket or a fixed_window", .0.name())]
+    LogCannotOwe(Overdraft),
     /// A sliding log would have to remember more entries than it may.
     #[error("a sliding_window_log keeps each request: at most {MOST_LOGGED} per period, found {0}")]
     LogTooLong(u32),
     /// A window that may owe would have to count further than it can.
     #[error(
-        "overdraft: charge in a fixed_window: at most {MOST_IN_WINDOW_WITH_DEBT} per period, found {0}; \
-         algorithm: token_bucket takes more"
+        "overdraft: {} in a fixed_window: at most {MOST_IN_WINDOW_WITH_DEBT} per period, found \
+         {requests_per_unit}; algorithm: token_bucket takes more", .overdraft.name()
     )]
-    WindowTooLarge(u32),
+    #[allow(missing_docs, reason = "the message names each field")]
+    WindowTooLarge { overdraft: Overdraft, requests_per_unit: u32 },
 }

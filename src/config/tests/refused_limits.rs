@@ -66,7 +66,7 @@ fn flags_and_words_must_be_those_known() {
     );
     assert_limit_refused(
         "unit: day, requests_per_unit: 1, overdraft: yes",
-        &format!("4:61: {place} unknown overdraft `yes`; it must be one of never, charge"),
+        &format!("4:61: {place} unknown overdraft `yes`; it must be one of never, charge, auto"),
     );
     assert_limit_refused(
         "unit: day, requests_per_unit: 1, on_store_failure: open",
