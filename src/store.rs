@@ -93,6 +93,9 @@ pub enum TargetError {
     /// The password file cannot be used.
     #[error(transparent)]
     Password(#[from] PasswordError),
+    /// A password for Sentinels was given, and the store is not reached through any.
+    #[error("the store's URL names no Sentinels; write redis+sentinel://host,host/MASTER, or leave this out")]
+    NoSentinels,
     /// TLS was set up for a store that is reached without it.
     #[error("the store is reached without TLS; write rediss:// in its URL, or leave this out")]
     NoTls,
@@ -106,7 +109,13 @@ pub enum TargetError {
 impl TargetError {
     /// Whether flags contradict each other, whatever the machine and its files are like.
     pub fn is_misuse(&self) -> bool {
-        matches!(self, TargetError::NoPassword | TargetError::TwoPasswords | TargetError::NoTls)
+        matches!(
+            self,
+            TargetError::NoPassword
+                | TargetError::NoSentinels
+                | TargetError::TwoPasswords
+                | TargetError::NoTls
+        )
     }
 }
 
@@ -116,7 +125,7 @@ pub enum Backend {
     /// Buckets in this process, shared by its runtimes.
     Memory(Arc<MemoryStore>),
     /// Buckets in Redis, shared by all replicas.
-    Redis(RedisBackend),
+    Redis(Box<RedisBackend>),
 }
 
 impl Backend {
@@ -125,7 +134,7 @@ impl Backend {
         if text == "memory" {
             return Ok(Backend::memory(memory::MOST_BUCKETS));
         }
-        Ok(Backend::Redis(RedisBackend::new(RedisTarget::parse(text)?)))
+        Ok(Backend::Redis(Box::new(RedisBackend::new(RedisTarget::parse(text)?))))
     }
 
     /// Logs in to Redis with the password in this file, which is read again for each connection. Fails if it cannot be
@@ -133,7 +142,19 @@ impl Backend {
     pub fn password_in(self, file: &Path) -> Result<Backend, TargetError> {
         match self {
             Backend::Memory(_) => Err(TargetError::NoPassword),
-            Backend::Redis(backend) => Ok(Backend::Redis(backend.password_in(PasswordFile::new(file))?)),
+            Backend::Redis(backend) => {
+                Ok(Backend::Redis(Box::new(backend.password_in(PasswordFile::new(file))?)))
+            }
+        }
+    }
+
+    /// Logs in to the Sentinels with the password in this file, as [`password_in`](Self::password_in) does for Redis.
+    pub fn sentinel_password_in(self, file: &Path) -> Result<Backend, TargetError> {
+        match self {
+            Backend::Memory(_) => Err(TargetError::NoSentinels),
+            Backend::Redis(backend) => {
+                Ok(Backend::Redis(Box::new(backend.sentinel_password_in(PasswordFile::new(file))?)))
+            }
         }
     }
 
@@ -141,7 +162,7 @@ impl Backend {
     pub fn with_tls(self, tls: ClientTls) -> Result<Backend, TargetError> {
         match self {
             Backend::Memory(_) => Err(TargetError::NoTls),
-            Backend::Redis(backend) => Ok(Backend::Redis(backend.with_tls(tls)?)),
+            Backend::Redis(backend) => Ok(Backend::Redis(Box::new(backend.with_tls(tls)?))),
         }
     }
 
@@ -154,7 +175,7 @@ impl Backend {
     #[must_use]
     pub fn without_denial_cache(self) -> Backend {
         match self {
-            Backend::Redis(backend) => Backend::Redis(backend.without_denial_cache()),
+            Backend::Redis(backend) => Backend::Redis(Box::new(backend.without_denial_cache())),
             memory @ Backend::Memory(_) => memory,
         }
     }

@@ -290,7 +290,7 @@ async fn a_server_of_the_wrong_kind_is_named() {
     let cluster = ["--cluster-enabled", "yes", "--cluster-config-file", &nodes];
     let cluster = Redis::start_with(&cluster).await.expect("a node starts");
     let master = Redis::start().await.expect("Redis starts");
-    let sentinel = Redis::start_sentinel(master.addr()).await.expect("a Sentinel starts");
+    let sentinel = Redis::start_sentinel(master.addr(), 1).await.expect("a Sentinel starts");
     let replica = Redis::start().await.expect("Redis starts");
     let mut of_replica = support::connection(&replica);
     let () =

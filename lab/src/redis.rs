@@ -4,6 +4,7 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use thiserror::Error;
@@ -51,11 +52,28 @@ impl Redis {
         Redis::start_as(&[], variables).await
     }
 
-    /// A Sentinel that watches whatever is at that address.
-    pub async fn start_sentinel(of: SocketAddr) -> Result<Redis, RedisError> {
+    /// A Sentinel that watches the Redis at that address under the name `watched`. This many Sentinels must agree that
+    /// it is gone, which takes a second.
+    pub async fn start_sentinel(of: SocketAddr, quorum: usize) -> Result<Redis, RedisError> {
+        Redis::start_sentinel_with(of, quorum, "").await
+    }
+
+    /// With further lines for its file.
+    pub async fn start_sentinel_with(
+        of: SocketAddr,
+        quorum: usize,
+        lines: &str,
+    ) -> Result<Redis, RedisError> {
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
         let folder = run_folder()?;
-        let config = folder.join(format!("sentinel-{}.conf", of.port()));
-        let watched = format!("sentinel monitor watched {} {} 1\n", of.ip(), of.port());
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let config = folder.join(format!("sentinel-{}-{number}.conf", of.port()));
+        let watched = format!(
+            "sentinel monitor watched {} {} {quorum}\nsentinel down-after-milliseconds watched 1000\n\
+             sentinel failover-timeout watched 5000\n{lines}\n",
+            of.ip(),
+            of.port()
+        );
         let unusable = |source| ProcessError::Folder { folder: folder.to_path_buf(), source };
         fs::write(&config, watched).map_err(unusable)?;
         Redis::start_as(&[&config.display().to_string(), SENTINEL], &[]).await

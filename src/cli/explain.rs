@@ -245,9 +245,7 @@ impl Explain {
         let backend = self.store.backend(0, &Origins::default());
         match backend.map_err(|WrongStore { origin, source }| ExplainError::Store { origin, source })? {
             Backend::Memory(_) => Ok(Levels::Full),
-            Backend::Redis(backend) => {
-                Ok(Levels::Live { store: url.to_string(), backend: Box::new(backend) })
-            }
+            Backend::Redis(backend) => Ok(Levels::Live { store: url.to_string(), backend }),
         }
     }
 }

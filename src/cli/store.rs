@@ -18,7 +18,8 @@ pub(super) struct StoreFlags {
     /// Where buckets are kept: memory, or redis://[user:password@]host[:port][/database] [default: memory]
     ///
     /// Buckets in memory are lost when the process ends, and each replica counts on its own. With rediss:// the
-    /// connection uses TLS; unix:///path[?db=number] names a socket. Within the password of a URL, write @ / ? # as
+    /// connection uses TLS; unix:///path[?db=number] names a socket; redis+sentinel://host,host/MASTER[/database] asks
+    /// Sentinels where the master is. Within the password of a URL, write @ / ? # as
     /// %40 %2F %3F %23.
     #[arg(long, env = "TOLLGATE_STORE", value_name = "STORE", hide_env_values = true)]
     pub(super) store: Option<StoreUrl>,
@@ -28,6 +29,12 @@ pub(super) struct StoreFlags {
     /// It is read again for each connection, so a rotated password needs no restart. A newline at its end is ignored.
     #[arg(long, env = "TOLLGATE_STORE_PASSWORD_FILE", value_name = "FILE")]
     store_password_file: Option<PathBuf>,
+
+    /// File with the password of the Sentinels, if they demand one.
+    ///
+    /// Their user is ?sentinel_user= in the URL. It is read again for each connection.
+    #[arg(long, env = "TOLLGATE_STORE_SENTINEL_PASSWORD_FILE", value_name = "FILE")]
+    store_sentinel_password_file: Option<PathBuf>,
 
     /// Certificates of those who sign the store's certificate, as PEM [default: those that the system trusts].
     ///
@@ -71,6 +78,12 @@ impl StoreFlags {
         let backend = match &self.store_password_file {
             None => backend,
             Some(file) => backend.password_in(file).map_err(wrong("store-password-file"))?,
+        };
+        let backend = match &self.store_sentinel_password_file {
+            None => backend,
+            Some(file) => {
+                backend.sentinel_password_in(file).map_err(wrong("store-sentinel-password-file"))?
+            }
         };
         match self.first_of_tls() {
             Some(flag) => backend.with_tls(self.tls()).map_err(wrong(flag)),

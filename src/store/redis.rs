@@ -13,6 +13,7 @@ mod backend;
 mod connection;
 pub mod denial_cache;
 mod dial;
+mod discovery;
 pub mod dispatch;
 mod line;
 pub mod look;
@@ -21,6 +22,7 @@ mod password;
 mod probe;
 pub mod replica_count;
 pub mod script;
+mod sentinel;
 mod tls;
 
 use std::{
@@ -43,6 +45,7 @@ pub use address::{AddressError, RedisTarget};
 pub use backend::RedisBackend;
 use connection::keep_connected;
 use denial_cache::DenialCache;
+use discovery::Discovery;
 use dispatch::{
     Dispatched, Dispatcher,
     queue::{Batch, MOST_UNDER_WAY},
@@ -121,19 +124,27 @@ impl RedisStore {
         }
         let queue = Arc::clone(&runtime);
         tasks.push(tasks::keep(Task::StoreQueue, move || give_up_overdue(Arc::clone(&queue))));
-        let (line, target, advice) =
-            (Arc::clone(&runtime.line), backend.target.clone(), Arc::clone(&backend.advice));
+        let (line, discovery, advice) =
+            (Arc::clone(&runtime.line), backend.discovery.clone(), Arc::clone(&backend.advice));
         tasks.push(tasks::keep(Task::StoreConnection, move || {
-            keep_connected(Arc::clone(&line), target.clone(), Arc::clone(&advice))
+            keep_connected(Arc::clone(&line), discovery.clone(), Arc::clone(&advice))
         }));
         if backend.replica_count.is_free() {
             let (replica_count, line) = (Arc::clone(&backend.replica_count), Arc::clone(&runtime.line));
             tasks.push(tasks::keep(Task::ReplicaCount, move || {
                 Arc::clone(&replica_count).count(Arc::clone(&line))
             }));
-            let (masters, target) = (Arc::clone(&backend.masters), backend.target.clone());
-            tasks
-                .push(tasks::keep(Task::StoreConnection, move || Arc::clone(&masters).watch(target.clone())));
+            match backend.discovery.clone() {
+                Discovery::Named(server) => {
+                    let masters = Arc::clone(&backend.masters);
+                    let watch = move || Arc::clone(&masters).watch(server.clone());
+                    tasks.push(tasks::keep(Task::StoreConnection, watch));
+                }
+                Discovery::Sentinels(sentinels) => {
+                    let watch = move || Arc::clone(&sentinels).watch();
+                    tasks.push(tasks::keep(Task::StoreConnection, watch));
+                }
+            }
         }
         RedisStore { runtime, tasks }
     }

@@ -176,7 +176,7 @@ impl Refusal {
                  cluster-enabled"
             }
             Refusal::Sentinel => {
-                "this is a Sentinel, which keeps no data: give Tollgate the address of the Redis that it monitors"
+                "this is a Sentinel, which keeps no data: write redis+sentinel://host:26379/MASTER, or the address of the Redis that it monitors"
             }
             Refusal::NoScript => "it does not know the script, so Tollgate sends the script again",
             Refusal::ExecAbort | Refusal::Err | Refusal::Other => {

@@ -1,5 +1,6 @@
 //! The ways to Redis: TLS and unix sockets, through a real Redis; and what is said if a way leads nowhere.
 
+mod sentinels;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -15,8 +16,8 @@ use support::authority::Authority;
 use tollgate::{
     clock,
     pb::{
-        RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::Entry, rate_limit_response::Code,
-        rate_limit_service_client::RateLimitServiceClient,
+        RateLimitDescriptor, RateLimitRequest, RateLimitResponse, rate_limit_descriptor::Entry,
+        rate_limit_response::Code, rate_limit_service_client::RateLimitServiceClient,
     },
 };
 use tonic::transport::Channel;
@@ -89,16 +90,20 @@ async fn until_ready_says(tollgate: &Tollgate, status: u16, words: &str) {
 }
 
 async fn ask(tollgate: &Tollgate) -> Code {
+    let answer = try_to_ask(tollgate).await;
+    let answer = answer.unwrap_or_else(|error| panic!("{error}: {}", tollgate.log_text()));
+    assert_eq!(answer.dynamic_metadata, None, "a fallback answer");
+    answer.overall_code()
+}
+
+async fn try_to_ask(tollgate: &Tollgate) -> Result<RateLimitResponse, tonic::Status> {
     let channel = Channel::from_shared(format!("http://{}", tollgate.grpc())).expect("an address");
     let mut client = RateLimitServiceClient::new(channel.connect().await.expect("connects"));
     let entry = Entry { key: "user".into(), value: "alice".into() };
     let descriptor = RateLimitDescriptor { entries: vec![entry], ..RateLimitDescriptor::default() };
     let request =
         RateLimitRequest { domain: "edge".to_owned(), descriptors: vec![descriptor], hits_addend: 1 };
-    let answer = client.should_rate_limit(request).await;
-    let answer = answer.unwrap_or_else(|error| panic!("{error}: {}", tollgate.log_text())).into_inner();
-    assert_eq!(answer.dynamic_metadata, None, "a fallback answer");
-    answer.overall_code()
+    client.should_rate_limit(request).await.map(tonic::Response::into_inner)
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ mod parse;
 
 use std::{fmt, path::PathBuf};
 
-use redis::RedisConnectionInfo;
+use redis::{ProtocolVersion, RedisConnectionInfo};
 use thiserror::Error;
 
 use super::{
@@ -16,15 +16,45 @@ use super::{
 };
 use crate::certificates::ClientTls;
 
-/// An address and a login. Neither `Debug` nor `Display` shows the password.
+/// A Redis, or the Sentinels that know where it is. Neither `Debug` nor `Display` shows a password.
 #[derive(Debug, Clone)]
 pub struct RedisTarget {
-    place: Place,
+    topology: Topology,
+    access: Access,
+}
+
+/// How the Redis to use is found.
+#[derive(Debug, Clone)]
+pub(super) enum Topology {
+    One(Place),
+    Sentinels(Sentinels),
+}
+
+/// Sentinels, all of which know the same master.
+#[derive(Debug, Clone)]
+pub(super) struct Sentinels {
+    pub(super) places: Vec<Place>,
+    /// The name of the master.
+    pub(super) master: String,
+    login: RedisConnectionInfo,
+    password_file: Option<PasswordFile>,
+}
+
+/// How to connect, whatever the place.
+#[derive(Debug, Clone)]
+struct Access {
     /// None: plain text.
     tls: Option<TlsFiles>,
     login: RedisConnectionInfo,
     /// Used in place of a password in `login`.
     password_file: Option<PasswordFile>,
+}
+
+/// A server to connect to.
+#[derive(Debug, Clone)]
+pub(super) struct Server {
+    place: Place,
+    access: Access,
 }
 
 /// Where a Redis listens.
@@ -34,8 +64,8 @@ pub(super) enum Place {
     Socket(PathBuf),
 }
 
-const FORMS: &str = "memory, redis://[user:password@]host[:port][/database], the same with rediss:// for TLS, or \
-                     unix:///path[?db=number]";
+const FORMS: &str = "memory, redis://[user:password@]host[:port][/database], redis+sentinel://host,host/MASTER, the \
+                     same with rediss for TLS, or unix:///path[?db=number]";
 
 /// The text is not the address of a Redis.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -47,7 +77,7 @@ pub enum AddressError {
     #[error("did you mean {0}? A store is {FORMS}")]
     Meant(String),
     /// Its scheme is one that other clients support.
-    #[error("Sentinel and Redis Cluster are not supported yet; name one Redis by redis:// or rediss://")]
+    #[error("Redis Cluster is not supported yet; name one Redis by redis:// or rediss://")]
     NotYet,
     /// The user or the password contains a character that ends them.
     #[error(
@@ -62,8 +92,13 @@ pub enum AddressError {
     #[error("it names no host: redis://[user:password@]host[:port][/database]")]
     NoHost,
     /// It names several hosts.
-    #[error("name one Redis; a list of addresses, for Sentinel or Redis Cluster, is not supported yet")]
+    #[error(
+        "name one Redis; a list of Sentinels is redis+sentinel://host,host/MASTER, and Redis Cluster is not supported yet"
+    )]
     Several,
+    /// Sentinels without the name of a master.
+    #[error("the name of the master is missing: redis+sentinel://host:26379,host:26379/MASTER[/database]")]
+    NoMaster,
     /// An IPv6 address has no brackets.
     #[error("write an IPv6 address in brackets: redis://[::1]:6379")]
     NoBrackets,
@@ -95,7 +130,10 @@ pub enum AddressError {
     #[error("write user and password before the host: redis://user:password@host:6379, not as `?{0}=`")]
     LoginInQuery(String),
     /// The query is unknown.
-    #[error("after `?`, only protocol=resp2 and protocol=resp3 are known; leave out everything else")]
+    #[error(
+        "after `?`, only protocol=resp2 and protocol=resp3 are known, for Sentinels also sentinel_user and \
+         sentinel_password; leave out everything else"
+    )]
     Query,
     /// There is a fragment.
     #[error("`#` and everything after it would be ignored: leave it out, or write %23 within a password")]
@@ -105,32 +143,91 @@ pub enum AddressError {
 // === impl RedisTarget ===
 
 impl RedisTarget {
-    /// Reads `redis://[user:password@]host[:port][/database][?protocol=resp3]`, the same with `rediss://` for TLS, or
-    /// `unix://[user:password@]/path[?db=number]`. `valkey` may stand for `redis`. Fails on everything else.
+    /// Reads `redis://[user:password@]host[:port][/database][?protocol=resp3]`, the same with `rediss://` for TLS,
+    /// `unix://[user:password@]/path[?db=number]`, or `redis+sentinel://[user:password@]host[:port],…/master[/database]`.
+    /// `valkey` may stand for `redis`. Fails on everything else.
     pub fn parse(text: &str) -> Result<RedisTarget, AddressError> {
         parse::target(text)
     }
 
-    /// Whether the URL contains a password.
+    /// Whether the URL contains a password for Redis.
     pub fn has_password(&self) -> bool {
-        self.login.password().is_some()
+        self.access.login.password().is_some()
+    }
+
+    /// Whether the URL contains a password for the Sentinels; none if it names no Sentinels.
+    pub(super) fn has_sentinel_password(&self) -> Option<bool> {
+        match &self.topology {
+            Topology::One(_) => None,
+            Topology::Sentinels(sentinels) => Some(sentinels.login.password().is_some()),
+        }
     }
 
     /// Logs in with the password that this file holds at that time.
     #[must_use]
     pub fn password_in(self, file: PasswordFile) -> RedisTarget {
-        RedisTarget { password_file: Some(file), ..self }
+        RedisTarget { access: Access { password_file: Some(file), ..self.access }, ..self }
     }
 
-    /// How TLS is used; none if the connection is plain text.
-    pub(super) fn tls(&self) -> Option<&TlsFiles> {
-        self.tls.as_ref()
+    /// Logs in to the Sentinels, if there are any, with the password that this file holds at that time.
+    #[must_use]
+    pub(super) fn sentinel_password_in(mut self, file: PasswordFile) -> RedisTarget {
+        if let Topology::Sentinels(sentinels) = &mut self.topology {
+            sentinels.password_file = Some(file);
+        }
+        self
+    }
+
+    /// Whether TLS is used.
+    pub(super) fn uses_tls(&self) -> bool {
+        self.access.tls.is_some()
     }
 
     /// Uses TLS like this, if the address asks for TLS.
     #[must_use]
     pub fn with_tls(self, tls: ClientTls) -> RedisTarget {
-        RedisTarget { tls: self.tls.map(|_default| TlsFiles::new(tls)), ..self }
+        let tls = self.access.tls.map(|_default| TlsFiles::new(tls));
+        RedisTarget { access: Access { tls, ..self.access }, ..self }
+    }
+
+    pub(super) fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// The Redis at this place.
+    pub(super) fn server(&self, place: Place) -> Server {
+        Server { place, access: self.access.clone() }
+    }
+
+    /// The Sentinel at this place. Sentinels have a login of their own, and no databases.
+    pub(super) fn sentinel(&self, sentinels: &Sentinels, place: Place) -> Server {
+        let (login, password_file) = (sentinels.login.clone(), sentinels.password_file.clone());
+        // So that it can tell about a new master over the connection that is used for asking.
+        let login = login.set_protocol(ProtocolVersion::RESP3);
+        Server { place, access: Access { tls: self.access.tls.clone(), login, password_file } }
+    }
+}
+
+impl fmt::Display for RedisTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.uses_tls() { "rediss" } else { "redis" };
+        match &self.topology {
+            Topology::One(Place::Socket(path)) => write!(f, "unix://{}", path.display()),
+            Topology::One(place) => write!(f, "{scheme}://{place}"),
+            Topology::Sentinels(sentinels) => {
+                let places: Vec<String> = sentinels.places.iter().map(Place::to_string).collect();
+                write!(f, "{scheme}+sentinel://{}/{}", places.join(","), sentinels.master)
+            }
+        }
+    }
+}
+
+// === impl Server ===
+
+impl Server {
+    /// How TLS is used; none if the connection is plain text.
+    pub(super) fn tls(&self) -> Option<&TlsFiles> {
+        self.access.tls.as_ref()
     }
 
     pub(super) fn place(&self) -> &Place {
@@ -139,20 +236,20 @@ impl RedisTarget {
 
     /// The login to use now. Fails if the password file cannot be read.
     pub(super) async fn login(&self) -> Result<RedisConnectionInfo, PasswordError> {
-        let Some(file) = &self.password_file else { return Ok(self.login.clone()) };
+        let Access { login, password_file, .. } = &self.access;
+        let Some(file) = password_file else { return Ok(login.clone()) };
         // Not on this thread: requests continue while a file system hangs.
         let password = file.read_aside().await?;
-        Ok(self.login.clone().set_password(password))
+        Ok(login.clone().set_password(password))
     }
 }
 
-impl fmt::Display for RedisTarget {
+impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.tls.is_some() { "rediss" } else { "redis" };
-        match &self.place {
-            Place::Host { name, port } if name.contains(':') => write!(f, "{scheme}://[{name}]:{port}"),
-            Place::Host { name, port } => write!(f, "{scheme}://{name}:{port}"),
-            Place::Socket(path) => write!(f, "unix://{}", path.display()),
+        match self {
+            Place::Host { name, port } if name.contains(':') => write!(f, "[{name}]:{port}"),
+            Place::Host { name, port } => write!(f, "{name}:{port}"),
+            Place::Socket(path) => write!(f, "{}", path.display()),
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    address::RedisTarget, advice::Advice, denial_cache::Refunds, masters::Masters, password::PasswordFile,
-    replica_count::ReplicaCount,
+    address::RedisTarget, advice::Advice, denial_cache::Refunds, discovery::Discovery, masters::Masters,
+    password::PasswordFile, replica_count::ReplicaCount,
 };
 use crate::{
     certificates::ClientTls,
@@ -16,6 +16,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct RedisBackend {
     pub(super) target: RedisTarget,
+    pub(super) discovery: Discovery,
     pub(super) health: Arc<StoreHealth>,
     /// None if the denial cache is off.
     pub(super) refunds: Option<Arc<Refunds>>,
@@ -31,6 +32,7 @@ impl RedisBackend {
     pub fn new(target: RedisTarget) -> RedisBackend {
         RedisBackend {
             health: Arc::new(StoreHealth::new(target.to_string())),
+            discovery: Discovery::new(&target),
             target,
             refunds: Some(Arc::default()),
             replica_count: Arc::default(),
@@ -45,16 +47,35 @@ impl RedisBackend {
             return Err(TargetError::TwoPasswords);
         }
         file.read()?;
-        Ok(RedisBackend { target: self.target.password_in(file), ..self })
+        Ok(self.reached_by(|target| target.password_in(file)))
     }
 
     /// Uses TLS like this. Fails if the address asks for no TLS, or if a file cannot be used now.
     pub(in crate::store) fn with_tls(self, tls: ClientTls) -> Result<RedisBackend, TargetError> {
-        if self.target.tls().is_none() {
+        if !self.target.uses_tls() {
             return Err(TargetError::NoTls);
         }
         tls.config()?;
-        Ok(RedisBackend { target: self.target.with_tls(tls), ..self })
+        Ok(self.reached_by(|target| target.with_tls(tls)))
+    }
+
+    /// Logs in to the Sentinels with the password in this file. Fails if it cannot be read now.
+    pub(in crate::store) fn sentinel_password_in(
+        self,
+        file: PasswordFile,
+    ) -> Result<RedisBackend, TargetError> {
+        match self.target.has_sentinel_password() {
+            None => return Err(TargetError::NoSentinels),
+            Some(true) => return Err(TargetError::TwoPasswords),
+            Some(false) => {}
+        }
+        file.read()?;
+        Ok(self.reached_by(|target| target.sentinel_password_in(file)))
+    }
+
+    fn reached_by(self, change: impl FnOnce(RedisTarget) -> RedisTarget) -> RedisBackend {
+        let target = change(self.target);
+        RedisBackend { discovery: Discovery::new(&target), target, ..self }
     }
 
     /// The number of replicas that share this Redis, as they count themselves.

@@ -1,6 +1,6 @@
 //! Keeps one connection to Redis: opens it at the start, and replaces it when it breaks or falls silent.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{fmt, future::pending, sync::Arc, time::Duration};
 
 use redis::{AsyncConnectionConfig, ErrorKind, RedisError, aio::MultiplexedConnection, cmd};
 use tokio::{
@@ -10,9 +10,10 @@ use tokio::{
 };
 
 use super::{
-    address::RedisTarget,
+    address::Server,
     advice::Advice,
     dial::{self, Stream, dial},
+    discovery::Discovery,
     line::{Connection, Line},
     probe::{self, Probed},
     tls::HandshakeError,
@@ -48,6 +49,7 @@ pub(super) enum NoConnection {
 
 /// A connection that can be used.
 struct Opened {
+    server: Server,
     dialled: Dialled,
     script: Arc<str>,
     /// What it refuses at the moment.
@@ -79,6 +81,12 @@ impl Driver {
     }
 }
 
+impl fmt::Debug for Dialled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialled").finish_non_exhaustive()
+    }
+}
+
 impl Drop for Driver {
     fn drop(&mut self) {
         self.task.abort();
@@ -86,23 +94,32 @@ impl Drop for Driver {
 }
 
 /// Connects, keeps the connection until it is lost, and connects again, forever.
-pub(super) async fn keep_connected(line: Arc<Line>, target: RedisTarget, advice: Arc<Advice>) {
+pub(super) async fn keep_connected(line: Arc<Line>, discovery: Discovery, advice: Arc<Advice>) {
     let mut pause = FIRST_PAUSE;
     loop {
         tasks::may_panic(Task::StoreConnection);
-        let opened = timeout(CONNECT_TIMEOUT, open(&target, &advice)).await;
+        let opened = timeout(CONNECT_TIMEOUT, open(&discovery, &advice)).await;
         match opened.unwrap_or_else(|late| Err(NoConnection::Away(late.to_string()))) {
-            Ok(Opened { dialled, script, complaint }) => {
+            Ok(Opened { server, dialled, script, complaint }) => {
                 let connection = line.take_up(dialled, script);
                 line.health.is_opened();
                 match complaint {
                     None => line.health.is_up(),
                     Some(complaint) => line.health.is_refused(&complaint),
                 }
-                if timeout(SETTLED, watch(&line, &connection)).await.is_err() {
-                    line.health.has_settled();
-                    pause = FIRST_PAUSE;
-                    watch(&line, &connection).await;
+                let lost = async {
+                    if timeout(SETTLED, watch(&line, &connection)).await.is_err() {
+                        line.health.has_settled();
+                        pause = FIRST_PAUSE;
+                        watch(&line, &connection).await;
+                    }
+                };
+                tokio::select! {
+                    () = lost => {}
+                    () = discovery.moved(&server) => {
+                        line.give_up(connection.number);
+                        line.lost().await;
+                    }
                 }
                 line.health.is_lost();
             }
@@ -162,8 +179,9 @@ async fn look_again(line: &Line, connection: &Connection, refused_before: u64) -
 }
 
 /// Opens a connection to a Redis that can be used, and loads the script.
-async fn open(target: &RedisTarget, advice: &Advice) -> Result<Opened, NoConnection> {
-    let Dialled { mut inner, driver } = connect(target).await?;
+async fn open(discovery: &Discovery, advice: &Advice) -> Result<Opened, NoConnection> {
+    let server = discovery.server().await.map_err(NoConnection::Away)?;
+    let Dialled { mut inner, driver } = connect(&server).await?;
     if let Some(complaint) = probe::kind(&mut inner).await? {
         return Err(NoConnection::Denied(complaint));
     }
@@ -172,7 +190,7 @@ async fn open(target: &RedisTarget, advice: &Advice) -> Result<Opened, NoConnect
             if complaint.as_ref().is_none_or(|complaint| complaint.refusal.will_pass()) =>
         {
             advice.give(&mut inner).await;
-            Ok(Opened { dialled: Dialled { inner, driver }, script, complaint })
+            Ok(Opened { server, dialled: Dialled { inner, driver }, script, complaint })
         }
         Probed { complaint, .. } => {
             Err(NoConnection::Denied(complaint.unwrap_or_else(|| Complaint::new(Refusal::Other))))
@@ -181,16 +199,27 @@ async fn open(target: &RedisTarget, advice: &Advice) -> Result<Opened, NoConnect
 }
 
 /// Connects and logs in.
-pub(super) async fn connect(target: &RedisTarget) -> Result<Dialled, NoConnection> {
-    let stream = dial(target).await.map_err(|error| NoConnection::Away(error::chain(&error)))?;
-    log_in(target, stream).await
+pub(super) async fn connect(server: &Server) -> Result<Dialled, NoConnection> {
+    connect_with(server, AsyncConnectionConfig::new()).await
 }
 
-/// Logs in over a connection that was opened for this target.
-pub(super) async fn log_in(target: &RedisTarget, stream: Box<dyn Stream>) -> Result<Dialled, NoConnection> {
-    let login = target.login().await.map_err(|error| NoConnection::Away(error::chain(&error)))?;
+pub(super) async fn connect_with(
+    server: &Server,
+    config: AsyncConnectionConfig,
+) -> Result<Dialled, NoConnection> {
+    let stream = dial(server).await.map_err(|error| NoConnection::Away(error::chain(&error)))?;
+    log_in(server, stream, config).await
+}
+
+/// Logs in over a connection that was opened for this server.
+pub(super) async fn log_in(
+    server: &Server,
+    stream: Box<dyn Stream>,
+    config: AsyncConnectionConfig,
+) -> Result<Dialled, NoConnection> {
+    let login = server.login().await.map_err(|error| NoConnection::Away(error::chain(&error)))?;
     // The store deadline bounds each call; the crate's own default of 500 ms would cut short a longer one.
-    let config = AsyncConnectionConfig::new().set_response_timeout(None);
+    let config = config.set_response_timeout(None);
     match MultiplexedConnection::new_with_config(&login, stream, config).await {
         Ok((inner, driver)) => Ok(Dialled { inner, driver: Driver::start(driver) }),
         Err(error) if error.kind() == ErrorKind::AuthenticationFailed => {
@@ -198,7 +227,7 @@ pub(super) async fn log_in(target: &RedisTarget, stream: Box<dyn Stream>) -> Res
         }
         Err(error) if error.is_io_error() => Err(NoConnection::Away(match HandshakeError::late(&error) {
             Some(refused) => error::chain(&refused),
-            None if dial::speaks_tls(target).await => SPEAKS_TLS.to_owned(),
+            None if dial::speaks_tls(server).await => SPEAKS_TLS.to_owned(),
             None => error.to_string(),
         })),
         Err(error) => Err(refused_login(&error)),

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    address::{Place, RedisTarget},
+    address::{Place, Server},
     tls::{self, HandshakeError},
 };
 use crate::{
@@ -59,24 +59,24 @@ pub(super) enum DialError {
 }
 
 /// Connects. The caller bounds the time.
-pub(super) async fn dial(target: &RedisTarget) -> Result<Box<dyn Stream>, DialError> {
-    match target.place() {
+pub(super) async fn dial(server: &Server) -> Result<Box<dyn Stream>, DialError> {
+    match server.place() {
         Place::Socket(path) => Ok(Box::new(UnixStream::connect(path).await.map_err(SystemError::from)?)),
         Place::Host { name, port } => {
             let addresses = addresses(name, *port).await?;
-            dial_first_of(target, name, addresses).await
+            dial_first_of(server, name, addresses).await
         }
     }
 }
 
 /// Connects to the first of these addresses of a name that answers.
 pub(super) async fn dial_first_of(
-    target: &RedisTarget,
+    server: &Server,
     name: &str,
     addresses: Vec<SocketAddr>,
 ) -> Result<Box<dyn Stream>, DialError> {
     let stream = tcp(addresses).await?;
-    let Some(tls) = target.tls() else { return Ok(Box::new(stream)) };
+    let Some(tls) = server.tls() else { return Ok(Box::new(stream)) };
     let addr = stream.peer_addr().map_err(SystemError::from)?;
     let config = tls.config().await?;
     match timeout(HANDSHAKE, tls::handshake(Arc::new(config), name, stream)).await {
@@ -140,8 +140,8 @@ async fn first(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
 }
 
 /// Whether a port that ended a plain connection speaks TLS.
-pub(super) async fn speaks_tls(target: &RedisTarget) -> bool {
-    let (Place::Host { name, port }, None) = (target.place(), target.tls()) else { return false };
+pub(super) async fn speaks_tls(server: &Server) -> bool {
+    let (Place::Host { name, port }, None) = (server.place(), server.tls()) else { return false };
     let anybody = ClientTls { verify: Verify::Nothing, ..ClientTls::default() };
     let asked = async {
         let Ok(config) = anybody.config() else { return false };

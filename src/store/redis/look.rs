@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::{
     RedisBackend,
     connection::{NoConnection, connect},
+    discovery::Discovery,
     password::PasswordError,
     probe,
     script::{EPOCH_KEY, redis_key},
@@ -69,7 +70,11 @@ impl RedisBackend {
     }
 
     async fn look_unbounded(&self, takes: &[Take]) -> Result<Looked, LookError> {
-        let mut dialled = connect(&self.target).await?;
+        let server = match &self.discovery {
+            Discovery::Named(server) => server.clone(),
+            Discovery::Sentinels(sentinels) => sentinels.master_once().await.map_err(LookError::Connect)?,
+        };
+        let mut dialled = connect(&server).await?;
         let connection = &mut dialled.inner;
         if let Some(complaint) = probe::kind(connection).await.map_err(NoConnection::from)? {
             return Err(NoConnection::Denied(complaint).into());

@@ -9,11 +9,11 @@ use std::{
     time::Duration,
 };
 
-use redis::cmd;
+use redis::{AsyncConnectionConfig, cmd};
 use tokio::time::{sleep, timeout};
 
 use super::{
-    address::{Place, RedisTarget},
+    address::{Place, Server},
     connection::log_in,
     dial::{addresses, dial_first_of},
 };
@@ -42,14 +42,14 @@ impl Masters {
     }
 
     /// Looks forever. A store with a single address is left alone.
-    pub(super) async fn watch(self: Arc<Self>, target: RedisTarget) {
+    pub(super) async fn watch(self: Arc<Self>, server: Server) {
         let clock = Clock::start();
-        let Place::Host { name, port } = target.place() else { return };
+        let Place::Host { name, port } = server.place() else { return };
         loop {
             // Whoever connects says why a name cannot be resolved.
             let addresses = addresses(name, *port).await.unwrap_or_default();
             let masters =
-                if addresses.len() > 1 { ask(&target, name, addresses).await } else { ByRunId::new() };
+                if addresses.len() > 1 { ask(&server, name, addresses).await } else { ByRunId::new() };
             self.see(&masters, name, clock.now_us());
             sleep(EVERY).await;
         }
@@ -72,10 +72,10 @@ impl Masters {
 }
 
 /// Asks each of these addresses of a name. Those that do not answer, and replicas, are left out.
-async fn ask(target: &RedisTarget, name: &str, addresses: Vec<SocketAddr>) -> ByRunId {
+async fn ask(server: &Server, name: &str, addresses: Vec<SocketAddr>) -> ByRunId {
     let mut masters = ByRunId::new();
     for address in addresses {
-        if let Ok(Some(run_id)) = timeout(PATIENCE, run_id(target, name, address)).await {
+        if let Ok(Some(run_id)) = timeout(PATIENCE, run_id(server, name, address)).await {
             masters.entry(run_id).or_default().push(address);
         }
     }
@@ -83,9 +83,9 @@ async fn ask(target: &RedisTarget, name: &str, addresses: Vec<SocketAddr>) -> By
 }
 
 /// None if this is no master, or if it cannot be asked.
-async fn run_id(target: &RedisTarget, name: &str, address: SocketAddr) -> Option<String> {
-    let stream = dial_first_of(target, name, vec![address]).await.ok()?;
-    let mut dialled = log_in(target, stream).await.ok()?;
+async fn run_id(server: &Server, name: &str, address: SocketAddr) -> Option<String> {
+    let stream = dial_first_of(server, name, vec![address]).await.ok()?;
+    let mut dialled = log_in(server, stream, AsyncConnectionConfig::new()).await.ok()?;
     let info: String = cmd("INFO").query_async(&mut dialled.inner).await.ok()?;
     let value = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     (value("role")? == "master").then(|| value("run_id").map(str::to_owned)).flatten()
@@ -97,11 +97,12 @@ mod tests {
 
     use lab::redis::Redis;
 
-    use super::*;
+    use super::{super::address::RedisTarget, *};
 
     async fn masters_at(addresses: Vec<SocketAddr>) -> ByRunId {
-        let target = RedisTarget::parse("redis://redis.test").expect("an address");
-        ask(&target, "redis.test", addresses).await
+        let place = Place::Host { name: "redis.test".to_owned(), port: 6379 };
+        let server = RedisTarget::parse("redis://redis.test").expect("an address").server(place);
+        ask(&server, "redis.test", addresses).await
     }
 
     #[tokio::test]

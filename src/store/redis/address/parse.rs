@@ -4,19 +4,22 @@ use std::{net::Ipv6Addr, path::PathBuf};
 
 use redis::{ProtocolVersion, RedisConnectionInfo};
 
-use super::{AddressError, Place, RedisTarget};
+use super::{Access, AddressError, Place, RedisTarget, Sentinels, Topology};
 use crate::{certificates::ClientTls, store::redis::tls::TlsFiles};
 
 const DEFAULT_PORT: u16 = 6379;
+const DEFAULT_SENTINEL_PORT: u16 = 26379;
 /// What a scheme says about the way to Redis.
 #[derive(Clone, Copy)]
 enum Way {
     Plain,
     Tls,
     Socket,
+    Sentinels,
+    SentinelsByTls,
 }
 
-const SCHEMES: [(&str, Way); 10] = [
+const SCHEMES: [(&str, Way); 16] = [
     ("redis", Way::Plain),
     ("valkey", Way::Plain),
     ("rediss", Way::Tls),
@@ -27,17 +30,15 @@ const SCHEMES: [(&str, Way); 10] = [
     ("redis+socket", Way::Socket),
     ("redis-socket", Way::Socket),
     ("valkey+socket", Way::Socket),
+    ("redis+sentinel", Way::Sentinels),
+    ("redis-sentinel", Way::Sentinels),
+    ("valkey+sentinel", Way::Sentinels),
+    ("rediss+sentinel", Way::SentinelsByTls),
+    ("rediss-sentinel", Way::SentinelsByTls),
+    ("valkeys+sentinel", Way::SentinelsByTls),
 ];
 /// Schemes that other clients support and Tollgate does not yet.
-const SCHEMES_NOT_YET: [&str; 7] = [
-    "redis+sentinel",
-    "redis-sentinel",
-    "rediss+sentinel",
-    "rediss-sentinel",
-    "redis+cluster",
-    "redis-cluster",
-    "rediss+cluster",
-];
+const SCHEMES_NOT_YET: [&str; 3] = ["redis+cluster", "redis-cluster", "rediss+cluster"];
 
 pub(super) fn target(text: &str) -> Result<RedisTarget, AddressError> {
     let (way, rest) = way(text)?;
@@ -47,16 +48,51 @@ pub(super) fn target(text: &str) -> Result<RedisTarget, AddressError> {
     }
     let (login, host) =
         authority.rsplit_once('@').map_or((None, authority), |(login, host)| (Some(login), host));
-    let (place, settings) = match way {
+    let (topology, settings) = match way {
         Way::Socket => socket(host, behind)?,
         Way::Plain | Way::Tls => {
-            let (name, port) = host_and_port(host)?;
-            (Place::Host { name, port }, settings(behind)?)
+            let (name, port) = host_and_port(host, DEFAULT_PORT)?;
+            (Topology::One(Place::Host { name, port }), settings(behind)?)
         }
+        Way::Sentinels | Way::SentinelsByTls => sentinels(host, behind)?,
     };
     let login = login.map_or(Ok(settings.clone()), |login| logged_in(settings, login))?;
-    let tls = matches!(way, Way::Tls).then(|| TlsFiles::new(ClientTls::default()));
-    Ok(RedisTarget { place, tls, login, password_file: None })
+    let tls = matches!(way, Way::Tls | Way::SentinelsByTls).then(|| TlsFiles::new(ClientTls::default()));
+    Ok(RedisTarget { topology, access: Access { tls, login, password_file: None } })
+}
+
+/// The Sentinels and the name of the master, and the settings for Redis.
+fn sentinels(hosts: &str, behind: &str) -> Result<(Topology, RedisConnectionInfo), AddressError> {
+    let (path, query) = behind.split_once('?').unwrap_or((behind, ""));
+    if behind.contains('#') {
+        return Err(AddressError::Fragment);
+    }
+    let mut places = Vec::new();
+    for host in hosts.split(',').map(str::trim).filter(|host| !host.is_empty()) {
+        let (name, port) = host_and_port(host, DEFAULT_SENTINEL_PORT)?;
+        places.push(Place::Host { name, port });
+    }
+    if places.is_empty() {
+        return Err(AddressError::NoHost);
+    }
+    let (master, number) =
+        path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));
+    let master = decoded(master)?;
+    if master.is_empty() {
+        return Err(AddressError::NoMaster);
+    }
+    let (mut redis, mut login) = (RedisConnectionInfo::default(), RedisConnectionInfo::default());
+    if !number.is_empty() {
+        redis = redis.set_db(database(number).ok_or(AddressError::Database)?.into());
+    }
+    for (name, value) in parameters(query) {
+        match name {
+            "sentinel_user" => login = login.set_username(decoded(value)?),
+            "sentinel_password" => login = login.set_password(decoded(value)?),
+            _ => redis = setting(redis, name, value)?,
+        }
+    }
+    Ok((Topology::Sentinels(Sentinels { places, master, login, password_file: None }), redis))
 }
 
 /// The scheme, and the text after `://`.
@@ -76,7 +112,7 @@ fn way(text: &str) -> Result<(Way, &str), AddressError> {
 }
 
 /// The path of a socket, and its settings.
-fn socket(host: &str, behind: &str) -> Result<(Place, RedisConnectionInfo), AddressError> {
+fn socket(host: &str, behind: &str) -> Result<(Topology, RedisConnectionInfo), AddressError> {
     if !host.is_empty() {
         return Err(AddressError::SocketWithHost);
     }
@@ -95,7 +131,7 @@ fn socket(host: &str, behind: &str) -> Result<(Place, RedisConnectionInfo), Addr
             _ => setting(settings, name, value)?,
         };
     }
-    Ok((Place::Socket(PathBuf::from(path)), settings))
+    Ok((Topology::One(Place::Socket(PathBuf::from(path))), settings))
 }
 
 /// The error of a text without a scheme. If the rest is sound, it suggests the scheme.
@@ -113,7 +149,7 @@ fn without_any(text: &str) -> AddressError {
     }
 }
 
-fn host_and_port(text: &str) -> Result<(String, u16), AddressError> {
+fn host_and_port(text: &str, default: u16) -> Result<(String, u16), AddressError> {
     if text.contains(',') {
         return Err(AddressError::Several);
     }
@@ -138,7 +174,7 @@ fn host_and_port(text: &str) -> Result<(String, u16), AddressError> {
         return Err(AddressError::Wildcard);
     }
     let port = match port {
-        "" | ":" => DEFAULT_PORT,
+        "" | ":" => default,
         port => port
             .strip_prefix(':')
             .and_then(|digits| number(digits)?.parse().ok())

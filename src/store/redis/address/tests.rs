@@ -5,7 +5,7 @@ use super::*;
 /// Where a URL leads, in the form `user:password@host:port/database`.
 fn read(text: &str) -> Result<String, AddressError> {
     let target = RedisTarget::parse(text)?;
-    let login = &target.login;
+    let login = &target.access.login;
     let (user, password) = (login.username().unwrap_or("-"), login.password().unwrap_or("-"));
     Ok(format!("{user}:{password}@{}/{}", target.to_string().replace("redis://", ""), login.db()))
 }
@@ -34,7 +34,7 @@ fn every_part_of_a_url_is_used() {
     is("redis://:@cache", "-:-@cache:6379/0");
     for (protocol, version) in [("2", ProtocolVersion::RESP2), ("resp3", ProtocolVersion::RESP3)] {
         let target = RedisTarget::parse(&format!("redis://cache/1?protocol={protocol}")).unwrap();
-        assert_eq!(target.login.protocol(), version);
+        assert_eq!(target.access.login.protocol(), version);
     }
 }
 
@@ -50,17 +50,46 @@ fn a_scheme_says_how_redis_is_reached() {
     ] {
         let target = RedisTarget::parse(text).unwrap();
         assert_eq!(target.to_string(), shown);
-        assert_eq!(target.tls().is_some(), shown.starts_with("rediss"), "{text}");
+        assert_eq!(target.uses_tls(), shown.starts_with("rediss"), "{text}");
         assert!(!format!("{target:?}").contains("s3cret"), "{target:?}");
     }
     let target = RedisTarget::parse("unix://tollgate:s3cret@/run/redis.sock?db=3").unwrap();
-    assert_eq!((target.login.username(), target.login.password()), (Some("tollgate"), Some("s3cret")));
-    assert_eq!(target.login.db(), 3);
+    assert_eq!(
+        (target.access.login.username(), target.access.login.password()),
+        (Some("tollgate"), Some("s3cret"))
+    );
+    assert_eq!(target.access.login.db(), 3);
     is_refused("unix://run/redis.sock", AddressError::SocketWithHost);
     is_refused("unix://", AddressError::NoSocket);
     is_refused("unix:///?db=3", AddressError::NoSocket);
     is_refused("unix:///run/redis.sock?db=x", AddressError::Database);
     is_refused("unix:///run/redis.sock?ssl=1", AddressError::Tls("ssl".to_owned()));
+}
+
+#[test]
+fn sentinels_are_a_list_with_the_name_of_a_master() {
+    for (text, shown) in [
+        ("redis+sentinel://a,b:7000,[::1]/main", "redis+sentinel://a:26379,b:7000,[::1]:26379/main"),
+        ("valkeys+sentinel://u:s3cret@a/main/3?protocol=3", "rediss+sentinel://a:26379/main"),
+        (
+            "redis-sentinel://a/my%20master?sentinel_user=w&sentinel_password=s3%63ret",
+            "redis+sentinel://a:26379/my master",
+        ),
+    ] {
+        let target = RedisTarget::parse(text).unwrap();
+        assert_eq!(target.to_string(), shown);
+        assert!(!format!("{target:?}").contains("s3cret"), "{target:?}");
+    }
+    let target =
+        RedisTarget::parse("redis+sentinel://u:p@a/main/3?sentinel_user=w&sentinel_password=q").unwrap();
+    let Topology::Sentinels(sentinels) = target.topology() else { panic!("{target}") };
+    assert_eq!((sentinels.login.username(), sentinels.login.password()), (Some("w"), Some("q")));
+    assert_eq!((target.access.login.username(), target.access.login.db()), (Some("u"), 3));
+    is_refused("redis+sentinel://a,b", AddressError::NoMaster);
+    is_refused("redis+sentinel://a,b/?protocol=3", AddressError::NoMaster);
+    is_refused("redis+sentinel:///main", AddressError::NoHost);
+    is_refused("redis+sentinel://a/main/x", AddressError::Database);
+    is_refused("redis://a?sentinel_password=q", AddressError::Query);
 }
 
 #[test]
@@ -132,7 +161,7 @@ fn an_address_without_its_scheme_is_named_with_it() {
     {
         is_refused(text, AddressError::NoRedis);
     }
-    for text in ["redis-sentinel://a,b/name", "REDIS+cluster://a,b", "rediss+sentinel:a"] {
+    for text in ["redis-cluster://a,b", "REDIS+cluster://a,b", "rediss+cluster:a"] {
         is_refused(text, AddressError::NotYet);
     }
     is_refused("/run/redis.sock", meant("unix:///run/redis.sock"));
