@@ -1,6 +1,6 @@
 # Commands for contributors. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test compose-test gateway-test lint deny demo bench algorithms faults fuzz clean
+.PHONY: help setup build test kinds compose-test gateway-test lint deny demo bench algorithms faults fuzz clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,6 +14,10 @@ build:
 test: setup build ## Run every test against the real Redis, Envoy and nginx
 	@scripts/setup nginx
 	TOLLGATE_REQUIRE_REAL=1 cargo test --workspace --locked
+
+kinds: setup build ## Run the tests that depend on Redis on Redis 6.2, Redis 8.2 and Valkey 9.1
+	@scripts/setup kinds
+	@scripts/test-kinds
 
 compose-test: ## Test compose.yaml in a Docker engine; skipped with a message if there is none
 	@scripts/compose-test
