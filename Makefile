@@ -1,6 +1,6 @@
 # Commands for contributors. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test kinds compose-test gateway-test lint deny demo bench algorithms faults fuzz clean
+.PHONY: help setup build test kinds compose-test gateway-test istio-test lint deny demo bench algorithms faults fuzz clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ compose-test: ## Test compose.yaml in a Docker engine; skipped with a message if
 
 gateway-test: ## Test with a real Envoy Gateway, built by Go; skipped with a message if there is none
 	@scripts/gateway-test
+
+istio-test: ## Test deploy/istio with a real istiod, built by Go; skipped with a message if there is none
+	@scripts/istio-test
 
 lint: ## Check the format and run clippy, as CI does
 	cargo fmt --all --check
