@@ -15,7 +15,8 @@ use crate::{
 /// Arguments of `tollgate serve`. Port 0, the default, lets the kernel choose a port.
 #[derive(Debug, Clone)]
 pub struct Serve {
-    pub config: PathBuf,
+    /// None: the rules come from elsewhere, as the arguments say.
+    pub config: Option<PathBuf>,
     /// As `--store` takes it; none means in memory.
     pub store: Option<String>,
     pub grpc_listen: SocketAddr,
@@ -37,9 +38,13 @@ pub struct Tollgate {
 
 impl Serve {
     pub fn new(config: impl Into<PathBuf>) -> Serve {
+        Serve { config: Some(config.into()), ..Serve::without_files() }
+    }
+
+    pub fn without_files() -> Serve {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Serve {
-            config: config.into(),
+            config: None,
             store: None,
             grpc_listen: any,
             admin_listen: any,
@@ -68,7 +73,10 @@ impl Serve {
 
     fn command(&self) -> Result<Command, ProcessError> {
         let mut command = Command::new(binaries::tollgate()?);
-        command.arg("serve").arg("--config").arg(&self.config);
+        command.arg("serve");
+        if let Some(config) = &self.config {
+            command.arg("--config").arg(config);
+        }
         if let Some(store) = &self.store {
             command.args(["--store", store]);
         }

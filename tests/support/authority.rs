@@ -62,8 +62,18 @@ impl Authority {
         self.write(name, EXPIRED)
     }
 
-    fn certify(&self, name: &str, (from, until): (i32, i32)) -> (Certificate, String) {
-        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("an address");
+    /// A certificate for this host, and its key as PEM.
+    pub(crate) fn sign_for(&self, name: &str, host: &str) -> (CertificateDer<'static>, String) {
+        let (signed, key) = self.certify_for(name, host, AGES);
+        (signed.der().clone(), key)
+    }
+
+    fn certify(&self, name: &str, years: (i32, i32)) -> (Certificate, String) {
+        self.certify_for(name, "127.0.0.1", years)
+    }
+
+    fn certify_for(&self, name: &str, host: &str, (from, until): (i32, i32)) -> (Certificate, String) {
+        let mut params = CertificateParams::new(vec![host.to_owned()]).expect("a host");
         params.distinguished_name.push(DnType::CommonName, name);
         (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(until, 1, 1));
         let key = KeyPair::generate().expect("a key");

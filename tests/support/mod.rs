@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod ads;
 pub(crate) mod authority;
 pub(crate) mod exposed;
 pub(crate) mod load;
