@@ -21,6 +21,7 @@
 //! | the 429: statuses, headers, body | [`response`] |
 //! | what is counted, and what operators can ask | [`metrics`], [`admin`], [`logging`] |
 //! | how files become rules, and rules come into force | [`config`], then [`reload`], then [`mod@rules`] |
+//! | how rules come from an xDS server | [`xds`] |
 //! | why a request meets a limit, or none | [`cli::explain`] |
 //! | flags and variables | [`cli`] |
 //! | how certificates and keys are read | [`certificates`] |
@@ -155,6 +156,8 @@
 //! | batch | one call to Redis that carries many takes |
 //! | denial cache | what one runtime knows to be denied without asking Redis |
 //! | fallback answer | an answer in place of the store's: local, allow, deny or error |
+//! | xDS server, answer | the control plane that sends rules over a stream; all rules that it has, in one message of it |
+//! | to accept, to refuse | to tell the xDS server that an answer is in force (ACK), or what is wrong with it (NACK) |
 //! | share | the part of a limit that a local bucket of one replica has |
 //! | tier, tier members | named limits, and the keys that they hold for |
 //! | current rules, compiled rules, publisher | the rules that a runtime uses, what was made of them in advance, and what replaces them |

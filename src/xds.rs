@@ -5,7 +5,7 @@
 //! | | file | does |
 //! |---|---|---|
 //! | 1 | `connection.rs` | connects by TCP, TLS and HTTP/2 |
-//! | 2 | `client.rs` | asks, and waits for an answer |
+//! | 2 | `session.rs` | asks, and hands over an answer |
 //! | 3 | `intake.rs` | takes the answer in |
 //! | 4 | `answer.rs` | reads it, within bounds |
 //! | 5 | `convert.rs` | makes domains of it, checked as those of files are |
@@ -14,18 +14,20 @@
 //! | 8 | `reload.rs` | puts them in force |
 //! | 9 | `stream.rs` | accepts the answer at once, or refuses it after a pause; `fault.rs` has the words |
 //!
-//! Whatever goes wrong, the rules in force stay, and the server is tried again after a pause (`pauses.rs`). Only 1 to 3
-//! and 8 are not pure: elsewhere the time is a parameter.
+//! Whatever goes wrong, the rules in force stay, and the server is tried again after a pause (`pauses.rs`). Rows 4 to 7
+//! and 9 are pure: the time is a parameter.
 
 mod answer;
 mod client;
 mod connection;
 mod convert;
+mod ended;
 mod fault;
 mod health;
 mod intake;
 mod pauses;
 mod rule;
+mod session;
 mod settling;
 mod stream;
 

@@ -35,7 +35,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(super) struct Connection {
     requests: Requests,
-    driver: JoinHandle<()>,
+    driver: JoinHandle<Result<(), hyper::Error>>,
 }
 
 /// Sends requests over a connection.
@@ -71,6 +71,13 @@ impl Connection {
         self.requests.clone()
     }
 
+    /// Why it broke. None if it has not.
+    pub(super) async fn broken(&mut self) -> Option<hyper::Error> {
+        // It ends as soon as its call does, if it is broken.
+        let ended = time::timeout(Duration::from_millis(100), &mut self.driver).await;
+        ended.ok()?.ok()?.err()
+    }
+
     async fn start(
         io: impl Read + Write + Unpin + Send + 'static,
         tls: bool,
@@ -82,8 +89,7 @@ impl Connection {
             .keep_alive_while_idle(true)
             .handshake(io);
         let (requests, connection) = handshake.await.map_err(|source| ConnectError::Http { tls, source })?;
-        // The call that it carries tells how it ended.
-        let driver = tokio::spawn(async move { drop(connection.await) });
+        let driver = tokio::spawn(connection);
         Ok(Connection { requests: Requests(requests), driver })
     }
 }
