@@ -1,9 +1,9 @@
 # Commands for contributors. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test kinds compose-test gateway-test istio-test lint deny demo bench algorithms faults fuzz clean
+.PHONY: help setup build test kinds compose-test gateway-test istio-test manifests manifests-test lint deny demo bench algorithms faults fuzz clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Fetch Envoy and Redis into .tools/, unless they are installed
 	@scripts/setup
@@ -27,6 +27,12 @@ gateway-test: ## Test with a real Envoy Gateway, built by Go; skipped with a mes
 
 istio-test: ## Test deploy/istio with a real istiod, built by Go; skipped with a message if there is none
 	@scripts/istio-test
+
+manifests: ## Render and check deploy/: the chart, manifests, alerts; names what it skips, for example without Go
+	@scripts/manifests
+
+manifests-test: ## See `make manifests` fail at a typo of each kind
+	@scripts/manifests-test
 
 lint: ## Check the format and run clippy, as CI does
 	cargo fmt --all --check
