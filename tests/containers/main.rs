@@ -3,6 +3,8 @@
 //! from all it needs.
 #![cfg(target_os = "linux")] // It is written for the sed of Envoy's image, which is GNU's.
 
+mod deploy;
+
 use std::{fs, path::Path, process::Command};
 
 const FILES: [&str; 4] = ["lb.yaml", "upstream.yaml", "global/node.yaml", "naive/node.yaml"];
