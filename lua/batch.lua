@@ -11,7 +11,7 @@
 --          into KEYS; the demand (kind: 0 take, 1 peek, 2 give back; + 4 for a quota, + 8 for shadow; + 16 if it is
 --          charged even if it does not fit; + 32 for a window, + 64 for a log; + 128 if a missing bucket counts as used up
 --          at the epoch); then for a token bucket R, cost (whole, fraction) and burst (whole, fraction), and for the
---          others limit, hits, 0, length, 0.
+--          others limit, hits, 0, length, 0. A window of length 0 is a calendar month.
 -- Returns  packed: '<I8I4', now and the number of malformed buckets; then for each take '<BI8I4': 1 if it fits, and the
 --          state found: full_at, or the window's end and count, or the time at which the oldest run leaves and the hits
 --          held. For a log, '<I8' follows: the time at which the take would fit. The caller derives the verdict.
@@ -137,7 +137,7 @@ local function count(k, algorithm, kind, meters, limit, hits, length, guarded)
     local edge
     if guarded then
       local since = epoch_of_store()
-      edge = since - math.fmod(since, length) + length
+      edge = end_of_window(since, length)
       is_used_up_until(k, edge)
     end
     if not x then

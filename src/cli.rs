@@ -11,6 +11,7 @@ use thiserror::Error;
 pub mod check;
 pub mod explain;
 pub mod healthcheck;
+mod months;
 pub mod schema;
 pub mod serve;
 mod store;

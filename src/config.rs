@@ -11,6 +11,7 @@
 
 mod actions;
 mod algorithm;
+mod apart;
 mod authz;
 mod beside;
 mod domain;
@@ -45,7 +46,7 @@ pub use seen::{Holds, Look, Seen};
 pub use text::Encoding;
 
 use crate::file;
-use tollgate_core::{limit::DefaultAlgorithm, rules::Domain};
+use tollgate_core::{limit::Defaults, rules::Domain};
 
 const MAX_FILE_BYTES: u64 = 16 << 20;
 const START: Position = Position { line: 1, column: 1 };
@@ -87,9 +88,9 @@ struct Files {
 
 /// Reads and checks files, and the files in folders. Without files there are no rules, and no error.
 ///
-/// `algorithm` is for limits that name none, in domains that name none.
-pub fn load(paths: &[PathBuf], algorithm: DefaultAlgorithm) -> Result<Config, Refused> {
-    let Checked { domains, warnings, files, .. } = check(paths, algorithm);
+/// `defaults` are for limits, and domains, that leave open how they count.
+pub fn load(paths: &[PathBuf], defaults: impl Into<Defaults>) -> Result<Config, Refused> {
+    let Checked { domains, warnings, files, .. } = check(paths, defaults);
     match domains {
         Ok(domains) => Ok(Config { domains, warnings, files }),
         Err(errors) => Err(Refused { errors, files }),
@@ -97,26 +98,23 @@ pub fn load(paths: &[PathBuf], algorithm: DefaultAlgorithm) -> Result<Config, Re
 }
 
 /// Like [`load`], but returns the warnings even if there are errors.
-pub fn check(paths: &[PathBuf], algorithm: DefaultAlgorithm) -> Checked {
+pub fn check(paths: &[PathBuf], defaults: impl Into<Defaults>) -> Checked {
     let mut files = Files::default();
     let limits = files.add_limits(paths);
     let contents =
         limits.into_iter().map(|(number, path)| content(number, &path, &mut files.reports[number]));
     let contents = contents.collect();
     let roots = files.without_members(contents);
-    let found = check_roots(roots, algorithm, &mut files);
+    let found = check_roots(roots, defaults.into(), &mut files);
     finish(found, files)
 }
 
 /// Checks each file by itself, once the algorithm of its domain is known.
-fn check_roots(
-    roots: Vec<(usize, yaml::Node)>,
-    algorithm: DefaultAlgorithm,
-    files: &mut Files,
-) -> Vec<RawDomain> {
-    let algorithms = algorithm::of_files(roots.iter().map(|(_, root)| root), algorithm);
+fn check_roots(roots: Vec<(usize, yaml::Node)>, defaults: Defaults, files: &mut Files) -> Vec<RawDomain> {
+    let algorithms = algorithm::of_files(roots.iter().map(|(_, root)| root), defaults.algorithm);
     let found = roots.into_iter().zip(algorithms).filter_map(|((number, root), algorithm)| {
-        rules::check(&root, number, algorithm, &mut files.reports[number]).ok()
+        let defaults = Defaults { algorithm, ..defaults };
+        rules::check(&root, number, defaults, &mut files.reports[number]).ok()
     });
     found.collect()
 }
@@ -195,7 +193,7 @@ pub(crate) fn check_bytes(bytes: &[u8]) -> Checked {
     let report = &mut files.reports[number];
     let root = text(bytes.to_vec(), report).and_then(|text| root(&text, report));
     let roots = root.map(|root| vec![(number, root)]).unwrap_or_default();
-    let found = check_roots(roots, DefaultAlgorithm::default(), &mut files);
+    let found = check_roots(roots, Defaults::default(), &mut files);
     let found = found.into_iter().map(|domain| RawDomain { members: None, ..domain });
     finish(found.collect(), files)
 }

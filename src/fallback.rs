@@ -244,7 +244,7 @@ fn without_local(
         Policy::Fits => (Source::Allow, figures(Verdict::Allow, FALLBACK_WAIT_US)),
         Policy::Unknown => (Source::Error, figures(Verdict::Deny, FALLBACK_WAIT_US)),
         Policy::Unfit(source) if applied::never_fits(limits, applied) => {
-            let wait_us = applied::never_fits_wait_us(&applied.limit.limit);
+            let wait_us = applied::never_fits_wait_us(&applied.limit.limit, None);
             (*source, Figures { never_fits: true, ..figures(Verdict::Deny, wait_us) })
         }
         Policy::Unfit(source) => (*source, figures(Verdict::Deny, FALLBACK_WAIT_US)),
@@ -252,7 +252,7 @@ fn without_local(
 }
 
 fn figures(verdict: Verdict, reset_us: u64) -> Figures {
-    Figures { verdict, remaining: 0, reset_us, never_fits: false }
+    Figures { verdict, remaining: 0, reset_us, never_fits: false, now_us: None }
 }
 
 #[cfg(test)]

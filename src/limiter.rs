@@ -66,14 +66,16 @@ pub struct Decision<'m> {
     pub reset_us: u64,
     /// The request asks for more than the bucket can ever hold.
     pub never_fits: bool,
+    /// The clock of what decided, in microseconds since the Unix epoch; none if nothing was asked.
+    pub now_us: Option<u64>,
 }
 
 impl<'m> Decision<'m> {
     fn new(applied: &AppliedLimit<'m>, source: Source, figures: Figures) -> Decision<'m> {
         let AppliedLimit { descriptor, enforcement, .. } = *applied;
-        let Figures { verdict, remaining, reset_us, never_fits } = figures;
+        let Figures { verdict, remaining, reset_us, never_fits, now_us } = figures;
         let limit = applied.limit.clone();
-        Decision { descriptor, limit, source, enforcement, verdict, remaining, reset_us, never_fits }
+        Decision { descriptor, limit, source, enforcement, verdict, remaining, reset_us, never_fits, now_us }
     }
 
     /// Whether the limit is reported as exceeded. A shadow never is.

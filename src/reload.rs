@@ -28,7 +28,7 @@ use crate::{
     tasks::{self, Task},
 };
 use bursts::Shortened;
-use tollgate_core::{limit::DefaultAlgorithm, matcher::Matcher, rules::Domain};
+use tollgate_core::{limit::Defaults, matcher::Matcher, rules::Domain};
 use watch::Watch;
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -38,8 +38,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 pub struct Sources {
     /// Limits files, and folders of them.
     pub paths: Vec<PathBuf>,
-    /// The algorithm of limits that name none, in domains that name none.
-    pub default_algorithm: DefaultAlgorithm,
+    /// For limits, and domains, that leave open how they count.
+    pub defaults: Defaults,
 }
 
 /// The thread that looks at the files. It ends when this is dropped.
@@ -86,7 +86,7 @@ impl Drop for Reloader {
 }
 
 fn load(sources: &Sources, publisher: &Publisher, watch: &mut Watch) {
-    match config::load(&sources.paths, sources.default_algorithm) {
+    match config::load(&sources.paths, sources.defaults) {
         Ok(config) => {
             let Config { domains, warnings, files } = config;
             for warning in &warnings {

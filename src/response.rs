@@ -117,15 +117,15 @@ fn headers(contract: &Contract, speaker: &Decision<'_>, verdict: Verdict, respon
 }
 
 /// `q` hits come back in the window of `w` seconds. The burst is a parameter of our own.
+///
+/// A calendar month is as long as the current one, so that a client that spreads `q` over `w` uses all of it, and `t` is
+/// never more than `w`. If nothing tells which month it is, `w` is left out, as the draft allows.
 fn structured(response: &mut impl Response, speaker: &Decision<'_>, reset_s: u64) {
     let limit = &speaker.limit.limit;
     let name = quoted_name(&speaker.limit);
-    let policy = format!(
-        "{name};q={};w={};tollgate-burst={}",
-        limit.requests_per_unit(),
-        limit.period().seconds(),
-        limit.burst()
-    );
+    let window =
+        limit.period_seconds_at(speaker.now_us).map_or_else(String::new, |seconds| format!(";w={seconds}"));
+    let policy = format!("{name};q={}{window};tollgate-burst={}", limit.requests_per_unit(), limit.burst());
     response.header("ratelimit-policy", &policy);
     response.header("ratelimit", &format!("{name};r={};t={reset_s}", speaker.remaining));
 }

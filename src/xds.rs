@@ -47,11 +47,11 @@ use crate::{
     tasks::{self, Task},
 };
 use client::Client;
-use convert::Defaults;
+use convert::Unsaid;
 use health::Health;
 use intake::Intake;
 use settling::Settling;
-use tollgate_core::limit::{DefaultAlgorithm, Overdraft};
+use tollgate_core::limit::{Defaults, Overdraft};
 
 /// Where the rules come from, and what is made of them.
 #[derive(Clone)]
@@ -74,8 +74,8 @@ pub struct Options {
     pub settle: Duration,
     /// Whether the limits' buckets may owe.
     pub overdraft: Overdraft,
-    /// The algorithm of the limits.
-    pub default_algorithm: DefaultAlgorithm,
+    /// How the limits count.
+    pub defaults: Defaults,
 }
 
 /// The thread that follows the server. It ends when this is dropped.
@@ -94,8 +94,8 @@ impl Follower {
     pub fn start(options: Options, publisher: Arc<Publisher>) -> Result<Follower, SystemError> {
         let health = Arc::new(Health::new());
         health::show(publisher.metrics(), &health);
-        let defaults = Defaults { overdraft: options.overdraft, algorithm: options.default_algorithm };
-        let intake = Intake::new(defaults, Settling::new(options.settle), publisher);
+        let unsaid = Unsaid { overdraft: options.overdraft, counting: options.defaults };
+        let intake = Intake::new(unsaid, Settling::new(options.settle), publisher);
         let has_rules = intake.has_rules();
         let mut client = Client::new(options, intake, health);
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;

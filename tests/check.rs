@@ -55,6 +55,23 @@ fn limits_are_checked_by_the_algorithm_that_they_will_count_by() {
     assert_eq!(log.0, Some(2), "each limit says that by itself: {}", log.1);
 }
 
+/// As the algorithm is, from the flag or its variable.
+#[test]
+fn limits_are_checked_by_the_months_that_they_will_count_by() {
+    let limits =
+        "[{ unit: month, requests_per_unit: 3 }, { unit: month, requests_per_unit: 9, calendar: true }]";
+    let file = file("months", &format!("domain: e\ndescriptors: [{{ key: a, rate_limits: {limits} }}]\n"));
+    let (status, told) = tollgate(&["check", &file]);
+    assert_eq!(status, Some(0), "30 days, and a month of the calendar: {told}");
+    let (status, told) = tollgate(&["check", "--calendar-months", "on", &file]);
+    assert_eq!(status, Some(1), "{told}");
+    assert!(told.contains("a fixed_window per calendar month stands at line 2 too"), "{told}");
+    let mut by_variable = Command::new(binaries::tollgate().expect("built"));
+    let by_variable = by_variable.args(["check", &file]).env("TOLLGATE_CALENDAR_MONTHS", "on");
+    assert_eq!(by_variable.output().expect("runs").status.code(), Some(1));
+    assert_eq!(tollgate(&["check", "--calendar-months", "perhaps", &file]).0, Some(2));
+}
+
 #[test]
 fn a_file_that_limits_nothing_fails_where_warnings_do() {
     let nothing = file("nothing", "domain: d\n");

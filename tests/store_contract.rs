@@ -6,9 +6,10 @@ use std::{sync::Arc, time::Duration};
 
 use tollgate::store::{Backend, Store};
 use tollgate_core::{
-    decision::{Answer, Demand, Take, Verdict},
+    calendar::Month,
+    decision::{Answer, Demand, Seen, Take, Verdict},
     descriptor::{BucketKey, Entry, Hits},
-    limit::{Exact, Limit, Unit},
+    limit::{Algorithm, Exact, Limit, LimitSpec, Unit, Windows},
 };
 
 /// Long, because these tests are about exactness and not about time.
@@ -178,6 +179,25 @@ async fn admits_exactly_the_burst_to_many_at_once(store: Arc<Store>) {
     assert_eq!(admitted, 100);
 }
 
+async fn ends_a_month_of_the_calendar_where_it_ends(store: Arc<Store>) {
+    let spec = LimitSpec {
+        algorithm: Algorithm::FixedWindow,
+        windows: Windows::CalendarMonth,
+        ..LimitSpec::new(9, Unit::Month)
+    };
+    let limit = spec.check().expect("sound");
+    let answers = [9, 1].map(|hits| [take("month", &limit, Hits::Take(hits))]);
+    let (first, second) = (ask(&store, &answers[0]).await, ask(&store, &answers[1]).await);
+    let months = [&first, &second].map(|answer| Month::at(answer.now_us));
+    let ends = [&first, &second].map(|answer| match answer.found[0].seen {
+        Seen::FixedWindow(window) => window.ends_us,
+        _ => panic!("a window"),
+    });
+    assert_eq!(ends, months.map(|month| month.ends_us));
+    let same_month = months[0] == months[1];
+    assert_eq!((first.verdict == Verdict::Allow, second.verdict == Verdict::Deny), (true, same_month));
+}
+
 async fn honours_the_contract(store: Arc<Store>) {
     admits_the_burst_and_no_more(Arc::clone(&store)).await;
     charges_all_or_none(Arc::clone(&store)).await;
@@ -187,6 +207,7 @@ async fn honours_the_contract(store: Arc<Store>) {
     gives_back_up_to_full(Arc::clone(&store)).await;
     takes_512_buckets_at_once(Arc::clone(&store)).await;
     a_large_request_is_all_or_none_among_small_ones(Arc::clone(&store)).await;
+    ends_a_month_of_the_calendar_where_it_ends(Arc::clone(&store)).await;
     admits_exactly_the_burst_to_many_at_once(store).await;
 }
 

@@ -15,6 +15,7 @@ use tollgate::{
         rate_limit_service_client::RateLimitServiceClient,
     },
 };
+use tollgate_core::calendar::Month;
 use tonic::{Code, Status, transport::Channel};
 
 const LIMITS: &str = "
@@ -155,6 +156,35 @@ async fn limits_of_files_and_of_requests_count_as_the_limit_says_else_the_domain
             let told = denied.statuses[0].duration_until_reset.as_ref().expect("a wait").seconds;
             let told = u64::try_from(told).expect("a wait");
             assert!(told.abs_diff(expected) <= 60, "{told} of {expected} with {flag:?}, {top:?}: {asked:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn quotas_of_a_month_follow_the_calendar_if_they_say_so_or_the_flag_does() {
+    lab::midnight::not_within(Duration::from_secs(60)).await;
+    let now_us = clock::unix_us();
+    let until_aligned = 2_592_000 - now_us / 1_000_000 % 2_592_000;
+    let until_month_ends = (Month::at(now_us).ends_us - now_us) / 1_000_000;
+    let limits = "domain: edge\ndescriptors:\n\
+        - { key: silent, rate_limit: { unit: month, requests_per_unit: 1 } }\n\
+        - { key: calendar, rate_limit: { unit: month, requests_per_unit: 1, calendar: true } }\n\
+        - { key: aligned, rate_limit: { unit: month, requests_per_unit: 1, calendar: false } }\n";
+    for (switch, expected) in [("off", until_aligned), ("on", until_month_ends)] {
+        let flag = ["--calendar-months", switch];
+        let mut service = service_with(&format!("months-{switch}"), limits, &flag).await;
+        for (asked, expected) in [
+            (descriptor("silent", "s"), expected),
+            (with_limit("own", 1, 5, None), expected),
+            (descriptor("calendar", "c"), until_month_ends),
+            (descriptor("aligned", "a"), until_aligned),
+        ] {
+            service.ask(vec![asked.clone()]).await;
+            let denied = service.ask(vec![asked.clone()]).await;
+            assert_eq!(denied.overall_code(), Overall::OverLimit);
+            let told = denied.statuses[0].duration_until_reset.as_ref().expect("a wait").seconds;
+            let told = u64::try_from(told).expect("a wait");
+            assert!(told.abs_diff(expected) <= 60, "{told} of {expected}, {switch}: {asked:?}");
         }
     }
 }

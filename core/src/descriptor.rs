@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 use thiserror::Error;
 
-use crate::limit::{Limit, LimitError};
+use crate::limit::{Limit, LimitError, Windows};
 
 /// One request, parsed once; its bytes are borrowed from the message.
 ///
@@ -109,7 +109,7 @@ impl Hits {
 /// The same entries under the same algorithm and period name the same bucket in every replica and every version; golden
 /// vectors in the tests hold this. The numbers of a limit are not part of the key, so a changed number or burst acts at
 /// once on the bucket that is there, and no bucket starts anew. Only the length of the period counts, so 60 minutes are
-/// an hour.
+/// an hour; calendar months are a period of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BucketKey([u8; 16]);
 
@@ -125,7 +125,11 @@ impl BucketKey {
     ) -> BucketKey {
         let mut text = Text::default();
         text.put(limit.algorithm().name().as_bytes());
-        text.put(&limit.period().seconds().to_le_bytes());
+        match limit.windows() {
+            Windows::Aligned => text.put(&limit.period().seconds().to_le_bytes()),
+            // It is longer than a number, so it is no length.
+            Windows::CalendarMonth => text.put(b"calendar month"),
+        }
         text.put(domain);
         for entry in entries {
             text.put(entry.key);

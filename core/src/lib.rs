@@ -57,6 +57,7 @@ pub mod actions;
 pub mod applied;
 pub mod audit;
 pub mod authz;
+pub mod calendar;
 pub mod decision;
 pub mod descriptor;
 pub mod duration;

@@ -4,17 +4,23 @@
 //! Amounts of time are exact: whole microseconds plus a fraction in 1/R µs, where R tokens come back
 //! every P µs in lowest terms. Nothing is ever rounded, for every u32 of requests and every unit.
 
+mod algorithm;
 mod bucket;
 mod default_algorithm;
+mod defaults;
 mod error;
 mod exact;
 mod period;
 mod share;
+mod windows;
 
+pub use algorithm::Algorithm;
 pub use default_algorithm::{DefaultAlgorithm, UnknownDefault};
+pub use defaults::Defaults;
 pub use error::LimitError;
 pub use exact::{Exact, Kept};
 pub use period::{Period, Unit};
+pub use windows::{Per, Windows};
 
 /// The longest time that a burst may need to fill: 2^51 µs, 71 years. Twice this, added to a clock
 /// reading, still stays below 2^53, where the doubles of Redis' Lua stop being exact.
@@ -25,40 +31,6 @@ const LONGEST_FILL_WITH_DEBT_US: u64 = 1 << 50;
 pub const MOST_LOGGED: u32 = 10_000;
 /// What a window counts must fit a u32, also at twice the limit.
 const MOST_IN_WINDOW_WITH_DEBT: u32 = u32::MAX / 2;
-
-// === Algorithm ===
-
-/// How hits are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Algorithm {
-    /// Refilled steadily: over every interval at most burst + refill.
-    #[default]
-    TokenBucket,
-    /// At most `requests_per_unit` in each period that is aligned to the Unix epoch, in UTC.
-    FixedWindow,
-    /// At most `requests_per_unit` in every period, wherever it starts.
-    SlidingWindowLog,
-}
-
-impl Algorithm {
-    /// All algorithms, in the order of the documentation.
-    pub const ALL: [Algorithm; 3] =
-        [Algorithm::TokenBucket, Algorithm::SlidingWindowLog, Algorithm::FixedWindow];
-
-    /// The algorithm of this name in a limits file; None if there is none.
-    pub fn from_name(name: &str) -> Option<Algorithm> {
-        Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == name)
-    }
-
-    /// Its name in a limits file.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Algorithm::TokenBucket => "token_bucket",
-            Algorithm::FixedWindow => "fixed_window",
-            Algorithm::SlidingWindowLog => "sliding_window_log",
-        }
-    }
-}
 
 /// What happens to a take that does not fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -128,6 +100,8 @@ pub struct LimitSpec {
     pub period: Period,
     /// How requests are counted.
     pub algorithm: Algorithm,
+    /// Where the windows of a fixed window begin.
+    pub windows: Windows,
     /// None: as many as `requests_per_unit`.
     pub burst: Option<u32>,
     /// Whether a bucket may owe.
@@ -142,6 +116,7 @@ pub struct Limit {
     requests_per_unit: u32,
     period: Period,
     algorithm: Algorithm,
+    windows: Windows,
     overdraft: Overdraft,
     after_store_loss: AfterStoreLoss,
     burst: u32,
@@ -160,6 +135,7 @@ impl LimitSpec {
             requests_per_unit,
             period: period.into(),
             algorithm: Algorithm::default(),
+            windows: Windows::default(),
             burst: None,
             overdraft: Overdraft::default(),
             after_store_loss: AfterStoreLoss::default(),
@@ -172,6 +148,7 @@ impl LimitSpec {
         if period.seconds() > LONGEST_FILL_US / 1_000_000 {
             return Err(LimitError::PeriodTooLong { period });
         }
+        self.check_windows()?;
         match algorithm {
             Algorithm::TokenBucket => {}
             _ if burst.is_some() => return Err(LimitError::BurstNotTaken(algorithm)),
@@ -219,7 +196,8 @@ impl Limit {
     }
 
     fn unchecked(spec: LimitSpec) -> Limit {
-        let LimitSpec { requests_per_unit, period, algorithm, burst, overdraft, after_store_loss } = spec;
+        let LimitSpec { requests_per_unit, period, algorithm, windows, burst, overdraft, after_store_loss } =
+            spec;
         // A limit of 0 becomes a bucket of burst 0: whatever its rate, no token ever fits.
         let (tokens, period_us) =
             lowest_terms(requests_per_unit.max(1), u128::from(period.seconds()) * 1_000_000);
@@ -227,6 +205,7 @@ impl Limit {
             requests_per_unit,
             period,
             algorithm,
+            windows,
             overdraft,
             after_store_loss,
             burst: burst.unwrap_or(requests_per_unit),
@@ -275,9 +254,10 @@ impl Limit {
         self.after_store_loss
     }
 
-    /// Both count in one way over periods of one length, whatever their numbers: for the same entries, in one bucket.
+    /// Both count in one way over the same periods, whatever their numbers: for the same entries, in one bucket.
     pub fn counts_like(&self, other: &Limit) -> bool {
-        self.algorithm == other.algorithm && self.period.seconds() == other.period.seconds()
+        let how = |limit: &Limit| (limit.algorithm, limit.windows, limit.period.seconds());
+        how(self) == how(other)
     }
 
     /// The most hits that fit at once; for windows and logs `requests_per_unit`.

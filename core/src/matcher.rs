@@ -29,9 +29,7 @@ pub use self::rule::{Applies, LimitIndex, Replaced, Rule, RuleLimit, Unlimited};
 pub use self::shapes::Shapes;
 pub use self::trace::{Choice, Tier, TracedLevel, TracedPattern};
 pub use self::wildcard::{Wildcard, is_wildcard};
-use crate::{
-    actions::RateLimit, authz::AuthzEntry, descriptor::Entry, limit::DefaultAlgorithm, rules::Domain,
-};
+use crate::{actions::RateLimit, authz::AuthzEntry, descriptor::Entry, limit::Defaults, rules::Domain};
 
 mod build;
 mod ending;
@@ -55,8 +53,8 @@ pub struct Matcher {
 #[derive(Debug)]
 pub struct DomainRules {
     name: Arc<str>,
-    /// The algorithm of limits that a request brings along.
-    pub default_algorithm: DefaultAlgorithm,
+    /// How limits count that a request brings along.
+    pub defaults: Defaults,
     /// What makes the descriptors of requests that come by ext_authz.
     pub authz: Vec<AuthzEntry>,
     top: Level,

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     authz::AuthzEntry,
-    limit::{DefaultAlgorithm, Limit},
+    limit::{Defaults, Limit},
 };
 
 /// The rules of one domain, in the order in which they were configured.
@@ -19,7 +19,7 @@ pub struct Domain {
     /// The domain's name, as Envoy sends it; not empty.
     pub name: String,
     /// How a limit counts that a request brings along. Those that are configured have theirs already.
-    pub default_algorithm: DefaultAlgorithm,
+    pub defaults: Defaults,
     /// The patterns for the first entry of a descriptor.
     pub descriptors: Vec<Pattern>,
     /// Which tier a key belongs to, for patterns with [`Limits::OfMember`].

@@ -11,11 +11,12 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
+use super::months::CalendarMonths;
 use crate::{
     config::{self, Checked, ConfigError, Problem},
     error::SystemError,
 };
-use tollgate_core::limit::DefaultAlgorithm;
+use tollgate_core::limit::{DefaultAlgorithm, Defaults};
 
 // clap wraps these lines.
 const EXAMPLES: &str = "\
@@ -40,6 +41,9 @@ pub struct Check {
     /// Algorithm where neither the limit nor its domain has `algorithm`; give the same as to `tollgate serve`.
     #[arg(long, env = "TOLLGATE_DEFAULT_ALGORITHM", value_name = "ALGORITHM", default_value = "by_period")]
     default_algorithm: DefaultAlgorithm,
+
+    #[command(flatten)]
+    calendar_months: CalendarMonths,
 
     /// Exit with 1 on warnings too.
     #[arg(long)]
@@ -71,7 +75,8 @@ struct Findings {
 
 impl Check {
     pub(super) fn run(&self) -> Result<ExitCode, SystemError> {
-        let findings = Findings::new(config::check(&self.files, self.default_algorithm));
+        let defaults = Defaults { algorithm: self.default_algorithm, month: self.calendar_months.windows() };
+        let findings = Findings::new(config::check(&self.files, defaults));
         let text = match self.format {
             Format::Text => format::text(&findings),
             Format::Json => format::json(&findings),

@@ -22,6 +22,7 @@ use clap::{Args, ValueEnum, builder::PathBufValueParser};
 use thiserror::Error;
 
 use super::{
+    months::CalendarMonths,
     serve::{Deciding, Headers, ServeError},
     store::{StoreFlags, WrongStore},
     values::Item,
@@ -41,7 +42,10 @@ use report::Report;
 use request::RequestFlags;
 use told::Serving;
 use tollgate_core::{
-    actions::HttpRequest, descriptor::BadRequest, limit::DefaultAlgorithm, matcher::Matcher,
+    actions::HttpRequest,
+    descriptor::BadRequest,
+    limit::{DefaultAlgorithm, Defaults},
+    matcher::Matcher,
 };
 
 // clap wraps these lines.
@@ -73,6 +77,9 @@ pub struct Explain {
     /// Algorithm where neither the limit nor its domain has `algorithm`; give the same as to `tollgate serve`.
     #[arg(long, env = "TOLLGATE_DEFAULT_ALGORITHM", value_name = "ALGORITHM", default_value = "by_period")]
     default_algorithm: DefaultAlgorithm,
+
+    #[command(flatten)]
+    calendar_months: CalendarMonths,
 
     /// Domain of the request [default: the only one in the limits files; for --request, the one with `authz`, or that of
     /// the filter in --envoy].
@@ -179,7 +186,8 @@ pub enum ExplainError {
 
 impl Explain {
     pub(super) fn run(&self) -> Result<ExitCode, ExplainError> {
-        let config = config::load(&self.config, self.default_algorithm).map_err(|refused| refused.errors)?;
+        let defaults = Defaults { algorithm: self.default_algorithm, month: self.calendar_months.windows() };
+        let config = config::load(&self.config, defaults).map_err(|refused| refused.errors)?;
         let matcher = Matcher::new(config.domains);
         let asked = match self.request.read(|request| self.made(&matcher, request)) {
             Some(made) => made?,

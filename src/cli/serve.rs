@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use super::{
     StoreUrl,
+    months::CalendarMonths,
     store::{StoreFlags, WrongStore},
     values::{self, Item, NotASwitch},
     variables::Origins,
@@ -40,7 +41,11 @@ use flags::{Answers, Logs, Process, Switches, WhenStoreFails};
 pub(super) use flags::{Deciding, Headers};
 use source::Source;
 use tls::TlsFlags;
-use tollgate_core::{applied::QuotaMode, limit::DefaultAlgorithm, matcher::Matcher};
+use tollgate_core::{
+    applied::QuotaMode,
+    limit::{DefaultAlgorithm, Defaults},
+    matcher::Matcher,
+};
 use xds::XdsFlags;
 
 // clap wraps these lines.
@@ -77,6 +82,9 @@ pub struct Serve {
     /// at UTC boundaries, for a day and longer. A limit with a burst is always a token bucket.
     #[arg(long, env = "TOLLGATE_DEFAULT_ALGORITHM", value_name = "ALGORITHM", default_value = "by_period")]
     default_algorithm: DefaultAlgorithm,
+
+    #[command(flatten)]
+    calendar_months: CalendarMonths,
 
     #[command(flatten)]
     store: StoreFlags,
@@ -183,7 +191,8 @@ impl Serve {
         let backend = self.backend()?;
         let modes = Modes { show_values: self.logs.show_values, ..self.switches.modes()? };
         let quota_mode = self.switches.quota_mode()?;
-        let config = config::load(&self.config, self.default_algorithm).map_err(|refused| refused.errors)?;
+        let defaults = Defaults { algorithm: self.default_algorithm, month: self.calendar_months.windows() };
+        let config = config::load(&self.config, defaults).map_err(|refused| refused.errors)?;
         for warning in &config.warnings {
             warn!("{warning}");
         }
@@ -191,8 +200,8 @@ impl Serve {
         let matcher = Matcher::new(config.domains.clone());
         let metrics = Arc::new(Metrics::new());
         let publisher = Arc::new(Publisher::new(matcher, contract, Arc::clone(&metrics)));
-        let sources = Sources { paths: self.config.clone(), default_algorithm: self.default_algorithm };
-        let xds = self.xds.options(self.default_algorithm);
+        let sources = Sources { paths: self.config.clone(), defaults };
+        let xds = self.xds.options(defaults);
         let source = Source::follow(xds, sources, &config, &publisher)?;
 
         let tls = self.tls.load()?;

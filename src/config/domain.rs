@@ -62,7 +62,7 @@ fn one(name: String, mut parts: Vec<RawDomain>, files: &mut Files) -> Domain {
     refuse_duplicates(&name, &parts, files);
     refuse_two_algorithms(&name, &parts, files);
     // If they differ, there is an error.
-    let default_algorithm = parts.first().map(|part| part.default_algorithm).unwrap_or_default();
+    let defaults = parts.first().map(|part| part.defaults).unwrap_or_default();
     let members = take_members(&name, &mut parts, files);
     let tiers = take_tiers(&name, &mut parts, files);
     lint::look(&name, &parts, files);
@@ -80,7 +80,7 @@ fn one(name: String, mut parts: Vec<RawDomain>, files: &mut Files) -> Domain {
         lint::authz(&name, &raw, &descriptors, &mut files.reports[file]);
         raw.entries.into_iter().map(RawEntry::into_entry).collect()
     });
-    Domain { name, default_algorithm, descriptors, members, authz }
+    Domain { name, defaults, descriptors, members, authz }
 }
 
 // === duplicates ===
@@ -129,8 +129,8 @@ fn level<'a>(
 fn refuse_two_algorithms(domain: &str, parts: &[RawDomain], files: &mut Files) {
     let mut said = parts.iter().filter_map(|part| Some((part, part.algorithm_at?)));
     let Some((first, first_at)) = said.next() else { return };
-    for (part, at) in said.filter(|(part, _)| part.default_algorithm != first.default_algorithm) {
-        let (own, other) = (part.default_algorithm.name(), first.default_algorithm.name());
+    for (part, at) in said.filter(|(part, _)| part.defaults.algorithm != first.defaults.algorithm) {
+        let (own, other) = (part.defaults.algorithm.name(), first.defaults.algorithm.name());
         let (path, line) = (files.path(first.file).display().to_string(), first_at.line);
         files.reports[part.file].refuse(
             at,

@@ -30,7 +30,7 @@ pub(super) enum Origin {
     Tollgate,
 }
 
-const KEYS: [(&str, Home, Origin); 32] = [
+const KEYS: [(&str, Home, Origin); 33] = [
     ("domain", Home::Root, Origin::Reference),
     ("descriptors", Home::RootAndDescriptor, Origin::Reference),
     ("key", Home::DescriptorAndMembers, Origin::Reference),
@@ -51,6 +51,7 @@ const KEYS: [(&str, Home, Origin); 32] = [
     ("tier", Home::Descriptor, Origin::Tollgate),
     ("burst", Home::Limit, Origin::Tollgate),
     ("unit_multiplier", Home::Limit, Origin::Tollgate),
+    ("calendar", Home::Limit, Origin::Tollgate),
     ("algorithm", Home::RootAndLimit, Origin::Tollgate),
     ("overdraft", Home::Limit, Origin::Tollgate),
     ("on_store_failure", Home::Limit, Origin::Tollgate),

@@ -155,7 +155,7 @@ fn of_limits(limits: &[RawLimit], place: &Place<'_>, names: &HashSet<&str>, repo
         });
         if let Some(rate) = outdone {
             let (few, many) = (quota.requests_per_unit(), rate.requests_per_unit());
-            let (period, short) = (quota.period(), rate.period());
+            let (period, short) = (quota.per(), rate.per());
             report.warn(
                 long.at,
                 place,

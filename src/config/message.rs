@@ -11,7 +11,7 @@ use super::{
     rules,
     yaml::{Kind, Node, Scalar},
 };
-use tollgate_core::limit::DefaultAlgorithm;
+use tollgate_core::limit::Defaults;
 
 /// A value of a message, in the words of a limits file.
 pub struct Value(Node);
@@ -45,11 +45,11 @@ impl Value {
     }
 }
 
-/// Checks one domain. `algorithm` is for limits that name none. The file of each error is `domain`.
-pub fn check_message(domain: &str, Value(root): &Value, algorithm: DefaultAlgorithm) -> Checked {
+/// Checks one domain. `defaults` are for limits that leave open how they count. The file of each error is `domain`.
+pub fn check_message(domain: &str, Value(root): &Value, defaults: Defaults) -> Checked {
     let path = PathBuf::from(domain);
     let mut report = Report::of_message(path.clone());
-    let found = rules::check(root, 0, algorithm, &mut report).ok();
+    let found = rules::check(root, 0, defaults, &mut report).ok();
     let seen = Seen { path, look: Look::Stream, holds: Holds::Limits };
     let files = Files { reports: vec![report], seen: vec![seen] };
     super::finish(found.into_iter().collect(), files)

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{authz::RawAuthz, error::Position};
 use tollgate_core::{
-    limit::DefaultAlgorithm,
+    limit::Defaults,
     rules::{NamedLimit, Pattern},
 };
 
@@ -13,9 +13,9 @@ pub(super) struct RawDomain {
     pub(super) file: usize,
     /// Empty if it is missing, which is reported already.
     pub(super) name: String,
-    /// The algorithm of its limits that name none.
-    pub(super) default_algorithm: DefaultAlgorithm,
-    /// The position where this file says so; none if another file of the domain does, or the process.
+    /// How its limits count that leave it open.
+    pub(super) defaults: Defaults,
+    /// The position where this file says the algorithm; none if another file of the domain does, or the process.
     pub(super) algorithm_at: Option<Position>,
     pub(super) descriptors: Vec<RawPattern>,
     pub(super) tiers: Vec<RawTier>,

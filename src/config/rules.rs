@@ -2,6 +2,7 @@
 
 use super::{
     algorithm::{of_domain, of_limit},
+    apart::all_apart,
     authz::authz,
     error::Position,
     fields::{Fields, Part, peek_text},
@@ -10,39 +11,33 @@ use super::{
     yaml::Node,
 };
 use tollgate_core::{
-    limit::{AfterStoreLoss, DefaultAlgorithm, LimitError, LimitSpec, Overdraft, Period, Unit},
+    limit::{AfterStoreLoss, Defaults, LimitError, LimitSpec, Overdraft, Period, Unit, Windows},
     matcher::is_wildcard,
     rules::{NamedLimit, OnStoreFailure, Options, Pattern},
 };
 
 /// In place of a tier's name, this means the tier from the members file.
 const FROM_MEMBERS: &str = "from_members";
-/// The most limits of one descriptor.
-const MAX_LIMITS_IN_LIST: usize = 64;
 
-/// Checks file number `file`. `algorithm` is for its limits that name none.
+/// Checks file number `file`. `defaults` are for its limits that leave open how they count.
 pub(super) fn check(
     root: &Node,
     file: usize,
-    algorithm: DefaultAlgorithm,
+    defaults: Defaults,
     report: &mut Report,
 ) -> Result<RawDomain, Reported> {
     let place = peek_text(root, "domain").map_or(Place::Root, Place::Domain);
     Fields::read(&[Part::whole(root)], format_args!("the file"), &place, report, |fields| {
-        domain(fields, file, algorithm)
+        domain(fields, file, defaults)
     })
 }
 
-fn domain(
-    fields: &mut Fields<'_>,
-    file: usize,
-    default_algorithm: DefaultAlgorithm,
-) -> Result<RawDomain, Reported> {
+fn domain(fields: &mut Fields<'_>, file: usize, defaults: Defaults) -> Result<RawDomain, Reported> {
     let name = fields.required_text("domain");
     let said = of_domain(fields);
     let algorithm_at = said.is_ok_and(|said| said.is_some()).then(|| fields.at_value("algorithm"));
-    let descriptors = descriptors(fields, default_algorithm);
-    let tiers = fields.lists("tiers", |fields| limit(fields, default_algorithm));
+    let descriptors = descriptors(fields, defaults);
+    let tiers = fields.lists("tiers", |fields| limit(fields, defaults));
     let members = fields.map("members", members);
     let authz = authz(fields);
     let tiers: Vec<RawTier> =
@@ -57,7 +52,7 @@ fn domain(
     // The rest is checked even without a name.
     let name = name.unwrap_or_default();
     let (descriptors, members, authz) = (descriptors?, members?, authz?);
-    Ok(RawDomain { file, name, default_algorithm, algorithm_at, descriptors, tiers, members, authz })
+    Ok(RawDomain { file, name, defaults, algorithm_at, descriptors, tiers, members, authz })
 }
 
 fn members(fields: &mut Fields<'_>) -> Result<RawMembers, Reported> {
@@ -67,30 +62,23 @@ fn members(fields: &mut Fields<'_>) -> Result<RawMembers, Reported> {
     Ok(RawMembers { at, file: file?, file_at, key: key?, default: default?, default_at })
 }
 
-fn descriptors(
-    fields: &mut Fields<'_>,
-    default_algorithm: DefaultAlgorithm,
-) -> Result<Vec<RawPattern>, Reported> {
+fn descriptors(fields: &mut Fields<'_>, defaults: Defaults) -> Result<Vec<RawPattern>, Reported> {
     let mut index = 0;
     fields.list("descriptors", |fields| {
         index += 1;
-        descriptor(fields, index - 1, default_algorithm)
+        descriptor(fields, index - 1, defaults)
     })
 }
 
-fn descriptor(
-    fields: &mut Fields<'_>,
-    index: usize,
-    default_algorithm: DefaultAlgorithm,
-) -> Result<RawPattern, Reported> {
+fn descriptor(fields: &mut Fields<'_>, index: usize, defaults: Defaults) -> Result<RawPattern, Reported> {
     let at = fields.at();
     let key = fields.required_text("key");
     // An empty value means any, as in the reference.
     let value = fields.text("value").map(|value| value.filter(|text| !text.is_empty()));
-    let limits = limits(fields, default_algorithm);
+    let limits = limits(fields, defaults);
     let options = options(fields);
     let metadata = fields.metadata("metadata");
-    let below = descriptors(fields, default_algorithm);
+    let below = descriptors(fields, defaults);
     let (key, value, options) = (key?, value?, options?);
     if options.share_threshold && !is_wildcard(&key) && !value.as_deref().is_some_and(is_wildcard) {
         let at = fields.at_value("share_threshold");
@@ -118,14 +106,14 @@ fn options(fields: &mut Fields<'_>) -> Result<Options, Reported> {
 // === limits ===
 
 /// One of `rate_limit`, `rate_limits` and `tier`, or none.
-fn limits(fields: &mut Fields<'_>, default_algorithm: DefaultAlgorithm) -> Result<RawLimits, Reported> {
+fn limits(fields: &mut Fields<'_>, defaults: Defaults) -> Result<RawLimits, Reported> {
     let present = ["rate_limit", "rate_limits", "tier"].map(|name| fields.has(name).then_some(name));
     let mut present = present.into_iter().flatten();
     if let (Some(first), Some(second)) = (present.next(), present.next()) {
         let at = fields.at_key(second);
         fields.refuse(at, format_args!("`{second}` cannot be combined with `{first}`"));
     }
-    let limit = |fields: &mut Fields<'_>| limit(fields, default_algorithm);
+    let limit = |fields: &mut Fields<'_>| limit(fields, defaults);
     let one = fields.map("rate_limit", limit);
     let has_list = fields.has("rate_limits");
     let list = fields.list("rate_limits", limit);
@@ -154,53 +142,13 @@ fn limits(fields: &mut Fields<'_>, default_algorithm: DefaultAlgorithm) -> Resul
     })
 }
 
-/// Several limits of one descriptor need a bucket each, and `unlimited` excludes others.
-fn all_apart(fields: &mut Fields<'_>, at: Position, limits: &[RawLimit]) {
-    if limits.is_empty() {
-        fields.refuse(at, format_args!("a list of limits must have at least one"));
-    }
-    // No request could ask for more, and each is compared with all others.
-    if limits.len() > MAX_LIMITS_IN_LIST {
-        let (most, found) = (MAX_LIMITS_IN_LIST, limits.len());
-        fields.refuse(at, format_args!("a list of limits may have at most {most}, found {found}"));
-        return;
-    }
-    for (index, limit) in limits.iter().enumerate() {
-        if limit.limit.limit.is_none() && limits.len() > 1 {
-            fields.refuse(limit.at, format_args!("unlimited cannot be combined with other limits"));
-        }
-        has_its_own_bucket(fields, &limits[..index], limit);
-    }
-}
-
-/// Of limits with the same algorithm and period, the first has the bucket of the entries; each other has its name in
-/// its key.
-fn has_its_own_bucket(fields: &mut Fields<'_>, earlier: &[RawLimit], limit: &RawLimit) {
-    let Some(own) = &limit.limit.limit else { return };
-    let counts_like =
-        |other: &RawLimit| other.limit.limit.as_ref().is_some_and(|other| other.counts_like(own));
-    let mut alike = earlier.iter().filter(|earlier| counts_like(earlier)).peekable();
-    let Some(first) = alike.peek() else { return };
-    let (line, name) = (first.at.line, limit.limit.name.as_str());
-    let wanted = match name {
-        "" => "a `name`",
-        name if alike.any(|other| other.limit.name == name) => "a `name` that none of the others has",
-        _ => return,
-    };
-    let (algorithm, period) = (own.algorithm().name(), own.period());
-    let what = format_args!(
-        "a {algorithm} per {period} stands at line {line} too, and both would share one bucket; give this one {wanted}"
-    );
-    fields.refuse(limit.at, what);
-}
-
-fn limit(fields: &mut Fields<'_>, default_algorithm: DefaultAlgorithm) -> Result<RawLimit, Reported> {
+fn limit(fields: &mut Fields<'_>, defaults: Defaults) -> Result<RawLimit, Reported> {
     let at = fields.at();
     let unlimited = fields.flag("unlimited");
     let (name, replaces) = (fields.text("name"), replaces(fields));
     let on_store_failure = fields.word("on_store_failure", &OnStoreFailure::ALL, |mode| mode.name());
     let is_unlimited = matches!(unlimited, Ok(true));
-    let spec = if is_unlimited { no_limit(fields) } else { spec(fields, default_algorithm).map(Some) };
+    let spec = if is_unlimited { no_limit(fields) } else { spec(fields, defaults).map(Some) };
     let (name, replaces) = (name?.unwrap_or_default(), replaces?);
     if let Some((_, at)) = replaces.iter().find(|(replaced, _)| !name.is_empty() && *replaced == name) {
         fields.refuse(
@@ -224,6 +172,7 @@ fn no_limit(fields: &mut Fields<'_>) -> Result<Option<LimitSpec>, Reported> {
     let others =
         [fields.number("requests_per_unit")?, fields.number("burst")?, fields.number("unit_multiplier")?];
     let words = [fields.text("algorithm")?, fields.text("overdraft")?, fields.text("after_store_loss")?];
+    let calendar = fields.optional_flag("calendar")?;
     match name {
         Some(name) if Unit::from_name(&name).is_some() => {
             return Err(fields.refuse(at, format_args!("unit and unlimited exclude each other")));
@@ -232,7 +181,10 @@ fn no_limit(fields: &mut Fields<'_>) -> Result<Option<LimitSpec>, Reported> {
             let name = shorten(&name);
             fields.warn(at, format_args!("unknown unit `{name}`; it has no effect with unlimited"));
         }
-        None if others.iter().flatten().count() + words.iter().flatten().count() > 0 => {
+        None if calendar.is_some()
+            || others.iter().any(Option::is_some)
+            || words.iter().any(Option::is_some) =>
+        {
             let at = fields.at();
             fields.warn(at, format_args!("with unlimited, the other keys of a limit have no effect"));
         }
@@ -241,12 +193,12 @@ fn no_limit(fields: &mut Fields<'_>) -> Result<Option<LimitSpec>, Reported> {
     Ok(None)
 }
 
-fn spec(fields: &mut Fields<'_>, default_algorithm: DefaultAlgorithm) -> Result<LimitSpec, Reported> {
+fn spec(fields: &mut Fields<'_>, defaults: Defaults) -> Result<LimitSpec, Reported> {
     let unit = unit(fields);
     let requests_per_unit = fields.number("requests_per_unit");
     let multiplier = fields.positive_number("unit_multiplier");
     let burst = fields.number("burst");
-    let algorithm = of_limit(fields);
+    let (algorithm, calendar) = (of_limit(fields), fields.optional_flag("calendar"));
     let overdraft = fields.word("overdraft", &Overdraft::ALL, |overdraft| overdraft.name());
     let after_store_loss = fields.word("after_store_loss", &AfterStoreLoss::ALL, |after| after.name());
     if matches!((&requests_per_unit, &unit), (Ok(None), Ok(_))) {
@@ -254,11 +206,14 @@ fn spec(fields: &mut Fields<'_>, default_algorithm: DefaultAlgorithm) -> Result<
         fields.warn(at, format_args!("requests_per_unit is missing, so every request is denied"));
     }
     let (period, burst) = (Period { unit: unit?, multiplier: multiplier?.unwrap_or(1) }, burst?);
+    let windows = calendar?.map(|calendar| if calendar { Windows::CalendarMonth } else { Windows::Aligned });
+    let (algorithm, windows) = defaults.counting(period, burst, algorithm?, windows);
     Ok(LimitSpec {
         // Without it a rule denies everything, as in the reference.
         requests_per_unit: requests_per_unit?.unwrap_or(0),
         period,
-        algorithm: algorithm?.unwrap_or_else(|| default_algorithm.algorithm_for(period, burst)),
+        algorithm,
+        windows,
         burst,
         overdraft: overdraft?.unwrap_or_default(),
         after_store_loss: after_store_loss?.unwrap_or_default(),
@@ -271,7 +226,9 @@ fn refuse_limit(fields: &mut Fields<'_>, spec: LimitSpec, error: LimitError) -> 
         LimitError::BurstNotTaken(_) => "burst",
         LimitError::LogCannotOwe(_) => "overdraft",
         LimitError::LogTooLong(_) | LimitError::WindowTooLarge { .. } => "requests_per_unit",
-        LimitError::PeriodTooLong { .. } => "unit_multiplier",
+        LimitError::PeriodTooLong { .. } | LimitError::CalendarMonths { .. } => "unit_multiplier",
+        LimitError::CalendarUnit(_) => "calendar",
+        LimitError::CalendarAlgorithm(_) => "algorithm",
         _ if spec.burst.is_some() => "burst",
         _ => "",
     };

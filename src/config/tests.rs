@@ -4,6 +4,7 @@ mod fixtures;
 mod folders;
 mod foreign;
 mod merged;
+mod months;
 mod page;
 mod refused;
 mod refused_limits;
@@ -19,7 +20,7 @@ use std::{
 
 use super::*;
 use tollgate_core::{
-    limit::{Limit, LimitSpec, Unit},
+    limit::{DefaultAlgorithm, Limit, LimitSpec, Unit},
     matcher::Matcher,
     rules::{Limits, Pattern},
 };
@@ -40,12 +41,12 @@ impl Folder {
         self.load_with(files, DefaultAlgorithm::default())
     }
 
-    fn load_with(&self, files: &[(&str, &[u8])], algorithm: DefaultAlgorithm) -> Result<Config, String> {
+    fn load_with(&self, files: &[(&str, &[u8])], defaults: impl Into<Defaults>) -> Result<Config, String> {
         let paths: Vec<PathBuf> = files.iter().map(|(name, _)| self.0.join(name)).collect();
         for (path, (_, bytes)) in paths.iter().zip(files) {
             fs::write(path, bytes).unwrap();
         }
-        self.load_paths_with(&paths, algorithm)
+        self.load_paths_with(&paths, defaults)
     }
 
     /// The errors without the folder's own name.
@@ -53,9 +54,9 @@ impl Folder {
         self.load_paths_with(paths, DefaultAlgorithm::default())
     }
 
-    fn load_paths_with(&self, paths: &[PathBuf], algorithm: DefaultAlgorithm) -> Result<Config, String> {
+    fn load_paths_with(&self, paths: &[PathBuf], defaults: impl Into<Defaults>) -> Result<Config, String> {
         let folder = format!("{}/", self.0.display());
-        load(paths, algorithm).map_err(|refused| refused.errors.to_string().replace(&folder, ""))
+        load(paths, defaults).map_err(|refused| refused.errors.to_string().replace(&folder, ""))
     }
 }
 

@@ -23,7 +23,7 @@ pub use bounds::{MAX_DESCRIPTORS, MAX_FIELDS};
 use tollgate_core::{
     decision::Verdict,
     descriptor::{BadRequest, Descriptor, Entry, Hits, Request},
-    limit::{DefaultAlgorithm, Limit, LimitSpec, Period, Unit},
+    limit::{Defaults, Limit, Period, Unit},
     matcher::Matcher,
 };
 
@@ -65,16 +65,16 @@ impl RateLimitService for Doors {
 
 // === parsing ===
 
-/// The request that a message means. It borrows all bytes. Limits that it brings along are counted by the default
-/// algorithm of their domain.
+/// The request that a message means. It borrows all bytes. Limits that it brings along are counted by the defaults
+/// of their domain.
 fn parse<'w>(message: &'w RateLimitRequest, matcher: &Matcher) -> Result<Request<'w>, BadRequest> {
     let domain = message.domain.as_bytes();
     let has_limit = message.descriptors.iter().any(|wire| wire.limit.is_some());
     let rules = if has_limit { matcher.domain(domain) } else { None };
-    let algorithm = rules.map(|rules| rules.default_algorithm).unwrap_or_default();
+    let defaults = rules.map(|rules| rules.defaults).unwrap_or_default();
     let descriptors = message.descriptors.iter().map(|wire| {
         let hits = Hits::new(wire.hits_addend, message.hits_addend, wire.is_negative_hits);
-        let limit = wire.limit.as_ref().map(|wire| limit(wire, algorithm)).transpose()?;
+        let limit = wire.limit.as_ref().map(|wire| limit(wire, defaults)).transpose()?;
         Ok(Descriptor { limit, ..Descriptor::new(entries(wire), hits) })
     });
     Ok(Request { domain, descriptors: descriptors.collect::<Result<_, _>>()? })
@@ -85,7 +85,7 @@ fn entries(wire: &RateLimitDescriptor) -> impl Iterator<Item = Entry<'_>> {
 }
 
 /// The limit that a descriptor brings along. The protocol names seven units; the reference reads 7 as a week.
-fn limit(wire: &RateLimitOverride, default: DefaultAlgorithm) -> Result<Limit, BadRequest> {
+fn limit(wire: &RateLimitOverride, defaults: Defaults) -> Result<Limit, BadRequest> {
     let unit = match wire.unit {
         1 => Unit::Second,
         2 => Unit::Minute,
@@ -97,9 +97,5 @@ fn limit(wire: &RateLimitOverride, default: DefaultAlgorithm) -> Result<Limit, B
         unknown => return Err(BadRequest::UnknownUnit(unknown)),
     };
     let period = Period { unit, multiplier: wire.unit_multiplier.unwrap_or(1) };
-    let spec = LimitSpec {
-        algorithm: default.algorithm_for(period, None),
-        ..LimitSpec::new(wire.requests_per_unit, period)
-    };
-    spec.check().map_err(BadRequest::Limit)
+    defaults.spec(wire.requests_per_unit, period).check().map_err(BadRequest::Limit)
 }

@@ -17,7 +17,7 @@ use crate::{
     response::{Contract, Group, Jitter},
     rules::Publisher,
 };
-use tollgate_core::{limit::DefaultAlgorithm, matcher::Matcher};
+use tollgate_core::{limit::Defaults, matcher::Matcher};
 
 /// A folder for one test, which is removed with it.
 struct Folder(PathBuf);
@@ -48,7 +48,7 @@ impl Drop for Folder {
 /// The files as they looked before they were read.
 fn seen(paths: &[&PathBuf]) -> Vec<Seen> {
     let paths: Vec<PathBuf> = paths.iter().map(|path| (*path).clone()).collect();
-    config::check(&paths, DefaultAlgorithm::default()).files
+    config::check(&paths, Defaults::default()).files
 }
 
 /// Whether a change is noticed within the next three looks.
@@ -191,7 +191,7 @@ fn reloads(publisher: &Publisher, result: &str) -> u32 {
 fn a_members_file_that_comes_after_a_refused_reload_is_noticed() {
     let folder = Folder::new();
     let paths = vec![folder.write("limits.yaml", PLAIN)];
-    let sources = Sources { paths, default_algorithm: DefaultAlgorithm::default() };
+    let sources = Sources { paths, defaults: Defaults::default() };
     let publisher = publisher();
     let taken = || reloads(&publisher, "taken");
     let mut watch = Watch::new(seen(&[&sources.paths[0]]));
@@ -222,7 +222,7 @@ fn a_file_that_could_not_be_read_is_read_again_though_it_looks_the_same() {
     let folder = Folder::new();
     let path = folder.0.join("limits.yaml");
     let socket = UnixListener::bind(&path).unwrap();
-    let sources = Sources { paths: vec![path.clone()], default_algorithm: DefaultAlgorithm::default() };
+    let sources = Sources { paths: vec![path.clone()], defaults: Defaults::default() };
     let publisher = publisher();
     let mut watch = Watch::new(seen(&[&path]));
     load(&sources, &publisher, &mut watch);

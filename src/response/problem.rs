@@ -38,7 +38,7 @@ fn quota_exceeded(detail: &str, violated: &[Cow<'_, str>]) -> String {
 /// A text that is the same for each denial by a limit. The wait is in the headers.
 fn detail(rule_limit: &RuleLimit, never_fits: bool) -> String {
     let limit = &rule_limit.limit;
-    let (requests, unit, burst) = (limit.requests_per_unit(), limit.period(), limit.burst());
+    let (requests, unit, burst) = (limit.requests_per_unit(), limit.per(), limit.burst());
     if burst == 0 {
         return "Requests of this kind are not accepted.".to_owned();
     }

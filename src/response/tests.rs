@@ -11,7 +11,7 @@ use crate::{
 use tollgate_core::{
     applied::{Few, LimitRef, WithoutLimit},
     decision::{Enforcement, Verdict},
-    limit::{Limit, Unit},
+    limit::{Algorithm, Limit, LimitSpec, Unit, Windows},
     matcher::{LimitIndex, RuleLimit},
 };
 
@@ -38,6 +38,7 @@ fn decision(
         remaining,
         reset_us: reset_ms * 1_000,
         never_fits: false,
+        now_us: None,
     }
 }
 
@@ -175,6 +176,45 @@ fn structured_headers_hold_nothing_but_printable_ascii() {
             ("ratelimit", r#""key_\"a\\b\"??x: ?";r=0;t=1"#),
         ]
     );
+}
+
+#[test]
+fn a_month_of_the_calendar_is_told_as_long_as_the_current_one_and_ends_at_its_end() {
+    const DAY_US: u64 = 86_400_000_000;
+    let month = LimitSpec {
+        algorithm: Algorithm::FixedWindow,
+        windows: Windows::CalendarMonth,
+        ..LimitSpec::new(50, Unit::Month)
+    };
+    let rule = RuleLimit::new(LimitIndex::Configured(0), "edge", "quota", month.check().unwrap());
+    let groups = [Group::RateLimit, Group::RetryAfter, Group::Structured, Group::ProblemBody];
+    // Some microseconds before the end of 2024-02, 2025-02, 2025-12 and 2026-04, and when it is not known.
+    for (now_us, window, reset_ms, seconds) in [
+        (Some(19_783 * DAY_US - 1), ";w=2505600", 1, 1),
+        (Some(20_148 * DAY_US - 28 * DAY_US), ";w=2419200", 28 * 86_400_000, 2_419_200),
+        (Some(20_454 * DAY_US - 999_000), ";w=2678400", 999, 1),
+        (Some(20_574 * DAY_US - 1_001_000), ";w=2592000", 1_001, 2),
+        (None, "", 1_000, 1),
+    ] {
+        let denied = Decision { now_us, ..decision(0, &rule, Verdict::Deny, 0, reset_ms) };
+        let response = respond(&groups, &outcome(1, vec![denied]));
+        let seconds = seconds.to_string();
+        let (policy, state) =
+            (format!("\"quota\";q=50{window};tollgate-burst=50"), format!("\"quota\";r=0;t={seconds}"));
+        for told in [
+            ("retry-after", seconds.as_str()),
+            ("ratelimit-reset", seconds.as_str()),
+            ("ratelimit-policy", policy.as_str()),
+            ("ratelimit", state.as_str()),
+        ] {
+            assert!(headers(&response).contains(&told), "{now_us:?}: {told:?} of {:?}", headers(&response));
+        }
+        let body = String::from_utf8_lossy(&response.raw_body);
+        assert!(body.contains("50 per calendar month"), "{body}");
+        use crate::pb::rate_limit_response::rate_limit::Unit as Wire;
+        let unit = response.statuses[0].current_limit.as_ref().map(|limit| limit.unit());
+        assert_eq!(unit, Some(Wire::Month), "as the reference answers");
+    }
 }
 
 #[test]

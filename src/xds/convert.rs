@@ -18,15 +18,15 @@ use crate::{
     pb::rules::{RateLimitConfig, RateLimitDescriptor, RateLimitPolicy, RateLimitUnit},
 };
 use tollgate_core::{
-    limit::{DefaultAlgorithm, LimitSpec, Overdraft, Unit},
+    limit::{Defaults, LimitSpec, Overdraft, Unit},
     rules::Domain,
 };
 
 /// What the messages do not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Defaults {
+pub(super) struct Unsaid {
     pub(super) overdraft: Overdraft,
-    pub(super) algorithm: DefaultAlgorithm,
+    pub(super) counting: Defaults,
 }
 
 /// The rules of an answer, which are in order.
@@ -39,10 +39,10 @@ pub(super) struct Converted {
 }
 
 /// Checks all resources. Fails with every error.
-pub(super) fn convert(answer: &Answer, defaults: Defaults) -> Result<Converted, Faults> {
+pub(super) fn convert(answer: &Answer, unsaid: Unsaid) -> Result<Converted, Faults> {
     let (mut converted, mut errors) = (Converted::default(), Faults::default());
     for (name, descriptors) in by_domain(answer, &mut errors) {
-        if let Some(domain) = domain(&name, descriptors, defaults, &mut converted.warnings, &mut errors) {
+        if let Some(domain) = domain(&name, descriptors, unsaid, &mut converted.warnings, &mut errors) {
             converted.domains.push(domain);
         }
     }
@@ -81,7 +81,7 @@ fn by_domain(answer: &Answer, errors: &mut Faults) -> Vec<(String, Vec<RateLimit
 fn domain(
     name: &str,
     descriptors: Vec<RateLimitDescriptor>,
-    defaults: Defaults,
+    unsaid: Unsaid,
     warnings: &mut Faults,
     errors: &mut Faults,
 ) -> Option<Domain> {
@@ -91,10 +91,10 @@ fn domain(
         warnings.add(Fault { domain: config::shorten(name), path: path.join(" / "), what: what.to_owned() });
     }
     let mut number = DOMAIN;
-    let descriptors: Vec<Value> = rules.iter().map(|rule| value(rule, defaults, &mut number)).collect();
+    let descriptors: Vec<Value> = rules.iter().map(|rule| value(rule, unsaid, &mut number)).collect();
     let root = [("domain", Value::text(DOMAIN, name)), ("descriptors", Value::list(DOMAIN, descriptors))];
     let Checked { domains, warnings: doubts, .. } =
-        config::check_message(name, &Value::map(DOMAIN, root), defaults.algorithm);
+        config::check_message(name, &Value::map(DOMAIN, root), unsaid.counting);
     warnings.add_all(name, &rules, doubts);
     match domains {
         Ok(mut domains) => domains.pop(),
@@ -108,7 +108,7 @@ fn domain(
 // === in the words of a file ===
 
 /// The rules are numbered from [`DOMAIN`] on, each before those below it.
-fn value(rule: &Rule, defaults: Defaults, last: &mut usize) -> Value {
+fn value(rule: &Rule, unsaid: Unsaid, last: &mut usize) -> Value {
     *last += 1;
     let number = *last;
     let mut pairs = vec![("key", Value::text(number, rule.key.as_str()))];
@@ -127,20 +127,20 @@ fn value(rule: &Rule, defaults: Defaults, last: &mut usize) -> Value {
     }
     match rule.limits.as_slice() {
         [] => {}
-        [one] => pairs.push(("rate_limit", limit(number, one, defaults))),
+        [one] => pairs.push(("rate_limit", limit(number, one, unsaid))),
         several => {
-            let limits = several.iter().map(|one| limit(number, one, defaults));
+            let limits = several.iter().map(|one| limit(number, one, unsaid));
             pairs.push(("rate_limits", Value::list(number, limits)));
         }
     }
     if !rule.below.is_empty() {
-        let below: Vec<Value> = rule.below.iter().map(|rule| value(rule, defaults, last)).collect();
+        let below: Vec<Value> = rule.below.iter().map(|rule| value(rule, unsaid, last)).collect();
         pairs.push(("descriptors", Value::list(number, below)));
     }
     Value::map(number, pairs)
 }
 
-fn limit(number: usize, policy: &RateLimitPolicy, defaults: Defaults) -> Value {
+fn limit(number: usize, policy: &RateLimitPolicy, unsaid: Unsaid) -> Value {
     let mut pairs = Vec::new();
     let unit = RateLimitUnit::try_from(policy.unit).map_or(policy.unit.to_string(), |unit| match unit {
         RateLimitUnit::Unknown => String::new(),
@@ -150,7 +150,7 @@ fn limit(number: usize, policy: &RateLimitPolicy, defaults: Defaults) -> Value {
         pairs.push(("unlimited", plain(number, true)));
     } else {
         pairs.push(("requests_per_unit", plain(number, policy.requests_per_unit)));
-        pairs.push(("overdraft", Value::text(number, overdraft(policy, &unit, defaults).name())));
+        pairs.push(("overdraft", Value::text(number, overdraft(policy, &unit, unsaid).name())));
     }
     if !unit.is_empty() {
         pairs.push(("unit", Value::text(number, unit)));
@@ -167,12 +167,11 @@ fn limit(number: usize, policy: &RateLimitPolicy, defaults: Defaults) -> Value {
 }
 
 /// Limits that are too large to owe, such as 4294967295 a year, are never used up, so they need not owe.
-fn overdraft(policy: &RateLimitPolicy, unit: &str, defaults: Defaults) -> Overdraft {
-    let Some(unit) = Unit::from_name(unit) else { return defaults.overdraft };
-    let spec = LimitSpec::new(policy.requests_per_unit, unit);
-    let algorithm = defaults.algorithm.algorithm_for(spec.period, None);
-    let spec = LimitSpec { algorithm, overdraft: defaults.overdraft, ..spec };
-    if spec.check().is_ok() { defaults.overdraft } else { Overdraft::Never }
+fn overdraft(policy: &RateLimitPolicy, unit: &str, unsaid: Unsaid) -> Overdraft {
+    let Some(unit) = Unit::from_name(unit) else { return unsaid.overdraft };
+    let spec = unsaid.counting.spec(policy.requests_per_unit, unit.into());
+    let spec = LimitSpec { overdraft: unsaid.overdraft, ..spec };
+    if spec.check().is_ok() { unsaid.overdraft } else { Overdraft::Never }
 }
 
 fn plain(number: usize, spelled: impl ToString) -> Value {

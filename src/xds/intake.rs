@@ -8,7 +8,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     answer::{Answer, TYPE_URL},
-    convert::{Converted, Defaults, convert},
+    convert::{Converted, Unsaid, convert},
     fault::{Fault, Faults},
     settling::Settling,
 };
@@ -35,7 +35,7 @@ pub(super) enum Reply {
 /// Outlives streams.
 #[derive(Debug)]
 pub(super) struct Intake {
-    defaults: Defaults,
+    unsaid: Unsaid,
     publisher: Arc<Publisher>,
     settling: Settling,
     /// Becomes true when an answer was taken.
@@ -49,9 +49,9 @@ pub(super) struct Intake {
 // === impl Intake ===
 
 impl Intake {
-    pub(super) fn new(defaults: Defaults, settling: Settling, publisher: Arc<Publisher>) -> Intake {
+    pub(super) fn new(unsaid: Unsaid, settling: Settling, publisher: Arc<Publisher>) -> Intake {
         let (warned, refused) = (HashSet::new(), String::new());
-        Intake { defaults, publisher, settling, has_rules: watch::Sender::new(false), warned, refused }
+        Intake { unsaid, publisher, settling, has_rules: watch::Sender::new(false), warned, refused }
     }
 
     pub(super) fn has_rules(&self) -> watch::Receiver<bool> {
@@ -66,7 +66,7 @@ impl Intake {
             warn!(%found, "the xDS server has sent resources that nobody asked for; they are ignored");
             return Ok(Reply::Nothing);
         }
-        let converted = convert(&answer, self.defaults);
+        let converted = convert(&answer, self.unsaid);
         let Answer { version, nonce, .. } = answer;
         Ok(match converted {
             Ok(converted) => {

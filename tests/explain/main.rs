@@ -89,6 +89,24 @@ fn the_exit_status_tells_allowed_from_denied_from_not_limited_from_wrong() {
 }
 
 #[test]
+fn months_of_the_calendar_are_named() {
+    let file = support::file(
+        "explain-months.yaml",
+        "domain: edge\ndescriptors: [{ key: a, rate_limit: { unit: month, requests_per_unit: 9 } }]\n",
+    );
+    let file = file.display().to_string();
+    let by_flag = |switch| tollgate(&["--config", &file, "--calendar-months", switch, "a=b"]);
+    let (aligned, calendar) = (by_flag("off").1, by_flag("on").1);
+    assert_shows(&aligned, &["limit a: 9 per month, burst 9, fixed_window\n"]);
+    assert_shows(
+        &calendar,
+        &["limit a: 9 per calendar month, burst 9, fixed_window\n", "per calendar month"],
+    );
+    let bucket = |told: &str| told.split("bucket ").nth(1).map(|rest| rest[..16].to_owned());
+    assert_ne!(bucket(&aligned), bucket(&calendar));
+}
+
+#[test]
 fn each_level_shows_what_was_chosen_and_why_the_others_were_not() {
     let (_, text) = explain("levels", &["route=login", "api_key=a"]);
     assert_shows(

@@ -4,7 +4,7 @@ use rand::{Rng, RngExt, rngs::SmallRng, seq::IndexedRandom};
 use tollgate_core::{
     decision::{Demand, Enforcement, Take},
     descriptor::{BucketKey, Hits},
-    limit::{AfterStoreLoss, Algorithm, Limit, LimitSpec, Overdraft, Period, Unit},
+    limit::{AfterStoreLoss, Algorithm, Limit, LimitSpec, Overdraft, Period, Unit, Windows},
 };
 
 /// Far in the future, since Redis does not store a key whose expiry has passed.
@@ -71,6 +71,7 @@ fn limit(rng: &mut SmallRng) -> LimitSpec {
         (1, Unit::Year, 2),
         (60, Unit::Minute, 4),
         (0, Unit::Hour, 0),
+        (5, Unit::Month, 5),
     ];
     let (requests_per_unit, unit, burst) = *chosen.choose(rng).expect("one");
     let period = Period { unit, multiplier: rng.random_range(1..3) };
@@ -78,6 +79,8 @@ fn limit(rng: &mut SmallRng) -> LimitSpec {
     let burst = Some(burst).filter(|_| algorithm == Algorithm::TokenBucket);
     let after_store_loss = *AfterStoreLoss::ALL.choose(rng).expect("one");
     let spec = LimitSpec { algorithm, burst, after_store_loss, ..LimitSpec::new(requests_per_unit, period) };
+    let calendar = LimitSpec { windows: Windows::CalendarMonth, ..spec };
+    let spec = if rng.random_bool(0.5) && calendar.check().is_ok() { calendar } else { spec };
     if spec.check().is_ok() { spec } else { LimitSpec { requests_per_unit: 9, ..spec } }
 }
 

@@ -24,6 +24,8 @@ pub struct Figures {
     pub reset_us: u64,
     /// The request asks for more than the bucket can ever hold.
     pub never_fits: bool,
+    /// The clock of what decided, in microseconds since the Unix epoch; none if nothing was asked.
+    pub now_us: Option<u64>,
 }
 
 /// The figures of the limit at `index` of those that the answer is for. `share` is the limit of the bucket that was
@@ -34,21 +36,22 @@ pub fn figures(limits: &[AppliedLimit<'_>], share: Option<&Limit>, answer: &Answ
     let (applied, found) = (&limits[index], &answer.found[index]);
     let whole = &applied.limit.limit;
     let limit = share.unwrap_or(whole);
+    let now_us = Some(answer.now_us);
     if found.fits {
         let (remaining, reset_us) = left(limit, seen_and_charged(limits, answer, index), answer.now_us);
-        return Figures { verdict: Verdict::Allow, remaining, reset_us, never_fits: false };
+        return Figures { verdict: Verdict::Allow, remaining, reset_us, never_fits: false, now_us };
     }
     let hits = hits_in_all(limits, applied);
     let never_fits = is_too_much(hits, whole);
     let reset_us = if never_fits {
-        never_fits_wait_us(whole)
+        never_fits_wait_us(whole, now_us)
     } else if is_too_much(hits, limit) {
         // It fits once the store is back, and nobody knows when that is.
         FALLBACK_WAIT_US
     } else {
         wait_us(limit, &applied.take.demand, found, answer.now_us)
     };
-    Figures { verdict: Verdict::Deny, remaining: 0, reset_us, never_fits }
+    Figures { verdict: Verdict::Deny, remaining: 0, reset_us, never_fits, now_us }
 }
 
 /// Whether all that the request takes from the bucket of this limit is more than the bucket can ever hold.
@@ -57,9 +60,10 @@ pub fn never_fits(limits: &[AppliedLimit<'_>], applied: &AppliedLimit<'_>) -> bo
 }
 
 /// The wait that is told for what never fits under this limit, however full its bucket is: the longer of its period and
-/// a minute, in microseconds.
-pub fn never_fits_wait_us(limit: &Limit) -> u64 {
-    limit.period().seconds().saturating_mul(1_000_000).max(SHORTEST_FOR_NEVER_US)
+/// a minute, in microseconds. `now_us` is as for [`Limit::period_seconds_at`].
+pub fn never_fits_wait_us(limit: &Limit, now_us: Option<u64>) -> u64 {
+    let seconds = limit.period_seconds_at(now_us).unwrap_or_else(|| limit.period().seconds());
+    seconds.saturating_mul(1_000_000).max(SHORTEST_FOR_NEVER_US)
 }
 
 /// The bucket of a take as it was seen, and the demand that was then charged to it, if it was.

@@ -7,7 +7,10 @@
 use std::{collections::HashMap, ops::RangeInclusive};
 
 use super::{Allowance, Clocks, Denials, Remoteness, Span, WorstInterval, too_much};
-use crate::limit::Limit;
+use crate::{
+    calendar::Month,
+    limit::{Limit, Windows as Edges},
+};
 
 /// Two clocks of one machine are not read at the same instant.
 const SAME_CLOCK_US: u64 = 1_000;
@@ -18,6 +21,8 @@ const OTHER_CLOCK_US: u64 = 1_000_000;
 #[derive(Debug, Clone, Copy)]
 pub struct Windows {
     most: u32,
+    edges: Edges,
+    /// Of windows that are aligned.
     length_us: u64,
     /// What the clock said when the run began, in microseconds since the Unix epoch.
     began_us: u64,
@@ -46,6 +51,7 @@ impl Windows {
         };
         Windows {
             most: limit.burst(),
+            edges: limit.windows(),
             length_us: limit.period().seconds() * 1_000_000,
             began_us: clocks.began_us,
             apart_us: apart_us.saturating_add(clocks.stepped_us),
@@ -55,8 +61,16 @@ impl Windows {
 
     /// How many edges lie between two instants of the run: so often was the limit there anew.
     pub fn edges_between(&self, from_us: u64, to_us: u64) -> u64 {
-        let number = |us: u64| self.began_us.saturating_add(us) / self.length_us;
+        let number = |us: u64| self.number(self.began_us.saturating_add(us));
         number(to_us) - number(from_us)
+    }
+
+    /// The number since the epoch of the window at this instant.
+    fn number(&self, us: u64) -> u64 {
+        match self.edges {
+            Edges::Aligned => us / self.length_us,
+            Edges::CalendarMonth => Month::at(us).number,
+        }
     }
 
     /// The hits that this number of windows admits, in thousandths.
@@ -69,7 +83,7 @@ impl Windows {
         let apart = |us: u64| self.apart_us.saturating_add((us / 1000).saturating_mul(self.drift));
         let first = self.began_us.saturating_add(span.start_us).saturating_sub(apart(span.start_us));
         let last = self.began_us.saturating_add(span.end_us).saturating_add(apart(span.end_us));
-        first / self.length_us..=last / self.length_us
+        self.number(first)..=self.number(last)
     }
 
     /// Among all runs of consecutive windows, the one with the largest (admitted wholly inside) − most · windows.

@@ -3,7 +3,7 @@
 use super::{Seen, State, Verdict, fixed_window, sliding_log, token_bucket};
 use crate::{
     descriptor::Hits,
-    limit::{AfterStoreLoss, Algorithm, Exact, Kept, Limit, Overdraft},
+    limit::{AfterStoreLoss, Algorithm, Exact, Kept, Limit, Overdraft, Windows},
 };
 
 /// What a take asks of its bucket. It is made from hits and a limit.
@@ -75,6 +75,8 @@ pub struct Count {
     pub limit: u32,
     /// The length of the period in microseconds.
     pub length_us: u64,
+    /// Where windows begin. Those of calendar months have lengths of their own.
+    pub windows: Windows,
 }
 
 /// What a take does to its bucket.
@@ -102,6 +104,7 @@ impl Demand {
             hits,
             limit: limit.requests_per_unit(),
             length_us: limit.period().seconds() * 1_000_000,
+            windows: limit.windows(),
         };
         // A limit of 0 neither charges nor gives back, so its bucket stays as it is for the limit that replaces it.
         let burst = u64::from(limit.burst());

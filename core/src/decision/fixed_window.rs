@@ -1,4 +1,5 @@
-//! The fixed window: at most `limit` hits in each period that is aligned to the Unix epoch, in UTC.
+//! The fixed window: at most `limit` hits in each period that is aligned to the Unix epoch, or in each calendar month, in
+//! UTC.
 //!
 //! At an edge it admits up to twice the limit at once, so rates are counted in another way; it is for quotas, which
 //! people understand as "a day". A window is kept with its end: after a step back, the clock stays in the later
@@ -8,6 +9,7 @@ use super::{
     Seen, State,
     demand::{Count, Demand, Kind, Step},
 };
+use crate::{calendar::Month, limit::Windows};
 
 /// One window, and the hits that were counted in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,13 +21,19 @@ pub struct Window {
 }
 
 impl Window {
-    fn at(state: Option<&State>, length_us: u64, now_us: u64) -> Window {
+    fn at(state: Option<&State>, asked: &Count, now_us: u64) -> Window {
         match state {
             Some(State::FixedWindow(window)) if window.ends_us > now_us => *window,
-            _ => {
-                Window { ends_us: (now_us / length_us).saturating_add(1).saturating_mul(length_us), count: 0 }
-            }
+            _ => Window { ends_us: ends_us(asked, now_us), count: 0 },
         }
+    }
+}
+
+/// When the window at this instant ends.
+fn ends_us(asked: &Count, now_us: u64) -> u64 {
+    match asked.windows {
+        Windows::Aligned => (now_us / asked.length_us).saturating_add(1).saturating_mul(asked.length_us),
+        Windows::CalendarMonth => Month::at(now_us).ends_us,
     }
 }
 
@@ -48,11 +56,11 @@ impl Demand {
 
 /// The window at this instant, used up.
 pub(super) fn spent(count: &Count, now_us: u64) -> State {
-    State::FixedWindow(Window { count: count.limit, ..Window::at(None, count.length_us, now_us) })
+    State::FixedWindow(Window { count: count.limit, ..Window::at(None, count, now_us) })
 }
 
 pub(super) fn step(demand: &Demand, asked: &Count, state: Option<&State>, now_us: u64) -> Step {
-    let window = Window::at(state, asked.length_us, now_us);
+    let window = Window::at(state, asked, now_us);
     let fits =
         demand.kind == Kind::GiveBack || u64::from(window.count) + asked.hits <= u64::from(asked.limit);
     let is_charged = !demand.changes_nothing() && (fits || demand.meters());

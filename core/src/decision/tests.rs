@@ -1,5 +1,6 @@
 mod changes;
 mod intervals;
+mod months;
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
 use super::{BucketKey, Entry, Hits};
-use crate::limit::{Algorithm, Limit, LimitSpec, Overdraft, Period, Unit};
+use crate::limit::{Algorithm, Limit, LimitSpec, Overdraft, Period, Unit, Windows};
 
 fn key(domain: &str, entries: &[(&str, &str)], limit: &Limit) -> BucketKey {
     let entries = entries.iter().map(|(key, value)| Entry { key: key.as_bytes(), value: value.as_bytes() });
@@ -41,6 +41,14 @@ fn a_key_names_the_same_bucket_in_every_version() {
             "e71d23757d0ab71c6ea220c5fd96f438",
         ]
     );
+}
+
+#[test]
+fn months_of_the_calendar_have_other_buckets_than_30_days() {
+    let aligned = LimitSpec { algorithm: Algorithm::FixedWindow, ..LimitSpec::new(9, Unit::Month) };
+    let calendar = LimitSpec { windows: Windows::CalendarMonth, ..aligned };
+    let keys = [aligned, calendar].map(|spec| key("shop", &[("plan", "gold")], &spec.check().unwrap()));
+    assert_eq!(keys.map(hex), ["a5b3b1ed2833472f4d53f8738e388c76", "27d221743d7589fca1de699e71cc4b7d"]);
 }
 
 #[test]

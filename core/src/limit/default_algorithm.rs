@@ -11,8 +11,7 @@ const QUOTA_SECONDS: u64 = 86_400;
 
 /// The algorithm of a limit that names none.
 ///
-/// Limits of files and limits that requests bring along both ask [`DefaultAlgorithm::algorithm_for`], so that they
-/// cannot disagree.
+/// A part of [`Defaults`](super::Defaults), which all limits ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum DefaultAlgorithm {
     /// Rates refill and quotas reset, as people understand "10 a second" and "1,000 a day": a period shorter than a

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{Algorithm, MOST_IN_WINDOW_WITH_DEBT, MOST_LOGGED, Overdraft, Period};
+use super::{Algorithm, MOST_IN_WINDOW_WITH_DEBT, MOST_LOGGED, Overdraft, Period, Unit};
 
 /// Why numbers do not make a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -27,6 +27,29 @@ pub enum LimitError {
         .0.name()
     )]
     BurstNotTaken(Algorithm),
+    /// Calendar months are asked for, and the unit is another one.
+    #[error(
+        "calendar: true goes with unit: month, found unit: {0}; write `unit: month`, or leave out `calendar`"
+    )]
+    CalendarUnit(Unit),
+    /// Calendar months are asked for, and the period has several.
+    #[error(
+        "calendar: true counts by single months, found {period}; leave out `unit_multiplier`, or `calendar`"
+    )]
+    #[allow(missing_docs, reason = "the message names it")]
+    CalendarMonths { period: Period },
+    /// Calendar months are asked for, and the algorithm has no windows.
+    #[error(
+        "calendar: true goes with algorithm: fixed_window, found {}; leave out `algorithm`, or `calendar`",
+        .0.name()
+    )]
+    CalendarAlgorithm(Algorithm),
+    /// A burst stands beside calendar months.
+    #[error(
+        "calendar: true makes a fixed_window, which takes no burst: it admits requests_per_unit at once; leave \
+         out `burst`, or `calendar`"
+    )]
+    CalendarBurst,
     /// A sliding log may not owe.
     #[error("a sliding_window_log cannot have overdraft: {}; use a token_bucket or a fixed_window", .0.name())]
     LogCannotOwe(Overdraft),

@@ -11,7 +11,8 @@ pub struct Period {
     pub multiplier: u32,
 }
 
-/// What a period is counted in. A month has 30 days, a year 365.
+/// What a period is counted in. A month has 30 days, a year 365; only [`Windows::CalendarMonth`](super::Windows) has the
+/// months of the calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Unit {
     /// 1 second.
@@ -85,6 +86,11 @@ impl Period {
     /// A multiplier of 0 counts as 1, which is what the protocol means by an absent one.
     pub fn seconds(self) -> u64 {
         self.unit.seconds() * u64::from(self.multiplier.max(1))
+    }
+
+    /// Whether it is `month`, not as many days.
+    pub fn is_one_month(self) -> bool {
+        self.unit == Unit::Month && self.multiplier <= 1
     }
 }
 

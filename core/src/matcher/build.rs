@@ -17,8 +17,8 @@ pub(super) fn domain(domain: &Domain, limits: &mut Vec<Arc<RuleLimit>>) -> Domai
         Builder { domain: Arc::clone(&name), members, limits, steps: Vec::new(), has_replaces: false };
     let top = builder.level(&domain.descriptors, "");
     let shapes = Shapes::new(&domain.descriptors);
-    let (default_algorithm, has_replaces) = (domain.default_algorithm, builder.has_replaces);
-    DomainRules { name, default_algorithm, authz: domain.authz.clone(), top, shapes, has_replaces }
+    let (defaults, has_replaces) = (domain.defaults, builder.has_replaces);
+    DomainRules { name, defaults, authz: domain.authz.clone(), top, shapes, has_replaces }
 }
 
 struct Builder<'a> {

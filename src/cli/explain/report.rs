@@ -225,8 +225,8 @@ impl LimitReport {
         LimitReport {
             label: rule_limit.label().into_owned(),
             requests_per_unit: limit.requests_per_unit(),
-            period: limit.period().to_string(),
-            period_seconds: limit.period().seconds(),
+            period: limit.per().to_string(),
+            period_seconds: limit.period_seconds_at(now.now_us).unwrap_or_else(|| limit.period().seconds()),
             burst: limit.burst(),
             algorithm: limit.algorithm(),
             enforcement: applied.enforcement,

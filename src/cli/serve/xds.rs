@@ -15,7 +15,7 @@ use crate::{
 };
 use tollgate_core::{
     duration,
-    limit::{DefaultAlgorithm, Overdraft},
+    limit::{Defaults, Overdraft},
 };
 
 #[derive(Debug, Args)]
@@ -104,7 +104,7 @@ impl std::fmt::Debug for Header {
 
 impl XdsFlags {
     /// None if the rules come from files.
-    pub(super) fn options(&self, default_algorithm: DefaultAlgorithm) -> Option<xds::Options> {
+    pub(super) fn options(&self, defaults: Defaults) -> Option<xds::Options> {
         let server = self.xds_server.clone()?;
         Some(xds::Options {
             server,
@@ -120,7 +120,7 @@ impl XdsFlags {
             max_message: self.xds_max_message as usize,
             settle: self.xds_settle,
             overdraft: self.xds_overdraft,
-            default_algorithm,
+            defaults,
         })
     }
 

@@ -2,6 +2,7 @@ use crate::config::{Config, ConfigErrors, check_bytes};
 use tollgate_core::{
     actions::{Header, HttpRequest, descriptors},
     authz::{AuthzEntry, WithoutDescriptor},
+    limit::DefaultAlgorithm,
 };
 
 /// A file whose `authz` has these entries.
@@ -255,7 +256,7 @@ fn the_entries_of_a_domain_are_in_one_file() {
         std::fs::write(path, actions("{ path: {} }")).unwrap();
     }
     let loaded: Result<Config, ConfigErrors> =
-        crate::config::load(&paths, Default::default()).map_err(|refused| refused.errors);
+        crate::config::load(&paths, DefaultAlgorithm::default()).map_err(|refused| refused.errors);
     std::fs::remove_dir_all(&folder).unwrap();
     let errors = loaded.unwrap_err().to_string();
     assert!(errors.contains("b.yaml:2:1: edge: the authz of this domain is already in "), "{errors}");

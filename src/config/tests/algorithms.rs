@@ -106,7 +106,7 @@ fn what_one_file_of_a_domain_says_counts_for_its_other_files_and_for_no_other_do
                 _ => (vec![FixedWindow], DefaultAlgorithm::ByPeriod),
             };
             assert_eq!(algorithms(&domain.descriptors), expected, "{}", domain.name);
-            assert_eq!(domain.default_algorithm, default, "for limits that requests bring along");
+            assert_eq!(domain.defaults.algorithm, default, "for limits that requests bring along");
         }
     }
 }

@@ -35,6 +35,43 @@ fn a_limit_that_cannot_hold_is_refused_where_its_burst_stands() {
 }
 
 #[test]
+fn calendar_months_are_refused_where_the_words_stand_that_contradict_them() {
+    let place = "e.descriptors[0].rate_limit:";
+    assert_limit_refused(
+        "unit: week, requests_per_unit: 1, calendar: true",
+        &format!(
+            "4:61: {place} calendar: true goes with unit: month, found unit: week; write `unit: month`, or leave out \
+             `calendar`"
+        ),
+    );
+    assert_limit_refused(
+        "unit: month, requests_per_unit: 1, calendar: true, unit_multiplier: 3",
+        &format!(
+            "4:85: {place} calendar: true counts by single months, found 3 months; leave out `unit_multiplier`, or \
+             `calendar`"
+        ),
+    );
+    assert_limit_refused(
+        "unit: month, requests_per_unit: 1, calendar: true, algorithm: sliding_window_log",
+        &format!(
+            "4:79: {place} calendar: true goes with algorithm: fixed_window, found sliding_window_log; leave out \
+             `algorithm`, or `calendar`"
+        ),
+    );
+    assert_limit_refused(
+        "unit: month, requests_per_unit: 1, burst: 4, calendar: true",
+        &format!(
+            "4:59: {place} calendar: true makes a fixed_window, which takes no burst: it admits requests_per_unit at \
+             once; leave out `burst`, or `calendar`"
+        ),
+    );
+    assert_limit_refused(
+        "unit: month, requests_per_unit: 1, calendar: monthly",
+        &format!("4:62: {place} calendar must be true or false, found a string"),
+    );
+}
+
+#[test]
 fn a_wrong_number_is_not_blamed_a_second_time_on_the_limit() {
     assert_limit_refused(
         "unit: day, requests_per_unit: '9', burst: 5",

@@ -11,7 +11,7 @@ use tollgate_core::{
         verdict,
     },
     descriptor::BucketKey,
-    limit::{AfterStoreLoss, Exact},
+    limit::{AfterStoreLoss, Exact, Windows},
 };
 
 const TEXT: &str = include_str!("../../../lua/batch.lua");
@@ -78,7 +78,11 @@ impl Call {
         let (first, times) = match demand.measure {
             Measure::TokenBucket(tokens) => (tokens.per_us, [tokens.cost, tokens.burst]),
             Measure::FixedWindow(count) | Measure::SlidingLog(count) => {
-                (count.limit, [Exact::at_us(count.hits), Exact::at_us(count.length_us)])
+                let length_us = match count.windows {
+                    Windows::Aligned => count.length_us,
+                    Windows::CalendarMonth => CALENDAR_MONTH,
+                };
+                (count.limit, [Exact::at_us(count.hits), Exact::at_us(length_us)])
             }
         };
         self.requests.extend_from_slice(&first.to_le_bytes());
@@ -113,6 +117,8 @@ fn demand_byte(demand: &Demand) -> u8 {
         | if demand.after_store_loss == AfterStoreLoss::Empty { EMPTY_IF_MISSING } else { 0 }
 }
 
+/// In place of the length of a window.
+const CALENDAR_MONTH: u64 = 0;
 const CHARGED_IF_DENIED: u8 = 16;
 const EMPTY_IF_MISSING: u8 = 128;
 

@@ -7,7 +7,7 @@ use crate::{
     xds::answer::TYPE_URL,
 };
 use tollgate_core::{
-    limit::Algorithm,
+    limit::{Algorithm, DefaultAlgorithm, Windows},
     rules::{Limits, MetadataValue, Pattern},
 };
 
@@ -34,11 +34,11 @@ fn answer(configs: &[RateLimitConfig]) -> Answer {
 }
 
 fn good(configs: &[RateLimitConfig]) -> Converted {
-    convert(&answer(configs), Defaults::default()).unwrap()
+    convert(&answer(configs), Unsaid::default()).unwrap()
 }
 
 fn errors(descriptors: Vec<RateLimitDescriptor>) -> String {
-    convert(&answer(&[config("edge", descriptors)]), Defaults::default()).unwrap_err().to_string()
+    convert(&answer(&[config("edge", descriptors)]), Unsaid::default()).unwrap_err().to_string()
 }
 
 fn only_limit(pattern: &Pattern) -> &tollgate_core::rules::NamedLimit {
@@ -141,7 +141,7 @@ fn every_error_of_all_domains_is_named_by_domain_keys_and_values() {
             nameless,
             config("fine", vec![leaf("k", "", policy(RateLimitUnit::Hour, 1))]),
         ]),
-        Defaults::default(),
+        Unsaid::default(),
     );
     let all = "a second, minute, hour, day, week, month, year";
     let all = all.trim_start_matches("a ");
@@ -209,12 +209,22 @@ fn the_defaults_decide_what_the_messages_do_not_say() {
     };
     let (bucket, window) = (Algorithm::TokenBucket, Algorithm::FixedWindow);
     for overdraft in Overdraft::ALL {
-        let by_period = Defaults { overdraft, algorithm: DefaultAlgorithm::ByPeriod };
+        let by_period = Unsaid { overdraft, counting: Defaults::default() };
         // 4294967295 a year in a window could not owe as much again.
         assert_eq!(limits(by_period), [(bucket, overdraft), (window, overdraft), (window, Overdraft::Never)]);
     }
-    let windows = Defaults { algorithm: DefaultAlgorithm::FixedWindow, ..Defaults::default() };
+    let windows = Unsaid { counting: DefaultAlgorithm::FixedWindow.into(), ..Unsaid::default() };
     assert!(limits(windows).iter().all(|(algorithm, _)| *algorithm == window));
+    let calendar = Unsaid {
+        counting: Defaults { month: Windows::CalendarMonth, ..Defaults::default() },
+        ..Unsaid::default()
+    };
+    let rules = answer(&[config("edge", vec![leaf("month", "", policy(RateLimitUnit::Month, 5))])]);
+    for (unsaid, windows) in [(Unsaid::default(), Windows::Aligned), (calendar, Windows::CalendarMonth)] {
+        let domains = convert(&rules, unsaid).unwrap().domains;
+        let limit = only_limit(&domains[0].descriptors[0]).limit.clone();
+        assert_eq!(limit.unwrap().windows(), windows);
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
-use super::{Clocks, Denials, Remoteness, Span, Windows};
+use super::{Clocks, Denials, Edges, Remoteness, Span, Windows};
 use crate::limit::{Algorithm, LimitSpec, Unit};
 
 fn span(start_us: u64, end_us: u64) -> Span {
@@ -11,7 +11,7 @@ fn span(start_us: u64, end_us: u64) -> Span {
 
 /// Windows of `length_us` microseconds, and a limiter whose clock is right.
 fn quick(most: u32, length_us: u64, began_us: u64, apart_us: u64) -> Windows {
-    Windows { most, length_us, began_us, apart_us, drift: 0 }
+    Windows { most, edges: Edges::Aligned, length_us, began_us, apart_us, drift: 0 }
 }
 
 // === the definitions, word by word ===
@@ -162,6 +162,27 @@ fn a_day_that_is_used_up_justifies_denials_until_it_ends() {
     assert_eq!((next_day.unjustified, next_day.worst.unwrap().level_milli), (1, 10_000));
     // At the edge nobody knows.
     assert_eq!(windows.too_little(&charged, &[span(9_999_000, 10_001_000)]).unjustified, 0);
+}
+
+#[test]
+fn a_month_of_the_calendar_ends_with_its_last_day_and_not_after_30() {
+    let calendar = LimitSpec {
+        algorithm: Algorithm::FixedWindow,
+        windows: Edges::CalendarMonth,
+        ..LimitSpec::new(10, Unit::Month)
+    };
+    // Ten seconds before 2024-02-29, 2024-03-01 and 2025-03-01, and before a multiple of 30 days since the epoch.
+    for (day, is_edge) in [(19_782, false), (19_783, true), (20_148, true), (19_800, false)] {
+        let clocks = Clocks { began_us: day * DAY_US - 10_000_000, stepped_us: 0 };
+        let windows = Windows::for_limit(&calendar.check().unwrap(), Remoteness::SameClock, clocks);
+        let (before, after) = (span(9_000_000, 9_900_000), span(10_100_000, 11_000_000));
+        let both = [vec![before; 10], vec![after; 10]].concat();
+        assert_eq!(windows.too_much(&both).unwrap().interval.is_too_much(), !is_edge, "{day}");
+        let denied = windows.too_little(&[before; 10], &[after]);
+        assert_eq!(denied.unjustified, u64::from(is_edge), "{day}");
+        assert_eq!(windows.edges_between(0, 9_999_999), 0, "{day}");
+        assert_eq!(windows.edges_between(0, 10_000_000), u64::from(is_edge), "{day}");
+    }
 }
 
 #[test]

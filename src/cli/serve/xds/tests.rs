@@ -8,7 +8,7 @@ use crate::cli::{Cli, Command};
 fn options(flags: &[&str]) -> Result<xds::Options, clap::Error> {
     let command_line = ["tollgate", "serve", "--xds-server", "envoy-gateway:18001"].iter().chain(flags);
     Cli::try_parse_from(command_line).map(|cli| match cli.command {
-        Command::Serve(serve) => serve.xds.options(DefaultAlgorithm::ByPeriod).unwrap(),
+        Command::Serve(serve) => serve.xds.options(Defaults::default()).unwrap(),
         _ => unreachable!("the command line says serve"),
     })
 }
