@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use tollgate_core::{
     duration,
-    limit::{DefaultAlgorithm, Limit, LimitError, LimitSpec, Unit},
+    limit::{Algorithm, DefaultAlgorithm, Limit, LimitError, LimitSpec, Unit, Windows},
 };
 
 /// Hammer an endpoint behind a rate limiter and say whether its limit holds, over every interval
@@ -37,6 +37,8 @@ pub struct ProveArgs {
     pub(super) headers: Vec<Header>,
 
     /// The limit that should hold, as requests per second, minute, hour or day: 10/s, 600/m, 1000/h, 5000/d
+    ///
+    /// 90000/month is 30 days from the epoch on; 90000/calendar-month is the month of the calendar, in UTC.
     #[arg(long, value_name = "N/UNIT")]
     pub(super) limit: Rate,
 
@@ -94,6 +96,10 @@ pub enum Misuse {
     Limit(#[source] LimitError),
     #[error("--burst goes with a token_bucket: a fixed_window admits the number in --limit")]
     BurstInWindow,
+    #[error("a calendar-month is a fixed_window: leave out --algorithm, or write {0}/month")]
+    CalendarAlgorithm(u32),
+    #[error("--burst goes with a token_bucket: leave it out, or write --limit {0}/month")]
+    CalendarBurst(u32),
     #[error("--duration must be between 1ms and 24h")]
     Duration,
     #[error("at most 1000 targets")]
@@ -113,8 +119,16 @@ impl ProveArgs {
         if self.algorithm == DefaultAlgorithm::FixedWindow && burst.is_some() {
             return Err(Misuse::BurstInWindow);
         }
+        let (requests, windows) = (self.limit.requests, self.limit.windows);
         let algorithm = self.algorithm.algorithm_for(period, burst);
-        LimitSpec { algorithm, burst, ..LimitSpec::new(self.limit.requests, period) }
+        match (windows, algorithm) {
+            (Windows::CalendarMonth, _) if burst.is_some() => return Err(Misuse::CalendarBurst(requests)),
+            (Windows::CalendarMonth, Algorithm::TokenBucket | Algorithm::SlidingWindowLog) => {
+                return Err(Misuse::CalendarAlgorithm(requests));
+            }
+            _ => {}
+        }
+        LimitSpec { algorithm, windows, burst, ..LimitSpec::new(requests, period) }
             .check()
             .map_err(Misuse::Limit)
     }
@@ -205,10 +219,13 @@ impl FromStr for Header {
 
 // === Rate ===
 
+const CALENDAR_MONTH: &str = "calendar-month";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     requests: u32,
     unit: Unit,
+    windows: Windows,
 }
 
 #[derive(Debug, Error)]
@@ -228,16 +245,18 @@ impl FromStr for Rate {
 
     fn from_str(text: &str) -> Result<Rate, RateError> {
         let (requests, unit) = text.split_once('/').ok_or(RateError::Shape)?;
+        let windows = if unit == CALENDAR_MONTH { Windows::CalendarMonth } else { Windows::Aligned };
         let unit = match unit {
             "s" => Unit::Second,
             "m" => Unit::Minute,
             "h" => Unit::Hour,
             "d" => Unit::Day,
+            CALENDAR_MONTH => Unit::Month,
             name => Unit::from_name(name).ok_or_else(|| RateError::Unit(name.to_owned()))?,
         };
         match requests.parse().map_err(RateError::Requests)? {
             0 => Err(RateError::Zero),
-            requests => Ok(Rate { requests, unit }),
+            requests => Ok(Rate { requests, unit, windows }),
         }
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn json(findings: &Findings, verdict: Verdict, reason: &str) -> Strin
         "reason": reason,
         "limit": {
             "requests_per_unit": limit.requests_per_unit(),
-            "unit": limit.unit().name(),
+            "unit": limit.per().to_string(),
             "burst": limit.burst(),
             "algorithm": limit.algorithm().name(),
         },

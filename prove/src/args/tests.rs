@@ -1,7 +1,7 @@
 use clap::Parser;
 
 use super::ProveArgs;
-use tollgate_core::limit::Algorithm;
+use tollgate_core::limit::{Algorithm, Windows};
 
 #[derive(Debug, Parser)]
 struct Typed {
@@ -50,11 +50,33 @@ fn a_day_is_a_window_and_a_burst_a_bucket_unless_it_is_said() {
         ("10/d|--algorithm|token_bucket", Algorithm::TokenBucket),
         ("10/s|--algorithm|fixed_window", Algorithm::FixedWindow),
         ("10/s|--algorithm|token_bucket|--burst|3", Algorithm::TokenBucket),
+        ("10/month", Algorithm::FixedWindow),
+        ("10/calendar-month", Algorithm::FixedWindow),
+        ("10/calendar-month|--algorithm|fixed_window", Algorithm::FixedWindow),
     ] {
         assert_eq!(algorithm(line).unwrap(), expected, "{line}");
     }
+    for (more, told) in [
+        (
+            "--algorithm|token_bucket",
+            "a calendar-month is a fixed_window: leave out --algorithm, or write 10/month",
+        ),
+        ("--burst|3", "--burst goes with a token_bucket: leave it out, or write --limit 10/month"),
+    ] {
+        assert_eq!(algorithm(&format!("10/calendar-month|{more}")).unwrap_err().to_string(), told);
+    }
     let both = algorithm("10/s|--algorithm|fixed_window|--burst|3").unwrap_err();
     assert!(both.to_string().starts_with("--burst goes with a token_bucket"), "{both}");
+}
+
+#[test]
+fn a_calendar_month_is_none_of_30_days() {
+    let windows = |line: &str| {
+        let typed = typed(&format!("p|--target|http://h/|--limit|{line}")).unwrap();
+        typed.checked_limit().unwrap().windows()
+    };
+    assert_eq!(windows("10/month"), Windows::Aligned);
+    assert_eq!(windows("10/calendar-month"), Windows::CalendarMonth);
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub(crate) fn text(findings: &Findings, verdict: Verdict, reason: &str) -> Strin
         Algorithm::FixedWindow => "in fixed windows".to_owned(),
         _ => format!("burst {}", limit.burst()),
     };
-    lines.add("limit", format!("{} per {}, {counted}", limit.requests_per_unit(), limit.unit()));
+    lines.add("limit", format!("{} per {}, {counted}", limit.requests_per_unit(), limit.per()));
     // The verdict has said why, and there are no figures.
     if findings.counts.sent > 0 {
         figures(&mut lines, findings);
