@@ -66,7 +66,7 @@ const REFUSED: &str = "Connections refused because --max-connections were alread
 const UNKNOWN_METHODS: &str = "Calls of gRPC methods that Tollgate does not have, answered UNIMPLEMENTED. The log has \
     their paths. If the caller is an Envoy, it may let its requests pass.";
 const STORE_ERRORS: &str = "Requests that the store did not answer, by reason. deadline, tripped, overload: Redis or the \
-    network is slow or silent; disconnected: see the log; refused: see tollgate_store_refusals_total; full: raise \
+    network is slow or silent; unacknowledged: the replicas of Redis are; disconnected: see the log; refused: see tollgate_store_refusals_total; full: raise \
     --memory-buckets.";
 
 /// All metrics of the process. Shared by all runtimes.

@@ -32,6 +32,9 @@ pub enum StoreError {
     /// It is not known whether the take was charged, so it must not be sent again.
     #[error("no reply from Redis within the store deadline")]
     Deadline,
+    /// The take was charged, and too few of Redis' replicas had it in time.
+    #[error("too few replicas of Redis acknowledged the take within the store deadline")]
+    Unacknowledged,
     /// There is no connection at the moment, or it broke before the reply arrived.
     #[error("no connection to Redis")]
     Disconnected,
@@ -61,6 +64,7 @@ impl StoreError {
     pub fn kind(&self) -> &'static str {
         match self {
             StoreError::Deadline => "deadline",
+            StoreError::Unacknowledged => "unacknowledged",
             StoreError::Abandoned => "abandoned",
             StoreError::Disconnected => "disconnected",
             StoreError::Overload => "overload",
@@ -69,6 +73,11 @@ impl StoreError {
             StoreError::Refused(_) => "refused",
             StoreError::Reply(_) => "reply",
         }
+    }
+
+    /// Whether the answer did not come in time, so that further requests would wait in vain as well.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, StoreError::Deadline | StoreError::Unacknowledged)
     }
 
     /// Whether the call may be sent again: Redis did not know the script, so nothing ran. After any other error the
@@ -96,6 +105,9 @@ pub enum TargetError {
     /// A password for Sentinels was given, and the store is not reached through any.
     #[error("the store's URL names no Sentinels; write redis+sentinel://host,host/MASTER, or leave this out")]
     NoSentinels,
+    /// The memory store has no replicas that could acknowledge anything.
+    #[error("the memory store has no replicas; leave this out, or give the address of a Redis that has some")]
+    NoReplicas,
     /// TLS was set up for a store that is reached without it.
     #[error("the store is reached without TLS; write rediss:// in its URL, or leave this out")]
     NoTls,
@@ -109,13 +121,7 @@ pub enum TargetError {
 impl TargetError {
     /// Whether flags contradict each other, whatever the machine and its files are like.
     pub fn is_misuse(&self) -> bool {
-        matches!(
-            self,
-            TargetError::NoPassword
-                | TargetError::NoSentinels
-                | TargetError::TwoPasswords
-                | TargetError::NoTls
-        )
+        !matches!(self, TargetError::Address(_) | TargetError::Password(_) | TargetError::Certificate(_))
     }
 }
 
@@ -177,6 +183,15 @@ impl Backend {
         match self {
             Backend::Redis(backend) => Backend::Redis(Box::new(backend.without_denial_cache())),
             memory @ Backend::Memory(_) => memory,
+        }
+    }
+
+    /// Admits what this number of replicas has acknowledged. Fails for the memory store, which has none.
+    pub fn acknowledged_by(self, replicas: u32) -> Result<Backend, TargetError> {
+        match self {
+            Backend::Redis(backend) => Ok(Backend::Redis(Box::new(backend.acknowledged_by(replicas)))),
+            Backend::Memory(_) if replicas == 0 => Ok(self),
+            Backend::Memory(_) => Err(TargetError::NoReplicas),
         }
     }
 

@@ -36,6 +36,19 @@ pub(super) struct StoreFlags {
     #[arg(long, env = "TOLLGATE_STORE_SENTINEL_PASSWORD_FILE", value_name = "FILE")]
     store_sentinel_password_file: Option<PathBuf>,
 
+    /// Number of Redis' replicas that must acknowledge a decision before it counts [default: 0].
+    ///
+    /// Then a failover forgets nothing that was admitted, and a master apart from its replicas admits nothing. A decision
+    /// that they do not acknowledge within three quarters of the store deadline is a store failure.
+    #[arg(
+        long,
+        env = "TOLLGATE_STORE_ACKS",
+        value_name = "NUMBER",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    store_acks: u32,
+
     /// Certificates of those who sign the store's certificate, as PEM [default: those that the system trusts].
     ///
     /// The files of these flags are read again for each connection.
@@ -85,6 +98,7 @@ impl StoreFlags {
                 backend.sentinel_password_in(file).map_err(wrong("store-sentinel-password-file"))?
             }
         };
+        let backend = backend.acknowledged_by(self.store_acks).map_err(wrong("store-acks"))?;
         match self.first_of_tls() {
             Some(flag) => backend.with_tls(self.tls()).map_err(wrong(flag)),
             None => Ok(backend),

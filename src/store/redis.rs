@@ -111,16 +111,16 @@ impl RedisStore {
     pub fn open(backend: &RedisBackend, deadline: Duration) -> RedisStore {
         let denial_cache = backend.refunds.as_ref().map_or_else(DenialCache::off, DenialCache::sharing);
         let runtime = Arc::new(Runtime {
-            line: Arc::new(Line::new(&backend.health)),
+            line: Arc::new(Line::new(&backend.health, backend.acks)),
             deadline,
             clock: *backend.clock,
             queues: OwnThread::new(Queues { dispatcher: Dispatcher::new(micros(deadline)), denial_cache }),
             queued: Notify::new(),
         });
         let mut tasks = Vec::new();
-        for _ in 0..MOST_UNDER_WAY {
+        for slot in 0..MOST_UNDER_WAY {
             let runtime = Arc::clone(&runtime);
-            tasks.push(tasks::keep(Task::StoreCalls, move || send_batches(Arc::clone(&runtime))));
+            tasks.push(tasks::keep(Task::StoreCalls, move || send_batches(Arc::clone(&runtime), slot)));
         }
         let queue = Arc::clone(&runtime);
         tasks.push(tasks::keep(Task::StoreQueue, move || give_up_overdue(Arc::clone(&queue))));
@@ -200,7 +200,7 @@ impl<T> OwnThread<T> {
 // === batches ===
 
 /// One slot: sends a batch, hands out its answers, and goes on to the next, forever.
-async fn send_batches(runtime: Arc<Runtime>) {
+async fn send_batches(runtime: Arc<Runtime>, slot: usize) {
     loop {
         // It is woken after the requests that are being read at the moment, so these travel together.
         let Some(batch) = runtime.next_batch() else {
@@ -208,7 +208,7 @@ async fn send_batches(runtime: Arc<Runtime>) {
             continue;
         };
         let mut sent = SentBatch { runtime: &runtime, batch: Some(batch) };
-        let answers = sent.answers().await;
+        let answers = sent.answers(slot).await;
         sent.landed(answers);
     }
 }
@@ -221,11 +221,11 @@ struct SentBatch<'a> {
 }
 
 impl SentBatch<'_> {
-    async fn answers(&self) -> Result<Vec<Answer>, StoreError> {
+    async fn answers(&self, slot: usize) -> Result<Vec<Answer>, StoreError> {
         tasks::may_panic(Task::StoreCalls);
         let batch = self.batch.as_ref().ok_or(StoreError::Abandoned)?;
         let requests = || batch.requests.iter().map(|request| &request.takes[..]);
-        let reply = self.runtime.line.call(&Call::new(requests()), self.runtime.deadline).await?;
+        let reply = self.runtime.line.call(&Call::new(requests()), slot, self.runtime.deadline).await?;
         script::answers(&reply, requests())
     }
 

@@ -237,6 +237,15 @@ impl Complaint {
         if is_code { Complaint::of_error(code, rest) } else { Complaint::of_error("ERR", text) }
     }
 
+    /// Fewer than this number of replicas acknowledged a batch.
+    pub fn unacknowledged(acks: u32) -> Complaint {
+        let help = format!(
+            "fewer than {acks} of its replicas acknowledged a batch in time (--store-acks {acks}): repair its replicas, \
+             or lower that number"
+        );
+        Complaint { refusal: Refusal::NoReplicas, help }
+    }
+
     /// The user may not use Tollgate's keys.
     pub fn keys() -> Complaint {
         let help = "its user may not use the keys of Tollgate: add ~tg:* to the user's ACL rule";

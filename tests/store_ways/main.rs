@@ -1,5 +1,6 @@
 //! The ways to Redis: TLS and unix sockets, through a real Redis; and what is said if a way leads nowhere.
 
+mod acks;
 mod sentinels;
 #[path = "../support/mod.rs"]
 mod support;
@@ -25,7 +26,7 @@ use tonic::transport::Channel;
 const LIMITS: &str = "\
 domain: edge
 descriptors:
-- { key: user, rate_limit: { unit: day, requests_per_unit: 3, algorithm: token_bucket } }
+- { key: user, rate_limit: { unit: day, requests_per_unit: 3, algorithm: token_bucket, on_store_failure: error } }
 ";
 const WITHIN: Duration = Duration::from_secs(20);
 
@@ -72,7 +73,7 @@ async fn start(store: &str, args: &[&str]) -> Tollgate {
     static FILE: OnceLock<PathBuf> = OnceLock::new();
     let limits = FILE.get_or_init(|| support::file("store-ways.yaml", LIMITS));
     let serve =
-        Serve::new(limits).store(store).args(&["--runtimes", "2", "--store-deadline", "5s"]).args(args);
+        Serve::new(limits).store(store).args(&["--runtimes", "2", "--store-deadline", "2s"]).args(args);
     Tollgate::start(&serve).await.expect("Tollgate starts")
 }
 

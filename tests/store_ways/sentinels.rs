@@ -18,10 +18,7 @@ struct Watched {
 impl Watched {
     async fn start() -> Watched {
         let master = Redis::start().await.expect("Redis starts");
-        let (host, port) = (master.addr().ip().to_string(), master.addr().port().to_string());
-        let follows = ["--replicaof", &host, &port, "--repl-diskless-sync-delay", "0"];
-        let replica = Redis::start_with(&follows).await.expect("Redis starts");
-        until("the replica follows", || info(&replica).contains("master_link_status:up")).await;
+        let replica = replica_of(&master).await;
         let mut sentinels = Vec::new();
         for _ in 0..3 {
             sentinels.push(Redis::start_sentinel(master.addr(), 2).await.expect("a Sentinel starts"));
@@ -45,6 +42,15 @@ impl Watched {
         let places: Vec<String> = self.sentinels.iter().map(|sentinel| sentinel.addr().to_string()).collect();
         format!("redis+sentinel://{}/watched", places.join(","))
     }
+}
+
+/// A replica that has caught up.
+pub(crate) async fn replica_of(master: &Redis) -> Redis {
+    let (host, port) = (master.addr().ip().to_string(), master.addr().port().to_string());
+    let follows = ["--replicaof", &host, &port, "--repl-diskless-sync-delay", "0"];
+    let replica = Redis::start_with(&follows).await.expect("Redis starts");
+    until("the replica follows", || info(&replica).contains("master_link_status:up")).await;
+    replica
 }
 
 fn connection(redis: &Redis) -> Connection {
@@ -109,6 +115,7 @@ async fn a_master_that_was_stopped_replaced_and_continued_decides_nothing_more()
     ask(&tollgate).await;
     watched.master.pause().expect("stops");
     until_it_decides(&tollgate, &watched.replica).await;
+    until_ready_says(&tollgate, 200, "OK").await;
     watched.master.resume().expect("continues");
     let before = decisions(&watched.master);
     let started = clock::monotonic();

@@ -23,6 +23,8 @@ pub struct RedisBackend {
     pub(super) replica_count: Arc<ReplicaCount>,
     pub(super) advice: Arc<Advice>,
     pub(super) masters: Arc<Masters>,
+    /// The number of replicas that must acknowledge each batch.
+    pub(super) acks: u32,
     /// One clock for all runtimes, since each tells the others at what time something was given back.
     pub(super) clock: Arc<Clock>,
 }
@@ -38,6 +40,7 @@ impl RedisBackend {
             replica_count: Arc::default(),
             advice: Arc::default(),
             masters: Arc::default(),
+            acks: 0,
             clock: Arc::new(Clock::start()),
         }
     }
@@ -90,6 +93,12 @@ impl RedisBackend {
 
     pub(in crate::store) fn health(&self) -> Arc<StoreHealth> {
         Arc::clone(&self.health)
+    }
+
+    /// Admits what this number of replicas has acknowledged.
+    #[must_use]
+    pub(in crate::store) fn acknowledged_by(self, replicas: u32) -> RedisBackend {
+        RedisBackend { acks: replicas, ..self }
     }
 
     /// Asks Redis about every take, even if memory could deny it.

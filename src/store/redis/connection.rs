@@ -14,6 +14,7 @@ use super::{
     advice::Advice,
     dial::{self, Stream, dial},
     discovery::Discovery,
+    dispatch::queue::MOST_UNDER_WAY,
     line::{Connection, Line},
     probe::{self, Probed},
     tls::HandshakeError,
@@ -51,6 +52,7 @@ pub(super) enum NoConnection {
 struct Opened {
     server: Server,
     dialled: Dialled,
+    lanes: Arc<[Dialled]>,
     script: Arc<str>,
     /// What it refuses at the moment.
     complaint: Option<Complaint>,
@@ -98,10 +100,10 @@ pub(super) async fn keep_connected(line: Arc<Line>, discovery: Discovery, advice
     let mut pause = FIRST_PAUSE;
     loop {
         tasks::may_panic(Task::StoreConnection);
-        let opened = timeout(CONNECT_TIMEOUT, open(&discovery, &advice)).await;
+        let opened = timeout(CONNECT_TIMEOUT, open(&discovery, line.acks, &advice)).await;
         match opened.unwrap_or_else(|late| Err(NoConnection::Away(late.to_string()))) {
-            Ok(Opened { server, dialled, script, complaint }) => {
-                let connection = line.take_up(dialled, script);
+            Ok(Opened { server, dialled, lanes, script, complaint }) => {
+                let connection = line.take_up(dialled, lanes, script);
                 line.health.is_opened();
                 match complaint {
                     None => line.health.is_up(),
@@ -179,7 +181,7 @@ async fn look_again(line: &Line, connection: &Connection, refused_before: u64) -
 }
 
 /// Opens a connection to a Redis that can be used, and loads the script.
-async fn open(discovery: &Discovery, advice: &Advice) -> Result<Opened, NoConnection> {
+async fn open(discovery: &Discovery, acks: u32, advice: &Advice) -> Result<Opened, NoConnection> {
     let server = discovery.server().await.map_err(NoConnection::Away)?;
     let Dialled { mut inner, driver } = connect(&server).await?;
     if let Some(complaint) = probe::kind(&mut inner).await? {
@@ -190,12 +192,32 @@ async fn open(discovery: &Discovery, advice: &Advice) -> Result<Opened, NoConnec
             if complaint.as_ref().is_none_or(|complaint| complaint.refusal.will_pass()) =>
         {
             advice.give(&mut inner).await;
-            Ok(Opened { server, dialled: Dialled { inner, driver }, script, complaint })
+            let lanes = lanes(&server, acks).await?;
+            Ok(Opened { server, dialled: Dialled { inner, driver }, lanes, script, complaint })
         }
         Probed { complaint, .. } => {
             Err(NoConnection::Denied(complaint.unwrap_or_else(|| Complaint::new(Refusal::Other))))
         }
     }
+}
+
+/// Connections on which batches wait for replicas; none if no replica has to acknowledge anything.
+async fn lanes(server: &Server, acks: u32) -> Result<Arc<[Dialled]>, NoConnection> {
+    let mut lanes = Vec::new();
+    while acks > 0 && lanes.len() < MOST_UNDER_WAY {
+        let mut lane = connect(server).await?;
+        // Waits for nothing, and shows whether the user may wait.
+        if let Err(error) = cmd("WAIT").arg(0).arg(1).query_async::<u32>(&mut lane.inner).await {
+            let Some(code) = error.code() else { return Err(error.into()) };
+            let complaint = Complaint::of_error(code, error.detail().unwrap_or_default());
+            return Err(NoConnection::Denied(match complaint.refusal {
+                Refusal::NoPerm => Complaint::rights(&["wait"]),
+                _ => complaint,
+            }));
+        }
+        lanes.push(lane);
+    }
+    Ok(lanes.into())
 }
 
 /// Connects and logs in.

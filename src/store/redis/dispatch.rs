@@ -12,7 +12,7 @@
 //! | tripped | requests are refused at once | [`PROBE_EVERY_US`] have passed |
 //! | probing | one batch is under way, other requests are refused | it is answered: serving; it is lost: tripped |
 //!
-//! Only silence counts. A refusal is an answer, and a request that waited too long in the queue was never sent.
+//! Only silence counts, of Redis or of its replicas. A refusal is an answer, and a request that waited too long in the queue was never sent.
 
 pub mod queue;
 
@@ -127,7 +127,7 @@ impl<T: Ticket> Dispatcher<T> {
     ) {
         let trip = Trip { sent_us: batch.sent_us, arrived_us: now_us };
         // First, so that the slot is free even if something below panics.
-        self.breaker.landed(matches!(answers, Err(StoreError::Deadline)), now_us);
+        self.breaker.landed(answers.as_ref().is_err_and(StoreError::is_silence), now_us);
         self.queue.landed(&batch.awaited, trip);
         match answers {
             Ok(answers) => {

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, RedisError, Value};
+use redis::{Cmd, Pipeline, RedisError, Value};
 use tokio::{sync::Notify, task::yield_now, time::timeout};
 
 use super::{
@@ -34,6 +34,8 @@ pub(super) struct Line {
     is_up: AtomicBool,
     taken_up: Notify,
     lost: Notify,
+    /// The number of replicas that must acknowledge each batch.
+    pub(super) acks: u32,
     pub(super) health: LineHealth,
 }
 
@@ -49,6 +51,8 @@ struct State {
 #[derive(Clone)]
 pub(super) struct Connection {
     pub(super) dialled: Dialled,
+    /// If replicas must acknowledge, a connection for each batch under way: it waits for them.
+    pub(super) lanes: Arc<[Dialled]>,
     pub(super) script: Arc<str>,
     /// Counts up, so that a late failure of an old connection does not end the new one.
     pub(super) number: u64,
@@ -63,12 +67,13 @@ impl fmt::Debug for Connection {
 // === impl Line ===
 
 impl Line {
-    pub(super) fn new(health: &Arc<StoreHealth>) -> Line {
+    pub(super) fn new(health: &Arc<StoreHealth>, acks: u32) -> Line {
         Line {
             state: OwnThread::default(),
             is_up: AtomicBool::new(false),
             taken_up: Notify::new(),
             lost: Notify::new(),
+            acks,
             health: LineHealth::new(health),
         }
     }
@@ -82,9 +87,9 @@ impl Line {
     }
 
     /// Requests use this connection from now on, until it is [given up](Self::give_up).
-    pub(super) fn take_up(&self, dialled: Dialled, script: Arc<str>) -> Connection {
+    pub(super) fn take_up(&self, dialled: Dialled, lanes: Arc<[Dialled]>, script: Arc<str>) -> Connection {
         let connection = self.state.with(|state| {
-            let connection = Connection { dialled, script, number: state.opened };
+            let connection = Connection { dialled, lanes, script, number: state.opened };
             state.opened += 1;
             state.connection = Some(connection.clone());
             connection
@@ -107,14 +112,20 @@ impl Line {
 
     // === calls ===
 
-    /// Sends a call of the script and returns its reply. It is sent again only if Redis does not know the script.
-    pub(super) async fn call(&self, call: &Call, deadline: Duration) -> Result<Vec<u8>, StoreError> {
+    /// Sends a call of the script and returns its reply. It is sent again only if Redis does not know the script. `slot`
+    /// is the number of the batch among those under way.
+    pub(super) async fn call(
+        &self,
+        call: &Call,
+        slot: usize,
+        deadline: Duration,
+    ) -> Result<Vec<u8>, StoreError> {
         let connection = self.connection().ok_or(StoreError::Disconnected)?;
-        let mut reply =
-            self.exchange(&connection, &call.command("EVALSHA", &connection.script), deadline).await;
+        let command = call.command("EVALSHA", &connection.script);
+        let mut reply = self.exchange(&connection, slot, command, deadline).await;
         if reply.as_ref().is_err_and(StoreError::may_be_sent_again) {
             let again = call.command("EVAL", &script::text(Now::Server));
-            reply = self.exchange(&connection, &again, deadline).await;
+            reply = self.exchange(&connection, slot, again, deadline).await;
         }
         match reply? {
             Value::BulkString(bytes) => Ok(bytes),
@@ -125,17 +136,35 @@ impl Line {
     async fn exchange(
         &self,
         connection: &Connection,
-        command: &Cmd,
+        slot: usize,
+        command: Cmd,
         deadline: Duration,
     ) -> Result<Value, StoreError> {
-        let mut handle = connection.dialled.inner.clone();
-        let reply = within(deadline, handle.send_packed_command(command)).await;
-        // Redis' errors arrive as values.
-        let reply = reply.ok_or(StoreError::Deadline)?.and_then(Value::extract_error);
-        reply.map_err(|error| {
+        let failed = |error: RedisError| {
             self.note(connection.number, &error);
             store_error(&error)
-        })
+        };
+        let Some(lane) = connection.lanes.get(slot) else {
+            let mut handle = connection.dialled.inner.clone();
+            let reply = within(deadline, handle.send_packed_command(&command)).await;
+            // Redis' errors arrive as values.
+            return reply.ok_or(StoreError::Deadline)?.and_then(Value::extract_error).map_err(failed);
+        };
+        let mut both = Pipeline::with_capacity(2);
+        both.add_command(command);
+        both.cmd("WAIT").arg(self.acks).arg(patience_ms(deadline));
+        let mut handle = lane.inner.clone();
+        let replies = within(deadline, handle.send_packed_commands(&both, 0, 2)).await;
+        let mut replies = replies.ok_or(StoreError::Deadline)?.map_err(failed)?.into_iter();
+        let mut next = || replies.next().unwrap_or(Value::Nil).extract_error();
+        let reply = next().map_err(failed)?;
+        match next().map_err(failed)? {
+            Value::Int(acks) if acks >= i64::from(self.acks) => Ok(reply),
+            _ => {
+                self.is_refused(connection.number, &Complaint::unacknowledged(self.acks));
+                Err(StoreError::Unacknowledged)
+            }
+        }
     }
 
     // === failures ===
@@ -188,6 +217,12 @@ impl Line {
     pub(super) async fn lost(&self) {
         self.lost.notified().await;
     }
+}
+
+/// How long Redis waits for its replicas: shorter than the deadline, so that its answer still arrives. Zero would mean
+/// forever.
+fn patience_ms(deadline: Duration) -> u64 {
+    u64::try_from(deadline.as_millis() * 3 / 4).unwrap_or(u64::MAX).max(1)
 }
 
 /// None if the answer does not arrive in time. An answer that has arrived by then is still read: a runtime that was
