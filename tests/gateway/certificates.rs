@@ -17,6 +17,8 @@ use tollgate::certificates::{ClientTls, OwnFiles, Verify};
 
 use crate::{base64, folders};
 
+/// The file of the Secret with Envoy's certificate, among the resources.
+pub(crate) const SECRET: &str = "secret.yaml";
 /// The folder of a party under `certs/`, and the names in its certificate.
 const PARTIES: [(&str, &str, &[&str]); 3] = [
     (
@@ -90,7 +92,7 @@ data:
   ca.crt: {authority}
 "
         );
-        write(&Path::new(folders::RESOURCES).join("secret.yaml"), &secret);
+        write(&Path::new(folders::RESOURCES).join(SECRET), &secret);
     }
 }
 

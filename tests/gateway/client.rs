@@ -89,7 +89,7 @@ impl Request {
     pub(crate) async fn passes_with(&self, count: u32, remaining: u32) {
         let (status, figures) = self.ask().await;
         assert_eq!((status, figures.limit_and_remaining()), (200, hourly(count, remaining)), "{self:?}");
-        figures.resets_within(if remaining == count { 0 } else { 3600 / u64::from(count) });
+        figures.resets_within(if remaining == count { 0 } else { 3600_u64.div_ceil(u64::from(count)) });
     }
 
     pub(crate) async fn is_denied_by(&self, count: u32) {
@@ -100,7 +100,7 @@ impl Request {
             (429, hourly(count, 0)),
             "{self:?}"
         );
-        let per_token = 3600 / u64::from(count);
+        let per_token = 3600_u64.div_ceil(u64::from(count));
         figures.resets_within(per_token);
         let wait: u64 = answer.header("retry-after").and_then(|value| value.parse().ok()).expect("seconds");
         assert!((per_token - MOVED_S..=per_token + per_token / 2).contains(&wait), "{wait} of {per_token} s");

@@ -21,6 +21,11 @@ const SCRIPT: &str = "  lua:
             handle:streamInfo():dynamicMetadata():set(\"test.costs\", name, tonumber(cost))
           end
         end
+        local limit = handle:headers():get(\"x-plan\")
+        if limit then
+          local plan = {requests_per_unit = tonumber(limit), unit = \"HOUR\"}
+          handle:streamInfo():dynamicMetadata():set(\"test.costs\", \"plan\", plan)
+        end
       end
 ";
 
@@ -28,13 +33,12 @@ fn cost(of: &str) -> String {
     format!("{of}: {{from: Metadata, metadata: {{namespace: test.costs, key: {of}}}}}")
 }
 
-async fn apply(name: &str, requests: u32, costs: &[&str]) {
+async fn apply(name: &str, limit: &str, costs: &[&str]) {
     let costs: Vec<String> = costs.iter().map(|of| cost(of)).collect();
-    let rule = format!(
-        "{{clientSelectors: [{{headers: [{{name: x-user-id, value: one}}]}}], cost: {{{costs}}}, limit: {{requests: \
-         {requests}, unit: Hour}}}}",
-        costs = costs.join(", ")
-    );
+    let selector = "headers: [{name: x-user-id, type: Distinct}]";
+    let costs = costs.join(", ");
+    let rule =
+        format!("{{clientSelectors: [{{{selector}}}], cost: {{{costs}}}, limit: {{{limit}, unit: Hour}}}}");
     let targets = [format!("HTTPRoute/{name}")];
     let targets = targets.each_ref().map(String::as_str);
     let texts = [
@@ -48,7 +52,7 @@ async fn apply(name: &str, requests: u32, costs: &[&str]) {
 #[tokio::test]
 #[ignore = "make gateway-test"]
 async fn a_request_costs_what_its_metadata_says() {
-    apply("request-cost", 20, &["request"]).await;
+    apply("request-cost", "requests: 20", &["request"]).await;
     let with =
         |cost: &str| Request::get("/request-cost").header("x-user-id", "one").header("x-request-cost", cost);
     with("8").passes_with(20, 12).await;
@@ -67,7 +71,7 @@ async fn a_request_costs_what_its_metadata_says() {
 #[tokio::test]
 #[ignore = "make gateway-test"]
 async fn a_response_that_does_not_fit_any_more_is_charged_and_closes_the_budget() {
-    apply("usage", 21, &["request", "response"]).await;
+    apply("usage", "requests: 21", &["request", "response"]).await;
     let request = Request::get("/usage")
         .header("x-user-id", "one")
         .header("x-request-cost", "0")
@@ -81,4 +85,22 @@ async fn a_response_that_does_not_fit_any_more_is_charged_and_closes_the_budget(
         let (status, figures) = request.ask().await;
         assert_eq!((status, figures.remaining), (429, vec!["0".to_owned()]));
     }
+}
+
+/// The limit of a request comes from its metadata, and the call after the response brings the same one.
+#[tokio::test]
+#[ignore = "make gateway-test"]
+async fn a_limit_from_metadata_replaces_the_policy_s_before_and_after_the_response() {
+    let limit = "requests: 3, fromMetadata: {namespace: test.costs, key: plan}";
+    apply("plans", limit, &["request", "response"]).await;
+    let of = |user: &str| Request::get("/plans").header("x-user-id", user);
+    let large =
+        of("large").header("x-plan", "21").header("x-request-cost", "0").header("x-response-cost", "10");
+    for left in [21, 11, 1] {
+        large.passes_with(21, left).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    assert_eq!(large.ask().await.0, 429);
+    let small = of("small").header("x-request-cost", "1").header("x-response-cost", "0");
+    small.is_limited_to(3).await;
 }

@@ -23,7 +23,9 @@ spec:
 apiVersion: gateway.envoyproxy.io/v1alpha1
 kind: EnvoyProxy
 metadata: {{name: host, namespace: {NAMESPACE}}}
-spec: {{provider: {{type: Host, host: {{envoyVersion: {version}}}}}}}
+spec:
+  provider: {{type: Host, host: {{envoyVersion: {version}}}}}
+  telemetry: {{accessLog: {{disable: true}}}}
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway

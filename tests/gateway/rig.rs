@@ -7,6 +7,8 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -20,7 +22,7 @@ use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
 use crate::{
     backend,
-    certificates::{Certificates, write},
+    certificates::{Certificates, SECRET, write},
     client::Request,
     folders, resources,
 };
@@ -30,7 +32,10 @@ pub(crate) const ENVOY_VERSION: &str = "1.40.0";
 pub(crate) const PORT: u16 = 10080;
 pub(crate) const OTHER_PORT: u16 = 10081;
 pub(crate) const SECOND_PORT: u16 = 10090;
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A change takes 2 s, or half a minute on a machine that compiles meanwhile.
+const PATIENCE: Duration = Duration::from_secs(90);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+const BASE: &str = "base.yaml";
 
 /// The environment in Envoy Gateway 1.9.1's Deployment of the rate-limit service, and for exact counts on a busy
 /// machine the last one: a store deadline that it meets.
@@ -90,17 +95,28 @@ pub(crate) struct Rig {
     _service: Process,
     gateway: Process,
     envoys: Vec<Process>,
+    /// Whose resources are there.
+    test: String,
     /// Of the resources that were written last.
     version: u32,
     _redis: Redis,
 }
 
-/// The one of all tests, which take turns.
+/// The one of all tests, which take turns. The first call of a test takes away the resources of the one before: Envoy
+/// Gateway works on all that are there whenever one changes.
 pub(crate) async fn rig() -> MappedMutexGuard<'static, Rig> {
     static RIG: Mutex<Option<Rig>> = Mutex::const_new(None);
     let mut rig = RIG.lock().await;
     if rig.is_none() {
+        static TRIED: AtomicBool = AtomicBool::new(false);
+        assert!(!TRIED.swap(true, Ordering::Relaxed), "it did not start for the first test");
         *rig = Some(Rig::start().await);
+    }
+    let test = thread::current().name().unwrap_or_default().to_owned();
+    let started = rig.as_mut().expect("started");
+    if started.test != test {
+        started.test = test;
+        started.remove_all();
     }
     MutexGuard::map(rig, |rig| rig.as_mut().expect("started"))
 }
@@ -117,15 +133,22 @@ impl Rig {
             fs::create_dir_all(folder).expect("a folder");
         }
         let certificates = Certificates::make(&gateway_binary());
-        write(&Path::new(folders::RESOURCES).join("base.yaml"), &resources::base());
+        write(&Path::new(folders::RESOURCES).join(BASE), &resources::base());
         backend::start();
         // Later arguments win.
         let redis = Redis::start_with(&["--port", "6379"]).await.expect("Redis starts");
         // Before Envoy Gateway, which would take port 8081 for a health probe, and only logs that it cannot.
         let service = start_service().await;
         let gateway = start_gateway();
-        let mut rig =
-            Rig { certificates, _service: service, gateway, envoys: Vec::new(), version: 0, _redis: redis };
+        let mut rig = Rig {
+            certificates,
+            _service: service,
+            gateway,
+            envoys: Vec::new(),
+            test: String::new(),
+            version: 0,
+            _redis: redis,
+        };
         for gateway in resources::GATEWAYS {
             rig.start_envoy(gateway).await;
         }
@@ -169,9 +192,13 @@ impl Rig {
         }
     }
 
-    /// Takes them away.
-    pub(crate) fn remove(&self, name: &str) {
-        fs::remove_file(Path::new(folders::RESOURCES).join(format!("{name}.yaml"))).expect("is there");
+    fn remove_all(&self) {
+        for entry in fs::read_dir(folders::RESOURCES).expect("a folder") {
+            let path = entry.expect("can be read").path();
+            if ![BASE, SECRET].iter().any(|kept| path.ends_with(kept)) {
+                fs::remove_file(path).expect("removed");
+            }
+        }
     }
 
     /// Asks until it gets this status.
@@ -183,7 +210,7 @@ impl Rig {
             if seen == Some(status) {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(LOOK_EVERY).await;
         }
         panic!("{request:?}: {seen:?} instead of {status} after {} s", PATIENCE.as_secs());
     }
@@ -196,6 +223,15 @@ impl Rig {
         self.gateway.kill();
         self.gateway = start_gateway();
     }
+}
+
+/// Denied hits of this key, on the page and under the name by which Prometheus gets them from envoyproxy/ratelimit.
+pub(crate) async fn over_limit(key: &str) -> u64 {
+    let page = SocketAddr::from((Ipv4Addr::LOCALHOST, 19001));
+    let page = http::get(page, "/metrics", &[]).await.expect("an answer").text();
+    let (name, label) = ("ratelimit_service_rate_limit_over_limit{", format!("key2=\"{key}\""));
+    let lines = page.lines().filter(|line| line.starts_with(name) && line.contains(&label));
+    lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
 }
 
 /// Whether this network has nothing but loopback.

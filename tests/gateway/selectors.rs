@@ -7,7 +7,7 @@ use crate::{
     base64,
     client::Request,
     resources::{attached, policy, route},
-    rig::rig,
+    rig::{over_limit, rig},
 };
 
 /// A route and a policy of this name with one rule, of three requests an hour for what `selectors` select.
@@ -59,6 +59,7 @@ async fn a_rule_for_addresses_limits_all_of_them_together() {
     from(3).passes_with(3, 0).await;
     from(1).is_denied_by(3).await;
     from(4).is_denied_by(3).await;
+    assert_eq!(over_limit("masked_remote_address_127_16_0_0/16").await, 2, "and dashboards show it");
     Request::get("/cidr").from([127, 17, 0, 1]).is_not_limited().await;
 }
 
@@ -92,6 +93,25 @@ async fn each_address_outside_an_exempt_range_has_a_bucket_of_its_own() {
         Request::get("/cidr-exempt").from([127, second, 0, 1]).is_limited_to(3).await;
     }
     Request::get("/cidr-exempt").from([127, 16, 0, 1]).is_not_limited().await;
+}
+
+/// Envoy Gateway makes two descriptors with one key and value of it. envoyproxy/ratelimit refuses all of its rules then.
+#[tokio::test]
+#[ignore = "make gateway-test"]
+async fn a_range_can_have_a_limit_for_all_and_another_for_each_address() {
+    let rule = |kind, requests| {
+        let selector = format!("sourceCIDR: {{value: 127.16.0.0/16, type: {kind}}}");
+        format!("{{clientSelectors: [{{{selector}}}], limit: {{requests: {requests}, unit: Hour}}}}")
+    };
+    let (all, each) = (rule("Exact", 5), rule("Distinct", 3));
+    let texts = [route("one", "twins"), policy("twins", &["HTTPRoute/twins"], &[&all, &each])];
+    rig().await.apply("twins", &texts, &[Request::get("/twins")]).await;
+
+    let mut seen = Vec::new();
+    for last in [1, 1, 1, 1, 2, 2, 2] {
+        seen.push(Request::get("/twins").from([127, 16, 0, last]).ask().await.0);
+    }
+    assert_eq!(seen, [200, 200, 200, 429, 200, 200, 429]);
 }
 
 #[tokio::test]
