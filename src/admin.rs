@@ -3,28 +3,36 @@
 //! | route | answer |
 //! |---|---|
 //! | `GET /` | this list, as text |
-//! | `GET /healthcheck` | Liveness: 200 `OK`, and 500 from SIGTERM on, whatever the state of Redis |
+//! | `GET /healthcheck` | Liveness: 200 `OK`, and 500 from SIGTERM on, whatever the state of Redis; with [`HealthyAfter`] also 500 at first |
 //! | `GET /ready` | Readiness: 503 and the reason until every runtime has had a connection to a store that it can use, and from SIGTERM on. Otherwise 200: `OK`, or `degraded: ` and the reason, because Tollgate also answers without its store |
 //! | `GET /metrics` | metrics in Prometheus text format |
+//! | `GET /rlconfig` | a line for each limit in force, as envoyproxy/ratelimit shows them |
+//! | `/json` | if it is on: decides the `RateLimitRequest` that is the body, as JSON |
+//!
+//! Two more ports may show a part of the pages; see [`Pages`].
 //!
 //! Any other path is answered with 404, any other method with 405. The port answers until the last connection of the
 //! gRPC port is closed, so that a drain can be watched.
 
-use std::{io, sync::Arc};
+mod rules;
+
+use std::{fmt, future::Future, io, pin::Pin, sync::Arc};
 
 use axum::{
     Router,
-    extract::State,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State},
     http::{StatusCode, header::CONTENT_TYPE},
     response::IntoResponse,
-    routing::get,
+    routing::{any, get},
 };
 use tokio::{net::TcpListener, task};
 
 use crate::{
     lifecycle::{Lifecycle, Phase},
     metrics::{self, Metrics},
-    store::health::{Contact, StoreHealth},
+    rules::Publisher,
+    store::health::StoreHealth,
     tasks::Task,
 };
 
@@ -34,7 +42,58 @@ GET /healthcheck  200 while serving, 500 from SIGTERM on
 GET /ready        200 once every runtime has been able to use the store: OK, or degraded and the reason;
                   503 and the reason before that, and from SIGTERM on
 GET /metrics      metrics in Prometheus text format
+GET /rlconfig     the limits in force
 ";
+const RULES_ROUTES: &str = "\
+Tollgate's debug port
+GET /rlconfig     the limits in force
+";
+const METRICS_ROUTES: &str = "\
+Tollgate's metrics port
+GET /metrics      metrics in Prometheus text format
+";
+
+/// The most bytes of a request as JSON.
+const MAX_JSON_BYTES: usize = 128 << 10;
+
+/// The pages of a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pages {
+    /// All of them.
+    All,
+    /// The rules in force.
+    Rules,
+    /// The metrics.
+    Metrics,
+}
+
+/// What `/healthcheck` waits for, besides the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HealthyAfter {
+    /// Every runtime has had a connection to a store that it can use.
+    pub store: bool,
+    /// Some domain has rules. The check fails again once none has.
+    pub rules: bool,
+}
+
+/// Whether `/json` answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum JsonPage {
+    /// 404.
+    #[default]
+    Off,
+    /// It decides requests.
+    On,
+}
+
+type JsonAnswer = Pin<Box<dyn Future<Output = (StatusCode, String)> + Send>>;
+
+/// What answers requests as JSON, once the server runs.
+#[derive(Clone, Default)]
+struct Json {
+    page: JsonPage,
+    answer: Option<Arc<dyn Fn(Bytes) -> JsonAnswer + Send + Sync>>,
+}
 
 /// The state that the routes show. A clone shares all of it.
 #[derive(Debug, Clone)]
@@ -42,6 +101,9 @@ pub struct Admin {
     lifecycle: Lifecycle,
     metrics: Arc<Metrics>,
     store: Arc<StoreHealth>,
+    rules: Option<Arc<Publisher>>,
+    healthy_after: HealthyAfter,
+    json: Json,
     /// Held while the page of metrics is rendered: for one scraper at a time, and on another thread, because this one
     /// also accepts the connections of the gRPC port.
     page: Arc<tokio::sync::Mutex<()>>,
@@ -50,7 +112,15 @@ pub struct Admin {
 impl Admin {
     /// Shows the phase of `lifecycle` and the counts of `metrics`.
     pub fn new(lifecycle: Lifecycle, metrics: Arc<Metrics>) -> Admin {
-        Admin { lifecycle, metrics, store: Arc::new(StoreHealth::always()), page: Arc::default() }
+        Admin {
+            lifecycle,
+            metrics,
+            store: Arc::new(StoreHealth::always()),
+            rules: None,
+            healthy_after: HealthyAfter::default(),
+            json: Json::default(),
+            page: Arc::default(),
+        }
     }
 
     /// Makes `/ready` depend on that store. Without this call, the store counts as always available.
@@ -59,28 +129,91 @@ impl Admin {
         Admin { store, ..self }
     }
 
+    /// Shows these rules.
+    #[must_use]
+    pub fn rules(self, publisher: Arc<Publisher>) -> Admin {
+        Admin { rules: Some(publisher), ..self }
+    }
+
+    /// Lets `/healthcheck` fail until then.
+    #[must_use]
+    pub fn healthy_after(self, healthy_after: HealthyAfter) -> Admin {
+        Admin { healthy_after, ..self }
+    }
+
+    /// Turns `/json` on or off.
+    #[must_use]
+    pub fn json(self, page: JsonPage) -> Admin {
+        Admin { json: Json { page, ..self.json }, ..self }
+    }
+
+    /// Answers requests as JSON like this, if that page is on.
+    #[must_use]
+    pub(crate) fn answering_json<F: Future<Output = (StatusCode, String)> + Send + 'static>(
+        self,
+        answer: impl Fn(Bytes) -> F + Send + Sync + 'static,
+    ) -> Admin {
+        let answer = move |body| -> JsonAnswer { Box::pin(answer(body)) };
+        Admin { json: Json { answer: Some(Arc::new(answer)), ..self.json }, ..self }
+    }
+
     pub(crate) fn metrics(&self) -> Arc<Metrics> {
         Arc::clone(&self.metrics)
     }
 
     /// Serves until dropped. Fails only if the listener is broken for good.
-    pub(crate) async fn serve(self, listener: TcpListener) -> io::Result<()> {
-        let routes = Router::new()
-            .route("/", get(ROUTES))
-            .route("/healthcheck", get(healthcheck))
-            .route("/ready", get(ready))
-            .route("/metrics", get(exposition))
-            .fallback((StatusCode::NOT_FOUND, "not found; GET / lists the pages\n"))
-            .with_state(self);
+    pub(crate) async fn serve(self, listener: TcpListener, pages: Pages) -> io::Result<()> {
+        let routes = match pages {
+            Pages::All => Router::new()
+                .route("/", get(ROUTES))
+                .route("/healthcheck", get(healthcheck))
+                .route("/ready", get(ready))
+                .route("/metrics", get(exposition))
+                .route("/rlconfig", get(rlconfig)),
+            Pages::Rules => Router::new().route("/", get(RULES_ROUTES)).route("/rlconfig", get(rlconfig)),
+            Pages::Metrics => {
+                Router::new().route("/", get(METRICS_ROUTES)).route("/metrics", get(exposition))
+            }
+        };
+        let routes = match (pages, self.json.page) {
+            (Pages::All, JsonPage::On) => {
+                routes.route("/json", any(json).layer(DefaultBodyLimit::max(MAX_JSON_BYTES)))
+            }
+            _ => routes,
+        };
+        let routes =
+            routes.fallback((StatusCode::NOT_FOUND, "not found; GET / lists the pages\n")).with_state(self);
         axum::serve(listener, routes).await
     }
 }
 
 async fn healthcheck(State(admin): State<Admin>) -> impl IntoResponse {
-    match admin.lifecycle.phase() {
-        Phase::Serving => (StatusCode::OK, "OK"),
-        Phase::Leaving | Phase::Draining | Phase::Ended => (StatusCode::INTERNAL_SERVER_ERROR, "draining"),
+    let unhealthy = |why: String| (StatusCode::INTERNAL_SERVER_ERROR, why);
+    let HealthyAfter { store, rules } = admin.healthy_after;
+    if admin.lifecycle.phase() != Phase::Serving {
+        return unhealthy("draining".to_owned());
     }
+    let contact = admin.store.contact();
+    if store && !contact.is_made() {
+        return unhealthy(contact.to_string());
+    }
+    let has_rules = || admin.rules.as_ref().is_some_and(|rules| !rules.matcher().limits().is_empty());
+    if rules && !has_rules() {
+        return unhealthy("no domain has rules".to_owned());
+    }
+    (StatusCode::OK, "OK".to_owned())
+}
+
+async fn rlconfig(State(admin): State<Admin>) -> impl IntoResponse {
+    admin.rules.map(|publisher| rules::page(publisher.matcher().limits())).unwrap_or_default()
+}
+
+async fn json(State(admin): State<Admin>, body: Bytes) -> impl IntoResponse {
+    let Some(answer) = admin.json.answer else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
+    let (status, body) = answer(body).await;
+    let is_json = matches!(status, StatusCode::OK | StatusCode::TOO_MANY_REQUESTS);
+    let kind = if is_json { "application/json" } else { "text/plain; charset=utf-8" };
+    (status, [(CONTENT_TYPE, kind)], body).into_response()
 }
 
 async fn ready(State(admin): State<Admin>) -> impl IntoResponse {
@@ -88,10 +221,7 @@ async fn ready(State(admin): State<Admin>) -> impl IntoResponse {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining".to_owned());
     }
     let contact = admin.store.contact();
-    let status = match contact {
-        Contact::NotYet { .. } | Contact::Unusable { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        Contact::All | Contact::Degraded { .. } | Contact::Refused { .. } => StatusCode::OK,
-    };
+    let status = if contact.is_made() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, contact.to_string())
 }
 
@@ -108,5 +238,13 @@ async fn exposition(State(admin): State<Admin>) -> impl IntoResponse {
             Task::MetricsPage.count_panic();
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
+    }
+}
+
+// === impl Json ===
+
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Json").field("page", &self.page).finish_non_exhaustive()
     }
 }

@@ -42,7 +42,7 @@ pub use message::{Value, check_message};
 use raw::RawDomain;
 pub(crate) use report::shorten;
 use report::{Place, Report, Reported};
-pub use seen::{Holds, Look, Seen};
+pub use seen::{Holds, InFolders, Look, Seen};
 pub use text::Encoding;
 
 use crate::file;
@@ -82,6 +82,7 @@ pub struct Checked {
 /// The files that were looked at, and a report on each.
 #[derive(Default)]
 struct Files {
+    in_folders: InFolders,
     reports: Vec<Report>,
     seen: Vec<Seen>,
 }
@@ -90,7 +91,16 @@ struct Files {
 ///
 /// `defaults` are for limits, and domains, that leave open how they count.
 pub fn load(paths: &[PathBuf], defaults: impl Into<Defaults>) -> Result<Config, Refused> {
-    let Checked { domains, warnings, files, .. } = check(paths, defaults);
+    load_from(paths, InFolders::default(), defaults)
+}
+
+/// Like [`load`], with a say in which files of folders are read.
+pub fn load_from(
+    paths: &[PathBuf],
+    in_folders: InFolders,
+    defaults: impl Into<Defaults>,
+) -> Result<Config, Refused> {
+    let Checked { domains, warnings, files, .. } = check_from(paths, in_folders, defaults.into());
     match domains {
         Ok(domains) => Ok(Config { domains, warnings, files }),
         Err(errors) => Err(Refused { errors, files }),
@@ -99,13 +109,17 @@ pub fn load(paths: &[PathBuf], defaults: impl Into<Defaults>) -> Result<Config, 
 
 /// Like [`load`], but returns the warnings even if there are errors.
 pub fn check(paths: &[PathBuf], defaults: impl Into<Defaults>) -> Checked {
-    let mut files = Files::default();
+    check_from(paths, InFolders::default(), defaults.into())
+}
+
+fn check_from(paths: &[PathBuf], in_folders: InFolders, defaults: Defaults) -> Checked {
+    let mut files = Files { in_folders, ..Files::default() };
     let limits = files.add_limits(paths);
     let contents =
         limits.into_iter().map(|(number, path)| content(number, &path, &mut files.reports[number]));
     let contents = contents.collect();
     let roots = files.without_members(contents);
-    let found = check_roots(roots, defaults.into(), &mut files);
+    let found = check_roots(roots, defaults, &mut files);
     finish(found, files)
 }
 
@@ -121,7 +135,7 @@ fn check_roots(roots: Vec<(usize, yaml::Node)>, defaults: Defaults, files: &mut 
 
 fn finish(found: Vec<RawDomain>, mut files: Files) -> Checked {
     let domains = domain::merge(found, &mut files);
-    let Files { mut reports, seen } = files;
+    let Files { mut reports, seen, .. } = files;
     let texts = reports.iter_mut().filter_map(Report::take_text).collect();
     let warnings = reports.iter_mut().flat_map(Report::take_warnings).collect();
     let errors: Vec<ConfigError> = reports.into_iter().flat_map(Report::into_errors).collect();
@@ -134,9 +148,10 @@ fn finish(found: Vec<RawDomain>, mut files: Files) -> Checked {
 impl Files {
     /// The number of a file, which is not read before: how it looks now is what later looks are compared with.
     fn add(&mut self, path: &Path, holds: Holds) -> usize {
-        let (path, look) = (path.to_owned(), Look::at(path));
+        let (path, in_folders) = (path.to_owned(), self.in_folders);
+        let look = Look::within(&path, in_folders);
         self.reports.push(Report::new(path.clone()));
-        self.seen.push(Seen { path, look, holds });
+        self.seen.push(Seen { path, look, holds, in_folders });
         self.seen.len() - 1
     }
 
@@ -145,17 +160,47 @@ impl Files {
         let mut limits = Vec::new();
         for path in paths {
             let number = self.add(path, Holds::Limits);
-            let Look::Folder(names) = &self.seen[number].look else {
-                limits.push((number, path.clone()));
-                continue;
-            };
-            let in_folder: Vec<PathBuf> = names.iter().map(|name| path.join(name)).collect();
-            if in_folder.is_empty() {
-                self.reports[number].note(None, Problem::EmptyFolder);
+            let mut found = Vec::new();
+            if self.add_found(number, &mut Vec::new(), &mut found) && found.is_empty() {
+                let is_deep = self.in_folders.is_deep();
+                let problem = if is_deep { Problem::EmptyTree } else { Problem::EmptyFolder };
+                self.reports[number].note(None, problem);
             }
-            limits.extend(in_folder.into_iter().map(|path| (self.add(&path, Holds::Limits), path)));
+            limits.append(&mut found);
         }
         limits
+    }
+
+    /// Finds the limits file at a path that was added, or those in the folder there. Returns whether it is a folder.
+    /// `above` has the folders on the way to it.
+    fn add_found(
+        &mut self,
+        number: usize,
+        above: &mut Vec<PathBuf>,
+        found: &mut Vec<(usize, PathBuf)>,
+    ) -> bool {
+        let path = self.path(number).to_owned();
+        let Look::Folder(names) = &self.seen[number].look else {
+            let is_known = |(known, _): &(usize, PathBuf)| {
+                self.in_folders.is_deep() && self.seen[*known].look.is_same_file(&self.seen[number].look)
+            };
+            if !found.iter().any(is_known) {
+                found.push((number, path));
+            }
+            return false;
+        };
+        // A link to a folder above would lead round and round.
+        let real = path.canonicalize().unwrap_or_else(|_unreadable| path.clone());
+        if above.contains(&real) {
+            return true;
+        }
+        above.push(real);
+        for name in names.clone() {
+            let number = self.add(&path.join(name), Holds::Limits);
+            self.add_found(number, above, found);
+        }
+        above.pop();
+        true
     }
 
     fn path(&self, number: usize) -> &Path {

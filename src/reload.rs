@@ -21,7 +21,7 @@ use std::{
 use tracing::{error, info, warn};
 
 use crate::{
-    config::{self, Config, Refused},
+    config::{self, Config, InFolders, Refused},
     error::SystemError,
     metrics::Reload,
     rules::Publisher,
@@ -38,6 +38,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 pub struct Sources {
     /// Limits files, and folders of them.
     pub paths: Vec<PathBuf>,
+    /// Which files of the folders are read.
+    pub in_folders: InFolders,
     /// For limits, and domains, that leave open how they count.
     pub defaults: Defaults,
 }
@@ -86,7 +88,7 @@ impl Drop for Reloader {
 }
 
 fn load(sources: &Sources, publisher: &Publisher, watch: &mut Watch) {
-    match config::load(&sources.paths, sources.defaults) {
+    match config::load_from(&sources.paths, sources.in_folders, sources.defaults) {
         Ok(config) => {
             let Config { domains, warnings, files } = config;
             for warning in &warnings {

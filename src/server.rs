@@ -7,13 +7,15 @@
 //! Stopping has three phases, see [`Phase`]. In the first two no call is lost; the third cuts the connections that are
 //! left. [`Server::run`] returns only when every thread has been joined.
 
-use std::{convert::Infallible, future, io, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, future, io, iter, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration,
+};
 
-use tokio::{net::TcpListener, runtime, select, time};
+use tokio::{net::TcpListener, runtime, select, task::JoinSet, time};
 use tracing::{error, info, warn};
 
 use crate::{
-    admin::Admin,
+    admin::{Admin, Pages},
     error::SystemError,
     lifecycle::{Lifecycle, Phase, Signals},
     metrics::Metrics,
@@ -22,6 +24,7 @@ use crate::{
 };
 
 mod accept;
+mod aside;
 mod authz_http;
 mod bounded_body;
 mod connection;
@@ -40,6 +43,7 @@ pub use limits::ConnectionLimits;
 pub use tls::{Tls, TlsFiles};
 
 use accept::{Acceptor, bind};
+use aside::Aside;
 use endings::Endings;
 use refusals::Refusals;
 use routes::{Health, Routes};
@@ -60,6 +64,10 @@ pub struct Options {
     pub authz_http_listen: Option<SocketAddr>,
     /// Where operators connect. Port 0 takes any free port.
     pub admin_listen: SocketAddr,
+    /// Where operators can also see the rules in force. None: on the admin port only.
+    pub debug_listen: Option<SocketAddr>,
+    /// Where metrics can also be scraped. None: on the admin port only.
+    pub metrics_listen: Option<SocketAddr>,
     /// The number of runtimes, which are threads.
     pub runtimes: NonZeroUsize,
     /// From the signal to stop, when health checks begin to fail, until no connection is accepted any more.
@@ -78,7 +86,8 @@ pub struct Server {
     main: runtime::Runtime,
     grpc: TcpListener,
     authz_http: Option<TcpListener>,
-    admin: TcpListener,
+    /// The ports for operators.
+    pages: Vec<(TcpListener, Pages)>,
     addresses: Addresses,
     lifecycle: Lifecycle,
     options: Options,
@@ -100,6 +109,10 @@ pub struct Addresses {
     pub authz_http: Option<SocketAddr>,
     /// Of the admin port.
     pub admin: SocketAddr,
+    /// Of the debug port, if there is one.
+    pub debug: Option<SocketAddr>,
+    /// Of the port for metrics alone, if there is one.
+    pub metrics: Option<SocketAddr>,
 }
 
 // === impl Server ===
@@ -108,17 +121,24 @@ impl Server {
     /// Binds all ports. Fails with [`ServerError::Listen`] or [`ServerError::Start`].
     pub fn bind(options: Options) -> Result<Server, ServerError> {
         let main = current_thread_runtime()?;
+        let bound = |address: Option<SocketAddr>, port| {
+            address.map(|address| main.block_on(bind(address, port))).transpose().map(Option::unzip)
+        };
         let (grpc, grpc_address) = main.block_on(bind(options.grpc_listen, Port::Grpc))?;
         let (admin, admin_address) = main.block_on(bind(options.admin_listen, Port::Admin))?;
-        let (authz_http, authz_http_address) = match options.authz_http_listen {
-            Some(address) => {
-                main.block_on(bind(address, Port::AuthzHttp)).map(|(port, at)| (Some(port), Some(at)))?
-            }
-            None => (None, None),
+        let (authz_http, authz_http_address) = bound(options.authz_http_listen, Port::AuthzHttp)?;
+        let (debug, debug_address) = bound(options.debug_listen, Port::Debug)?;
+        let (metrics, metrics_address) = bound(options.metrics_listen, Port::Metrics)?;
+        let others = [debug.map(|port| (port, Pages::Rules)), metrics.map(|port| (port, Pages::Metrics))];
+        let pages = iter::once((admin, Pages::All)).chain(others.into_iter().flatten()).collect();
+        let addresses = Addresses {
+            grpc: grpc_address,
+            authz_http: authz_http_address,
+            admin: admin_address,
+            debug: debug_address,
+            metrics: metrics_address,
         };
-        let addresses =
-            Addresses { grpc: grpc_address, authz_http: authz_http_address, admin: admin_address };
-        Ok(Server { main, grpc, authz_http, admin, addresses, lifecycle: Lifecycle::new(), options })
+        Ok(Server { main, grpc, authz_http, pages, addresses, lifecycle: Lifecycle::new(), options })
     }
 
     /// The addresses that were bound.
@@ -206,18 +226,24 @@ impl Started {
     /// Fails if a runtime panics or does not end. Connections that had to be cut are no failure.
     pub fn serve(self, admin: Admin) -> Result<(), ServerError> {
         let Started { server, health, mut runtimes } = self;
-        let Server { main, grpc, authz_http, admin: admin_listener, lifecycle, options, .. } = server;
+        let Server { main, grpc, authz_http, pages, lifecycle, options, .. } = server;
+        let aside = Arc::new(Aside::to(&runtimes));
+        let admin = admin.answering_json(move |body| Arc::clone(&aside).json(body));
         let outcome = main.block_on(async {
             let accept =
                 |listener, port| Acceptor::new(listener, port, options.max_connections, admin.metrics());
             let acceptors =
                 (accept(grpc, Port::Grpc), authz_http.map(|listener| accept(listener, Port::AuthzHttp)));
             let serving = serve_and_drain(acceptors, &mut runtimes, &health, &lifecycle, &options);
+            let mut operators = JoinSet::new();
+            for (listener, pages) in pages {
+                operators.spawn(admin.clone().serve(listener, pages));
+            }
             select! {
                 outcome = serving => outcome,
-                ended = admin.serve(admin_listener) => {
-                    let error = ended.err().unwrap_or_else(|| io::ErrorKind::Other.into());
-                    Err(ServerError::AdminEnded(error.into()))
+                Some(ended) = operators.join_next() => {
+                    let error = ended.unwrap_or_else(|error| Err(error.into())).err();
+                    Err(ServerError::AdminEnded(error.unwrap_or_else(|| io::ErrorKind::Other.into()).into()))
                 }
             }
         });

@@ -17,7 +17,16 @@ const OWNERS: [(&str, &[&str]); 12] = [
     ("axum", &["admin"]),
     ("prometheus", &["metrics"]),
     ("granit_parser", &["config/yaml"]),
-    ("serde_json", &["response/problem", "cli/check/format", "cli/explain/json", "protocol/authz/metadata"]),
+    (
+        "serde_json",
+        &[
+            "response/problem",
+            "cli/check/format",
+            "cli/explain/json",
+            "protocol/authz/metadata",
+            "protocol/rls/json",
+        ],
+    ),
     ("clap", &["cli", "main"]),
     ("strsim", &["config/fields/stray"]),
     ("pb::", &["protocol", "response", "server", "cli", "fuzz", "xds"]),

@@ -107,8 +107,9 @@ impl Findings {
     }
 
     fn status(&self, strict: bool) -> u8 {
-        let is_unreadable =
-            |problem: &ConfigError| matches!(problem.problem, Problem::Unreadable(_) | Problem::EmptyFolder);
+        let is_unreadable = |problem: &ConfigError| {
+            matches!(problem.problem, Problem::Unreadable(_) | Problem::EmptyFolder | Problem::EmptyTree)
+        };
         if self.problems.iter().any(is_unreadable) {
             2
         } else {

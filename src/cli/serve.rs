@@ -2,7 +2,9 @@
 
 mod authz;
 mod flags;
+mod folders;
 mod gauges;
+mod pages;
 mod reference;
 mod source;
 mod tls;
@@ -39,6 +41,8 @@ use crate::{
 use authz::Authz;
 use flags::{Answers, Logs, Process, Switches, WhenStoreFails};
 pub(super) use flags::{Deciding, Headers};
+use folders::FolderFlags;
+use pages::PageFlags;
 use source::Source;
 use tls::TlsFlags;
 use tollgate_core::{
@@ -75,6 +79,9 @@ pub struct Serve {
         required_unless_present = "xds_server",
         value_parser = Item(PathBufValueParser::new()))]
     config: Vec<PathBuf>,
+
+    #[command(flatten)]
+    folders: FolderFlags,
 
     /// Algorithm where neither the limit nor its domain has `algorithm`: by_period, token_bucket or fixed_window.
     ///
@@ -116,6 +123,9 @@ pub struct Serve {
 
     #[command(flatten)]
     process: Process,
+
+    #[command(flatten)]
+    pages: PageFlags,
 
     #[command(flatten)]
     logs: Logs,
@@ -192,7 +202,8 @@ impl Serve {
         let modes = Modes { show_values: self.logs.show_values, ..self.switches.modes()? };
         let quota_mode = self.switches.quota_mode()?;
         let defaults = Defaults { algorithm: self.default_algorithm, month: self.calendar_months.windows() };
-        let config = config::load(&self.config, defaults).map_err(|refused| refused.errors)?;
+        let in_folders = self.folders.config_folder;
+        let config = config::load_from(&self.config, in_folders, defaults).map_err(|refused| refused.errors)?;
         for warning in &config.warnings {
             warn!("{warning}");
         }
@@ -200,7 +211,7 @@ impl Serve {
         let matcher = Matcher::new(config.domains.clone());
         let metrics = Arc::new(Metrics::new());
         let publisher = Arc::new(Publisher::new(matcher, contract, Arc::clone(&metrics)));
-        let sources = Sources { paths: self.config.clone(), defaults };
+        let sources = Sources { paths: self.config.clone(), in_folders, defaults };
         let xds = self.xds.options(defaults);
         let source = Source::follow(xds, sources, &config, &publisher)?;
 
@@ -208,11 +219,17 @@ impl Serve {
         let options = server::Options {
             tls: tls.clone(),
             authz_http_listen: self.authz.authz_http_listen,
+            debug_listen: self.pages.debug_listen,
+            metrics_listen: self.pages.metrics_listen,
             ..self.process.options()
         };
         let server = Server::bind(options)?;
         server.stop_on_signals()?;
-        let admin = Admin::new(server.lifecycle(), Arc::clone(&metrics)).store(backend.health());
+        let admin = Admin::new(server.lifecycle(), Arc::clone(&metrics))
+            .store(backend.health())
+            .rules(Arc::clone(&publisher))
+            .healthy_after(self.pages.healthy_after())
+            .json(self.pages.json());
         let deadline = self.when_store_fails.store_deadline;
         let fallback = self.fallback(&backend);
         gauges::add(&metrics, &backend, &fallback);
@@ -254,10 +271,14 @@ impl Serve {
     fn announce(&self, addresses: server::Addresses, matcher: &Matcher, source: &Source) {
         let (rules, domains) = (matcher.limits().len(), matcher.domains().count());
         let store = self.store.store.as_ref().map_or("memory".to_owned(), StoreUrl::to_string);
-        let server::Addresses { grpc, authz_http, admin } = addresses;
+        let server::Addresses { grpc, authz_http, admin, debug, metrics } = addresses;
         info!(target: logging::START, %grpc, %admin, %store, rules, domains, "listening");
         if let Some(authz_http) = authz_http {
             info!(target: logging::START, %authz_http, "listening for ext_authz by HTTP");
+        }
+        let others = [("debug", debug), ("metrics", metrics)];
+        for (port, address) in others.into_iter().filter_map(|(port, address)| Some((port, address?))) {
+            info!(target: logging::START, %address, "listening for operators ({port})");
         }
         if self.store.trusts_anybody() {
             let by = self.origins.name("store-tls-verify");

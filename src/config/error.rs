@@ -37,6 +37,8 @@ pub enum Problem {
     TooLarge,
     #[error("this folder has no *.yaml or *.yml file (its subfolders are not read)")]
     EmptyFolder,
+    #[error("neither this folder nor any below it has a file")]
+    EmptyTree,
     #[error("this is not valid {0}; save it as UTF-8")]
     NotText(Encoding),
     #[error("not valid YAML: {0}")]

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use super::{
-    Checked, Files, Holds, Look, Position, Seen,
+    Checked, Files, Holds, InFolders, Look, Position, Seen,
     report::Report,
     rules,
     yaml::{Kind, Node, Scalar},
@@ -50,7 +50,8 @@ pub fn check_message(domain: &str, Value(root): &Value, defaults: Defaults) -> C
     let path = PathBuf::from(domain);
     let mut report = Report::of_message(path.clone());
     let found = rules::check(root, 0, defaults, &mut report).ok();
-    let seen = Seen { path, look: Look::Stream, holds: Holds::Limits };
-    let files = Files { reports: vec![report], seen: vec![seen] };
+    let in_folders = InFolders::default();
+    let seen = Seen { path, look: Look::Stream, holds: Holds::Limits, in_folders };
+    let files = Files { in_folders, reports: vec![report], seen: vec![seen] };
     super::finish(found.into_iter().collect(), files)
 }

@@ -22,6 +22,20 @@ pub struct Seen {
     pub path: PathBuf,
     pub look: Look,
     pub holds: Holds,
+    /// If it is a folder.
+    pub in_folders: InFolders,
+}
+
+/// Which files of a folder are limits files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InFolders {
+    /// `*.yaml` and `*.yml`, except those that begin with a dot. Subfolders are not read.
+    #[default]
+    Yaml,
+    /// Those whose names begin with no dot, whatever they are called; so in subfolders.
+    Visible,
+    /// All, in subfolders too.
+    All,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,21 +59,55 @@ pub enum Look {
         /// state of an unchanged file differs once it is older.
         is_unsure: bool,
     },
-    /// The names of the limits files in it, in order.
+    /// The names of the limits files in it, in order, and of the subfolders that are read.
     Folder(Vec<OsString>),
     /// A pipe or a similar file can be read only once, so it does not change.
     Stream,
     Absent(io::ErrorKind),
 }
 
+// === impl Seen, InFolders ===
+
+impl Seen {
+    /// How it looks now.
+    pub fn look_again(&self) -> Look {
+        Look::within(&self.path, self.in_folders)
+    }
+}
+
+impl InFolders {
+    /// Whether subfolders are read.
+    pub(super) fn is_deep(self) -> bool {
+        self != InFolders::Yaml
+    }
+
+    fn takes(self, path: &Path) -> bool {
+        let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        match self {
+            // A ConfigMap keeps its versions in such folders, an editor its locks in such files. A broken link counts
+            // as a file, so that it is reported.
+            InFolders::Yaml => {
+                let is_yaml = path.extension().is_some_and(|end| end == "yaml" || end == "yml");
+                is_yaml && !is_hidden && !path.is_dir()
+            }
+            InFolders::Visible => !is_hidden,
+            InFolders::All => true,
+        }
+    }
+}
+
 // === impl Look ===
 
 impl Look {
     pub fn at(path: &Path) -> Look {
+        Look::within(path, InFolders::default())
+    }
+
+    pub(super) fn within(path: &Path, in_folders: InFolders) -> Look {
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_file() => Look::of_file(&metadata, clock::unix_us()),
             Ok(metadata) if metadata.is_dir() => {
-                limits_files(path).map_or_else(|error| Look::Absent(error.kind()), Look::Folder)
+                limits_files(path, in_folders).map_or_else(|error| Look::Absent(error.kind()), Look::Folder)
             }
             Ok(_) => Look::Stream,
             Err(error) => Look::Absent(error.kind()),
@@ -100,20 +148,17 @@ fn is_unsure(changed_ns: i128, now_ns: i128) -> bool {
     changed_ns % 1_000_000_000 == 0 && (now_ns - changed_ns).abs() < COARSE_NS
 }
 
-/// The names of a folder's `*.yaml` and `*.yml`, in order. Without those that begin with a dot: a ConfigMap keeps
-/// its versions in such folders, an editor its locks in such files.
-fn limits_files(folder: &Path) -> io::Result<Vec<OsString>> {
+/// The names in a folder that are read, in order: those that begin with a dot come last, so that of two names of one file
+/// the other one is shown.
+fn limits_files(folder: &Path, in_folders: InFolders) -> io::Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
-        let path = folder.join(&name);
-        let is_yaml = path.extension().is_some_and(|end| end == "yaml" || end == "yml");
-        // A broken link counts as a file, so that it is reported.
-        if is_yaml && !name.to_string_lossy().starts_with('.') && !path.is_dir() {
+        if in_folders.takes(&folder.join(&name)) {
             names.push(name);
         }
     }
-    names.sort();
+    names.sort_by_cached_key(|name| (name.to_string_lossy().starts_with('.'), name.clone()));
     Ok(names)
 }
 

@@ -5,6 +5,7 @@
 
 mod bounds;
 pub mod codec;
+pub(crate) mod json;
 
 use tonic::{Request as Call, Response, Status};
 

@@ -27,6 +27,8 @@ pub(crate) enum Failure {
     BadRequest(#[from] BadRequest),
     #[error("unfinished requests take more than {max_bytes} bytes")]
     Unfinished { max_bytes: usize },
+    #[error("the request is not the JSON of a RateLimitRequest: {0}")]
+    BadJson(String),
     /// Nothing says which domain a request of ext_authz belongs to.
     #[error(
         "the request names no domain, and not exactly one domain has `authz`: set the context extension `domain` in \
@@ -57,6 +59,7 @@ impl Failure {
             // The fault is the caller's, so tonic's INTERNAL would blame the wrong side.
             Failure::Undecodable(_)
             | Failure::Malformed
+            | Failure::BadJson(_)
             | Failure::NoAuthzDomain
             | Failure::NotForwarded(_)
             | Failure::DomainTwice
@@ -94,6 +97,10 @@ mod tests {
         let is_invalid = [
             (Failure::Undecodable(undecodable), "request is not a valid message: "),
             (Failure::Malformed, "request is not a valid message"),
+            (
+                Failure::BadJson("empty".to_owned()),
+                "the request is not the JSON of a RateLimitRequest: empty",
+            ),
             (
                 Failure::NoAuthzDomain,
                 "the request names no domain, and not exactly one domain has `authz`: set",

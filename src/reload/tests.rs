@@ -12,7 +12,7 @@ use std::{
 
 use super::{Sources, load, watch::Watch};
 use crate::{
-    config::{self, Look, Seen},
+    config::{self, InFolders, Look, Seen},
     metrics::Metrics,
     response::{Contract, Group, Jitter},
     rules::Publisher,
@@ -191,7 +191,7 @@ fn reloads(publisher: &Publisher, result: &str) -> u32 {
 fn a_members_file_that_comes_after_a_refused_reload_is_noticed() {
     let folder = Folder::new();
     let paths = vec![folder.write("limits.yaml", PLAIN)];
-    let sources = Sources { paths, defaults: Defaults::default() };
+    let sources = Sources { paths, in_folders: InFolders::default(), defaults: Defaults::default() };
     let publisher = publisher();
     let taken = || reloads(&publisher, "taken");
     let mut watch = Watch::new(seen(&[&sources.paths[0]]));
@@ -222,7 +222,8 @@ fn a_file_that_could_not_be_read_is_read_again_though_it_looks_the_same() {
     let folder = Folder::new();
     let path = folder.0.join("limits.yaml");
     let socket = UnixListener::bind(&path).unwrap();
-    let sources = Sources { paths: vec![path.clone()], defaults: Defaults::default() };
+    let paths = vec![path.clone()];
+    let sources = Sources { paths, in_folders: InFolders::default(), defaults: Defaults::default() };
     let publisher = publisher();
     let mut watch = Watch::new(seen(&[&path]));
     load(&sources, &publisher, &mut watch);

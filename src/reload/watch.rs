@@ -61,7 +61,7 @@ impl Watch {
     /// Whether the files differ from what was read but not from the look before, so that their writer is done. Stays
     /// true until the files are read again and a new `Watch` follows them.
     pub(super) fn has_settled_anew(&mut self) -> bool {
-        let looks: Vec<Look> = self.taken.iter().map(|seen| Look::at(&seen.path)).collect();
+        let looks: Vec<Look> = self.taken.iter().map(Seen::look_again).collect();
         let is_settled = !looks.iter().any(Look::is_unsure);
         let is_new = looks.iter().ne(self.taken.iter().map(|seen| &seen.look));
         mem::replace(&mut self.last, looks) == self.last && is_settled && is_new

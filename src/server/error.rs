@@ -52,6 +52,10 @@ pub enum Port {
     AuthzHttp,
     /// For operators.
     Admin,
+    /// For operators too, with the rules in force.
+    Debug,
+    /// For operators too, with metrics alone.
+    Metrics,
 }
 
 // === impl Port ===
@@ -62,6 +66,8 @@ impl fmt::Display for Port {
             Port::Grpc => "gRPC",
             Port::AuthzHttp => "ext_authz by HTTP",
             Port::Admin => "admin",
+            Port::Debug => "debug",
+            Port::Metrics => "metrics",
         })
     }
 }

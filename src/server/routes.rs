@@ -27,9 +27,10 @@ use crate::{
     pb::{
         FILE_DESCRIPTOR_SET,
         authorization_server::{self, AuthorizationServer},
+        rate_limit_response::Code as Overall,
         rate_limit_service_server::{self, RateLimitServiceServer},
     },
-    protocol::{Service, status::Failure},
+    protocol::{Service, rls::json, status::Failure},
 };
 
 /// The paths of decisions, compared before any routing.
@@ -98,6 +99,20 @@ impl<S: Service> Routes<S> {
         }
     }
 
+    /// Answers a request as JSON as the gRPC port answers it. A refusal is counted and logged.
+    pub(super) async fn answer_json(&self, body: &[u8]) -> (StatusCode, String) {
+        let answer = async {
+            let message = json::request(body)?;
+            let reply = self.service.should_rate_limit(tonic::Request::new(message)).await?;
+            json::answer(reply.get_ref())
+        };
+        let answer = answer.await;
+        if let Err(status) = &answer {
+            self.refusals.note(Door::Rls, status);
+        }
+        answered(answer)
+    }
+
     /// Answers a check by HTTP. A refusal is counted and logged.
     pub(super) async fn check_http(&self, parts: &http::request::Parts) -> Response<Vec<u8>> {
         match self.service.check_http(parts).await {
@@ -107,6 +122,17 @@ impl<S: Service> Routes<S> {
                 refused(&status)
             }
         }
+    }
+}
+
+/// The status and the body of an answer to a request as JSON.
+fn answered(answer: Result<json::Answer, Status>) -> (StatusCode, String) {
+    match answer {
+        Ok(json::Answer { code: Overall::Unknown, body }) => (StatusCode::INTERNAL_SERVER_ERROR, body),
+        Ok(json::Answer { code: Overall::Ok, body }) => (StatusCode::OK, body),
+        Ok(json::Answer { code: Overall::OverLimit, body }) => (StatusCode::TOO_MANY_REQUESTS, body),
+        // envoyproxy/ratelimit answers every error like this, those of the store too.
+        Err(status) => (StatusCode::BAD_REQUEST, format!("Bad Request: {}\n", status.message())),
     }
 }
 

@@ -18,15 +18,15 @@ use tokio::{
     net::TcpStream,
     select,
     sync::{
-        mpsc::{self, UnboundedReceiver, UnboundedSender},
+        mpsc::{self, UnboundedReceiver, UnboundedSender, WeakUnboundedSender},
         watch,
     },
     task::JoinSet,
 };
 
 use super::{
-    ConnectionLimits, Lifecycle, Options, Port, ServerError, authz_http, connection, current_thread_runtime,
-    endings::Endings, routes::Routes, tls::Tls,
+    ConnectionLimits, Lifecycle, Options, Port, ServerError, aside::JsonCall, authz_http, connection,
+    current_thread_runtime, endings::Endings, routes::Routes, tls::Tls,
 };
 use crate::protocol::Service;
 
@@ -40,17 +40,24 @@ pub(super) struct Runtimes {
 /// One runtime, as the thread that accepts connections sees it.
 struct Handle {
     /// `None` once no more connections are dealt.
-    sender: Option<UnboundedSender<Accepted>>,
+    sender: Option<UnboundedSender<Dealt>>,
     open: Arc<AtomicUsize>,
     thread: JoinHandle<()>,
 }
 
 /// An accepted connection on its way to its runtime.
-struct Accepted {
+pub(super) struct Accepted {
     stream: std::net::TcpStream,
     peer: SocketAddr,
     port: Port,
     open_connection: OpenConnection,
+}
+
+/// What a runtime is given to do.
+pub(super) enum Dealt {
+    Connection(Accepted),
+    /// A request that came by the admin port, as JSON.
+    Json(JsonCall),
 }
 
 /// Counts one open connection of a runtime until it is dropped, however the connection ends.
@@ -124,7 +131,7 @@ impl Runtimes {
         let open_connection = OpenConnection::count(&handle.open);
         let sender = handle.sender.as_ref().ok_or(io::ErrorKind::ConnectionAborted)?;
         sender
-            .send(Accepted { stream, peer, port, open_connection })
+            .send(Dealt::Connection(Accepted { stream, peer, port, open_connection }))
             .map_err(|_unsent| io::ErrorKind::ConnectionAborted.into())
     }
 
@@ -142,6 +149,12 @@ impl Runtimes {
 
     pub(super) fn endings(&self) -> &Endings {
         &self.endings
+    }
+
+    /// A sender to each runtime, which does not keep it from ending.
+    pub(super) fn senders(&self) -> Vec<WeakUnboundedSender<Dealt>> {
+        let senders = self.handles.iter().filter_map(|handle| handle.sender.as_ref());
+        senders.map(UnboundedSender::downgrade).collect()
     }
 
     /// The number of runtimes that have not ended.
@@ -178,7 +191,7 @@ impl Runtimes {
 
 /// The whole life of one runtime: until no more connections are dealt and all of its own are closed.
 async fn serve_connections<S: Service>(
-    mut accepted: UnboundedReceiver<Accepted>,
+    mut dealt: UnboundedReceiver<Dealt>,
     routes: Routes<S>,
     SharedState { lifecycle, limits, tls, endings }: SharedState,
 ) {
@@ -186,15 +199,24 @@ async fn serve_connections<S: Service>(
     let mut connections = JoinSet::new();
     loop {
         select! {
-            next = accepted.recv() => {
-                let Some(Accepted { stream, peer, port, open_connection }) = next else { break };
+            next = dealt.recv() => {
+                let Some(next) = next else { break };
+                let Accepted { stream, peer, port, open_connection } = match next {
+                    Dealt::Connection(accepted) => accepted,
+                    Dealt::Json(call) => {
+                        let routes = routes.clone();
+                        // It ends with the runtime; whoever asked is told.
+                        tokio::spawn(async move { call.answer(&routes).await });
+                        continue;
+                    }
+                };
                 let (routes, http2) = (routes.clone(), http2.clone());
                 let (lifecycle, tls) = (lifecycle.clone(), tls.clone());
                 connections.spawn(async move {
                     let _counted = open_connection;
                     let ended = match port {
                         Port::AuthzHttp => authz_http::serve(stream, routes, &lifecycle, &limits).await,
-                        Port::Grpc | Port::Admin => {
+                        Port::Grpc | Port::Admin | Port::Debug | Port::Metrics => {
                             connection::serve(stream, tls.as_deref(), routes, &http2, &lifecycle, &limits).await
                         }
                     };
@@ -245,7 +267,7 @@ mod tests {
     use crate::metrics::Metrics;
 
     /// One runtime. The test holds its receiving end.
-    fn one_runtime() -> (Runtimes, UnboundedReceiver<Accepted>) {
+    fn one_runtime() -> (Runtimes, UnboundedReceiver<Dealt>) {
         let (sender, accepted) = mpsc::unbounded_channel();
         let handle = Handle { sender: Some(sender), open: Arc::default(), thread: thread::spawn(|| ()) };
         let running = watch::Sender::new(1).subscribe();
@@ -263,7 +285,8 @@ mod tests {
         let (runtimes, mut accepted) = one_runtime();
         runtimes.deal(stream, peer, Port::Grpc).unwrap();
         let open = || runtimes.handles[0].open.load(Ordering::Relaxed);
-        let Accepted { stream, peer, open_connection, .. } = accepted.recv().await.unwrap();
+        let Some(Dealt::Connection(accepted)) = accepted.recv().await else { panic!("a connection") };
+        let Accepted { stream, peer, open_connection, .. } = accepted;
         assert!(stream.nodelay().unwrap());
         assert_eq!((peer, open()), (client.local_addr().unwrap(), 1));
         drop(open_connection);

@@ -270,6 +270,16 @@ impl Trouble {
     }
 }
 
+impl Contact {
+    /// Whether every runtime has had a connection to a store that it could use. Once true, it stays so.
+    pub fn is_made(&self) -> bool {
+        match self {
+            Contact::NotYet { .. } | Contact::Unusable { .. } => false,
+            Contact::All | Contact::Degraded { .. } | Contact::Refused { .. } => true,
+        }
+    }
+}
+
 impl fmt::Display for Contact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let trouble = match self {

@@ -183,6 +183,8 @@ pub(crate) fn options(runtimes: usize) -> Options {
         authz_http_listen: None,
         tls: None,
         admin_listen: ANY_PORT,
+        debug_listen: None,
+        metrics_listen: None,
         runtimes: runtimes.try_into().unwrap(),
         drain_wait: LONG,
         drain_timeout: LONG,

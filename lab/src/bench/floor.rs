@@ -63,6 +63,8 @@ impl Floor {
             authz_http_listen: None,
             tls: None,
             admin_listen,
+            debug_listen: None,
+            metrics_listen: None,
             runtimes,
             drain_wait,
             drain_timeout,

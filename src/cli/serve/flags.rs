@@ -225,6 +225,8 @@ impl Process {
             authz_http_listen: None,
             tls: None,
             admin_listen: self.admin_listen,
+            debug_listen: None,
+            metrics_listen: None,
             runtimes: asked.unwrap_or_else(cores),
             drain_wait: self.drain_wait,
             drain_timeout: self.drain_timeout,

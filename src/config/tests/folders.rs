@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::symlink, path::PathBuf, slice};
 
 use super::Folder;
-use crate::config::{Checked, Holds, check};
+use crate::config::{Checked, Holds, InFolders, check, load_from};
 use tollgate_core::limit::DefaultAlgorithm;
 
 const ONE: &str = "domain: one\ndescriptors: [{ key: k, rate_limit: { unit: day, requests_per_unit: 1 } }]\n";
@@ -36,6 +36,61 @@ fn all_limits_files_of_a_folder_are_loaded_but_those_that_begin_with_a_dot() {
     assert_eq!(names, ["two", "one"], "by the names of the files");
     let paths: Vec<_> = config.files.iter().map(|seen| seen.path.clone()).collect();
     assert_eq!(paths, [folder.0.clone(), folder.0.join("a.yaml"), folder.0.join("b.yml")]);
+}
+
+/// The domains of a folder and of those below it, or what is wrong.
+fn deep(folder: &Folder, in_folders: InFolders) -> Result<Vec<String>, String> {
+    let loaded = load_from(slice::from_ref(&folder.0), in_folders, DefaultAlgorithm::default());
+    let name = |domain: tollgate_core::rules::Domain| domain.name;
+    loaded
+        .map(|config| config.domains.into_iter().map(name).collect())
+        .map_err(|refused| refused.errors.to_string())
+}
+
+fn domain(name: &str) -> String {
+    ONE.replace("one", name)
+}
+
+#[test]
+fn with_subfolders_every_file_counts_whatever_it_is_called() {
+    let (one, two, three) = (domain("one"), domain("two"), domain("three"));
+    let folder =
+        folder(&[("b.conf", &one), ("below/a", &two), (".hidden/c", &three), ("empty/.keep", &three)]);
+    assert_eq!(deep(&folder, InFolders::Visible).unwrap(), ["one", "two"]);
+    let told = deep(&folder, InFolders::All).unwrap_err();
+    assert!(
+        told.contains("three") && told.contains(".hidden"),
+        "the two files have one domain and key: {told}"
+    );
+}
+
+#[test]
+fn a_mounted_config_map_is_read_once_with_and_without_its_hidden_names() {
+    let folder = folder(&[("..2026_11_28/limits.yaml", ONE)]);
+    symlink("..2026_11_28", folder.0.join("..data")).unwrap();
+    symlink("..data/limits.yaml", folder.0.join("limits.yaml")).unwrap();
+    for in_folders in [InFolders::Visible, InFolders::All] {
+        assert_eq!(deep(&folder, in_folders).unwrap(), ["one"], "{in_folders:?}");
+    }
+    // What is wrong with it is told by the name that the operator gave it.
+    fs::write(folder.0.join("..2026_11_28/limits.yaml"), "domain: [").unwrap();
+    let told = deep(&folder, InFolders::All).unwrap_err();
+    assert!(told.contains("/limits.yaml:") && !told.contains(".."), "{told}");
+}
+
+#[test]
+fn links_in_a_circle_end() {
+    let folder = folder(&[("below/limits", ONE)]);
+    symlink("..", folder.0.join("below/up")).unwrap();
+    symlink(".", folder.0.join("below/self")).unwrap();
+    assert_eq!(deep(&folder, InFolders::All).unwrap(), ["one"]);
+    let empty = Folder::new();
+    fs::create_dir(empty.0.join("below")).unwrap();
+    assert!(
+        deep(&empty, InFolders::All)
+            .unwrap_err()
+            .ends_with("neither this folder nor any below it has a file")
+    );
 }
 
 #[test]

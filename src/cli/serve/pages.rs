@@ -1,0 +1,55 @@
+//! The flags for what operators see.
+
+use std::net::SocketAddr;
+
+use clap::{
+    ArgAction, Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+
+use crate::{
+    admin::{HealthyAfter, JsonPage},
+    cli::values::{self, Item},
+};
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Pages for operators")]
+pub(super) struct PageFlags {
+    /// Address of a port that shows the limits in force, at /rlconfig [default: none; the admin port shows them too].
+    #[arg(long, env = "TOLLGATE_DEBUG_LISTEN", value_name = "IP:PORT", value_parser = values::address)]
+    pub(super) debug_listen: Option<SocketAddr>,
+
+    /// Address of a port with metrics alone, at /metrics [default: none; the admin port has them too].
+    #[arg(long, env = "TOLLGATE_METRICS_LISTEN", value_name = "IP:PORT", value_parser = values::address)]
+    pub(super) metrics_listen: Option<SocketAddr>,
+
+    /// Whether the admin port decides requests that are sent as JSON to /json: on or off.
+    ///
+    /// Such a request takes tokens, so whoever reaches the admin port could use up any limit.
+    #[arg(long, env = "TOLLGATE_ADMIN_JSON", value_name = "SWITCH", default_value = "off",
+        action = ArgAction::Set, value_parser = values::switch)]
+    admin_json: bool,
+
+    /// What /healthcheck waits for: start, store or rules.
+    ///
+    /// store means the first contact with the store; once there was one, the store does not matter any more. rules means
+    /// that some domain has rules.
+    #[arg(long, env = "TOLLGATE_HEALTHY_AFTER", value_name = "EVENT", value_delimiter = ',',
+        default_value = "start", hide_possible_values = true, ignore_case = true, value_parser = event())]
+    healthy_after: Vec<String>,
+}
+
+impl PageFlags {
+    pub(super) fn json(&self) -> JsonPage {
+        if self.admin_json { JsonPage::On } else { JsonPage::Off }
+    }
+
+    pub(super) fn healthy_after(&self) -> HealthyAfter {
+        let has = |wanted: &str| self.healthy_after.iter().any(|event| event == wanted);
+        HealthyAfter { store: has("store"), rules: has("rules") }
+    }
+}
+
+fn event() -> impl TypedValueParser<Value = String> {
+    Item(PossibleValuesParser::new(["start", "store", "rules"]).map(|name| name.to_ascii_lowercase()))
+}
