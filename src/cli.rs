@@ -5,13 +5,14 @@
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
 use thiserror::Error;
 
 pub mod check;
 pub mod explain;
 pub mod healthcheck;
 mod months;
+mod ratelimit;
 pub mod schema;
 pub mod serve;
 mod store;
@@ -25,6 +26,7 @@ use crate::error::SystemError;
 use check::Check;
 use explain::{Explain, ExplainError};
 use healthcheck::{Healthcheck, HealthcheckError};
+use ratelimit::{Environment, Ratelimit, Translated};
 use schema::Schema;
 use serve::{Serve, ServeError};
 use tollgate_prove::ProveArgs;
@@ -48,6 +50,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(Box<Serve>),
+    Ratelimit(Ratelimit),
     Check(Check),
     Explain(Box<Explain>),
     Schema(Schema),
@@ -87,12 +90,31 @@ impl CliError {
 impl Cli {
     /// Reads `line`, which begins with the program's name, and the environment variables. The error is also how clap
     /// asks for help and version to be printed.
+    ///
+    /// If the program's name or the subcommand is `ratelimit`, the line is made of the variables of
+    /// envoyproxy/ratelimit.
     pub fn read(line: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
         let line: Vec<OsString> = line.into_iter().collect();
-        let matches = variables::matches(Cli::command(), &line)?;
+        let Some(ignored) = ratelimit::ignored(&line) else { return Cli::parsed(&line, Origins::default()) };
+        let translated = ratelimit::translate(&Environment::of_process(), ignored)
+            .map_err(|refused| clap::Error::raw(ErrorKind::ValueValidation, format!("{refused}\n")))?;
+        Cli::translated(translated)
+    }
+
+    fn translated(translated: Translated) -> Result<Cli, clap::Error> {
+        let mut cli = Cli::parsed(&translated.line(), Origins::made_of(translated.origins()))?;
+        if let Command::Serve(serve) = &mut cli.command {
+            serve.told = Some(translated.told);
+        }
+        Ok(cli)
+    }
+
+    /// `origins` are those of flags in the line.
+    fn parsed(line: &[OsString], origins: Origins) -> Result<Cli, clap::Error> {
+        let matches = variables::matches(Cli::command(), line, &origins)?;
         let mut cli = Cli::from_arg_matches(&matches)?;
         if let (Command::Serve(serve), Some((_, matches))) = (&mut cli.command, matches.subcommand()) {
-            serve.origins = Origins::from_matches(matches);
+            serve.origins = origins.with_variables(matches);
         }
         Ok(cli)
     }
@@ -101,6 +123,8 @@ impl Cli {
     pub fn run(self) -> Result<ExitCode, CliError> {
         match self.command {
             Command::Serve(serve) => serve.run()?,
+            // `read` makes `serve` of it, unless help was asked for, which clap prints.
+            Command::Ratelimit(_) => {}
             Command::Check(check) => return check.run().map_err(CliError::Stdout),
             Command::Explain(explain) => return Ok(explain.run()?),
             Command::Schema(schema) => schema.run().map_err(CliError::Stdout)?,

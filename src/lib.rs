@@ -24,6 +24,8 @@
 //! | how rules come from an xDS server | [`xds`] |
 //! | why a request meets a limit, or none | [`cli::explain`] |
 //! | flags and variables | [`cli`] |
+//! | what becomes of envoyproxy/ratelimit's environment | `src/cli/ratelimit/table.rs`, then the files beside it |
+//! | how a request as JSON comes to a runtime | [`admin`], then `src/server/aside.rs` and `src/protocol/rls/json.rs` |
 //! | how certificates and keys are read | [`certificates`] |
 //! | the only clock | [`clock`] |
 //! | tasks that must not end | [`tasks`] |

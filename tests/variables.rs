@@ -144,6 +144,34 @@ fn a_message_names_the_variable_that_the_value_came_from() {
 }
 
 #[test]
+fn what_the_image_sets_gives_way_to_whatever_its_user_sets() {
+    let limits = support::file("variables-image.yaml", LIMITS).display().to_string();
+    let (image, users) = (Taken::new(), Taken::new());
+    let (image_address, users_address) = (image.address().to_string(), users.address().to_string());
+    let of_image = [
+        ("TOLLGATE_IMAGE_CONFIG", limits.as_str()),
+        ("TOLLGATE_IMAGE_ADMIN_LISTEN", "127.0.0.1:0"),
+        ("TOLLGATE_IMAGE_GRPC_LISTEN", &image_address),
+    ];
+    let told = |variables: &[(&str, &str)], args: &[&str]| serve(&[&of_image, variables].concat(), args).1;
+    let at = |address: &str| format!("cannot listen on {address} (gRPC)");
+    assert!(told(&[], &[]).contains(&at(&image_address)));
+    assert!(told(&[("TOLLGATE_GRPC_LISTEN", &users_address)], &[]).contains(&at(&users_address)));
+    assert!(told(&[("TOLLGATE_GRPC_LISTEN", "")], &[]).contains(&at(&image_address)));
+    assert!(told(&[], &["--grpc-listen", &users_address]).contains(&at(&users_address)));
+    assert!(told(&[("TOLLGATE_CONFIG", "/nowhere")], &[]).contains("/nowhere"));
+    // Rules come from a server instead of the image's file.
+    assert!(told(&[("TOLLGATE_XDS_SERVER", "127.0.0.1:1")], &[]).contains(&at(&image_address)));
+    assert!(told(&[], &["--xds-server=127.0.0.1:1"]).contains(&at(&image_address)));
+    // Under the name of envoyproxy/ratelimit none of them counts.
+    let mut ratelimit = Command::new(binaries::tollgate().expect("built"));
+    ratelimit.env_clear().arg("ratelimit").envs(of_image).env("REDIS_URL", "127.0.0.1:1");
+    ratelimit.envs([("HOST", "127.0.0.1"), ("PORT", "0"), ("RUNTIME_ROOT", "/nowhere")]);
+    let output = ratelimit.output().expect("runs");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere/config"), "{output:?}");
+}
+
+#[test]
 fn a_health_check_reads_the_variable_as_the_service_does() {
     let healthcheck = |value: &str| {
         let mut command = Command::new(binaries::tollgate().expect("built"));

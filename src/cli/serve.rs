@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use super::{
     StoreUrl,
     months::CalendarMonths,
+    ratelimit::Told,
     store::{StoreFlags, WrongStore},
     values::{self, Item, NotASwitch},
     variables::Origins,
@@ -133,6 +134,10 @@ pub struct Serve {
     /// Set by `Cli::read`, not by clap.
     #[arg(skip)]
     pub(super) origins: Origins,
+
+    /// What the variables of envoyproxy/ratelimit became, if the flags were made of them. Set by `Cli::read`.
+    #[arg(skip)]
+    pub(super) told: Option<Told>,
 }
 
 /// Why `serve` did not start, or did not end well. `origin` is the flag or variable that a value came from.
@@ -197,13 +202,17 @@ impl Serve {
     pub(super) fn run(&self) -> Result<(), ServeError> {
         let level = self.logs.log_level.as_deref();
         logging::init(self.logs.log_format, level.map(|level| (self.origins.name("log-level"), level)))?;
+        if let Some(told) = &self.told {
+            told.log();
+        }
         let contract = self.answers.contract(&self.origins)?;
         let backend = self.backend()?;
         let modes = Modes { show_values: self.logs.show_values, ..self.switches.modes()? };
         let quota_mode = self.switches.quota_mode()?;
         let defaults = Defaults { algorithm: self.default_algorithm, month: self.calendar_months.windows() };
         let in_folders = self.folders.config_folder;
-        let config = config::load_from(&self.config, in_folders, defaults).map_err(|refused| refused.errors)?;
+        let config =
+            config::load_from(&self.config, in_folders, defaults).map_err(|refused| refused.errors)?;
         for warning in &config.warnings {
             warn!("{warning}");
         }

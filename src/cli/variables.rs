@@ -2,7 +2,7 @@
 //! An error about a value names the variable that it came from.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     env,
     ffi::{OsStr, OsString},
 };
@@ -14,17 +14,28 @@ use clap::{
     parser::ValueSource,
 };
 
-/// Flags whose values came from variables.
+/// Where the values of flags came from, if nobody typed them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Origins(HashSet<String>);
+pub(super) struct Origins {
+    /// The ids of flags whose values came from their own variables.
+    variables: HashSet<String>,
+    /// Flags that were made of other variables, with the names of these.
+    made_of: HashMap<&'static str, String>,
+}
 
-/// Reads the command line together with the variables.
-pub(super) fn matches(command: Command, line: &[OsString]) -> Result<ArgMatches, clap::Error> {
-    let mut reading = without_empty(command.clone());
+/// Reads the command line together with the variables. `origins` are those of flags in the line.
+pub(super) fn matches(
+    command: Command,
+    line: &[OsString],
+    origins: &Origins,
+) -> Result<ArgMatches, clap::Error> {
+    let mut reading = without_empty(command.clone(), &of_image(line, origins));
     reading.try_get_matches_from_mut(line).map_err(|error| match error.kind() {
         // The unchanged command also shows the empty variables in its help.
         ErrorKind::DisplayHelp => command.try_get_matches_from(line).err().unwrap_or(error),
-        ErrorKind::InvalidValue | ErrorKind::ValueValidation => naming_variable(error, &reading, line),
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            naming_variable(error, &reading, line, origins)
+        }
         _ => error,
     })
 }
@@ -38,29 +49,63 @@ pub(super) fn value(name: &str) -> Option<String> {
 /// Variables that were renamed, with their old names, which still work if the new one is not set.
 const EARLIER_NAMES: [(&str, &str); 1] = [("TOLLGATE_DENIAL_CACHE", "TOLLGATE_MEMO")];
 
-fn without_empty(command: Command) -> Command {
+/// What the image sets in place of these variables, so that whatever its user sets takes precedence.
+const OF_IMAGE: [(&str, &str); 3] = [
+    ("TOLLGATE_CONFIG", "TOLLGATE_IMAGE_CONFIG"),
+    ("TOLLGATE_GRPC_LISTEN", "TOLLGATE_IMAGE_GRPC_LISTEN"),
+    ("TOLLGATE_ADMIN_LISTEN", "TOLLGATE_IMAGE_ADMIN_LISTEN"),
+];
+
+/// Those of the image's variables that count: none if the flags were made of other variables, and no file beside an xDS
+/// server.
+fn of_image(line: &[OsString], origins: &Origins) -> Vec<(&'static str, &'static str)> {
+    let has_server = is_set(OsStr::new("TOLLGATE_XDS_SERVER")) == Some(true)
+        || line.iter().any(|word| is_flag(&word.to_string_lossy(), "xds-server"));
+    let counts = |name: &str| origins.made_of.is_empty() && !(has_server && name == "TOLLGATE_CONFIG");
+    OF_IMAGE.into_iter().filter(|(name, _)| counts(name)).collect()
+}
+
+/// None: the variable is not there. False: it is empty.
+fn is_set(name: &OsStr) -> Option<bool> {
+    env::var_os(name).map(|text| !text.to_string_lossy().trim().is_empty())
+}
+
+fn without_empty(command: Command, of_image: &[(&'static str, &'static str)]) -> Command {
     let command = command.mut_args(|arg| {
         let Some(name) = arg.get_env().map(ToOwned::to_owned) else { return arg };
-        let earlier = EARLIER_NAMES.iter().find(|(now, _)| name == **now).map(|(_, earlier)| *earlier);
-        let is_set = |name: &OsStr| env::var_os(name).map(|text| !text.to_string_lossy().trim().is_empty());
+        let other = |names: &[(&'static str, &'static str)]| {
+            names.iter().find(|(now, _)| name == **now).map(|(_, other)| *other)
+        };
+        let earlier = other(&EARLIER_NAMES)
+            .into_iter()
+            .chain(other(of_image))
+            .find(|other| is_set(other.as_ref()) == Some(true));
         match (is_set(&name), earlier) {
             (Some(true), _) => arg,
-            (_, Some(earlier)) if is_set(earlier.as_ref()) == Some(true) => arg.env(earlier),
+            (_, Some(earlier)) => arg.env(earlier),
             (Some(false), _) => arg.env(Resettable::Reset),
             (None, _) => arg,
         }
     });
-    command.mut_subcommands(without_empty)
+    command.mut_subcommands(|subcommand| without_empty(subcommand, of_image))
 }
 
 /// The error with the variable's name instead of the flag's, if the flag was not typed.
-fn naming_variable(mut error: clap::Error, command: &Command, line: &[OsString]) -> clap::Error {
+fn naming_variable(
+    mut error: clap::Error,
+    command: &Command,
+    line: &[OsString],
+    origins: &Origins,
+) -> clap::Error {
     let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else { return error };
     let subcommand = line.iter().find_map(|word| command.find_subcommand(word));
     let mut args = subcommand.unwrap_or(command).get_arguments();
     let Some(arg) = args.find(|arg| arg.to_string() == *shown) else { return error };
     let (Some(variable), Some(flag)) = (arg.get_env(), arg.get_long()) else { return error };
-    if !line.iter().any(|word| is_flag(&word.to_string_lossy(), flag)) {
+    if let Some(names) = origins.made_of.get(flag) {
+        let named = format!("{names} (as --{flag})");
+        error.insert(ContextKind::InvalidArg, ContextValue::String(named));
+    } else if !line.iter().any(|word| is_flag(&word.to_string_lossy(), flag)) {
         let named = format!("{} (the variable of --{flag})", variable.to_string_lossy());
         error.insert(ContextKind::InvalidArg, ContextValue::String(named));
     }
@@ -75,17 +120,27 @@ fn is_flag(word: &str, flag: &str) -> bool {
 // === impl Origins ===
 
 impl Origins {
-    /// The flags of one subcommand whose values came from variables.
-    pub(super) fn from_matches(matches: &ArgMatches) -> Origins {
-        let ids = matches.ids().map(|id| id.as_str());
-        let from_variable = |id: &&str| matches.value_source(id) == Some(ValueSource::EnvVariable);
-        Origins(ids.filter(from_variable).map(str::to_owned).collect())
+    /// The origins of flags that were made of other variables.
+    pub(super) fn made_of(flags: impl Iterator<Item = (&'static str, String)>) -> Origins {
+        Origins { variables: HashSet::new(), made_of: flags.collect() }
     }
 
-    /// The name of the flag in messages: `--store`, or `TOLLGATE_STORE` if the value came from there.
+    /// The same, with the flags of one subcommand whose values came from their variables.
+    pub(super) fn with_variables(self, matches: &ArgMatches) -> Origins {
+        let ids = matches.ids().map(|id| id.as_str());
+        let from_variable = |id: &&str| matches.value_source(id) == Some(ValueSource::EnvVariable);
+        Origins { variables: ids.filter(from_variable).map(str::to_owned).collect(), ..self }
+    }
+
+    /// The name of the flag in messages: `--store`, or `TOLLGATE_STORE` if the value came from there, or the variable
+    /// that it was made of.
     pub(super) fn name(&self, flag: &str) -> String {
         let id = flag.replace('-', "_");
-        if self.0.contains(&id) { variable(&id) } else { format!("--{flag}") }
+        match self.made_of.get(flag) {
+            Some(names) => names.clone(),
+            None if self.variables.contains(&id) => variable(&id),
+            None => format!("--{flag}"),
+        }
     }
 }
 
