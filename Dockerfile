@@ -21,17 +21,21 @@ RUN --mount=type=cache,id=tollgate-registry,target=/usr/local/cargo/registry \
     --mount=type=cache,id=tollgate-target,target=/src/target,sharing=locked \
     find build.rs proto lua schema core prove src -exec touch {} + \
  && cargo build --release --locked -p tollgate \
- && strip --strip-debug -o /tollgate target/release/tollgate
+ && strip --strip-debug -o /tollgate target/release/tollgate \
+ && mkdir /links && ln -s /usr/local/bin/tollgate /links/ratelimit
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 LABEL org.opencontainers.image.title="Tollgate" \
       org.opencontainers.image.description="A rate-limit service for Envoy whose limit holds" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /tollgate /usr/local/bin/tollgate
+# Under this name it takes the place of envoyproxy/ratelimit: see docs/ratelimit.md.
+COPY --from=build /links/ /bin/
 # The default is loopback, which cannot be reached from outside the container.
-ENV TOLLGATE_GRPC_LISTEN=0.0.0.0:8081 \
-    TOLLGATE_ADMIN_LISTEN=0.0.0.0:8080 \
-    TOLLGATE_CONFIG=/etc/tollgate/limits.yaml
+# TOLLGATE_IMAGE_… gives way to what the user of the image sets, and does not count under the name ratelimit.
+ENV TOLLGATE_IMAGE_GRPC_LISTEN=0.0.0.0:8081 \
+    TOLLGATE_IMAGE_ADMIN_LISTEN=0.0.0.0:8080 \
+    TOLLGATE_IMAGE_CONFIG=/etc/tollgate/limits.yaml
 EXPOSE 8080 8081
 # This checks liveness only. While Redis is down, Tollgate still answers, and a restart would not help.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["/usr/local/bin/tollgate", "healthcheck"]

@@ -64,6 +64,22 @@ fn what_the_program_embeds_is_there_when_the_image_is_built() {
     }
 }
 
+#[test]
+fn the_image_has_the_program_under_the_name_of_the_reference() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dockerfile = fs::read_to_string(root.join("Dockerfile")).expect("can be read");
+    let (build, image) = dockerfile.split_once("\nFROM gcr.io/distroless/").expect("two stages");
+    // A folder is copied with the links in it; a link that is named would be copied as the file that it leads to.
+    assert!(build.contains("ln -s /usr/local/bin/tollgate /links/ratelimit"));
+    assert!(image.contains("\nCOPY --from=build /links/ /bin/\n"));
+    assert!(image.contains("\nCOPY --from=build /tollgate /usr/local/bin/tollgate\n"));
+    // These would take precedence over the variables of the reference.
+    let variables = image.split_whitespace().filter(|word| word.starts_with("TOLLGATE_"));
+    for variable in variables.filter(|word| word.contains('=')) {
+        assert!(variable.starts_with("TOLLGATE_IMAGE_"), "{variable}");
+    }
+}
+
 /// The folders beside src/ from which the sources in `folder` embed something.
 fn embeds(folder: &Path, into: &mut Vec<String>) {
     for entry in fs::read_dir(folder).expect("can be read") {
