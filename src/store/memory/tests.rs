@@ -1,6 +1,6 @@
 use std::thread;
 
-use super::{Full, MemoryStore, SMALLEST_SWEEP, unpoisoned};
+use super::{Full, MemoryStore, shard::SMALLEST_SWEEP, unpoisoned};
 use tollgate_core::{
     decision::{Demand, State, Take, Verdict},
     descriptor::{BucketKey, Hits},

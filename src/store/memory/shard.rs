@@ -1,0 +1,134 @@
+//! The shards of the memory store, and what one request does to those that it has locked.
+
+use std::{collections::HashMap, sync::MutexGuard};
+
+use foldhash::fast::RandomState;
+use smallvec::SmallVec;
+
+use tollgate_core::{
+    decision::{Buckets, State, Take},
+    descriptor::BucketKey,
+};
+
+pub(super) const SHARDS: usize = 64;
+/// A smaller shard is not worth sweeping.
+pub(super) const SMALLEST_SWEEP: usize = 1_024;
+/// A full shard is swept at most this often: in a flood of new keys, each key must not cost a sweep.
+const SWEEP_AT_BOUND_EVERY_US: u64 = 5_000_000;
+
+/// The request needs new buckets, and there is no room for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Full {
+    /// The places in the request of the takes that find no room.
+    pub takes: SmallVec<[usize; 4]>,
+}
+
+#[derive(Debug)]
+pub(super) struct Shard {
+    pub(super) buckets: HashMap<BucketKey, State, RandomState>,
+    /// Buckets that are kept until this instant even if they are full. They are few: those that were given something
+    /// back soon after the start.
+    pub(super) held_until_us: HashMap<BucketKey, u64, RandomState>,
+    sweep_at: usize,
+    /// A full shard is not swept before this instant.
+    next_sweep_us: u64,
+}
+
+/// The shards that one request needs.
+pub(super) struct Locked<'a> {
+    pub(super) shards: SmallVec<[(usize, MutexGuard<'a, Shard>); 4]>,
+    pub(super) now_us: u64,
+    pub(super) most_in_shard: usize,
+    pub(super) epoch_us: u64,
+}
+
+pub(super) fn shard_of(key: &BucketKey) -> usize {
+    usize::from(key.as_bytes()[0]) % SHARDS
+}
+
+// === impl Locked ===
+
+impl Locked<'_> {
+    fn position(&self, key: &BucketKey) -> usize {
+        let number = shard_of(key);
+        self.shards.iter().position(|(shard, _)| *shard == number).expect("the shard of each take is locked")
+    }
+
+    /// Whether each bucket that these takes may create exists or may be added.
+    pub(super) fn has_room_for(&mut self, takes: &[Take]) -> Result<(), Full> {
+        let (now_us, most, epoch_us) = (self.now_us, self.most_in_shard, self.epoch_us);
+        let finds_none = |take: &Take| {
+            let position = self.position(&take.key);
+            let shard = &mut *self.shards[position].1;
+            if shard.buckets.len() < most
+                || shard.buckets.contains_key(&take.key)
+                || !take.demand.may_begin_bucket(epoch_us, now_us)
+            {
+                return false;
+            }
+            if now_us >= shard.next_sweep_us {
+                shard.sweep(now_us);
+                shard.next_sweep_us = now_us.saturating_add(SWEEP_AT_BOUND_EVERY_US);
+            }
+            shard.buckets.len() >= most
+        };
+        let places = takes.iter().map(finds_none).enumerate().filter(|(_, finds_none)| *finds_none);
+        let takes: SmallVec<[usize; 4]> = places.map(|(place, _)| place).collect();
+        if takes.is_empty() { Ok(()) } else { Err(Full { takes }) }
+    }
+}
+
+impl Buckets for Locked<'_> {
+    fn state(&self, key: &BucketKey) -> Option<State> {
+        self.shards[self.position(key)].1.buckets.get(key).cloned()
+    }
+
+    fn set_state(&mut self, key: &BucketKey, state: Option<State>) {
+        let (now_us, position) = (self.now_us, self.position(key));
+        let shard = &mut *self.shards[position].1;
+        let Some(state) = state else {
+            shard.buckets.remove(key);
+            return;
+        };
+        if shard.buckets.len() >= shard.sweep_at {
+            shard.sweep(now_us);
+        }
+        shard.buckets.insert(*key, state);
+    }
+
+    fn epoch_us(&mut self, _now_us: u64) -> u64 {
+        self.epoch_us
+    }
+
+    fn hold(&mut self, key: &BucketKey, until_us: u64) {
+        let (now_us, position) = (self.now_us, self.position(key));
+        let shard = &mut *self.shards[position].1;
+        let held_until_us = shard.held_until_us.entry(*key).or_default();
+        *held_until_us = until_us.max(*held_until_us);
+        if shard.held_until_us.len() > shard.sweep_at {
+            shard.sweep(now_us);
+        }
+    }
+}
+
+// === impl Shard ===
+
+impl Shard {
+    pub(super) fn new() -> Shard {
+        Shard {
+            buckets: HashMap::default(),
+            held_until_us: HashMap::default(),
+            sweep_at: SMALLEST_SWEEP,
+            next_sweep_us: 0,
+        }
+    }
+
+    /// Forgets full buckets. The cost is spread over the insertions that doubled the shard.
+    pub(super) fn sweep(&mut self, now_us: u64) {
+        let Shard { buckets, held_until_us, .. } = self;
+        held_until_us.retain(|key, until_us| *until_us > now_us && buckets.contains_key(key));
+        buckets.retain(|key, state| state.spent_us() > now_us || held_until_us.contains_key(key));
+        self.sweep_at = (self.buckets.len() * 2).max(SMALLEST_SWEEP);
+        self.buckets.shrink_to(self.sweep_at);
+    }
+}
