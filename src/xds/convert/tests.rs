@@ -1,3 +1,5 @@
+mod random;
+
 use prost::Message as _;
 use prost_types::{Any, Value};
 
