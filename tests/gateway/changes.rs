@@ -145,3 +145,18 @@ async fn nothing_passes_unlimited_while_certificates_rotate() {
     rig.until(&by("/rotated", "one"), 429).await;
     by("/rotated", "another").is_limited_to(3).await;
 }
+
+#[tokio::test]
+#[ignore = "make gateway-test"]
+async fn a_service_that_waits_for_its_rules_is_not_healthy_before_it_has_them() {
+    let texts = [route("one", "waits"), policy("waits", &["HTTPRoute/waits"], &[&rule(3)])];
+    let mut rig = rig().await;
+    rig.apply("waits", &texts, &[Request::get("/waits")]).await;
+    by("/waits", "one").is_limited_to(3).await;
+
+    rig.restart_service(&["FORCE_START_WITHOUT_INITIAL_CONFIG=false"]).await;
+    let (status, _) = by("/waits", "one").ask().await;
+    assert_eq!(status, 429);
+    rig.restart_service(&[]).await;
+    rig.until(&by("/waits", "one"), 429).await;
+}

@@ -37,34 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 const BASE: &str = "base.yaml";
 
-/// The environment in Envoy Gateway 1.9.1's Deployment of the rate-limit service, and for exact counts on a busy
-/// machine the last one: a store deadline that it meets.
-const ENVIRONMENT: [&str; 24] = [
-    "RUNTIME_ROOT=/data",
-    "RUNTIME_SUBDIRECTORY=ratelimit",
-    "RUNTIME_IGNOREDOTFILES=true",
-    "RUNTIME_WATCH_ROOT=false",
-    "LOG_LEVEL=info",
-    "USE_STATSD=false",
-    "CONFIG_TYPE=GRPC_XDS_SOTW",
-    "CONFIG_GRPC_XDS_SERVER_URL=envoy-gateway:18001",
-    "CONFIG_GRPC_XDS_NODE_ID=envoy-ratelimit",
-    "GRPC_SERVER_USE_TLS=true",
-    "GRPC_SERVER_TLS_CERT=/certs/tls.crt",
-    "GRPC_SERVER_TLS_KEY=/certs/tls.key",
-    "GRPC_SERVER_TLS_CA_CERT=/certs/ca.crt",
-    "CONFIG_GRPC_XDS_SERVER_USE_TLS=true",
-    "CONFIG_GRPC_XDS_CLIENT_TLS_CERT=/certs/tls.crt",
-    "CONFIG_GRPC_XDS_CLIENT_TLS_KEY=/certs/tls.key",
-    "CONFIG_GRPC_XDS_SERVER_TLS_CACERT=/certs/ca.crt",
-    "FORCE_START_WITHOUT_INITIAL_CONFIG=true",
-    "REDIS_SOCKET_TYPE=tcp",
-    "REDIS_URL=redis.redis.svc:6379",
-    "USE_PROMETHEUS=true",
-    "PROMETHEUS_ADDR=:19001",
-    "PROMETHEUS_MAPPER_YAML=/etc/statsd-exporter/conf.yaml",
-    "TOLLGATE_STORE_DEADLINE=2s",
-];
+/// For exact counts on a busy machine: a store deadline that it meets.
+const PATIENT: &str = "TOLLGATE_STORE_DEADLINE=2s";
 
 const GATEWAY_CONFIG: &str = "apiVersion: gateway.envoyproxy.io/v1alpha1
 kind: EnvoyGateway
@@ -92,7 +66,7 @@ exec sleep infinity
 
 pub(crate) struct Rig {
     pub(crate) certificates: Certificates,
-    _service: Process,
+    service: Process,
     gateway: Process,
     envoys: Vec<Process>,
     /// Whose resources are there.
@@ -138,11 +112,11 @@ impl Rig {
         // Later arguments win.
         let redis = Redis::start_with(&["--port", "6379"]).await.expect("Redis starts");
         // Before Envoy Gateway, which would take port 8081 for a health probe, and only logs that it cannot.
-        let service = start_service().await;
+        let service = start_service(&[]).await;
         let gateway = start_gateway();
         let mut rig = Rig {
             certificates,
-            _service: service,
+            service,
             gateway,
             envoys: Vec::new(),
             test: String::new(),
@@ -178,6 +152,12 @@ impl Rig {
         for gateway in resources::GATEWAYS {
             self.start_envoy(gateway).await;
         }
+    }
+
+    /// Kills the rate-limit service, and starts it again with these variables besides. Returns as soon as it is healthy.
+    pub(crate) async fn restart_service(&mut self, more: &[&str]) {
+        self.service.kill();
+        self.service = start_service(more).await;
     }
 
     /// Writes resources of that name, or their next version, and returns when they are in force for all of `probes`.
@@ -245,9 +225,10 @@ fn gateway_binary() -> PathBuf {
     named.map_or_else(|| checkout().join(".tools/bin/envoy-gateway"), PathBuf::from)
 }
 
-async fn start_service() -> Process {
+/// As its Deployment does, with these variables besides.
+async fn start_service(more: &[&str]) -> Process {
     let mut command = Command::new("/usr/bin/env");
-    command.arg("-i").args(ENVIRONMENT).arg("/bin/ratelimit");
+    command.arg("-i").args(deployed()).arg(PATIENT).args(more).arg("/bin/ratelimit");
     let mut service = Process::spawn("ratelimit", &command).expect("it starts");
     let health = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
     let ready = service.ready(async |_| {
@@ -256,6 +237,14 @@ async fn start_service() -> Process {
     });
     ready.await.expect("healthy");
     service
+}
+
+/// The variables of the Deployment that Envoy Gateway makes if nobody asks for more.
+fn deployed() -> impl Iterator<Item = &'static str> {
+    let deployments = include_str!("../ratelimit/deployments.txt");
+    let blocks = deployments.split("\n\n").filter_map(|block| block.strip_prefix("== ")?.split_once('\n'));
+    let mut defaults = blocks.filter(|(names, _)| names.split_whitespace().any(|name| name == "default"));
+    defaults.next().expect("one is the default").1.lines()
 }
 
 fn start_gateway() -> Process {

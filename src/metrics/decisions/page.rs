@@ -10,9 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    Counts, Decisions, LimitCounters, Shown, Sum, UNDECIDED_WORD, VERDICTS, add_all, post_paid, words,
-};
+use super::{Counts, Decisions, LimitCounters, Shown, Sum, UNDECIDED_WORD, VERDICTS, add_all, words};
 
 /// Stands for all further paths.
 const OTHER: &str = "other";
@@ -34,14 +32,12 @@ const HEAD_OF_DOMAINS: &str = "\
 type Sums<'a> = BTreeMap<(&'a str, Cow<'a, str>), Sum>;
 
 impl Decisions {
-    /// Adds these metrics to the page.
+    /// Adds both metrics to the page.
     pub(in crate::metrics) fn write(&self, page: &mut String) {
         let mut shown = self.shown();
         shown.settle();
         // A String takes all that is written.
-        let _ = write_labels(&shown.current, page)
-            .and_then(|()| write_domains(&shown, page))
-            .and_then(|()| post_paid::write(&shown.current, page));
+        let _ = write_labels(&shown.current, page).and_then(|()| write_domains(&shown, page));
     }
 }
 
@@ -110,7 +106,7 @@ fn write_domains(shown: &Shown, page: &mut String) -> fmt::Result {
 }
 
 /// A label's value, escaped as the text format demands.
-pub(super) struct Escaped<'a>(pub(super) &'a str);
+struct Escaped<'a>(&'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
