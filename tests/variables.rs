@@ -169,6 +169,10 @@ fn what_the_image_sets_gives_way_to_whatever_its_user_sets() {
     ratelimit.envs([("HOST", "127.0.0.1"), ("PORT", "0"), ("RUNTIME_ROOT", "/nowhere")]);
     let output = ratelimit.output().expect("runs");
     assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere/config"), "{output:?}");
+    ratelimit.envs([("CONFIG_TYPE", "GRPC_XDS_SOTW"), ("GRPC_HOST", "127.0.0.1")]);
+    ratelimit.envs([("GRPC_PORT", users.address().port().to_string()), ("DEBUG_PORT", "0".to_owned())]);
+    let output = ratelimit.output().expect("runs");
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&at(&users_address)), "{output:?}");
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub(super) fn matches(
     line: &[OsString],
     origins: &Origins,
 ) -> Result<ArgMatches, clap::Error> {
-    let mut reading = without_empty(command.clone(), &of_image(line, origins));
+    let mut reading = without_empty(command.clone(), &of_image(line));
     reading.try_get_matches_from_mut(line).map_err(|error| match error.kind() {
         // The unchanged command also shows the empty variables in its help.
         ErrorKind::DisplayHelp => command.try_get_matches_from(line).err().unwrap_or(error),
@@ -56,13 +56,11 @@ const OF_IMAGE: [(&str, &str); 3] = [
     ("TOLLGATE_ADMIN_LISTEN", "TOLLGATE_IMAGE_ADMIN_LISTEN"),
 ];
 
-/// Those of the image's variables that count: none if the flags were made of other variables, and no file beside an xDS
-/// server.
-fn of_image(line: &[OsString], origins: &Origins) -> Vec<(&'static str, &'static str)> {
+/// Those of the image's variables that count: without the file if rules come by xDS.
+fn of_image(line: &[OsString]) -> Vec<(&'static str, &'static str)> {
     let has_server = is_set(OsStr::new("TOLLGATE_XDS_SERVER")) == Some(true)
         || line.iter().any(|word| is_flag(&word.to_string_lossy(), "xds-server"));
-    let counts = |name: &str| origins.made_of.is_empty() && !(has_server && name == "TOLLGATE_CONFIG");
-    OF_IMAGE.into_iter().filter(|(name, _)| counts(name)).collect()
+    OF_IMAGE.into_iter().filter(|(name, _)| !(has_server && *name == "TOLLGATE_CONFIG")).collect()
 }
 
 /// None: the variable is not there. False: it is empty.
