@@ -58,7 +58,7 @@ faults: setup ## Inflict every fault and check what is promised for it; about 20
 	@cargo build --release --workspace --locked
 	@target/release/lab faults
 
-fuzz: ## Fuzz the configuration, requests and replies for a minute
+fuzz: ## Fuzz the configuration, requests, replies and rules by xDS for a minute
 	@scripts/fuzz
 
 clean: ## Remove everything that was built or fetched

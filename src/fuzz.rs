@@ -31,6 +31,7 @@ use crate::{
     response::Contract,
     rules::{CompiledRules, CurrentRules},
     store::{Backend, redis::script},
+    xds,
 };
 use tollgate_core::{
     actions::{
@@ -69,6 +70,17 @@ pub fn config(bytes: &[u8]) {
             }
             let _ = rule.metric_path([entry]);
         }
+    }
+}
+
+/// Reads the answer of an xDS server, and compiles its rules.
+///
+/// Panics if a refusal has no words, or more than a server would take.
+pub fn xds(bytes: &[u8]) {
+    match xds::meaning(bytes) {
+        Some(Ok(domains)) => drop(Matcher::new(domains)),
+        Some(Err(words)) => assert!(!words.is_empty() && words.len() < 100 << 10, "{}", words.len()),
+        None => {}
     }
 }
 

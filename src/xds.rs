@@ -38,6 +38,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::{runtime, select, sync::watch};
 
 use crate::{
@@ -46,12 +47,16 @@ use crate::{
     rules::Publisher,
     tasks::{self, Task},
 };
+use answer::Answer;
 use client::Client;
 use convert::Unsaid;
 use health::Health;
 use intake::Intake;
 use settling::Settling;
-use tollgate_core::limit::{Defaults, Overdraft};
+use tollgate_core::{
+    limit::{Defaults, Overdraft},
+    rules::Domain,
+};
 
 /// Where the rules come from, and what is made of them.
 #[derive(Clone)]
@@ -100,15 +105,20 @@ impl Follower {
         let mut client = Client::new(options, intake, health);
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = watch::channel(());
+        let mut runtime = Some(runtime);
         let follow = move || {
             client.disconnected();
             let mut stopped = stopped.clone();
-            runtime.block_on(async {
-                select! {
-                    () = client.run() => {}
-                    _ = stopped.changed() => {}
-                }
-            });
+            if let Some(runtime) = &runtime {
+                runtime.block_on(async {
+                    select! {
+                        () = client.run() => {}
+                        _ = stopped.changed() => {}
+                    }
+                });
+            }
+            // The look-up of a name may take long, and the process is not to wait for it.
+            runtime.take().map(runtime::Runtime::shutdown_background);
         };
         let thread = thread::Builder::new()
             .name("xds".to_owned())
@@ -141,4 +151,11 @@ impl Drop for Follower {
             let _ = thread.join();
         }
     }
+}
+
+/// What the bytes of an answer mean, or the words of its refusal. None if they are no answer.
+pub(crate) fn meaning(bytes: &[u8]) -> Option<Result<Vec<Domain>, String>> {
+    let answer = Answer::read(&Bytes::copy_from_slice(bytes)).ok()?;
+    let converted = convert::convert(&answer, Unsaid::default());
+    Some(converted.map(|converted| converted.domains).map_err(|faults| faults.to_string()))
 }

@@ -40,6 +40,11 @@ fn no_request_of_the_corpus_panics_or_gets_half_an_answer() {
 }
 
 #[test]
+fn no_answer_of_an_xds_server_panics_or_is_refused_without_words() {
+    run("fuzz/corpus/xds", fuzz::xds);
+}
+
+#[test]
 fn no_check_of_the_corpus_panics_or_gets_half_an_answer() {
     run("fuzz/corpus/check", fuzz::check);
 }
