@@ -118,7 +118,9 @@ impl Follower {
                 });
             }
             // The look-up of a name may take long, and the process is not to wait for it.
-            runtime.take().map(runtime::Runtime::shutdown_background);
+            if let Some(runtime) = runtime.take() {
+                runtime.shutdown_background();
+            }
         };
         let thread = thread::Builder::new()
             .name("xds".to_owned())

@@ -107,7 +107,7 @@ impl Intake {
         self.warn_of(&warnings);
         let is_changed = self.settling.take(now, domains);
         let is_first = !self.has_rules.send_replace(true);
-        for domain in self.settling.vanished().take(MOST_TOLD) {
+        for domain in self.settling.vanished_at(now).take(MOST_TOLD) {
             info!(
                 domain = shorten(domain),
                 "the xDS server has not sent this domain; its limits stay until that has settled"
@@ -132,7 +132,9 @@ impl Intake {
         let errors = faults.to_string();
         // A server may send the same again after each refusal.
         if errors != self.refused {
-            error!(version = shorten(version), %errors, "the rules of the xDS server were refused; the last good ones stay in force");
+            let meanwhile =
+                if *self.has_rules.borrow() { "the last good ones stay" } else { "there are none so far" };
+            error!(version = shorten(version), %errors, "the rules of the xDS server were refused; {meanwhile}");
             self.refused = errors;
         }
     }

@@ -93,9 +93,9 @@ impl Settling {
         gone
     }
 
-    /// The names of the domains that the last answer lacked.
-    pub(super) fn vanished(&self) -> impl Iterator<Item = &str> {
-        self.domains.iter().filter(|(_, kept)| kept.vanished.is_some()).map(|(name, _)| name.as_str())
+    /// The names of the domains that the answer of this time was the first to lack.
+    pub(super) fn vanished_at(&self, now: Instant) -> impl Iterator<Item = &str> {
+        self.domains.iter().filter(move |(_, kept)| kept.vanished == Some(now)).map(|(name, _)| name.as_str())
     }
 
     /// All domains in force, by name.

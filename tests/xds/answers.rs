@@ -1,7 +1,8 @@
 //! What the server is asked and told, and what becomes of its answers.
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
+use lab::{binaries, process::Process};
 use prost_types::{Any, value::Kind};
 use tollgate::pb::{rate_limit_response::Code, rules::RateLimitUnit};
 
@@ -211,4 +212,21 @@ async fn nothing_is_answered_before_the_first_rules_where_that_was_asked_for() {
     stream.send_good("1", &[once_a_day("edge")]).await;
     let process = starting.await.expect("no panic");
     assert!(process.log_text().contains("rules=1 domains=1"), "{}", process.log_text());
+}
+
+#[tokio::test]
+async fn a_wait_for_the_first_rules_ends_with_the_process() {
+    let mut ads = Ads::start().await;
+    let server = ads.addr().to_string();
+    let mut command = Command::new(binaries::tollgate().expect("built"));
+    command.args(["serve", "--xds-server", &server, "--xds-wait-for-rules", "on"]);
+    command.args(["--grpc-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    let mut process = Process::spawn("tollgate", &command).expect("starts");
+    let mut stream = ads.stream().await;
+    stream.request().await;
+    while !process.log_text().contains("waiting for the first rules") {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let ended = process.terminate(Duration::from_secs(5)).await.expect("ends");
+    assert!(ended.success(), "{ended}: {}", process.log_text());
 }

@@ -29,7 +29,8 @@ fn what_an_answer_has_is_in_force_at_once_and_what_it_lacks_stays_for_the_pause(
     assert!(!settling.take(start, domains("ba")), "the order means nothing");
     assert!(settling.take(start + seconds(1), domains("bc")));
     assert_eq!(in_force(&settling), "abc");
-    assert_eq!(settling.vanished().collect::<Vec<_>>(), ["a"]);
+    let vanished = |now: Instant| settling.vanished_at(now).collect::<Vec<_>>();
+    assert_eq!((vanished(start), vanished(start + seconds(1))), (vec![], vec!["a"]));
     assert_eq!(settling.due(), Some(start + seconds(6)));
     assert!(settling.settle(start + seconds(6) - Duration::from_nanos(1)).is_empty());
     assert_eq!(settling.settle(start + seconds(6)), ["a"]);
