@@ -190,7 +190,7 @@ fn local_takes<'m>(limits: &[AppliedLimit<'m>], policies: &[Policy]) -> LocalTak
             Enforcement::Quota if a_quota_fits => Enforcement::Shadow,
             enforcement => enforcement,
         };
-        let demand = Demand::new(applied.hits, share).enforcement(enforcement);
+        let demand = Demand::with_overdraft(applied.hits, share, applied.overdraft).enforcement(enforcement);
         let take = Take { demand, ..applied.take };
         Some((AppliedLimit { take, ..applied.clone() }, share.clone()))
     };

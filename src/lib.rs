@@ -55,37 +55,39 @@
 //! | 9 | `core/src/matcher.rs` | knows whether other limits replace them |
 //! | 10 | `core/src/matcher/rule.rs` | names the entries that the bucket is for |
 //! | 11 | `core/src/descriptor.rs` | makes the key of the bucket |
-//! | 12 | `core/src/decision/demand.rs` | makes the demand on it |
-//! | 13 | `src/store.rs` | takes: memory or Redis |
-//! | 14 | `src/store/redis.rs` | this runtime's Redis |
-//! | 15 | `src/store/redis/line.rs` | knows whether there is a connection |
-//! | 16 | `src/store/redis/dispatch.rs` | denies, queues or refuses the request |
-//! | 17 | `src/store/redis/denial_cache.rs` | knows whether Redis would deny it |
-//! | 18 | `src/store/redis/denial_cache/refunds.rs` | hands over what other runtimes gave back |
-//! | 19 | `src/store/redis/dispatch/queue.rs` | holds the request |
-//! | 20 | `src/store/redis/dispatch.rs` | is asked for the next batch |
-//! | 21 | `src/store/redis/dispatch/queue.rs` | forms it |
-//! | 22 | `src/store/redis/denial_cache.rs` | is asked again, since it may have learnt more |
-//! | 23 | `src/store/redis/script.rs` | packs the requests of the batch |
-//! | 24 | `src/store/redis/line.rs` | sends the call, and waits for the reply |
-//! | 25 | `src/store/redis/script.rs` | makes the command |
+//! | 12 | `core/src/applied/overdraft.rs` | knows what happens to hits that do not fit |
+//! | 13 | `core/src/decision/demand.rs` | makes the demand on it |
+//! | 14 | `core/src/applied/overdraft.rs` | remembers how the rule was asked |
+//! | 15 | `src/store.rs` | takes: memory or Redis |
+//! | 16 | `src/store/redis.rs` | this runtime's Redis |
+//! | 17 | `src/store/redis/line.rs` | knows whether there is a connection |
+//! | 18 | `src/store/redis/dispatch.rs` | denies, queues or refuses the request |
+//! | 19 | `src/store/redis/denial_cache.rs` | knows whether Redis would deny it |
+//! | 20 | `src/store/redis/denial_cache/refunds.rs` | hands over what other runtimes gave back |
+//! | 21 | `src/store/redis/dispatch/queue.rs` | holds the request |
+//! | 22 | `src/store/redis/dispatch.rs` | is asked for the next batch |
+//! | 23 | `src/store/redis/dispatch/queue.rs` | forms it |
+//! | 24 | `src/store/redis/denial_cache.rs` | is asked again, since it may have learnt more |
+//! | 25 | `src/store/redis/script.rs` | packs the requests of the batch |
+//! | 26 | `src/store/redis/line.rs` | sends the call, and waits for the reply |
+//! | 27 | `src/store/redis/script.rs` | makes the command |
 //! | | `lua/batch.lua` | decides, in Redis |
-//! | 26 | `src/store/redis/script.rs` | reads the reply |
-//! | 27 | `core/src/decision/demand.rs` | gives the verdict |
-//! | 28 | `src/store/redis/dispatch.rs` | the batch has landed |
-//! | 29 | `src/store/redis/dispatch/queue.rs` | frees its slot |
-//! | 30 | `src/store/redis/denial_cache.rs` | learns from the answers; then the requests get them |
-//! | 31 | `src/store/redis/denial_cache/room.rs` | knows whether an answer shows room |
-//! | 32 | `core/src/applied/figures.rs` | turns the answer into what clients are told |
-//! | 33 | `src/protocol.rs` | observes the outcome |
-//! | 34 | `src/metrics/requests.rs` | counts it |
-//! | 35 | `src/metrics/decisions.rs` | counts each decision |
-//! | 36 | `src/response/rls.rs` | makes the statuses |
-//! | 37 | `src/response.rs` | makes headers and body |
-//! | 38 | `src/response/writer.rs` | writes them as bytes |
-//! | 39 | `src/protocol/reply.rs` | puts the bytes into the answer |
+//! | 28 | `src/store/redis/script.rs` | reads the reply |
+//! | 29 | `core/src/decision/demand.rs` | gives the verdict |
+//! | 30 | `src/store/redis/dispatch.rs` | the batch has landed |
+//! | 31 | `src/store/redis/dispatch/queue.rs` | frees its slot |
+//! | 32 | `src/store/redis/denial_cache.rs` | learns from the answers; then the requests get them |
+//! | 33 | `src/store/redis/denial_cache/room.rs` | knows whether an answer shows room |
+//! | 34 | `core/src/applied/figures.rs` | turns the answer into what clients are told |
+//! | 35 | `src/protocol.rs` | observes the outcome |
+//! | 36 | `src/metrics/requests.rs` | counts it |
+//! | 37 | `src/metrics/decisions.rs` | counts each decision |
+//! | 38 | `src/response/rls.rs` | makes the statuses |
+//! | 39 | `src/response.rs` | makes headers and body |
+//! | 40 | `src/response/writer.rs` | writes them as bytes |
+//! | 41 | `src/protocol/reply.rs` | puts the bytes into the answer |
 //!
-//! A check of ext_authz differs before row 4 and after row 35:
+//! A check of ext_authz differs before row 4 and after row 37:
 //!
 //! | file | does |
 //! |---|---|
@@ -95,7 +97,7 @@
 //! | `src/protocol/authz/settings.rs` | finds the client's address |
 //! | `core/src/authz.rs` | finds the entry for the request |
 //! | `core/src/actions.rs` | makes descriptors of it; then as above from row 4 |
-//! | `src/response/check.rs` | makes the answer, with the headers and body of row 37 |
+//! | `src/response/check.rs` | makes the answer, with the headers and body of row 39 |
 //!
 //! # When Redis is silent
 //!
@@ -144,6 +146,7 @@
 //! | bucket | the state that is remembered for one key under one limit |
 //! | hits | tokens that a request asks for |
 //! | take | to ask for hits from buckets, all or none |
+//! | post-paid, pre-paid | charged after the response, whether or not it fits; charged before it, if it fits |
 //! | demand | what a request asks of one bucket: a take, a peek or a give-back |
 //! | enforcement | what it means for the request if a demand does not fit: enforced, quota or shadow |
 //! | verdict, decision | Allow or Deny; the answer for one limit |

@@ -68,14 +68,27 @@ pub struct Decision<'m> {
     pub never_fits: bool,
     /// The clock of what decided, in microseconds since the Unix epoch; none if nothing was asked.
     pub now_us: Option<u64>,
+    /// The hits are what a response came to, as far as can be told: [`AppliedLimit::settles`].
+    pub settles: bool,
 }
 
 impl<'m> Decision<'m> {
     fn new(applied: &AppliedLimit<'m>, source: Source, figures: Figures) -> Decision<'m> {
         let AppliedLimit { descriptor, enforcement, .. } = *applied;
         let Figures { verdict, remaining, reset_us, never_fits, now_us } = figures;
-        let limit = applied.limit.clone();
-        Decision { descriptor, limit, source, enforcement, verdict, remaining, reset_us, never_fits, now_us }
+        let (limit, settles) = (applied.limit.clone(), applied.settles());
+        Decision {
+            descriptor,
+            limit,
+            source,
+            enforcement,
+            verdict,
+            remaining,
+            reset_us,
+            never_fits,
+            now_us,
+            settles,
+        }
     }
 
     /// Whether the limit is reported as exceeded. A shadow never is.
@@ -105,6 +118,11 @@ impl<'m> Outcome<'m> {
     /// Whether the store had no answer, so that the decisions are fallback answers.
     pub fn has_store_error(&self) -> bool {
         self.store_call.as_ref().is_some_and(|call| call.error.is_some())
+    }
+
+    /// Whether all that the request asks for is what a response came to, so that nobody waits for the answer.
+    pub fn settles(&self) -> bool {
+        !self.decisions.is_empty() && self.decisions.iter().all(|decision| decision.settles)
     }
 
     /// The limit whose figures the headers show. On a denial, it is the denying limit with the longest wait; else the
@@ -205,7 +223,9 @@ impl Limiter {
             let without_limit = WithoutLimit { unknown_domain, ..WithoutLimit::default() };
             return Ok(Outcome::without_store(descriptors, Few::new(), without_limit));
         };
-        let Applied { limits, rules, without_limit } = rules.apply(request, self.quota_mode)?;
+        let applied = rules.apply(request, self.quota_mode)?;
+        applied.note_billing(self.quota_mode);
+        let Applied { limits, rules, without_limit } = applied;
         let mut outcome = Outcome::without_store(descriptors, rules, without_limit);
         if !limits.is_empty() {
             self.take(&limits, &mut outcome).await;

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `tollgate_decisions_total` | domain, rule, verdict, source | decisions on one bucket; a series appears with its first |
 //! | `tollgate_domain_decisions_total` | domain, verdict | the same, by domain; always there |
+//! | `tollgate_rule_post_paid` | domain, rule | 1 while a rule with `overdraft: auto` counts as charged after the response, else 0; a series appears when its first demand tells |
 //! | `tollgate_requests_total` | door, outcome | answers to requests |
 //! | `tollgate_descriptors_without_limit_total` | kind | descriptors to which no limit applies: `unknown_domain`, `unmatched`, `exempt` or `unlimited` |
 //! | `tollgate_store_duration_seconds` | | requests to the store, by the time that they took |

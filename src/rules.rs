@@ -129,6 +129,7 @@ impl Publisher {
     /// Decides every request that begins from here on by these rules. Buckets keep what was taken from them.
     pub fn publish(&self, matcher: Matcher) {
         let mut published = self.lock();
+        matcher.keep_billing_of(published.rules.matcher());
         let rules =
             CompiledRules::new(matcher, &self.contract, &self.metrics).with_warnings_of(&published.rules);
         let before = mem::replace(&mut published.rules, rules);

@@ -28,7 +28,7 @@ use tollgate::{
 use tollgate_core::{
     actions::{Action, ActionSpec, RateLimit},
     authz::AuthzEntry,
-    limit::{Limit, Unit},
+    limit::{Limit, LimitSpec, Overdraft, Unit},
     matcher::Matcher,
     rules::{Domain, OnStoreFailure, Pattern},
 };
@@ -47,7 +47,9 @@ fn service() -> Doors {
     let rule = |key: &str, requests| {
         Pattern::with_limit(key, None, Limit::new(requests, Unit::Day, None).expect("sound"))
     };
-    let descriptors = vec![rule("user", 1_000_000), rule("once", 1)];
+    let spec = LimitSpec { overdraft: Overdraft::Auto, ..LimitSpec::new(1_000_000, Unit::Day) };
+    let cost = Pattern::with_limit("cost", None, spec.check().expect("sound"));
+    let descriptors = vec![rule("user", 1_000_000), rule("once", 1), cost];
     let action = |name: &str| {
         let spec = ActionSpec::RequestHeaders {
             header_name: name.to_owned(),
@@ -72,7 +74,10 @@ fn service() -> Doors {
 
 fn request(key: &'static str) -> tonic::Request<RateLimitRequest> {
     let entry = Entry { key: key.into(), value: "alice".into() };
-    let descriptor = RateLimitDescriptor { entries: vec![entry], ..RateLimitDescriptor::default() };
+    // Stated, so that a rule with `overdraft: auto` remembers them.
+    let hits_addend = (key == "cost").then_some(1);
+    let descriptor =
+        RateLimitDescriptor { entries: vec![entry], hits_addend, ..RateLimitDescriptor::default() };
     let domain = "edge".to_owned();
     tonic::Request::new(RateLimitRequest { domain, descriptors: vec![descriptor], hits_addend: 0 })
 }
@@ -121,6 +126,7 @@ async fn allocations_of_check(service: &Doors, others: &[(&str, &str)]) -> usize
 async fn a_decision_allocates_no_more_than_is_recorded() {
     let service = service();
     assert_eq!(allocations(&service, "user", Code::Ok).await, ALLOWED);
+    assert_eq!(allocations(&service, "cost", Code::Ok).await, ALLOWED);
     assert_eq!(allocations(&service, "once", Code::OverLimit).await, DENIED);
     // Without a rule: a warning that was given already costs nothing more.
     assert_eq!(allocations(&service, "nobody", Code::Ok).await, ALLOWED);

@@ -4,6 +4,7 @@
 //! an answer into the numbers that clients are told.
 
 mod figures;
+mod overdraft;
 
 use std::{ops::Deref, sync::Arc};
 
@@ -12,7 +13,7 @@ use smallvec::SmallVec;
 use crate::{
     decision::{Demand, Enforcement, Take},
     descriptor::{BadRequest, BucketKey, Descriptor, Entry, Hits, Request},
-    limit::Limit,
+    limit::{Limit, Overdraft},
     matcher::{Applies, DomainRules, Found, LimitIndex, Replaced, Rule, RuleLimit},
     rules::Options,
 };
@@ -36,6 +37,8 @@ pub struct AppliedLimit<'m> {
     pub enforcement: Enforcement,
     /// The hits of the descriptor.
     pub hits: Hits,
+    /// What happens to these hits if they do not fit: never or charge.
+    pub overdraft: Overdraft,
     /// The take that the store is asked for.
     pub take: Take,
 }
@@ -159,15 +162,18 @@ struct Applying<'r, 'a, 'm> {
 
 impl<'r, 'a, 'm> Applying<'r, 'a, 'm> {
     /// Adds a limit that the request brings along. It stands in for the limits of the rule, if there is one, and has
-    /// the rule's bucket, so that what was taken under the rule's limits counts.
+    /// the rule's bucket, so that what was taken under the rule's limits counts, and so that a charge after the
+    /// response meets the bucket that the request was admitted by.
     fn add_requested(&mut self, index: usize, limit: Limit, rule: Option<&Rule>) -> Result<(), BadRequest> {
         let domain = String::from_utf8_lossy(self.request.domain);
         let limit = RuleLimit::new(LimitIndex::Requested, &domain, "(override)", limit);
-        let limit = LimitRef::Requested(Arc::new(limit));
         let entries = self.descriptor(index).entries();
         match rule {
-            Some(rule) => self.add(index, limit, rule.bucket_entries(entries)),
-            None => self.add(index, limit, entries),
+            Some(rule) => {
+                let limit = overdraft::inherited(limit, rule.applies(entries.clone()));
+                self.add(index, LimitRef::Requested(Arc::new(limit)), rule.bucket_entries(entries))
+            }
+            None => self.add(index, LimitRef::Requested(Arc::new(limit)), entries),
         }
     }
 
@@ -199,8 +205,10 @@ impl<'r, 'a, 'm> Applying<'r, 'a, 'm> {
         let enforcement = enforcement(limit.options, self.quota_mode);
         let hits = self.descriptor(descriptor).hits;
         let key = BucketKey::new(self.request.domain, bucket_entries, &limit.limit, limit.bucket_name());
-        let take = Take { key, demand: Demand::new(hits, &limit.limit).enforcement(enforcement) };
-        self.limits.push(AppliedLimit { descriptor, limit, enforcement, hits, take });
+        let overdraft = overdraft::decided(&limit, hits);
+        let demand = Demand::with_overdraft(hits, &limit.limit, overdraft).enforcement(enforcement);
+        let take = Take { key, demand };
+        self.limits.push(AppliedLimit { descriptor, limit, enforcement, hits, overdraft, take });
         Ok(())
     }
 
@@ -212,8 +220,7 @@ impl<'r, 'a, 'm> Applying<'r, 'a, 'm> {
     /// counts as one that fits. So the store need not know about either case.
     fn relax_quotas(&mut self) {
         let is_quota_in_shadow = |applied: &AppliedLimit<'_>| {
-            let is_quota = applied.limit.options.quota_mode || self.quota_mode == QuotaMode::Everywhere;
-            applied.enforcement == Enforcement::Shadow && is_quota
+            applied.enforcement == Enforcement::Shadow && is_quota(applied.limit.options, self.quota_mode)
         };
         if self.a_quota_fits || self.limits.iter().any(is_quota_in_shadow) {
             let quotas = self.limits.iter_mut().filter(|applied| applied.enforcement == Enforcement::Quota);
@@ -225,11 +232,15 @@ impl<'r, 'a, 'm> Applying<'r, 'a, 'm> {
 fn enforcement(options: Options, quota_mode: QuotaMode) -> Enforcement {
     if options.shadow_mode {
         Enforcement::Shadow
-    } else if options.quota_mode || quota_mode == QuotaMode::Everywhere {
+    } else if is_quota(options, quota_mode) {
         Enforcement::Quota
     } else {
         Enforcement::Enforced
     }
+}
+
+fn is_quota(options: Options, quota_mode: QuotaMode) -> bool {
+    options.quota_mode || quota_mode == QuotaMode::Everywhere
 }
 
 // === impl LimitRef ===

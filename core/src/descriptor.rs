@@ -81,7 +81,9 @@ impl<'a> Descriptor<'a> {
 /// What a descriptor asks of each of its buckets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hits {
-    /// Take this many, at least 1.
+    /// Take one: the request states no number.
+    One,
+    /// Take this many, at least 1, as the request states.
     Take(u64),
     /// Fits if one whole token is there, and charges nothing.
     Peek,
@@ -91,13 +93,14 @@ pub enum Hits {
 
 impl Hits {
     /// The hits that the protocol's fields mean: those of the descriptor, if it has any (0 is a peek), or else those of
-    /// the request, where 0 means 1. If they are `negative`, they are given back.
+    /// the request, where 0 means that none are stated. If they are `negative`, they are given back.
     pub fn new(descriptors_own: Option<u64>, requests: u32, negative: bool) -> Hits {
-        let hits = descriptors_own.unwrap_or(u64::from(requests.max(1)));
-        match (hits, negative) {
-            (hits, true) => Hits::GiveBack(hits),
-            (0, false) => Hits::Peek,
-            (hits, false) => Hits::Take(hits),
+        let stated = descriptors_own.or_else(|| (requests > 0).then_some(u64::from(requests)));
+        match (stated, negative) {
+            (hits, true) => Hits::GiveBack(hits.unwrap_or(1)),
+            (None, false) => Hits::One,
+            (Some(0), false) => Hits::Peek,
+            (Some(hits), false) => Hits::Take(hits),
         }
     }
 }

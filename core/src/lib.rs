@@ -8,6 +8,7 @@
 //! | [`actions`] | which descriptors does Envoy's configuration make of an HTTP request? |
 //! | [`descriptor`] | what does a request ask, and which bucket does it ask? |
 //! | [`limit`] | how many hits at once, and how fast do they come back? |
+//! | [`billing`] | is a rule charged after the response? |
 //! | [`rules`] | what was configured, checked? |
 //! | [`matcher`] | which rule does a descriptor fall under? |
 //! | [`applied`] | which limits apply to a request, and what are clients told about them? |
@@ -57,6 +58,7 @@ pub mod actions;
 pub mod applied;
 pub mod audit;
 pub mod authz;
+pub mod billing;
 pub mod calendar;
 pub mod decision;
 pub mod descriptor;

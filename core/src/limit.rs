@@ -10,6 +10,7 @@ mod default_algorithm;
 mod defaults;
 mod error;
 mod exact;
+mod overdraft;
 mod period;
 mod share;
 mod windows;
@@ -19,6 +20,7 @@ pub use default_algorithm::{DefaultAlgorithm, UnknownDefault};
 pub use defaults::Defaults;
 pub use error::LimitError;
 pub use exact::{Exact, Kept};
+pub use overdraft::Overdraft;
 pub use period::{Period, Unit};
 pub use windows::{Per, Windows};
 
@@ -31,39 +33,6 @@ const LONGEST_FILL_WITH_DEBT_US: u64 = 1 << 50;
 pub const MOST_LOGGED: u32 = 10_000;
 /// What a window counts must fit a u32, also at twice the limit.
 const MOST_IN_WINDOW_WITH_DEBT: u32 = u32::MAX / 2;
-
-/// What happens to a take that does not fit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Overdraft {
-    /// It is denied and costs nothing.
-    #[default]
-    Never,
-    /// It is denied and charged all the same, until the bucket owes one burst: for what is billed after
-    /// it was served.
-    Charge,
-    /// As `Charge` for hits that the request states, while its rule is asked as one is that is billed
-    /// afterwards; else as `Never`.
-    Auto,
-}
-
-impl Overdraft {
-    /// All, the default first.
-    pub const ALL: [Overdraft; 3] = [Overdraft::Never, Overdraft::Charge, Overdraft::Auto];
-
-    /// Its name in a limits file.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Overdraft::Never => "never",
-            Overdraft::Charge => "charge",
-            Overdraft::Auto => "auto",
-        }
-    }
-
-    /// Whether a bucket may come to owe.
-    pub const fn may_owe(self) -> bool {
-        !matches!(self, Overdraft::Never)
-    }
-}
 
 /// What a bucket holds whose store has lost it, or never had it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

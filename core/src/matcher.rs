@@ -152,6 +152,19 @@ impl Matcher {
         self.authz_reads_address
     }
 
+    /// Remembers how the rules of `earlier`, which these replace, were asked: those of the same domain and path.
+    /// Otherwise each reload would make every rule with `overdraft: auto` pre-paid until its next peek.
+    pub fn keep_billing_of(&self, earlier: &Matcher) {
+        let place = |limit: &RuleLimit| (Arc::clone(&limit.domain), Arc::clone(&limit.path));
+        let billed = |limit: &Arc<RuleLimit>| Some((place(limit), Arc::clone(limit.billing.as_ref()?)));
+        let known: HashMap<_, _, RandomState> = earlier.limits.iter().filter_map(billed).collect();
+        for (place, billing) in self.limits.iter().filter_map(billed) {
+            if let Some(known) = known.get(&place) {
+                billing.copy(known);
+            }
+        }
+    }
+
     /// All limits in configuration order, those of a rule before those below it. [`LimitIndex`] is a position in them.
     pub fn limits(&self) -> &[Arc<RuleLimit>] {
         &self.limits

@@ -7,7 +7,7 @@ use tollgate_core::{
     applied::{AppliedLimit, Figures, LimitRef},
     decision::{Demand, Enforcement, Take, Verdict},
     descriptor::{BucketKey, Hits},
-    limit::{Algorithm, Limit, LimitSpec, Unit},
+    limit::{Algorithm, Limit, LimitSpec, Overdraft, Unit},
     matcher::{LimitIndex, RuleLimit},
     rules::OnStoreFailure,
 };
@@ -36,7 +36,7 @@ fn applied(number: u8, mode: Option<OnStoreFailure>, enforcement: Enforcement) -
     let limit = RuleLimit { on_store_failure: mode, ..limit };
     let take = take(number, &limit.limit, enforcement);
     let limit = LimitRef::Requested(Arc::new(limit));
-    AppliedLimit { descriptor: 0, limit, enforcement, hits: ONE, take }
+    AppliedLimit { descriptor: 0, limit, enforcement, hits: ONE, overdraft: Overdraft::Never, take }
 }
 
 /// A fallback answer for limits of these modes and enforcements, each with a bucket of its own.

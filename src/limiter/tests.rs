@@ -2,6 +2,7 @@ mod against_model;
 mod day;
 mod model;
 mod never_fits;
+mod post_paid;
 mod sharing;
 mod sweeping;
 

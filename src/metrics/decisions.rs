@@ -8,6 +8,7 @@
 //! in the sum of their domain, which would otherwise fall and look like a restart of the process.
 
 mod page;
+mod post_paid;
 
 use std::{
     collections::HashMap,

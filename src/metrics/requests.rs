@@ -10,8 +10,9 @@ use tollgate_core::{
 };
 
 const REQUESTS: &str = "Requests by outcome, and by the door through which they came: rls for ShouldRateLimit, authz and \
-    authz_http for ext_authz. unknown_domain, unmatched, exempt, unlimited and no_descriptor pass because no limit applies \
-    to them; no_descriptor_denied is answered 403. invalid and unavailable are errors: Envoy's ratelimit filter lets such \
+    authz_http for ext_authz. settled are charges after the response, which are charged whether or not they fit. \
+    unknown_domain, unmatched, exempt, unlimited and no_descriptor pass because no limit applies to them; \
+    no_descriptor_denied is answered 403. invalid and unavailable are errors: Envoy's ratelimit filter lets such \
     requests pass unless failure_mode_deny is set, and its ext_authz filter denies them unless failure_mode_allow is \
     set; the log says why.";
 const WITHOUT_LIMIT: &str = "Descriptors to which no limit applies, by reason: no limits file has their domain \
@@ -28,6 +29,8 @@ pub(super) enum RequestOutcome {
     Allow,
     /// A limit denies it: OVER_LIMIT.
     Deny,
+    /// It is a charge after the response, on limits that may owe: OK or OVER_LIMIT, and charged in any case.
+    Settled,
     /// No limits file has its domain: OK.
     UnknownDomain,
     /// No rule matches any of its descriptors: OK.
@@ -80,6 +83,7 @@ impl Metrics {
             door,
             match outcome.verdict {
                 Some(_) if outcome.decisions.is_empty() => outcome_without_limit(outcome),
+                Some(_) if outcome.settles() => RequestOutcome::Settled,
                 Some(Verdict::Allow) => RequestOutcome::Allow,
                 Some(Verdict::Deny) => RequestOutcome::Deny,
                 None => RequestOutcome::Unavailable,
@@ -185,9 +189,10 @@ impl Door {
 // === impl RequestOutcome ===
 
 impl RequestOutcome {
-    pub(super) const ALL: [RequestOutcome; 10] = [
+    pub(super) const ALL: [RequestOutcome; 11] = [
         RequestOutcome::Allow,
         RequestOutcome::Deny,
+        RequestOutcome::Settled,
         RequestOutcome::UnknownDomain,
         RequestOutcome::Unmatched,
         RequestOutcome::NoDescriptor,
@@ -202,6 +207,7 @@ impl RequestOutcome {
         match self {
             RequestOutcome::Allow => "allow",
             RequestOutcome::Deny => "deny",
+            RequestOutcome::Settled => "settled",
             RequestOutcome::UnknownDomain => "unknown_domain",
             RequestOutcome::Unmatched => "unmatched",
             RequestOutcome::NoDescriptor => "no_descriptor",

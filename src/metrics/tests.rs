@@ -47,6 +47,7 @@ fn each_request_outcome_is_counted_under_its_own_word_and_so_is_each_descriptor_
     let outcomes = [
         "allow",
         "deny",
+        "settled",
         "unknown_domain",
         "unmatched",
         "no_descriptor",

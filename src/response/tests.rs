@@ -39,6 +39,7 @@ fn decision(
         reset_us: reset_ms * 1_000,
         never_fits: false,
         now_us: None,
+        settles: false,
     }
 }
 

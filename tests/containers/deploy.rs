@@ -168,12 +168,9 @@ fn the_alerts_name_metrics_and_labels_that_exist() {
     let is_part = |part: char| part.is_ascii_lowercase() || part.is_ascii_digit() || part == '_';
     let metrics = words(&alerts, "tollgate_", is_part);
     assert!(metrics.len() >= 12, "{metrics:?}");
-    let mut sources = Vec::new();
-    collect(&binaries::checkout().join("src"), &mut sources);
     for metric in metrics {
         let metric = metric.strip_suffix("_bucket").unwrap_or(metric);
-        let is_made = sources.iter().any(|(_, text)| text.contains(&format!("\"{metric}\"")));
-        assert!(is_made || page.contains(&format!("| `{metric}` |")), "nothing makes {metric}");
+        assert!(page.contains(&format!("| `{metric}` |")), "docs/operate.md has no {metric}");
     }
     for label in ["verdict", "source", "outcome", "kind"] {
         for values in alerts.split(&format!("{label}=")).skip(1) {

@@ -111,7 +111,7 @@ impl Meter {
         let burst = self.burst_of(limit);
         let cost = match hits {
             Hits::Take(hits) => self.time(limit, hits),
-            Hits::Peek => self.time(limit, 1),
+            Hits::One | Hits::Peek => self.time(limit, 1),
             Hits::GiveBack(_) => return (true, true),
         };
         let (least, most) = self.missing(limit);
@@ -132,6 +132,7 @@ impl Meter {
         self.advance(now_us);
         let cost = match hits {
             Hits::Take(0) | Hits::Peek => return,
+            Hits::One => self.time(limit, 1),
             Hits::Take(hits) => self.time(limit, hits),
             Hits::GiveBack(_) if limit.burst() == 0 => return,
             Hits::GiveBack(hits) => -self.time(limit, hits),

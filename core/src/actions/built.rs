@@ -67,6 +67,6 @@ impl BuiltDescriptor<'_> {
 
     /// The hits that the descriptor asks for: one, unless the list has a `hits_addend`.
     pub fn hits(&self) -> Hits {
-        self.hits.unwrap_or(Hits::Take(1))
+        self.hits.unwrap_or(Hits::One)
     }
 }

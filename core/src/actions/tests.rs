@@ -240,7 +240,7 @@ fn the_limiter_gets_the_entries_and_one_hit_where_the_list_says_nothing_of_hits(
     let (list, request) = (list([key("a"), key("b")]), HttpRequest::default());
     let built = list.descriptor(&request).unwrap();
     let entries = [(b"generic_key".as_slice(), b"a".as_slice()), (b"generic_key", b"b")];
-    assert_eq!(built.as_descriptor(), Descriptor::new(entries, Hits::Take(1)));
+    assert_eq!(built.as_descriptor(), Descriptor::new(entries, Hits::One));
 }
 
 /// What is refused, as an operator reads it.

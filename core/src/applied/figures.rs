@@ -89,6 +89,7 @@ fn seen_and_charged<'a>(
 fn hits_in_all(limits: &[AppliedLimit<'_>], applied: &AppliedLimit<'_>) -> u64 {
     let same = limits.iter().filter(|one| one.take.key == applied.take.key);
     same.fold(0, |sum: u64, one| match one.hits {
+        Hits::One => sum.saturating_add(1),
         Hits::Take(hits) => sum.saturating_add(hits),
         Hits::Peek | Hits::GiveBack(_) => sum,
     })

@@ -94,9 +94,17 @@ pub(super) struct Step {
 impl Demand {
     /// The demand for these hits under this limit, which is enforced. Hits that can make no difference are cut, so
     /// that all later arithmetic fits.
+    ///
+    /// What happens to hits that do not fit is up to the limit, where [`Overdraft::Auto`] counts as never: see
+    /// [`Demand::with_overdraft`].
     pub fn new(hits: Hits, limit: &Limit) -> Demand {
+        Demand::with_overdraft(hits, limit, limit.overdraft())
+    }
+
+    /// The same, with another overdraft than the limit's.
+    pub fn with_overdraft(hits: Hits, limit: &Limit, overdraft: Overdraft) -> Demand {
         let kind = match hits {
-            Hits::Take(_) => Kind::Take,
+            Hits::One | Hits::Take(_) => Kind::Take,
             Hits::Peek => Kind::Peek,
             Hits::GiveBack(_) => Kind::GiveBack,
         };
@@ -108,9 +116,9 @@ impl Demand {
         };
         // A limit of 0 neither charges nor gives back, so its bucket stays as it is for the limit that replaces it.
         let burst = u64::from(limit.burst());
-        let overdraft = if burst == 0 { Overdraft::Never } else { limit.overdraft() };
+        let overdraft = if burst == 0 { Overdraft::Never } else { overdraft };
         let hits = match (hits, overdraft) {
-            (Hits::Peek, _) => 1,
+            (Hits::One | Hits::Peek, _) => 1,
             (Hits::GiveBack(_), _) if burst == 0 => 0,
             // They may have been taken under a larger limit; and no window counts more than a u32 holds.
             (Hits::GiveBack(hits), _) => match limit.algorithm() {

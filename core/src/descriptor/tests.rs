@@ -117,7 +117,7 @@ fn a_name_makes_a_bucket_of_its_own_beside_the_entries() {
 
 #[test]
 fn hits_of_the_descriptor_come_before_those_of_the_request() {
-    assert_eq!(Hits::new(None, 0, false), Hits::Take(1));
+    assert_eq!(Hits::new(None, 0, false), Hits::One);
     assert_eq!(Hits::new(None, 7, false), Hits::Take(7));
     assert_eq!(Hits::new(Some(3), 7, false), Hits::Take(3));
     assert_eq!(Hits::new(Some(0), 7, false), Hits::Peek);

@@ -8,7 +8,11 @@ use super::{
     rule::{RuleLimits, Step, TierLimits},
     shapes::Shapes,
 };
-use crate::rules::{Domain, Limits, Members, NamedLimit, Options, Pattern};
+use crate::{
+    billing::Billing,
+    limit::Overdraft,
+    rules::{Domain, Limits, Members, NamedLimit, Options, Pattern},
+};
 
 /// Compiles one domain, and appends its limits to `limits`.
 pub(super) fn domain(domain: &Domain, limits: &mut Vec<Arc<RuleLimit>>) -> DomainRules {
@@ -28,6 +32,13 @@ struct Builder<'a> {
     /// The levels from the first to that of the pattern that is being compiled.
     steps: Vec<Arc<Step>>,
     has_replaces: bool,
+}
+
+/// What all limits of one rule have in common, those of all tiers.
+struct Shared {
+    path: Arc<str>,
+    options: Options,
+    billing: Arc<Billing>,
 }
 
 impl Builder<'_> {
@@ -52,10 +63,11 @@ impl Builder<'_> {
 
     fn rule(&mut self, path: &str, pattern: &Pattern) -> Option<Rule> {
         let path: Arc<str> = Arc::from(path);
+        let shared = Shared { path: Arc::clone(&path), options: pattern.options, billing: Arc::default() };
         let limits = match &pattern.limits {
             Limits::None => return None,
-            Limits::All(limits) => RuleLimits::Same(self.applies(&path, limits, pattern.options)),
-            Limits::OfMember => RuleLimits::ByTier(self.tier_limits(&path, pattern.options)?),
+            Limits::All(limits) => RuleLimits::Same(self.applies(&shared, limits)),
+            Limits::OfMember => RuleLimits::ByTier(self.tier_limits(&shared)?),
         };
         let shows_values = self.steps.iter().any(|step| step.may_show_value(pattern.options.detailed_metric));
         let is_asked = shows_values || self.steps.iter().any(|step| step.is_shared);
@@ -70,18 +82,17 @@ impl Builder<'_> {
 
     /// None if the domain has no members, if no level up to here has their key, or if there is no default tier. The
     /// configuration lets none of these through.
-    fn tier_limits(&mut self, path: &Arc<str>, options: Options) -> Option<TierLimits> {
+    fn tier_limits(&mut self, shared: &Shared) -> Option<TierLimits> {
         let members = self.members?;
         let position = self.steps.iter().rposition(|step| *step.key == *members.key)?;
-        let default = self.applies(path, members.tiers.get(&members.default)?, options);
+        let default = self.applies(shared, members.tiers.get(&members.default)?);
         let others = members.tiers.iter().filter(|(name, _)| **name != members.default);
-        let tiers = others
-            .map(|(name, limits)| (name.as_str().into(), self.applies(path, limits, options)))
-            .collect();
+        let tiers =
+            others.map(|(name, limits)| (name.as_str().into(), self.applies(shared, limits))).collect();
         Some(TierLimits { position, members: Arc::clone(&members.table), tiers, default })
     }
 
-    fn applies(&mut self, path: &Arc<str>, limits: &[NamedLimit], options: Options) -> Applies {
+    fn applies(&mut self, shared: &Shared, limits: &[NamedLimit]) -> Applies {
         self.has_replaces |= limits.iter().any(|limit| !limit.replaces.is_empty());
         if let Some(unlimited) = limits.iter().find(|limit| limit.limit.is_none()) {
             let (name, replaces) = (unlimited.name.clone(), unlimited.replaces.clone());
@@ -91,27 +102,23 @@ impl Builder<'_> {
             let counts_like =
                 |earlier: &NamedLimit| Some(earlier.limit.as_ref()?.counts_like(limit.limit.as_ref()?));
             let has_own_bucket = limits[..index].iter().any(|earlier| counts_like(earlier) == Some(true));
-            self.limit(path, limit, has_own_bucket, options)
+            self.limit(shared, limit, has_own_bucket)
         });
         Applies::All(all.collect())
     }
 
-    fn limit(
-        &mut self,
-        path: &Arc<str>,
-        limit: &NamedLimit,
-        has_own_bucket: bool,
-        options: Options,
-    ) -> Option<Arc<RuleLimit>> {
+    fn limit(&mut self, shared: &Shared, limit: &NamedLimit, has_own_bucket: bool) -> Option<Arc<RuleLimit>> {
+        let overdraft = limit.limit.as_ref()?.overdraft();
         let limit = Arc::new(RuleLimit {
             index: LimitIndex::Configured(self.limits.len()),
             domain: Arc::clone(&self.domain),
-            path: Arc::clone(path),
+            path: Arc::clone(&shared.path),
             name: limit.name.clone(),
             has_own_bucket,
             replaces: limit.replaces.clone(),
-            options,
+            options: shared.options,
             on_store_failure: limit.on_store_failure,
+            billing: (overdraft == Overdraft::Auto).then(|| Arc::clone(&shared.billing)),
             limit: limit.limit.clone()?,
         });
         self.limits.push(Arc::clone(&limit));

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::is_wildcard;
 use crate::{
+    billing::Billing,
     descriptor::Entry,
     limit::Limit,
     rules::{MemberTable, Metadata, OnStoreFailure, Options, Pattern},
@@ -108,6 +109,8 @@ pub struct RuleLimit {
     pub options: Options,
     /// None: the default of the process.
     pub on_store_failure: Option<OnStoreFailure>,
+    /// How the rule was asked lately, which `overdraft: auto` depends on. None for any other overdraft.
+    pub billing: Option<Arc<Billing>>,
     /// Burst and refill.
     pub limit: Limit,
 }
@@ -227,8 +230,19 @@ impl RuleLimit {
     pub fn new(index: LimitIndex, domain: &str, path: &str, limit: Limit) -> RuleLimit {
         let (name, replaces, options) = (String::new(), Vec::new(), Options::default());
         let (domain, path) = (domain.into(), path.into());
-        let (has_own_bucket, on_store_failure) = (false, None);
-        RuleLimit { index, domain, path, name, has_own_bucket, replaces, options, on_store_failure, limit }
+        let (has_own_bucket, on_store_failure, billing) = (false, None, None);
+        RuleLimit {
+            index,
+            domain,
+            path,
+            name,
+            has_own_bucket,
+            replaces,
+            options,
+            on_store_failure,
+            billing,
+            limit,
+        }
     }
 
     /// The name that its bucket has beside the entries. Most have none.

@@ -76,6 +76,7 @@ fn descriptor(descriptor: &DescriptorReport) -> Value {
         .map(|(key, value)| json!({ "key": text(key), "value": text(value) }))
         .collect();
     let (hits, gives_back) = match descriptor.hits {
+        Hits::One => (1, false),
         Hits::Take(hits) => (hits, false),
         Hits::Peek => (0, false),
         Hits::GiveBack(hits) => (hits, true),

@@ -55,7 +55,7 @@ fn put_made(out: &mut String, made: &Made) {
 fn put_descriptor(out: &mut String, descriptor: &DescriptorReport, is_live: bool) {
     let entries: Vec<String> = descriptor.entries.iter().map(|(key, value)| entry(key, value)).collect();
     let hits = match descriptor.hits {
-        Hits::Take(1) => String::new(),
+        Hits::One | Hits::Take(1) => String::new(),
         Hits::Take(hits) => format!("  ({hits} hits)"),
         Hits::Peek => "  (0 hits: it only looks whether one would fit)".to_owned(),
         Hits::GiveBack(hits) => format!("  (gives {hits} hits back)"),

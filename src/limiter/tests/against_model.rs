@@ -2,7 +2,7 @@
 
 mod traffic;
 
-use std::ptr;
+use std::{collections::VecDeque, ptr};
 
 use proptest::{prelude::proptest, prop_assert_eq, test_runner::TestCaseError};
 
@@ -36,8 +36,8 @@ proptest! {
             sides.pass(step);
             sides.ask(replica, &request)?;
             // Nothing else has changed.
-            sides.ask(replica, &everything())?;
-            sides.ask(1 - replica, &everything())?;
+            sides.look(replica, &everything())?;
+            sides.look(1 - replica, &everything())?;
         }
     }
 }
@@ -58,12 +58,22 @@ struct Sides<'r> {
     now_us: u64,
     /// The waits that the last request was told.
     told_us: Vec<u64>,
+    /// For each replica and key, whether each of its last demands that show it was a peek.
+    peeks: [[VecDeque<bool>; KEYS]; 2],
 }
 
 impl<'r> Sides<'r> {
     fn new(rules: &'r [Rules; 2], matchers: &'r [Matcher; 2]) -> Sides<'r> {
         let (store, model) = (MemoryStore::new(), Model::default());
-        Sides { rules, matchers, store, model, now_us: START_US, told_us: Vec::new() }
+        Sides {
+            rules,
+            matchers,
+            store,
+            model,
+            now_us: START_US,
+            told_us: Vec::new(),
+            peeks: Default::default(),
+        }
     }
 
     fn pass(&mut self, step: Step) {
@@ -71,7 +81,26 @@ impl<'r> Sides<'r> {
     }
 
     fn ask(&mut self, replica: usize, request: &[Asked]) -> Result<(), TestCaseError> {
-        let members = self.rules[replica].members(request);
+        self.look(replica, request)?;
+        let quota_mode = self.rules[replica].quota_mode;
+        let rules = self.matchers[replica].domain(DOMAIN).unwrap();
+        rules.apply(&message(request), quota_mode).unwrap().note_billing(quota_mode);
+        for asked in request {
+            let Some(is_peek) = self.rules[replica].shows(asked) else { continue };
+            let last = &mut self.peeks[replica][asked.key];
+            last.push_front(is_peek);
+            last.truncate(64);
+        }
+        Ok(())
+    }
+
+    /// Asks, and leaves no trace of how.
+    fn look(&mut self, replica: usize, request: &[Asked]) -> Result<(), TestCaseError> {
+        let post_paid = self.peeks[replica].each_ref().map(|last| {
+            let peeks = last.iter().filter(|is_peek| **is_peek).count();
+            peeks > 0 && 2 * peeks >= last.len() - peeks
+        });
+        let members = self.rules[replica].members(request, post_paid);
         let outcome = self.outcome(replica, request);
         let told = told(&outcome);
         let expected = self.model.ask(&members, self.now_us, self.rules[replica].a_stranger_fits(request));
@@ -81,11 +110,13 @@ impl<'r> Sides<'r> {
     }
 
     fn outcome(&self, replica: usize, request: &[Asked]) -> Outcome<'r> {
-        let request =
-            Request { domain: DOMAIN, descriptors: request.iter().map(Asked::descriptor).collect() };
         let (matcher, quota_mode) = (&self.matchers[replica], self.rules[replica].quota_mode);
-        decided(matcher, &self.store, &request, quota_mode, self.now_us)
+        decided(matcher, &self.store, &message(request), quota_mode, self.now_us)
     }
+}
+
+fn message(request: &[Asked]) -> Request<'static> {
+    Request { domain: DOMAIN, descriptors: request.iter().map(Asked::descriptor).collect() }
 }
 
 fn told(outcome: &Outcome<'_>) -> Told {

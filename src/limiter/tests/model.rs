@@ -138,6 +138,7 @@ impl Model {
 fn never_fits(members: &[Member], member: &Member) -> bool {
     let same = members.iter().filter(|other| other.name() == member.name());
     let taken = same.map(|member| match member.hits {
+        Hits::One => 1,
         Hits::Take(hits) => i128::from(hits),
         Hits::Peek | Hits::GiveBack(_) => 0,
     });

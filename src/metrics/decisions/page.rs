@@ -10,7 +10,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{Counts, Decisions, LimitCounters, Shown, Sum, UNDECIDED_WORD, VERDICTS, add_all, words};
+use super::{
+    Counts, Decisions, LimitCounters, Shown, Sum, UNDECIDED_WORD, VERDICTS, add_all, post_paid, words,
+};
 
 /// Stands for all further paths.
 const OTHER: &str = "other";
@@ -32,12 +34,14 @@ const HEAD_OF_DOMAINS: &str = "\
 type Sums<'a> = BTreeMap<(&'a str, Cow<'a, str>), Sum>;
 
 impl Decisions {
-    /// Adds both metrics to the page.
+    /// Adds these metrics to the page.
     pub(in crate::metrics) fn write(&self, page: &mut String) {
         let mut shown = self.shown();
         shown.settle();
         // A String takes all that is written.
-        let _ = write_labels(&shown.current, page).and_then(|()| write_domains(&shown, page));
+        let _ = write_labels(&shown.current, page)
+            .and_then(|()| write_domains(&shown, page))
+            .and_then(|()| post_paid::write(&shown.current, page));
     }
 }
 
@@ -106,7 +110,7 @@ fn write_domains(shown: &Shown, page: &mut String) -> fmt::Result {
 }
 
 /// A label's value, escaped as the text format demands.
-struct Escaped<'a>(&'a str);
+pub(super) struct Escaped<'a>(pub(super) &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

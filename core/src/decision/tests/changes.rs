@@ -153,7 +153,7 @@ proptest! {
             let burst = parts(limit.worth_of_burst(), &limit);
             let cost = match hits {
                 Hits::Take(hits) => parts(limit.cost(hits), &limit),
-                Hits::Peek => parts(limit.cost(1), &limit),
+                Hits::One | Hits::Peek => parts(limit.cost(1), &limit),
                 Hits::GiveBack(hits) if asked.numbers.0 > 0 => -parts(limit.worth(hits), &limit),
                 Hits::GiveBack(_) => 0,
             };

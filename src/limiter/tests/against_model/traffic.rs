@@ -89,16 +89,46 @@ impl Rules {
     }
 
     /// Every limit of every descriptor, in order.
-    pub(super) fn members(&self, request: &[Asked]) -> Vec<Member> {
-        request.iter().enumerate().flat_map(|(at, asked)| self.members_of(at, asked)).collect()
+    pub(super) fn members(&self, request: &[Asked], post_paid: [bool; KEYS]) -> Vec<Member> {
+        let members = |(at, asked)| self.members_of(at, asked, post_paid);
+        request.iter().enumerate().flat_map(members).collect()
     }
 
-    fn members_of(&self, descriptor: usize, asked: &Asked) -> Vec<Member> {
-        let none = (Vec::new(), Options::default());
-        let (specs, options) = match &asked.limit {
-            Some(limit) => &(vec![*limit], Options::default()),
-            None => self.keys.get(asked.key).unwrap_or(&none),
+    /// Whether the demand is a peek, if it shows how its rule is charged: rules with `overdraft: auto` remember it.
+    pub(super) fn shows(&self, asked: &Asked) -> Option<bool> {
+        let (_, options) = self.limits_of(asked);
+        let quota = options.quota_mode || self.quota_mode == QuotaMode::Everywhere;
+        let is_peek = match asked.hits {
+            Hits::Peek => Some(true),
+            Hits::One if quota => Some(true),
+            Hits::Take(_) => Some(false),
+            Hits::One | Hits::GiveBack(_) => None,
         };
+        let mut overdrafts = self.keys.get(asked.key)?.0.iter().map(|spec| spec.overdraft);
+        let is_auto = match asked.limit {
+            None => overdrafts.any(|overdraft| overdraft == Overdraft::Auto),
+            Some(_) => overdrafts.find(|overdraft| *overdraft != Overdraft::Never) == Some(Overdraft::Auto),
+        };
+        is_peek.filter(|_| is_auto)
+    }
+
+    /// Those of the rule, or the request's own. That is charged as the first of the rule that may owe.
+    fn limits_of(&self, asked: &Asked) -> (Vec<LimitSpec>, Options) {
+        let (specs, options) = self.keys.get(asked.key).cloned().unwrap_or_default();
+        let Some(own) = asked.limit else { return (specs, options) };
+        let owing = specs.iter().find(|spec| spec.overdraft != Overdraft::Never);
+        let owing = owing.map(|spec| LimitSpec { overdraft: spec.overdraft, ..own });
+        (vec![owing.filter(|spec| spec.check().is_ok()).unwrap_or(own)], Options::default())
+    }
+
+    fn members_of(&self, descriptor: usize, asked: &Asked, post_paid: [bool; KEYS]) -> Vec<Member> {
+        let (mut specs, options) = self.limits_of(asked);
+        for spec in specs.iter_mut().filter(|spec| spec.overdraft == Overdraft::Auto) {
+            spec.overdraft = match asked.hits {
+                Hits::Take(_) if post_paid[asked.key] => Overdraft::Charge,
+                _ => Overdraft::Never,
+            };
+        }
         let counts = |spec: &LimitSpec| (spec.algorithm, spec.period.seconds());
         let alike =
             |at: usize| specs[..at].iter().filter(|earlier| counts(earlier) == counts(&specs[at])).count();
@@ -133,7 +163,7 @@ impl Asked {
 // === Strategies ===
 
 fn rules() -> impl Strategy<Value = Rules> {
-    let limits = prop::collection::vec(limit(any::<bool>()), 1..=3);
+    let limits = prop::collection::vec(limit(select(Overdraft::ALL.to_vec())), 1..=3);
     let options = (prop::bool::weighted(0.25), prop::bool::weighted(0.3))
         .prop_map(|(shadow, quota)| Options { shadow_mode: shadow, quota_mode: quota, ..Options::default() });
     let modes = prop_oneof![4 => Just(QuotaMode::AsConfigured), 1 => Just(QuotaMode::Everywhere)];
@@ -164,17 +194,17 @@ pub(super) fn requests() -> impl Strategy<Value = Vec<(Step, usize, Vec<Asked>)>
 
 fn asked() -> impl Strategy<Value = Asked> {
     let key = prop_oneof![20 => 0..KEYS, 1 => Just(KEYS)];
-    // A request's own limit has no overdraft.
-    let limit = option::weighted(0.1, limit(Just(false)));
+    let limit = option::weighted(0.1, limit(Just(Overdraft::Never)));
     (key, 0..VALUES, hits(), limit).prop_map(|(key, value, hits, limit)| Asked { key, value, hits, limit })
 }
 
 fn hits() -> impl Strategy<Value = Hits> {
     prop_oneof![
-        6 => Just(Hits::Take(1)),
+        4 => Just(Hits::One),
+        3 => Just(Hits::Take(1)),
         6 => (1..=13_u64).prop_map(Hits::Take),
         1 => select(vec![u64::from(u32::MAX), 1 << 32, u64::MAX]).prop_map(Hits::Take),
-        2 => Just(Hits::Peek),
+        3 => Just(Hits::Peek),
         2 => (0..=5_u64).prop_map(Hits::GiveBack),
         1 => select(vec![u64::from(u32::MAX), u64::MAX]).prop_map(Hits::GiveBack),
     ]
@@ -188,26 +218,24 @@ fn requests_per_unit() -> impl Strategy<Value = u32> {
     ]
 }
 
-fn limit(meters: impl Strategy<Value = bool>) -> impl Strategy<Value = LimitSpec> {
+fn limit(overdraft: impl Strategy<Value = Overdraft>) -> impl Strategy<Value = LimitSpec> {
     let units = select(vec![Unit::Second, Unit::Minute, Unit::Minute, Unit::Day, Unit::Year]);
     let burst = option::of(1..=12_u32);
-    (requests_per_unit(), units, 1..=2_u32, select(Algorithm::ALL.to_vec()), burst, meters).prop_filter_map(
-        "unsound",
-        |(requests_per_unit, unit, multiplier, algorithm, burst, meters)| {
+    (requests_per_unit(), units, 1..=2_u32, select(Algorithm::ALL.to_vec()), burst, overdraft)
+        .prop_filter_map("unsound", |(requests_per_unit, unit, multiplier, algorithm, burst, overdraft)| {
             let spec = LimitSpec {
                 requests_per_unit,
                 period: Period { unit, multiplier },
                 algorithm,
                 burst: burst.filter(|_| algorithm == Algorithm::TokenBucket && requests_per_unit > 0),
-                overdraft: match meters && algorithm != Algorithm::SlidingWindowLog {
-                    true => Overdraft::Charge,
-                    false => Overdraft::Never,
+                overdraft: match algorithm {
+                    Algorithm::SlidingWindowLog => Overdraft::Never,
+                    Algorithm::TokenBucket | Algorithm::FixedWindow => overdraft,
                 },
                 ..LimitSpec::new(requests_per_unit, unit)
             };
             spec.check().is_ok().then_some(spec)
-        },
-    )
+        })
 }
 
 fn step() -> impl Strategy<Value = Step> {

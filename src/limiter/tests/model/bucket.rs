@@ -120,6 +120,7 @@ impl Bucket {
 
     pub(super) fn fits(&self, terms: &Terms, hits: Hits) -> bool {
         match hits {
+            Hits::One => self.fits(terms, Hits::Take(1)),
             Hits::Take(hits) => i128::from(hits) <= self.room(terms),
             Hits::Peek => 1 <= self.room(terms),
             Hits::GiveBack(_) => true,
@@ -129,6 +130,7 @@ impl Bucket {
     /// Takes or gives back the hits, if they fit or if the limit meters.
     pub(super) fn apply(&mut self, terms: &Terms, hits: Hits, now_us: i128) {
         match hits {
+            Hits::One => self.apply(terms, Hits::Take(1), now_us),
             Hits::Take(_) if !terms.meters && !self.fits(terms, hits) => {}
             Hits::Take(hits) => self.charge(terms, i128::from(hits), now_us),
             Hits::Peek => {}
@@ -173,7 +175,7 @@ impl Bucket {
     pub(super) fn wait_us(&self, terms: &Terms, hits: Hits, now_us: i128) -> i128 {
         let hits = match hits {
             Hits::Take(hits) => i128::from(hits),
-            Hits::Peek => 1,
+            Hits::One | Hits::Peek => 1,
             Hits::GiveBack(_) => 0,
         };
         match self {
