@@ -1,8 +1,14 @@
-//! What `docs/migrate.md` shows is what happens: its limits files, its metrics, and the trial beside another service.
+//! Links lead somewhere, and what `docs/migrate.md` shows is what happens: its limits files, its metrics, and the trial
+//! beside another service.
 
 mod support;
 
-use std::{fs, process::Command};
+use std::{
+    collections::HashSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use lab::{
     binaries::{self, Part},
@@ -10,6 +16,55 @@ use lab::{
     http,
     tollgate::{Serve, Tollgate},
 };
+
+fn pages() -> Vec<PathBuf> {
+    let root = binaries::checkout();
+    let mut pages = Vec::new();
+    for folder in [root.to_path_buf(), root.join("docs"), root.join("envoy")] {
+        let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+        pages.extend(entries.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    }
+    pages
+}
+
+/// Without blocks of code, which may show links that are none.
+fn prose(page: &Path) -> String {
+    fs::read_to_string(page).expect("a page").split("\n```").step_by(2).collect()
+}
+
+/// As GitHub makes them of headings: `## The store` is `the-store`.
+fn anchors(page: &Path) -> HashSet<String> {
+    let text = prose(page);
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let anchor = |heading: &str| -> String {
+        let kept = heading.trim_start_matches('#').trim().chars().flat_map(char::to_lowercase);
+        let kept = kept.filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));
+        kept.map(|letter| if letter == ' ' { '-' } else { letter }).collect()
+    };
+    headings.map(anchor).collect()
+}
+
+#[test]
+fn every_link_leads_to_a_file_and_a_heading_that_are_there() {
+    let (mut broken, mut links) = (Vec::new(), 0);
+    for page in pages() {
+        let text = prose(&page).replace('\n', " ");
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") {
+                continue;
+            }
+            links += 1;
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { page.clone() } else { page.with_file_name("").join(file) };
+            let is_right = target.exists() && (heading.is_empty() || anchors(&target).contains(heading));
+            if !is_right {
+                broken.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(links > 50, "{links} links are all that was found");
+    assert!(broken.is_empty(), "{broken:#?}");
+}
 
 /// The blocks of YAML that begin like this.
 fn blocks(beginning: &str) -> Vec<String> {
