@@ -1,6 +1,6 @@
 # Commands for contributors. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test kinds compose-test gateway-test istio-test manifests manifests-test lint deny demo bench algorithms faults fuzz clean
+.PHONY: help setup build test kinds compose-test gateway-test istio-test manifests manifests-test lint deny demo bench algorithms faults fuzz image release clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,12 @@ faults: setup ## Inflict every fault and check what is promised for it; about 20
 
 fuzz: ## Fuzz the configuration, requests, replies and rules by xDS for a minute
 	@scripts/fuzz
+
+image: ## Build the image with its version as tag: make image VERSION=0.1.0
+	@scripts/image "$(VERSION)" "$(PLATFORM)"
+
+release: ## Make the archive of a release for x86-64 Linux, and its checksum, in target/dist/
+	@scripts/release
 
 clean: ## Remove everything that was built or fetched
 	cargo clean

@@ -5,7 +5,7 @@
 
 mod deploy;
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 const FILES: [&str; 4] = ["lb.yaml", "upstream.yaml", "global/node.yaml", "naive/node.yaml"];
 
@@ -93,4 +93,38 @@ fn embeds(folder: &Path, into: &mut Vec<String>) {
         let outside = embedded.filter_map(|path| path.rsplit("../").next()?.split_once('/'));
         into.extend(outside.map(|(folder, _)| folder.to_owned()));
     }
+}
+
+/// What `scripts/image` says, and what it asked of a Docker that only writes down what it is asked.
+fn image(version: &str) -> (bool, String, String) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("docker-{version}"));
+    fs::create_dir_all(&folder).expect("can be written");
+    let (docker, asked) = (folder.join("docker"), folder.join("asked"));
+    fs::write(&docker, format!("#!/bin/sh\necho \"$@\" >>'{}'\n", asked.display())).expect("can be written");
+    fs::set_permissions(&docker, fs::Permissions::from_mode(0o755)).expect("can be written");
+    let _ = fs::remove_file(&asked);
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").expect("a PATH"));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/image");
+    let output =
+        Command::new(script).args([version, "linux/arm64"]).env("PATH", path).output().expect("runs");
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    (output.status.success(), said, fs::read_to_string(asked).unwrap_or_default())
+}
+
+#[test]
+fn an_image_bears_the_version_that_its_program_reports() {
+    let version = env!("CARGO_PKG_VERSION");
+    for (given, tag) in
+        [(version.to_owned(), version.to_owned()), (format!("{version}+b1"), format!("{version}-b1"))]
+    {
+        let (built, said, asked) = image(&given);
+        assert!(built, "{said}");
+        let wanted = format!(
+            "build --platform linux/arm64 --tag tollgate:{tag} --label org.opencontainers.image.version={given} "
+        );
+        assert!(asked.contains(&wanted), "{asked}");
+    }
+    let (built, said, asked) = image("99.0");
+    assert!(!built && asked.is_empty(), "{asked}");
+    assert!(said.contains(&format!("write VERSION={version}")), "{said}");
 }
