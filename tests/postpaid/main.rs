@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod ai_gateway;
 mod budgets;
 mod pre_paid;
 mod told;
