@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::{
     go,
-    table::{self, Becomes, Kind},
+    table::{self, Becomes},
 };
 use crate::cli::variables::variable;
 
@@ -168,7 +168,7 @@ impl<'e> Reader<'e> {
 
     /// The value of a variable cannot be honoured.
     pub(super) fn refuse(&mut self, name: &'static str, instead: impl Into<String>) {
-        let is_secret = table::find(name).is_some_and(|row| row.kind == Kind::Secret);
+        let is_secret = table::find(name).is_some_and(|row| row.kind.is_secret());
         let value = self.text(name).filter(|_| !is_secret).map(str::to_owned);
         self.wrong.push(Wrong { variable: name, value, instead: instead.into() });
     }

@@ -26,6 +26,8 @@ pub(super) enum Kind {
     Port,
     Fraction,
     Map,
+    /// A map that no message repeats.
+    SecretMap,
 }
 
 /// What becomes of a variable.
@@ -40,7 +42,7 @@ pub(in crate::cli) enum Becomes {
 }
 
 use Becomes::{Checked, Flag, Nothing};
-use Kind::{Fraction, Map, Port, Secret, Switch, Text, Time, Whole};
+use Kind::{Fraction, Map, Port, Secret, SecretMap, Switch, Text, Time, Whole};
 
 const fn row(name: &'static str, kind: Kind, becomes: Becomes, says: &'static str) -> Row {
     Row { name, kind, becomes, says }
@@ -92,7 +94,7 @@ pub(in crate::cli) const TABLE: &[Row] = &[
     row("CONFIG_GRPC_XDS_SERVER_URL", Text, Flag("xds-server"), "localhost:18000 by default."),
     row("CONFIG_GRPC_XDS_NODE_ID", Text, Flag("xds-node-id"), "`default` by default."),
     row("CONFIG_GRPC_XDS_NODE_METADATA", Text, Flag("xds-node-metadata"), "key=value,key2=value2"),
-    row("CONFIG_GRPC_XDS_CLIENT_ADDITIONAL_HEADERS", Map, Flag("xds-header"), "name:value,name2:value2"),
+    row("CONFIG_GRPC_XDS_CLIENT_ADDITIONAL_HEADERS", SecretMap, Flag("xds-header"), "name:value,name2:value2"),
     row("CONFIG_GRPC_XDS_SERVER_USE_TLS", Switch, Flag("xds-tls"), ""),
     row("CONFIG_GRPC_XDS_SERVER_TLS_CACERT", Text, Flag("xds-ca"), "The file is read again for each connection; so are the next two."),
     row("CONFIG_GRPC_XDS_CLIENT_TLS_CERT", Text, Flag("xds-cert"), ""),
@@ -195,6 +197,10 @@ pub(in crate::cli) fn find(name: &str) -> Option<&'static Row> {
 // === impl Kind ===
 
 impl Kind {
+    pub(super) fn is_secret(self) -> bool {
+        matches!(self, Secret | SecretMap)
+    }
+
     /// What to write instead, if the text is not such a value.
     pub(super) fn check(self, text: &str) -> Result<(), go::Expected> {
         match self {
@@ -204,7 +210,7 @@ impl Kind {
             Whole => go::whole(text).map(drop),
             Port => go::port(text).map(drop),
             Fraction => go::fraction(text).map(drop),
-            Map => go::map(text).map(drop),
+            Map | SecretMap => go::map(text).map(drop),
         }
     }
 }

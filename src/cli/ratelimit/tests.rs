@@ -223,10 +223,10 @@ fn what_cannot_be_honoured_ends_the_start_and_says_what_to_write() {
         assert!(told.contains(says), "{variables:?}: {told}");
     }
     // All of it is told at once, and no secret is.
-    let told = translated(&[("REDIS_URL", "s3cret,x"), ("PORT", "x"), ("REDIS_AUTH", "s3cret")])
-        .map(drop)
-        .unwrap_err();
-    assert!(told.lines().count() == 2 && !told.contains("s3cret"), "{told}");
+    let headers = ("CONFIG_GRPC_XDS_CLIENT_ADDITIONAL_HEADERS", "authorization:bearer:s3cret");
+    let variables = [("REDIS_URL", "s3cret,x"), ("PORT", "x"), ("REDIS_AUTH", "s3cret"), headers];
+    let told = translated(&variables).map(drop).unwrap_err();
+    assert!(told.lines().count() == 3 && !told.contains("s3cret"), "{told}");
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn sample(row: &table::Row) -> &'static str {
         (_, Kind::Time) => "150us",
         (_, Kind::Whole | Kind::Port) => "7",
         (_, Kind::Fraction) => "0.5",
-        (_, Kind::Map) => "a:b",
+        (_, Kind::Map | Kind::SecretMap) => "a:b",
     }
 }
 
