@@ -3,7 +3,7 @@
 //! All limits of a request are charged in one call to the store, or none is. The limiter knows neither the wire nor
 //! headers. It does not fail when the store does: it returns an [`Outcome`] that says so.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{
     clock,
@@ -35,6 +35,8 @@ pub struct Outcome<'m> {
     pub decisions: Few<Decision<'m>>,
     /// None: no limit applied, so the store was not asked.
     pub store_call: Option<StoreCall>,
+    /// The time that it took to decide.
+    pub elapsed: Duration,
 }
 
 /// How the call to the store went.
@@ -112,6 +114,7 @@ impl<'m> Outcome<'m> {
             without_limit,
             decisions: Few::new(),
             store_call: None,
+            elapsed: Duration::ZERO,
         }
     }
 
@@ -217,27 +220,27 @@ impl Limiter {
         if request.descriptors.is_empty() {
             return Err(BadRequest::NoDescriptors);
         }
-        let descriptors = request.descriptors.len();
-        let Some(rules) = matcher.domain(request.domain) else {
-            let unknown_domain = u32::try_from(descriptors).unwrap_or(u32::MAX);
-            let without_limit = WithoutLimit { unknown_domain, ..WithoutLimit::default() };
-            return Ok(Outcome::without_store(descriptors, Few::new(), without_limit));
+        let started = clock::monotonic();
+        let applied = match matcher.domain(request.domain) {
+            Some(rules) => rules.apply(request, self.quota_mode)?,
+            None => unknown_domain(request),
         };
-        let applied = rules.apply(request, self.quota_mode)?;
         applied.note_billing(self.quota_mode);
         let Applied { limits, rules, without_limit } = applied;
-        let mut outcome = Outcome::without_store(descriptors, rules, without_limit);
-        if !limits.is_empty() {
-            self.take(&limits, &mut outcome).await;
-        }
+        let mut outcome = Outcome::without_store(request.descriptors.len(), rules, without_limit);
+        let answered =
+            if limits.is_empty() { clock::monotonic() } else { self.take(&limits, &mut outcome).await };
+        outcome.elapsed = answered.duration_since(started);
         Ok(outcome)
     }
 
-    async fn take<'m>(&self, limits: &[AppliedLimit<'m>], outcome: &mut Outcome<'m>) {
+    /// Returns the instant of the answer.
+    async fn take<'m>(&self, limits: &[AppliedLimit<'m>], outcome: &mut Outcome<'m>) -> Instant {
         let takes = limits.iter().map(|applied| applied.take).collect();
-        let started = clock::monotonic();
+        let asked = clock::monotonic();
         let answer = self.store.take(takes).await;
-        let elapsed = started.elapsed();
+        let answered = clock::monotonic();
+        let elapsed = answered.duration_since(asked);
         match answer {
             Ok(answer) => {
                 (outcome.verdict, outcome.source) = (Some(answer.verdict), answer.source.into());
@@ -254,7 +257,14 @@ impl Limiter {
                 outcome.store_call = Some(StoreCall { elapsed, malformed: 0, error: Some(error) });
             }
         }
+        answered
     }
+}
+
+fn unknown_domain<'m>(request: &Request<'_>) -> Applied<'m> {
+    let unknown_domain = u32::try_from(request.descriptors.len()).unwrap_or(u32::MAX);
+    let without_limit = WithoutLimit { unknown_domain, ..WithoutLimit::default() };
+    Applied { limits: Few::new(), rules: Few::new(), without_limit }
 }
 
 /// What the store's answer says about each limit.

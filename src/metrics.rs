@@ -5,7 +5,10 @@
 //! | `tollgate_decisions_total` | domain, rule, verdict, source | decisions on one bucket; a series appears with its first |
 //! | `tollgate_domain_decisions_total` | domain, verdict | the same, by domain; always there |
 //! | `tollgate_rule_post_paid` | domain, rule | 1 while a rule with `overdraft: auto` counts as charged after the response, else 0; a series appears when its first demand tells |
+//! | `tollgate_near_limit_total` | domain, rule | decisions that allowed hits near the limit |
+//! | `tollgate_limit`, `tollgate_burst` | domain, rule, tier, window, algorithm | the numbers of each limit in force |
 //! | `tollgate_requests_total` | door, outcome | answers to requests |
+//! | `tollgate_request_duration_seconds` | door | requests that were decided, by the time that it took |
 //! | `tollgate_descriptors_without_limit_total` | kind | descriptors to which no limit applies: `unknown_domain`, `unmatched`, `exempt` or `unlimited` |
 //! | `tollgate_store_duration_seconds` | | requests to the store, by the time that they took |
 //! | `tollgate_store_errors_total` | kind | requests that the store did not answer |
@@ -23,29 +26,42 @@
 //! | `tollgate_tls_stale` | | 1 while changed TLS files are refused; only with TLS |
 //! | `tollgate_unknown_methods_total` | | calls of gRPC methods that Tollgate does not have |
 //! | `tollgate_build_info` | version | always 1 |
+//! | `ratelimit_service_…` | domain, key1, key2 | what envoyproxy/ratelimit tells, under its names; only if asked for |
+//! | `tollgate_reference_rules_left_out` | | rules without series of these names |
 //! | `process_…` | | what the system reports about the process, under the names that all exporters use |
 //!
 //! The values of labels are configured or compiled in. Values that clients send become labels only where a rule asks
-//! for it, and then their number is bounded. On the request path, counting is one relaxed atomic add on a handle that
-//! exists already; nothing is looked up.
+//! for it, and then their number is bounded. On the request path, counting is a few relaxed atomic adds on handles
+//! that exist already; nothing is looked up.
 
 mod decisions;
+mod durations;
+mod near;
 mod process;
+mod records;
+mod reference;
+mod registry;
 mod requests;
+mod text;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
-    core::Collector,
 };
 
 use decisions::Decisions;
-pub use decisions::{Counted, LimitCounters, MAX_PATHS};
+pub use decisions::{Counted, LimitCounters, MAX_PATHS, MAX_REFERENCE_RULES};
+use durations::Durations;
+pub use near::{BadRatio, NearLimitRatio};
 use process::Process;
+use registry::{counter_alone, counters, counters_from_start, register};
 pub use requests::Door;
 use requests::Requests;
 use tollgate_core::matcher::Matcher;
@@ -75,6 +91,9 @@ pub struct Metrics {
     registry: Registry,
     decisions: Decisions,
     requests: Requests,
+    durations: Durations,
+    near_limit: NearLimitRatio,
+    has_reference_names: bool,
     store_seconds: Histogram,
     store_errors: IntCounterVec,
     malformed: IntCounter,
@@ -83,6 +102,8 @@ pub struct Metrics {
     unknown_methods: IntCounter,
     reloads: IntCounterVec,
     config_stale: IntGauge,
+    /// Configurations that were read before the first request.
+    loaded_at_start: AtomicU64,
     lookups: Mutex<Vec<Lookup>>,
     process: Process,
 }
@@ -150,6 +171,9 @@ impl Metrics {
             decisions: Decisions::default(),
             process: Process::new(),
             requests,
+            durations: Durations::default(),
+            near_limit: NearLimitRatio::default(),
+            has_reference_names: false,
             store_seconds,
             store_errors,
             malformed,
@@ -158,8 +182,21 @@ impl Metrics {
             unknown_methods,
             reloads,
             config_stale,
+            loaded_at_start: AtomicU64::new(0),
             lookups: Mutex::default(),
         }
+    }
+
+    /// The same metrics, with another part of a limit beyond which hits count as near it.
+    #[must_use]
+    pub fn near_limit(self, near_limit: NearLimitRatio) -> Metrics {
+        Metrics { near_limit, ..self }
+    }
+
+    /// The same metrics, and those of envoyproxy/ratelimit under its names.
+    #[must_use]
+    pub fn with_reference_names(self) -> Metrics {
+        Metrics { has_reference_names: true, ..self }
     }
 
     /// Counters for the decisions of these rules, to be shared by all runtimes. From here on the page shows these
@@ -181,6 +218,11 @@ impl Metrics {
     /// Counts a call of a gRPC method that Tollgate does not have.
     pub fn count_unknown_method(&self) {
         self.unknown_methods.inc();
+    }
+
+    /// Counts the configuration that a process begins with.
+    pub fn count_first_load(&self) {
+        self.loaded_at_start.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a changed configuration, and shows whether the one in force is stale.
@@ -232,6 +274,11 @@ impl Metrics {
             .encode_to_string(&self.registry.gather())
             .expect("a String takes all that is written");
         self.decisions.write(&mut page);
+        self.decisions.write_limits(&mut page);
+        self.durations.write(&mut page);
+        if self.has_reference_names {
+            self.write_reference(&mut page);
+        }
         self.process.write(&mut page);
         page
     }
@@ -241,31 +288,6 @@ impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
     }
-}
-
-fn counters(registry: &Registry, opts: Opts, labels: &[&str]) -> IntCounterVec {
-    let counters = IntCounterVec::new(opts, labels).expect("the name is valid");
-    register(registry, &counters);
-    counters
-}
-
-/// Counters by one label. All its values exist from the start, so that `rate()` misses no first increment.
-fn counters_from_start(registry: &Registry, opts: Opts, label: &str, values: &[&str]) -> IntCounterVec {
-    let counters = counters(registry, opts, &[label]);
-    for value in values {
-        let _ = counters.with_label_values(&[*value]);
-    }
-    counters
-}
-
-fn counter_alone(registry: &Registry, name: &str, help: &str) -> IntCounter {
-    let counter = IntCounter::new(name, help).expect("the name is valid");
-    register(registry, &counter);
-    counter
-}
-
-fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: &C) {
-    registry.register(Box::new(metric.clone())).expect("each metric is registered once");
 }
 
 #[cfg(test)]

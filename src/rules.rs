@@ -111,8 +111,11 @@ impl CurrentRules {
 // === impl Publisher ===
 
 impl Publisher {
-    /// Starts with the rules of `matcher`. `contract` applies to all rules that are published later, too.
+    /// Starts with the rules of `matcher`, which may be none yet. `contract` applies to all rules that are published later, too.
     pub fn new(matcher: Matcher, contract: Contract, metrics: Arc<Metrics>) -> Publisher {
+        if matcher.domains().next().is_some() {
+            metrics.count_first_load();
+        }
         let rules = CompiledRules::new(matcher, &contract, &metrics);
         let published = Mutex::new(Published { rules, before: None, subscribers: Vec::new() });
         Publisher { contract, metrics, published }

@@ -32,7 +32,6 @@ use crate::{
     fallback::{Fallback, local::Local},
     limiter::Limiter,
     logging::{self, LoggingError},
-    metrics::Metrics,
     protocol::{Doors, Modes},
     reload::Sources,
     rules::Publisher,
@@ -40,7 +39,7 @@ use crate::{
     store::{Backend, TargetError},
 };
 use authz::Authz;
-use flags::{Answers, Logs, Process, Switches, WhenStoreFails};
+use flags::{Answers, Logs, MetricsFlags, Process, Switches, WhenStoreFails};
 pub(super) use flags::{Deciding, Headers};
 use folders::FolderFlags;
 use pages::PageFlags;
@@ -127,6 +126,9 @@ pub struct Serve {
 
     #[command(flatten)]
     pages: PageFlags,
+
+    #[command(flatten)]
+    metrics: MetricsFlags,
 
     #[command(flatten)]
     logs: Logs,
@@ -218,7 +220,7 @@ impl Serve {
         }
         let authz = self.authz.settings();
         let matcher = Matcher::new(config.domains.clone());
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::new(self.metrics.metrics());
         let publisher = Arc::new(Publisher::new(matcher, contract, Arc::clone(&metrics)));
         let sources = Sources { paths: self.config.clone(), in_folders, defaults };
         let xds = self.xds.options(defaults);

@@ -1,9 +1,11 @@
 //! Counts what became of a request: its outcome, the decision on each limit, the descriptors without one, and how the
 //! store did.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use prometheus::{IntCounter, Opts, Registry};
 
-use super::{Counted, LimitCounters, Metrics, counters};
+use super::{LimitCounters, Metrics, registry::counters};
 use crate::{fallback::Source, limiter::Outcome};
 use tollgate_core::{
     applied::WithoutLimit, authz::WithoutDescriptor, decision::Verdict, descriptor::Request,
@@ -66,6 +68,8 @@ pub(super) struct Requests {
     outcomes: [[IntCounter; RequestOutcome::ALL.len()]; Door::ALL.len()],
     /// In the order of [`KINDS`].
     without_limit: [IntCounter; KINDS.len()],
+    /// Requests that the store did not answer, in the order of [`Door::ALL`].
+    store_failures: [AtomicU64; Door::ALL.len()],
 }
 
 // === impl Metrics ===
@@ -90,17 +94,8 @@ impl Metrics {
             },
         );
         self.requests.count_without_limit(outcome.without_limit);
-        for decision in &outcome.decisions {
-            let counted = match decision.is_over() {
-                false if decision.verdict == Verdict::Deny => Counted::WouldDeny,
-                _ => decision.verdict.into(),
-            };
-            let matched = outcome.rules.iter().find(|matched| matched.descriptor == decision.descriptor);
-            let path = matched
-                .filter(|matched| matched.rule.shows_values())
-                .map(|matched| matched.rule.metric_path(request.descriptors[decision.descriptor].entries()));
-            counters.count(&decision.limit, path.as_deref(), counted, decision.source);
-        }
+        self.durations.observe(door, outcome.elapsed);
+        self.count_decisions(counters, request, outcome);
         let Some(call) = &outcome.store_call else { return };
         if outcome.source != Source::Cache {
             self.store_seconds.observe(call.elapsed.as_secs_f64());
@@ -108,6 +103,7 @@ impl Metrics {
         if let Some(error) = &call.error {
             // Looked up by the label, which is too slow for requests that are answered.
             self.store_errors.with_label_values(&[error.kind()]).inc();
+            self.requests.store_failures[door as usize].fetch_add(1, Ordering::Relaxed);
         }
         if call.malformed > 0 {
             self.malformed.inc_by(call.malformed.into());
@@ -155,7 +151,23 @@ impl Requests {
                 RequestOutcome::ALL.map(|outcome| outcomes.with_label_values(&[door.word(), outcome.word()]))
             }),
             without_limit: KINDS.map(|kind| without_limit.with_label_values(&[kind])),
+            store_failures: Default::default(),
         }
+    }
+
+    /// The requests that came through this door.
+    pub(super) fn all(&self, door: Door) -> u64 {
+        self.outcomes[door as usize].iter().map(IntCounter::get).sum()
+    }
+
+    /// Those of them that could not be decided because of what they are.
+    pub(super) fn invalid(&self, door: Door) -> u64 {
+        self.outcomes[door as usize][RequestOutcome::Invalid as usize].get()
+    }
+
+    /// Those of them that the store did not answer.
+    pub(super) fn store_failures(&self, door: Door) -> u64 {
+        self.store_failures[door as usize].load(Ordering::Relaxed)
     }
 
     pub(super) fn count(&self, door: Door, outcome: RequestOutcome) {

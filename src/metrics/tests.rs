@@ -1,6 +1,6 @@
 use std::fmt::Write as _;
 
-use super::{requests::RequestOutcome, *};
+use super::{decisions::Record, requests::RequestOutcome, *};
 use crate::fallback::Source;
 use tollgate_core::{
     applied::WithoutLimit,
@@ -14,6 +14,11 @@ fn rules(domain: &str, keys: &[&str]) -> Matcher {
     let limit = Limit::new(10, Unit::Second, None).unwrap();
     let descriptors = keys.iter().map(|key| Pattern::with_limit(key, None, limit.clone())).collect();
     Matcher::new(vec![Domain { name: domain.to_owned(), descriptors, ..Domain::default() }])
+}
+
+/// A decision far from its limit.
+fn record(counted: Counted, source: Source) -> Record {
+    Record { counted, source, is_near: false, hits: None }
 }
 
 /// The series of all decisions with their values, by their labels.
@@ -72,16 +77,16 @@ fn a_decision_is_counted_by_domain_rule_verdict_and_source() {
     let metrics = Metrics::new();
     let matcher = rules("edge", &["api_key", "route_/login"]);
     let (limits, counters) = (matcher.limits(), metrics.counters_for_rules(&matcher));
-    counters.count(&limits[1], None, Counted::Deny, Source::Store);
-    counters.count(&limits[1], None, Counted::Deny, Source::Store);
-    counters.count(&limits[0], None, Counted::Allow, Source::Store);
-    counters.count(&limits[0], None, Counted::WouldDeny, Source::Local);
-    counters.count(&limits[0], None, Counted::Allow, Source::Allow);
-    counters.count(&limits[0], None, Counted::Deny, Source::Deny);
-    counters.count(&limits[0], None, Counted::Deny, Source::Error);
-    counters.count(&limits[0], None, Counted::WouldDeny, Source::Error);
+    counters.count(&limits[1], None, &record(Counted::Deny, Source::Store));
+    counters.count(&limits[1], None, &record(Counted::Deny, Source::Store));
+    counters.count(&limits[0], None, &record(Counted::Allow, Source::Store));
+    counters.count(&limits[0], None, &record(Counted::WouldDeny, Source::Local));
+    counters.count(&limits[0], None, &record(Counted::Allow, Source::Allow));
+    counters.count(&limits[0], None, &record(Counted::Deny, Source::Deny));
+    counters.count(&limits[0], None, &record(Counted::Deny, Source::Error));
+    counters.count(&limits[0], None, &record(Counted::WouldDeny, Source::Error));
     let brought_along = RuleLimit::new(LimitIndex::Requested, "edge", "(override)", limits[0].limit.clone());
-    counters.count(&brought_along, None, Counted::Deny, Source::Cache);
+    counters.count(&brought_along, None, &record(Counted::Deny, Source::Cache));
 
     let series = |rule, verdict, source, count| {
         format!("{{domain=\"edge\",rule=\"{rule}\",source=\"{source}\",verdict=\"{verdict}\"}} {count}")
@@ -110,7 +115,7 @@ fn a_series_appears_when_it_first_counts_and_those_of_a_domain_are_there_at_zero
     for verdict in ["allow", "deny", "would_deny", "error"] {
         assert_eq!(domain_count(&metrics, "edge", verdict), Some(0), "{verdict}");
     }
-    counters.count(&matcher.limits()[1], None, Counted::Deny, Source::Cache);
+    counters.count(&matcher.limits()[1], None, &record(Counted::Deny, Source::Cache));
     assert_eq!(decisions(&metrics), ["{domain=\"edge\",rule=\"user\",source=\"cache\",verdict=\"deny\"} 1"]);
     // A domain without limits is shown too.
     let _ = metrics.counters_for_rules(&rules("bare", &[]));
@@ -126,7 +131,7 @@ fn counters_go_on_when_the_rules_are_reloaded() {
     for keys in [&["a", "b"][..], &["b"], &["c", "b", "a"]] {
         let matcher = rules("edge", keys);
         let limit = &matcher.limits()[keys.iter().position(|key| *key == "b").unwrap()];
-        metrics.counters_for_rules(&matcher).count(limit, None, Counted::Allow, Source::Store);
+        metrics.counters_for_rules(&matcher).count(limit, None, &record(Counted::Allow, Source::Store));
     }
     assert_eq!(decisions(&metrics), ["{domain=\"edge\",rule=\"b\",source=\"store\",verdict=\"allow\"} 3"]);
 }
@@ -137,15 +142,15 @@ fn a_limit_that_is_gone_is_shown_no_more_and_a_request_under_way_does_not_bring_
     let before = rules("edge", &["old", "kept"]);
     let (limits, counters) = (before.limits(), metrics.counters_for_rules(&before));
     for limit in limits {
-        counters.count(limit, None, Counted::Allow, Source::Store);
+        counters.count(limit, None, &record(Counted::Allow, Source::Store));
     }
     let now = metrics.counters_for_rules(&rules("edge", &["kept", "new"]));
     let kept = "{domain=\"edge\",rule=\"kept\",source=\"store\",verdict=\"allow\"} 1";
     assert_eq!(decisions(&metrics), [kept]);
     // The request counts by the rules that it began with, under a label that has counted and under one that has not.
-    counters.count(&limits[0], None, Counted::Allow, Source::Store);
-    counters.count(&limits[0], None, Counted::Deny, Source::Store);
-    counters.count(&limits[0], Some("old_value"), Counted::Deny, Source::Store);
+    counters.count(&limits[0], None, &record(Counted::Allow, Source::Store));
+    counters.count(&limits[0], None, &record(Counted::Deny, Source::Store));
+    counters.count(&limits[0], Some("old_value"), &record(Counted::Deny, Source::Store));
     assert_eq!(decisions(&metrics), [kept]);
     // The domain has all of them, before and after the last such request. Its sums never fall.
     let sums = || (domain_count(&metrics, "edge", "allow"), domain_count(&metrics, "edge", "deny"));
@@ -155,7 +160,7 @@ fn a_limit_that_is_gone_is_shown_no_more_and_a_request_under_way_does_not_bring_
     drop(now);
     // A limit that comes back starts at 0.
     let again = rules("edge", &["old"]);
-    metrics.counters_for_rules(&again).count(&again.limits()[0], None, Counted::Deny, Source::Store);
+    metrics.counters_for_rules(&again).count(&again.limits()[0], None, &record(Counted::Deny, Source::Store));
     assert_eq!(decisions(&metrics), ["{domain=\"edge\",rule=\"old\",source=\"store\",verdict=\"deny\"} 1"]);
     assert_eq!(sums(), (Some(3), Some(3)));
 }
@@ -164,7 +169,11 @@ fn a_limit_that_is_gone_is_shown_no_more_and_a_request_under_way_does_not_bring_
 fn a_hostile_name_in_the_configuration_cannot_break_the_text() {
     let metrics = Metrics::new();
     let matcher = rules("a\"} 1\nevil 1", &["b\\"]);
-    metrics.counters_for_rules(&matcher).count(&matcher.limits()[0], None, Counted::Allow, Source::Store);
+    metrics.counters_for_rules(&matcher).count(
+        &matcher.limits()[0],
+        None,
+        &record(Counted::Allow, Source::Store),
+    );
     let text = metrics.render();
     assert!(text.contains(r#"domain="a\"} 1\nevil 1",rule="b\\""#), "{text}");
     assert!(!text.lines().any(|line| line.starts_with("evil")));
@@ -201,7 +210,7 @@ fn a_flood_of_values_in_paths_ends_in_one_more_label_and_its_rule_takes_its_path
         for number in 0..20_000 {
             path.clear();
             write!(path, "user_{number}").unwrap();
-            counters.count(&matcher.limits()[0], Some(&path), Counted::Allow, Source::Store);
+            counters.count(&matcher.limits()[0], Some(&path), &record(Counted::Allow, Source::Store));
         }
     };
     let series = |rule: &str, count: usize| {
@@ -218,7 +227,7 @@ fn a_flood_of_values_in_paths_ends_in_one_more_label_and_its_rule_takes_its_path
     let next = rules("edge", &["client"]);
     let counters = metrics.counters_for_rules(&next);
     let _ = metrics.render();
-    counters.count(&next.limits()[0], Some("client_1"), Counted::Allow, Source::Store);
+    counters.count(&next.limits()[0], Some("client_1"), &record(Counted::Allow, Source::Store));
     assert_eq!(decisions(&metrics), [series("client_1", 1), series("other", 20_000 - MAX_PATHS)]);
     assert_eq!(domain_count(&metrics, "edge", "allow"), Some(20_001));
 }
@@ -228,8 +237,8 @@ fn a_path_that_reads_like_the_label_of_another_rule_is_one_series_with_it() {
     let metrics = Metrics::new();
     let matcher = rules("edge", &["user", "user_alice"]);
     let counters = metrics.counters_for_rules(&matcher);
-    counters.count(&matcher.limits()[0], Some("user_alice"), Counted::Allow, Source::Store);
-    counters.count(&matcher.limits()[1], None, Counted::Allow, Source::Store);
+    counters.count(&matcher.limits()[0], Some("user_alice"), &record(Counted::Allow, Source::Store));
+    counters.count(&matcher.limits()[1], None, &record(Counted::Allow, Source::Store));
     let series = "{domain=\"edge\",rule=\"user_alice\",source=\"store\",verdict=\"allow\"} 2";
     assert_eq!(decisions(&metrics), [series]);
 }

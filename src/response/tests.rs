@@ -57,6 +57,7 @@ fn outcome(descriptors: usize, decisions: Vec<Decision<'_>>) -> Outcome<'_> {
         without_limit,
         decisions,
         store_call: Some(store_call),
+        elapsed: Duration::ZERO,
     }
 }
 

@@ -34,9 +34,11 @@ struct Builder<'a> {
     has_replaces: bool,
 }
 
-/// What all limits of one rule have in common, those of all tiers.
+/// What all limits of one rule have in common, those of all tiers but for the tier.
+#[derive(Clone)]
 struct Shared {
     path: Arc<str>,
+    tier: Option<Arc<str>>,
     options: Options,
     billing: Arc<Billing>,
 }
@@ -63,7 +65,8 @@ impl Builder<'_> {
 
     fn rule(&mut self, path: &str, pattern: &Pattern) -> Option<Rule> {
         let path: Arc<str> = Arc::from(path);
-        let shared = Shared { path: Arc::clone(&path), options: pattern.options, billing: Arc::default() };
+        let (tier, options, billing) = (None, pattern.options, Arc::default());
+        let shared = Shared { path: Arc::clone(&path), tier, options, billing };
         let limits = match &pattern.limits {
             Limits::None => return None,
             Limits::All(limits) => RuleLimits::Same(self.applies(&shared, limits)),
@@ -85,10 +88,11 @@ impl Builder<'_> {
     fn tier_limits(&mut self, shared: &Shared) -> Option<TierLimits> {
         let members = self.members?;
         let position = self.steps.iter().rposition(|step| *step.key == *members.key)?;
-        let default = self.applies(shared, members.tiers.get(&members.default)?);
+        let of = |tier: &str| Shared { tier: Some(tier.into()), ..shared.clone() };
+        let default = self.applies(&of(&members.default), members.tiers.get(&members.default)?);
         let others = members.tiers.iter().filter(|(name, _)| **name != members.default);
         let tiers =
-            others.map(|(name, limits)| (name.as_str().into(), self.applies(shared, limits))).collect();
+            others.map(|(name, limits)| (name.as_str().into(), self.applies(&of(name), limits))).collect();
         Some(TierLimits { position, members: Arc::clone(&members.table), tiers, default })
     }
 
@@ -113,6 +117,7 @@ impl Builder<'_> {
             index: LimitIndex::Configured(self.limits.len()),
             domain: Arc::clone(&self.domain),
             path: Arc::clone(&shared.path),
+            tier: shared.tier.clone(),
             name: limit.name.clone(),
             has_own_bucket,
             replaces: limit.replaces.clone(),

@@ -99,6 +99,8 @@ pub struct RuleLimit {
     pub domain: Arc<str>,
     /// [`Rule::path`].
     pub path: Arc<str>,
+    /// The tier that it is for, if it holds for the members of one tier alone.
+    pub tier: Option<Arc<str>>,
     /// The configured name; often empty.
     pub name: String,
     /// Its bucket has its name, because an earlier limit of the rule has the bucket of its algorithm and period.
@@ -230,17 +232,17 @@ impl RuleLimit {
     pub fn new(index: LimitIndex, domain: &str, path: &str, limit: Limit) -> RuleLimit {
         let (name, replaces, options) = (String::new(), Vec::new(), Options::default());
         let (domain, path) = (domain.into(), path.into());
-        let (has_own_bucket, on_store_failure, billing) = (false, None, None);
         RuleLimit {
             index,
             domain,
             path,
+            tier: None,
             name,
-            has_own_bucket,
+            has_own_bucket: false,
             replaces,
             options,
-            on_store_failure,
-            billing,
+            on_store_failure: None,
+            billing: None,
             limit,
         }
     }

@@ -1,6 +1,7 @@
 //! The flags of `tollgate serve` by subject, and the options that they turn into.
 
 mod headers;
+mod metrics;
 
 use std::{
     net::SocketAddr,
@@ -25,6 +26,7 @@ use crate::{
     store::memory::MOST_BUCKETS,
 };
 pub(in crate::cli) use headers::Headers;
+pub(super) use metrics::MetricsFlags;
 use tollgate_core::{applied::QuotaMode, duration, rules::OnStoreFailure};
 
 #[derive(Debug, Args)]

@@ -1,5 +1,5 @@
 //! Writes the decisions to the page: one series for each label that has counted, and the sums of each domain, which
-//! are always there.
+//! are always there; and how many decisions came near each limit.
 //!
 //! They are written by hand, because a page of 20,000 rules would cost a million allocations with the crate's types.
 
@@ -11,8 +11,10 @@ use std::{
 };
 
 use super::{
-    Counts, Decisions, LimitCounters, Shown, Sum, UNDECIDED_WORD, VERDICTS, add_all, post_paid, words,
+    Decisions, LabelCounter, LimitCounters, Shown, Sum, Tally, post_paid,
+    series::{UNDECIDED_WORD, VERDICTS, words},
 };
+use crate::metrics::text::Escaped;
 
 /// Stands for all further paths.
 const OTHER: &str = "other";
@@ -28,6 +30,11 @@ const HEAD_OF_DOMAINS: &str = "\
 # HELP tollgate_domain_decisions_total Decisions on one bucket, by domain. Every series is there from the start, so \
     alerts can use it.
 # TYPE tollgate_domain_decisions_total counter
+";
+const HEAD_OF_NEAR: &str = "\
+# HELP tollgate_near_limit_total Decisions that allowed hits beyond --near-limit-ratio of the limit. While they rise, the \
+    limit is nearly used up: raise it, or find out who uses it. A series appears with the first decision on its limit.
+# TYPE tollgate_near_limit_total counter
 ";
 
 /// By domain and label.
@@ -47,29 +54,29 @@ impl Decisions {
 
 fn write_labels(current: &LimitCounters, page: &mut String) -> fmt::Result {
     let mut sums = Sums::new();
-    let mut add = |domain, label, counts: &Counts| {
-        let counts = counts.now();
-        if counts.iter().any(|count| *count > 0) {
-            add_all(sums.entry((domain, label)).or_default(), &counts);
+    let mut add = |domain, label, tally: &Tally| {
+        let sum = tally.now();
+        if sum.decisions.iter().any(|count| *count > 0) {
+            sums.entry((domain, label)).or_default().add(&sum);
         }
     };
-    for (limit, counter) in &current.labels {
-        add(&limit.domain, limit.label(), &counter.series.counts);
+    for LabelCounter { limit, counter } in &current.labels {
+        add(&limit.domain, limit.label(), &counter.series.own);
         // Copied, because requests wait for the lock. A path may also equal the label of another rule.
         counter
             .series
             .paths()
             .iter()
-            .for_each(|(path, counts)| add(&limit.domain, path.to_string().into(), counts));
+            .for_each(|(path, tally)| add(&limit.domain, path.to_string().into(), tally));
     }
     for (name, domain) in &current.domains {
         add(name, OTHER.into(), &domain.other);
         add(name, OVERRIDE.into(), &domain.overrides);
     }
     page.push_str(HEAD);
-    for ((domain, label), counts) in &sums {
+    for ((domain, label), sum) in &sums {
         let (domain, label) = (Escaped(domain), Escaped(label));
-        for (place, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+        for (place, count) in sum.decisions.iter().enumerate().filter(|(_, count)| **count > 0) {
             let (verdict, source) = words(place);
             writeln!(
                 page,
@@ -78,6 +85,11 @@ fn write_labels(current: &LimitCounters, page: &mut String) -> fmt::Result {
             )?;
         }
     }
+    page.push_str(HEAD_OF_NEAR);
+    for ((domain, label), Sum { near, .. }) in &sums {
+        let (domain, label) = (Escaped(domain), Escaped(label));
+        writeln!(page, "tollgate_near_limit_total{{domain=\"{domain}\",rule=\"{label}\"}} {near}")?;
+    }
     Ok(())
 }
 
@@ -85,20 +97,18 @@ fn write_domains(shown: &Shown, page: &mut String) -> fmt::Result {
     let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
     for (name, domain) in &shown.current.domains {
         let sum = sums.entry(name).or_default();
-        [&domain.overrides, &domain.other, &domain.gone]
-            .iter()
-            .for_each(|counts| add_all(sum, &counts.now()));
-        let leaving = shown.leaving.iter().filter(|counter| Arc::ptr_eq(&counter.domain, domain));
-        leaving.for_each(|counter| add_all(sum, &counter.series.total()));
+        [&domain.overrides, &domain.other, &domain.gone].iter().for_each(|tally| sum.add(&tally.now()));
+        let leaving = shown.leaving.iter().filter(|leaving| Arc::ptr_eq(&leaving.counter.domain, domain));
+        leaving.for_each(|leaving| sum.add(&leaving.counter.series.total()));
     }
-    for (limit, counter) in &shown.current.labels {
-        add_all(sums.entry(&limit.domain).or_default(), &counter.series.total());
+    for LabelCounter { limit, counter } in &shown.current.labels {
+        sums.entry(&limit.domain).or_default().add(&counter.series.total());
     }
     page.push_str(HEAD_OF_DOMAINS);
     for (domain, sum) in &sums {
         let domain = Escaped(domain);
         for verdict in VERDICTS.into_iter().chain([UNDECIDED_WORD]) {
-            let counts = sum.iter().enumerate().filter(|(place, _)| words(*place).0 == verdict);
+            let counts = sum.decisions.iter().enumerate().filter(|(place, _)| words(*place).0 == verdict);
             let count: u64 = counts.map(|(_, count)| count).sum();
             writeln!(
                 page,
@@ -107,21 +117,4 @@ fn write_domains(shown: &Shown, page: &mut String) -> fmt::Result {
         }
     }
     Ok(())
-}
-
-/// A label's value, escaped as the text format demands.
-pub(super) struct Escaped<'a>(pub(super) &'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for letter in self.0.chars() {
-            match letter {
-                '\\' => f.write_str("\\\\")?,
-                '"' => f.write_str("\\\"")?,
-                '\n' => f.write_str("\\n")?,
-                letter => f.write_char(letter)?,
-            }
-        }
-        Ok(())
-    }
 }

@@ -5,7 +5,8 @@ use std::{
     fmt::{self, Write as _},
 };
 
-use super::{LimitCounters, page::Escaped};
+use super::{LabelCounter, LimitCounters};
+use crate::metrics::text::Escaped;
 
 const HEAD: &str = "\
 # HELP tollgate_rule_post_paid 1 while a rule with overdraft auto counts as charged after the response, so that stated \
@@ -16,7 +17,8 @@ const HEAD: &str = "\
 ";
 
 pub(super) fn write(current: &LimitCounters, page: &mut String) -> fmt::Result {
-    let billed = current.labels.iter().filter_map(|(limit, _)| Some((limit, limit.billing.as_ref()?)));
+    let billed =
+        current.labels.iter().filter_map(|LabelCounter { limit, .. }| Some((limit, limit.billing.as_ref()?)));
     let known = billed.filter(|(_, billing)| !billing.is_unknown());
     let rules: BTreeMap<(&str, &str), bool> =
         known.map(|(limit, billing)| ((&*limit.domain, &*limit.path), billing.is_post_paid())).collect();
