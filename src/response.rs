@@ -12,7 +12,7 @@ mod problem;
 mod rls;
 mod writer;
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use crate::{
     fallback::Source,
@@ -123,11 +123,19 @@ fn headers(contract: &Contract, speaker: &Decision<'_>, verdict: Verdict, respon
 fn structured(response: &mut impl Response, speaker: &Decision<'_>, reset_s: u64) {
     let limit = &speaker.limit.limit;
     let name = quoted_name(&speaker.limit);
-    let window =
-        limit.period_seconds_at(speaker.now_us).map_or_else(String::new, |seconds| format!(";w={seconds}"));
+    let window = Window(limit.period_seconds_at(speaker.now_us));
     let policy = format!("{name};q={}{window};tollgate-burst={}", limit.requests_per_unit(), limit.burst());
     response.header("ratelimit-policy", &policy);
     response.header("ratelimit", &format!("{name};r={};t={reset_s}", speaker.remaining));
+}
+
+/// The parameter `w`, if its seconds are known. It is written in place, without a String of its own.
+struct Window(Option<u64>);
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |seconds| write!(f, ";w={seconds}"))
+    }
 }
 
 /// A String of RFC 9651: printable ASCII in quotes. Other characters of a name become `?`.
