@@ -7,12 +7,10 @@
 //! Stopping has three phases, see [`Phase`]. In the first two no call is lost; the third cuts the connections that are
 //! left. [`Server::run`] returns only when every thread has been joined.
 
-use std::{
-    convert::Infallible, future, io, iter, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration,
-};
+use std::{io, iter, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, runtime, select, task::JoinSet, time};
-use tracing::{error, info, warn};
+use tokio::{net::TcpListener, runtime, select, task::JoinSet};
+use tracing::error;
 
 use crate::{
     admin::{Admin, Pages},
@@ -28,6 +26,7 @@ mod aside;
 mod authz_http;
 mod bounded_body;
 mod connection;
+mod drain;
 mod endings;
 mod error;
 mod limits;
@@ -44,14 +43,11 @@ pub use tls::{Tls, TlsFiles};
 
 use accept::{Acceptor, bind};
 use aside::Aside;
+use drain::serve_and_drain;
 use endings::Endings;
 use refusals::Refusals;
 use routes::{Health, Routes};
 use runtimes::Runtimes;
-
-/// How long the runtimes may take to end once their connections are cut. They need microseconds; a stuck one must not
-/// keep the process from ending.
-const CUT_GRACE: Duration = Duration::from_secs(1);
 
 /// How a server listens, serves and stops.
 #[derive(Debug, Clone)]
@@ -253,65 +249,6 @@ impl Started {
         }
         lifecycle.advance_to(Phase::Ended);
         outcome.and(runtimes.join())
-    }
-}
-
-async fn serve_and_drain(
-    (grpc, authz_http): (Acceptor, Option<Acceptor>),
-    runtimes: &mut Runtimes,
-    health: &Health,
-    lifecycle: &Lifecycle,
-    options: &Options,
-) -> Result<(), ServerError> {
-    // A runtime that ends by itself has panicked, and its connections have failed. The others are drained, and the
-    // process ends with an error, which `join` finds.
-    select! {
-        never = grpc.accept(runtimes) => match never {},
-        never = accept_if_any(authz_http.as_ref(), runtimes) => match never {},
-        () = leave(health, lifecycle, options.drain_wait) => {}
-        () = runtimes.one_ended() => {
-            error!("a runtime has ended unexpectedly; stopping");
-            health.not_serving().await;
-        }
-    }
-    let closed = authz_http.map_or(Ok(()), |acceptor| acceptor.close(runtimes));
-    if let Err(error) = grpc.close(runtimes).and(closed) {
-        warn!(error = %SystemError::from(error), "connections that were not accepted yet may be lost");
-    }
-    lifecycle.advance_to(Phase::Draining);
-
-    runtimes.stop_dealing();
-    select! {
-        () = runtimes.all_ended() => {}
-        () = time::sleep(options.drain_timeout) => {}
-        () = lifecycle.reached(Phase::Ended) => {}
-    }
-    lifecycle.advance_to(Phase::Ended);
-    let ended = time::timeout(CUT_GRACE, runtimes.all_ended()).await;
-    let cut = runtimes.endings().cut();
-    if cut > 0 {
-        warn!(connections = cut, "cut the connections that were still open");
-    }
-    ended.map_err(|_elapsed| ServerError::RuntimesStuck { count: runtimes.running() })?;
-    info!("stopped");
-    Ok(())
-}
-
-async fn accept_if_any(acceptor: Option<&Acceptor>, runtimes: &Runtimes) -> Infallible {
-    match acceptor {
-        Some(acceptor) => acceptor.accept(runtimes).await,
-        None => future::pending().await,
-    }
-}
-
-/// Returns when it is time to drain: `drain_wait` after health checks began to fail, or earlier if the lifecycle says
-/// so.
-async fn leave(health: &Health, lifecycle: &Lifecycle, drain_wait: Duration) {
-    lifecycle.reached(Phase::Leaving).await;
-    health.not_serving().await;
-    select! {
-        () = time::sleep(drain_wait) => {}
-        () = lifecycle.reached(Phase::Draining) => {}
     }
 }
 

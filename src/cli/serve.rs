@@ -1,5 +1,6 @@
 //! `tollgate serve`: its flags, and the wiring of the service.
 
+mod announce;
 mod authz;
 mod flags;
 mod folders;
@@ -10,14 +11,13 @@ mod source;
 mod tls;
 mod xds;
 
-use std::{num::NonZeroU32, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use clap::{ArgAction, Args, builder::PathBufValueParser};
 use thiserror::Error;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::{
-    StoreUrl,
     months::CalendarMonths,
     ratelimit::Told,
     store::{StoreFlags, WrongStore},
@@ -46,7 +46,6 @@ use pages::PageFlags;
 use source::Source;
 use tls::TlsFlags;
 use tollgate_core::{
-    applied::QuotaMode,
     limit::{DefaultAlgorithm, Defaults},
     matcher::Matcher,
 };
@@ -276,51 +275,6 @@ impl Serve {
         let backend =
             backend.map_err(|WrongStore { origin, source }| ServeError::Store { origin, source })?;
         Ok(if self.denial_cache { backend } else { backend.without_denial_cache() })
-    }
-
-    /// Logs the start. Scripts read the first line, so its words and their order are an interface.
-    fn announce(&self, addresses: server::Addresses, matcher: &Matcher, source: &Source) {
-        let (rules, domains) = (matcher.limits().len(), matcher.domains().count());
-        let store = self.store.store.as_ref().map_or("memory".to_owned(), StoreUrl::to_string);
-        let server::Addresses { grpc, authz_http, admin, debug, metrics } = addresses;
-        info!(target: logging::START, %grpc, %admin, %store, rules, domains, "listening");
-        if let Some(authz_http) = authz_http {
-            info!(target: logging::START, %authz_http, "listening for ext_authz by HTTP");
-        }
-        let others = [("debug", debug), ("metrics", metrics)];
-        for (port, address) in others.into_iter().filter_map(|(port, address)| Some((port, address?))) {
-            info!(target: logging::START, %address, "listening for operators ({port})");
-        }
-        if self.store.trusts_anybody() {
-            let by = self.origins.name("store-tls-verify");
-            warn!(%by, "the store's certificate is not verified: anybody on the way can read and answer in its place");
-        }
-        if let Some(xds_server) = source.awaited() {
-            info!(%xds_server, "there are no rules yet: every request passes until the xDS server has sent some");
-        } else if rules == 0 {
-            warn!("no limit was loaded: every request passes");
-        }
-        let replicas = self.when_store_fails.replicas.map_or(1, NonZeroU32::get);
-        if store == "memory" && replicas > 1 {
-            warn!(
-                "each of {replicas} replicas keeps buckets in its own memory, so each admits the whole limit; \
-                 give them one Redis by --store"
-            );
-        } else if self.store.store.is_none() {
-            reference::announce_memory();
-        }
-    }
-
-    /// Logs the modes that let requests pass which limits would deny, and which flag or variable turned them on.
-    fn announce_modes(&self, modes: Modes, quota_mode: QuotaMode) {
-        if modes.shadow {
-            let by = self.switches.shadow_origin(&self.origins);
-            info!(%by, "shadow mode is on: every request is answered OK; limits are still charged and counted");
-        }
-        if quota_mode == QuotaMode::Everywhere {
-            let by = self.switches.quota_origin(&self.origins);
-            info!(%by, "quota mode is on: a request is denied only when all of its limits are used up");
-        }
     }
 }
 

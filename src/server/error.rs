@@ -4,7 +4,7 @@ use std::{fmt, net::SocketAddr};
 
 use thiserror::Error;
 
-use super::CUT_GRACE;
+use super::drain::CUT_GRACE;
 use crate::error::SystemError;
 
 /// Why a server did not start, or did not end well.
