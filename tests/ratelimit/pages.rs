@@ -50,6 +50,7 @@ pub(crate) fn port(log: &str, name: &str) -> SocketAddr {
 }
 
 async fn serve(test: &str, args: &[&str]) -> Tollgate {
+    lab::midnight::not_within(Duration::from_secs(30)).await;
     let limits = support::file(&format!("ratelimit-pages-{test}.yaml"), LIMITS);
     Tollgate::start(&Serve::new(&limits).args(args)).await.expect("starts")
 }

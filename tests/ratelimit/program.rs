@@ -81,6 +81,7 @@ impl Program {
     }
 
     async fn start_as(command: &Command) -> Result<Program, ProcessError> {
+        lab::midnight::not_within(Duration::from_secs(30)).await;
         let mut process = Process::spawn("ratelimit", command)?;
         let (grpc, admin) = process.ready(async |log| log.lines().find_map(addresses)).await?;
         Ok(Program { process, grpc, admin })

@@ -160,7 +160,7 @@ fn a_part_of_a_store_s_address_that_would_be_dropped_ends_the_start_and_says_wha
             "--store: a user or a password with @ / ? or # in it must be percent-encoded",
         ),
         ("redis:6379", "--store: did you mean redis://redis:6379?"),
-        ("redis://a:6379,b:6379", "--store: name one Redis; a list of addresses"),
+        ("redis://a:6379,b:6379", "--store: name one Redis; a list of Sentinels is redis+sentinel://"),
     ] {
         let (code, stderr) = run("store-parts", CONFIG, &["--store", store]);
         assert_eq!(code, Some(1), "{stderr}");
