@@ -1,8 +1,8 @@
 //! What envoyproxy/ratelimit tells of the whole process, under its names, so that dashboards and alerts that were made
 //! for it go on. What it tells of each rule is with the decisions.
 //!
-//! Nothing is counted for this page alone but the hits of the rules. Its histogram of response times is called seconds
-//! and holds milliseconds; here they are seconds.
+//! Nothing is counted for this page alone but the hits of the rules. The histogram of response times is called seconds
+//! there and holds milliseconds in older versions; here they are seconds.
 
 use std::{fmt::Write as _, sync::atomic::Ordering};
 

@@ -1,6 +1,7 @@
 //! Everything else: TLS, connections, logs, answers, metrics.
 
 use super::reader::Reader;
+use crate::metrics::NearLimitRatio;
 
 /// How long `serve` drains under this name. Envoys of Envoy Gateway go on asking a replica until the kubelet, the
 /// EndpointSlice and Envoy Gateway have told them that it leaves.
@@ -27,6 +28,7 @@ pub(super) fn translate(reader: &mut Reader<'_>) {
     connections(reader);
     logs(reader);
     answers(reader);
+    metrics(reader);
     if reader.is_on("USE_CALENDAR_MONTH_RATE_LIMIT") {
         reader.put("calendar-months", "on", &["USE_CALENDAR_MONTH_RATE_LIMIT"]);
     } else {
@@ -112,6 +114,19 @@ fn answers(reader: &mut Reader<'_>) {
             reader.warnings.push(format!(
                 "{variable} is {other:?}, but the header is called {name}: let Envoy rename it, or clients read {name}"
             ));
+        }
+    }
+}
+
+fn metrics(reader: &mut Reader<'_>) {
+    reader.put("reference-metrics", "on", &[]);
+    let Some(ratio) = reader.text("NEAR_LIMIT_RATIO") else { return };
+    match ratio.parse::<NearLimitRatio>() {
+        Ok(_) => reader.put("near-limit-ratio", ratio, &["NEAR_LIMIT_RATIO"]),
+        // Not worth a refusal, since no decision depends on it.
+        Err(error) => {
+            reader.honour(&["NEAR_LIMIT_RATIO"]);
+            reader.warnings.push(format!("NEAR_LIMIT_RATIO is {ratio:?}, and 0.8 is used instead: {error}"));
         }
     }
 }

@@ -167,7 +167,7 @@ pub(in crate::cli) const TABLE: &[Row] = &[
     row("PROMETHEUS_PATH", Text, Nothing, "The path is `/metrics`. With `USE_PROMETHEUS`, another one is warned about."),
     row("PROMETHEUS_MAPPER_YAML", Text, Nothing, "The names are those of the reference's own mapping."),
     row("PROMETHEUS_RESPONSE_TIME_AS_MILLISECONDS", Switch, Nothing, "Response times are in seconds."),
-    row("NEAR_LIMIT_RATIO", Fraction, Nothing, "For metrics."),
+    row("NEAR_LIMIT_RATIO", Fraction, Flag("near-limit-ratio"), "For metrics. Only from 0 to 1."),
     row("USE_STATSD", Switch, Nothing, IN_METRICS),
     row("STATSD_HOST", Text, Nothing, IN_METRICS),
     row("STATSD_PORT", Whole, Nothing, IN_METRICS),

@@ -96,6 +96,7 @@ fn the_environment_of_envoy_gateway_becomes_these_flags() {
         ("headers", "retry-after,problem-body"),
         ("drain-wait", "10s"),
         ("admin-json", "on"),
+        ("reference-metrics", "on"),
     ] {
         assert_eq!(flags.remove(flag).as_deref(), Some(value), "--{flag}");
     }
