@@ -258,7 +258,10 @@ async fn the_program_starts_with_each_environment_and_accounts_for_every_variabl
         }
         let log = program.process.log_text();
         if variables.iter().any(|(name, _)| name == "USE_PROMETHEUS") {
-            assert_eq!(get(port(&log, "metrics"), "/metrics").0, 200, "{names}");
+            let (status, page) = get(port(&log, "metrics"), "/metrics");
+            let hits =
+                format!("ratelimit_service_rate_limit_total_hits{{domain=\"{domain}\",key1=\"user\"}} 4");
+            assert!(status == 200 && page.contains(&hits), "{names}: {page}");
         } else {
             assert!(!log.contains("operators (metrics)"), "{names}: {log}");
         }
