@@ -44,6 +44,7 @@ struct Replicas {
 
 /// None, with a message, if there is no Redis and that is allowed.
 async fn replicas(test: &str, kept: Kept, number: usize, descriptors: &str) -> Option<Replicas> {
+    lab::midnight::not_within(Duration::from_secs(60)).await;
     let redis = match kept {
         Kept::InMemory => None,
         Kept::InRedis => Some(support::redis().await?),
