@@ -1,5 +1,7 @@
 //! Hostile files cost bounded time and memory, and get a clear answer.
 
+use std::time::Duration;
+
 use super::{Folder, descriptors, errors, load_text};
 use crate::config::MAX_FILE_BYTES;
 
@@ -175,9 +177,16 @@ fn a_large_tier_that_many_use_is_counted_at_each_use() {
     assert_eq!(told.lines().count(), 1, "it is told once");
 }
 
+/// The time that this thread has computed, which does not grow while other processes keep the machine busy.
+fn computed() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    let nanos = text.split(' ').next().and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.expect("a number comes first"))
+}
+
 #[test]
 fn nothing_costs_the_square_of_a_files_size() {
-    let started = crate::clock::monotonic();
+    let before = computed();
     let repeated = format!("domain: e\nx: {{{}}}\n", "a: 1, ".repeat(20_000));
     let tiers: String = (0..20_000).map(|n| format!("  t{n}: [{{unlimited: true}}]\n")).collect();
     let limits: String = (1..8_000).map(|n| format!("{{unit: day, requests_per_unit: {n}}}, ")).collect();
@@ -200,8 +209,8 @@ fn nothing_costs_the_square_of_a_files_size() {
     ] {
         let _ = load_text(&text);
     }
-    let took = started.elapsed();
-    assert!(took < std::time::Duration::from_secs(10), "{took:?}");
+    let took = computed().saturating_sub(before);
+    assert!(took < Duration::from_secs(10), "{took:?}");
 }
 
 #[test]
