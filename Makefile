@@ -16,7 +16,6 @@ test: setup build ## Run every test against the real Redis, Envoy and nginx
 	TOLLGATE_REQUIRE_REAL=1 cargo test --workspace --locked
 
 kinds: setup build ## Run the tests that depend on Redis on Redis 6.2, Redis 8.2 and Valkey 9.1
-	@scripts/setup kinds
 	@scripts/test-kinds
 
 compose-test: ## Test compose.yaml in a Docker engine; skipped with a message if there is none
