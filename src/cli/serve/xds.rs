@@ -1,9 +1,9 @@
 //! The flags for rules from an xDS server.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsStr, path::PathBuf, time::Duration};
 
 use clap::{
-    Args,
+    Arg, Args, Command,
     builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser},
     value_parser,
 };
@@ -38,7 +38,7 @@ pub(super) struct XdsFlags {
 
     /// Header of the call to the server, such as authorization=….
     #[arg(long, env = "TOLLGATE_XDS_HEADER", value_name = "NAME=VALUE", value_delimiter = ',',
-        hide_env_values = true, value_parser = Item(NonEmptyStringValueParser::new().try_map(|text| header(&text))))]
+        hide_env_values = true, value_parser = HeaderParser)]
     xds_header: Vec<Header>,
 
     /// Whether the connection uses TLS: on or off [default: on with --xds-ca, --xds-cert or --xds-server-name].
@@ -97,6 +97,23 @@ struct Header(String, String);
 impl std::fmt::Debug for Header {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Header").field(&self.0).finish_non_exhaustive()
+    }
+}
+
+/// Reads a header without repeating it in an error, as clap does.
+#[derive(Clone)]
+struct HeaderParser;
+
+impl TypedValueParser for HeaderParser {
+    type Value = Header;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<Header, clap::Error> {
+        let parsed = value.to_str().ok_or_else(|| "it is not UTF-8".to_owned()).and_then(header);
+        parsed.map_err(|reason| {
+            let name = arg.map(Arg::to_string).unwrap_or_default();
+            let said = format!("invalid value for '{name}', which is not shown: {reason}\n");
+            clap::Error::raw(clap::error::ErrorKind::ValueValidation, said).with_cmd(command)
+        })
     }
 }
 
@@ -175,7 +192,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 fn header(text: &str) -> Result<Header, String> {
-    let (name, value) = pair(text)?;
+    let (name, value) = pair(text.trim()).map_err(|_no_pair| "write name=value".to_owned())?;
     let name = http::HeaderName::from_bytes(name.as_bytes())
         .map_err(|_invalid| "write name=value, with the name of a header".to_owned())?;
     http::HeaderValue::from_str(&value)

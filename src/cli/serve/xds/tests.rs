@@ -69,6 +69,10 @@ fn headers_and_metadata_are_pairs_and_no_message_shows_a_headers_value() {
     for shown in ["--xds-header", "a b=c", "--xds-node-metadata", "no-value"].chunks(2) {
         assert!(refused(&["--xds-server", "h:1", shown[0], shown[1]]).contains(shown[0]));
     }
+    for malformed in ["Bearer s3cret", "a b=s3cret", "a=s3cret\u{7f}", "a=b,s3cret", "=s3cret"] {
+        let said = refused(&["--xds-server", "h:1", "--xds-header", malformed]);
+        assert!(said.contains("--xds-header") && !said.contains("s3cret"), "{said}");
+    }
     let line = ["tollgate", "serve", "--xds-server", "h:1", "--xds-header", "authorization=s3cret"];
     assert!(!format!("{:?}", Cli::try_parse_from(line).unwrap()).contains("s3cret"));
 }
