@@ -132,7 +132,7 @@ async fn what_the_sentinels_do_not_know_or_do_not_say_is_named() {
         return;
     }
     let master = Redis::start().await.expect("Redis starts");
-    let sentinel = Redis::start_sentinel(master.addr(), 1).await.expect("a Sentinel starts");
+    let mut sentinel = Redis::start_sentinel(master.addr(), 1).await.expect("a Sentinel starts");
     let url = format!("redis+sentinel://{}", sentinel.addr());
     let absent = start(&format!("{url}/nobody"), &[]).await;
     until_ready_says(&absent, 503, "it knows no master with the name nobody").await;
@@ -150,6 +150,12 @@ async fn what_the_sentinels_do_not_know_or_do_not_say_is_named() {
     until_ready_says(&allowed, 200, "OK").await;
     let log: Vec<redis::Value> = cmd("ACL").arg("LOG").query(&mut admin).expect("a log");
     assert!(log.is_empty(), "{log:?}");
+    sentinel.kill();
+    until("it is told that no Sentinel answers", || {
+        allowed.log_text().contains("no Sentinel names the master: open connections stay")
+    })
+    .await;
+    assert_eq!(ask(&allowed).await, Code::Ok, "the connection to Redis stays");
     let sentinel = Redis::start_sentinel_with(master.addr(), 1, "requirepass s3cret").await.expect("starts");
     let url = format!("redis+sentinel://{}", sentinel.addr());
     let locked = start(&format!("{url}/watched"), &[]).await;

@@ -90,18 +90,13 @@ impl Sentinels {
 
     /// Asks them forever. Without it, [`master`](Self::master) waits forever.
     pub(super) async fn watch(self: Arc<Self>) {
+        let mut told = Told::default();
         loop {
             tasks::may_panic(Task::StoreConnection);
             let round = self.wanted.load(Ordering::Acquire);
             let master = self.ask().await;
-            self.view.send_modify(|view| {
-                if let (Some(Ok(old)), Ok(new)) = (&view.master, &master)
-                    && old != new
-                {
-                    tracing::warn!(master = self.master, %old, %new, "the Sentinels name a new master");
-                }
-                *view = View { round, master: Some(master) };
-            });
+            told.tell(&self.master, &master);
+            self.view.send_replace(View { round, master: Some(master) });
             // Fails if nobody asks in time.
             let _ = timeout(EVERY, self.ask.notified()).await;
         }
@@ -155,6 +150,40 @@ impl Sentinels {
             let errors: Vec<String> = errors.into_iter().filter_map(Result::err).collect();
             errors.join("; ")
         })
+    }
+}
+
+/// What the log has said.
+#[derive(Debug, Default)]
+struct Told {
+    master: Option<Place>,
+    /// No Sentinel names the master at the moment.
+    silent: bool,
+}
+
+impl Told {
+    fn tell(&mut self, name: &str, master: &Result<Place, String>) {
+        match master {
+            Ok(new) => {
+                if let Some(old) = self.master.replace(new.clone()).filter(|old| old != new) {
+                    tracing::warn!(master = name, %old, %new, "the Sentinels name a new master");
+                }
+                if std::mem::take(&mut self.silent) {
+                    tracing::info!(master = name, "the Sentinels name the master again");
+                }
+            }
+            // Before a master was known, whoever connects says so.
+            Err(error) if self.master.is_some() && !self.silent => {
+                self.silent = true;
+                tracing::warn!(
+                    master = name,
+                    error,
+                    "no Sentinel names the master: open connections stay, a failover goes unnoticed, and a lost \
+                     connection cannot be replaced. Check the Sentinels"
+                );
+            }
+            Err(_) => {}
+        }
     }
 }
 
