@@ -76,17 +76,19 @@ impl ClientTls {
         &self,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Arc<dyn ServerCertVerifier>, CertificateError> {
-        let trusted = match (&self.ca, self.verify) {
-            (_, Verify::Nothing) => return Ok(Arc::new(Anybody(Arc::clone(provider)))),
-            (Some(ca), _) => roots(ca)?,
-            (None, _) => system_roots()?,
+        let roots = match (&self.ca, self.verify) {
+            (_, Verify::Nothing) => None,
+            (Some(ca), _) => Some(roots(ca)?),
+            (None, _) => Some(system_roots()?),
         };
-        if self.verify == Verify::Ca {
-            return Ok(Arc::new(Issuer { roots: trusted, provider: Arc::clone(provider) }));
+        let provider = Arc::clone(provider);
+        match (roots, self.verify) {
+            (Some(roots), Verify::Full) => {
+                let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+                Ok(verifier.map_err(|source| CertificateError::Roots { path: self.ca.clone(), source })?)
+            }
+            (roots, _) => Ok(Arc::new(AnyName { roots, provider })),
         }
-        let verifier =
-            WebPkiServerVerifier::builder_with_provider(Arc::new(trusted), Arc::clone(provider)).build();
-        Ok(verifier.map_err(|source| CertificateError::Roots { path: self.ca.clone(), source })?)
     }
 }
 
@@ -96,16 +98,16 @@ fn system_roots() -> Result<RootCertStore, CertificateError> {
     if roots.is_empty() { Err(CertificateError::NoSystemRoots) } else { Ok(roots) }
 }
 
-// === verifiers ===
+// === verifier ===
 
-/// Accepts a certificate that one of these roots has issued, whatever name is in it.
+/// Accepts a certificate that one of these roots has issued, whatever name is in it. Without roots, accepts everything.
 #[derive(Debug)]
-struct Issuer {
-    roots: RootCertStore,
+struct AnyName {
+    roots: Option<RootCertStore>,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Issuer {
+impl ServerCertVerifier for AnyName {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -114,13 +116,15 @@ impl ServerCertVerifier for Issuer {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        rustls::client::verify_server_cert_signed_by_trust_anchor(
-            &ParsedCertificate::try_from(end_entity)?,
-            &self.roots,
-            intermediates,
-            now,
-            self.provider.signature_verification_algorithms.all,
-        )?;
+        if let Some(roots) = &self.roots {
+            rustls::client::verify_server_cert_signed_by_trust_anchor(
+                &ParsedCertificate::try_from(end_entity)?,
+                roots,
+                intermediates,
+                now,
+                self.provider.signature_verification_algorithms.all,
+            )?;
+        }
         Ok(ServerCertVerified::assertion())
     }
 
@@ -130,6 +134,9 @@ impl ServerCertVerifier for Issuer {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if self.roots.is_none() {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
         verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
@@ -139,49 +146,13 @@ impl ServerCertVerifier for Issuer {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if self.roots.is_none() {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
         verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Accepts every certificate.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
