@@ -81,7 +81,7 @@ pub(in crate::cli) const TABLE: &[Row] = &[
     row("LOG_FORMAT", Text, Flag("log-format"), "json, or else text. The fields have other names than in the reference: `timestamp`, `level`, `message`."),
     // === rules ===
     row("CONFIG_TYPE", Text, Checked, "FILE or GRPC_XDS_SOTW."),
-    row("FORCE_START_WITHOUT_INITIAL_CONFIG", Switch, Flag("xds-wait-for-rules"), "Rules by xDS only. If false, `/ready` fails and requests are answered with an error until there are rules; the ports are open."),
+    row("FORCE_START_WITHOUT_INITIAL_CONFIG", Switch, Flag("xds-wait-for-rules"), "Rules by xDS only. If false, the ports are open and nothing is answered on them, `/healthcheck` neither, until there are rules."),
     row("HEALTHY_WITH_AT_LEAST_ONE_CONFIG_LOADED", Switch, Flag("healthy-after"), "If true, `/healthcheck` also fails while no domain has rules."),
     row("MERGE_DOMAIN_CONFIG", Switch, Nothing, "Several files may always have rules of one domain."),
     row("RUNTIME_ROOT", Text, Flag("config"), "Files with rules are those in `RUNTIME_ROOT/RUNTIME_SUBDIRECTORY/RUNTIME_APPDIRECTORY`, and below. A file with errors, or no file at all, ends the start (the reference would run without rules); later, the last good rules stay."),
