@@ -13,7 +13,7 @@ use crate::{
 use tollgate_core::{
     applied::{self, Applied, AppliedLimit, Few, Figures, LimitRef, MatchedRule, QuotaMode, WithoutLimit},
     decision::{Answer, Enforcement, Verdict, verdict},
-    descriptor::{BadRequest, Request},
+    descriptor::{BadRequest, KeyForm, Request},
     matcher::Matcher,
 };
 
@@ -185,6 +185,7 @@ pub struct Limiter {
     store: Store,
     fallback: Fallback,
     quota_mode: QuotaMode,
+    key_form: KeyForm,
 }
 
 impl Limiter {
@@ -197,7 +198,14 @@ impl Limiter {
 
     /// A limiter on a store that is open already.
     pub fn new(store: Store, fallback: Fallback) -> Limiter {
-        Limiter { store, fallback, quota_mode: QuotaMode::default() }
+        let key_form = store.key_form();
+        Limiter { store, fallback, quota_mode: QuotaMode::default(), key_form }
+    }
+
+    /// The same limiter, with the keys of another store.
+    #[must_use]
+    pub fn key_form(self, key_form: KeyForm) -> Limiter {
+        Limiter { key_form, ..self }
     }
 
     /// The same limiter, in another quota mode.
@@ -222,7 +230,7 @@ impl Limiter {
         }
         let started = clock::monotonic();
         let applied = match matcher.domain(request.domain) {
-            Some(rules) => rules.apply(request, self.quota_mode)?,
+            Some(rules) => rules.apply(request, self.quota_mode, self.key_form)?,
             None => unknown_domain(request),
         };
         applied.note_billing(self.quota_mode);

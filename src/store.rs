@@ -23,7 +23,7 @@ use memory::{Full, MemoryStore};
 use refusal::Refusal;
 use tollgate_core::{
     decision::{Answer, Takes},
-    descriptor::BucketKey,
+    descriptor::{BucketKey, KeyForm},
 };
 
 /// Why a store has no answer. One variant for each reaction; [`StoreError::kind`] is the metric's label.
@@ -250,6 +250,14 @@ pub enum Store {
 }
 
 impl Store {
+    /// The form of the keys of its buckets.
+    pub fn key_form(&self) -> KeyForm {
+        match self {
+            Store::Memory(_) => KeyForm::Whole,
+            Store::Redis(store) => store.key_form(),
+        }
+    }
+
     /// Whether the denial cache knows that this bucket has no room.
     pub fn is_known_empty(&self, key: &BucketKey) -> bool {
         match self {

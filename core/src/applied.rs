@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use crate::{
     decision::{Demand, Enforcement, Take},
-    descriptor::{BadRequest, BucketKey, Descriptor, Entry, Hits, Request},
+    descriptor::{BadRequest, Descriptor, Entry, Hits, KeyForm, Request},
     limit::{Limit, Overdraft},
     matcher::{Applies, DomainRules, Found, LimitIndex, Replaced, Rule, RuleLimit},
     rules::Options,
@@ -103,14 +103,20 @@ pub enum QuotaMode {
 
 impl DomainRules {
     /// The limits that apply to a request of this domain. Entries with an empty key, and descriptors without entries,
-    /// match nothing.
+    /// match nothing. The buckets have keys of this form, which is the [store's](KeyForm).
     ///
     /// Fails with [`BadRequest::TooManyBuckets`] if there are more than [`MAX_BUCKETS`].
-    pub fn apply(&self, request: &Request<'_>, quota_mode: QuotaMode) -> Result<Applied<'_>, BadRequest> {
+    pub fn apply(
+        &self,
+        request: &Request<'_>,
+        quota_mode: QuotaMode,
+        key_form: KeyForm,
+    ) -> Result<Applied<'_>, BadRequest> {
         let mut without_limit = WithoutLimit::default();
         let rules = self.matched(request, &mut without_limit);
         let replaced = self.replaced(rules.iter().map(|matched| matched.applies));
-        let mut applying = Applying { request, quota_mode, limits: Few::new(), a_quota_fits: false };
+        let mut applying =
+            Applying { request, quota_mode, key_form, limits: Few::new(), a_quota_fits: false };
         let mut matched = rules.iter().peekable();
         for (index, descriptor) in request.descriptors.iter().enumerate() {
             if let Some(limit) = &descriptor.limit {
@@ -154,6 +160,7 @@ impl DomainRules {
 struct Applying<'r, 'a, 'm> {
     request: &'r Request<'a>,
     quota_mode: QuotaMode,
+    key_form: KeyForm,
     limits: Few<AppliedLimit<'m>>,
     /// If every descriptor is a quota, one without a limit is a quota that fits: no rule matches it, or other limits of
     /// the request replace all of its own.
@@ -204,7 +211,7 @@ impl<'r, 'a, 'm> Applying<'r, 'a, 'm> {
         }
         let enforcement = enforcement(limit.options, self.quota_mode);
         let hits = self.descriptor(descriptor).hits;
-        let key = BucketKey::new(self.request.domain, bucket_entries, &limit.limit, limit.bucket_name());
+        let key = self.key_form.key(self.request.domain, bucket_entries, &limit.limit, limit.bucket_name());
         let overdraft = overdraft::decided(&limit, hits);
         let demand = Demand::with_overdraft(hits, &limit.limit, overdraft).enforcement(enforcement);
         let take = Take { key, demand };

@@ -107,51 +107,96 @@ impl Hits {
 
 // === BucketKey ===
 
-/// The name of a bucket: 128 bits of a digest. It has a fixed length and shows none of a client's bytes.
+/// The name of a bucket: a digest. It has a fixed length and shows none of a client's bytes.
 ///
 /// The same entries under the same algorithm and period name the same bucket in every replica and every version; golden
 /// vectors in the tests hold this. The numbers of a limit are not part of the key, so a changed number or burst acts at
 /// once on the bucket that is there, and no bucket starts anew. Only the length of the period counts, so 60 minutes are
 /// an hour; calendar months are a period of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BucketKey([u8; 16]);
+pub struct BucketKey {
+    digest: [u8; 16],
+    /// 0 in a [whole](KeyForm::Whole) key, and never in a tagged one.
+    limit: u32,
+}
 
-impl BucketKey {
+/// What a key digests together. The store decides it, once, at the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KeyForm {
+    /// Everything, in 128 bits.
+    #[default]
+    Whole,
+    /// The domain and the entries in 128 bits, and the rest in 32 bits beside them: a store of several shards keeps all
+    /// buckets of a descriptor in one shard by the former.
+    Tagged,
+}
+
+impl KeyForm {
     /// The key of the bucket for these entries, or of a second one beside it that has a `name`.
     ///
-    /// It digests an injective encoding: each part follows its length, and an odd part at the end is the name.
-    pub fn new<'a>(
+    /// Each digest is that of an injective encoding: each part follows its length, and an odd part at the end is the
+    /// name.
+    pub fn key<'a>(
+        self,
         domain: &[u8],
         entries: impl Iterator<Item = Entry<'a>>,
         limit: &Limit,
         name: Option<&str>,
     ) -> BucketKey {
         let mut text = Text::default();
-        text.put(limit.algorithm().name().as_bytes());
-        match limit.windows() {
-            Windows::Aligned => text.put(&limit.period().seconds().to_le_bytes()),
-            // It is longer than a number, so it is no length.
-            Windows::CalendarMonth => text.put(b"calendar month"),
+        if self == KeyForm::Whole {
+            text.put_limit(limit);
         }
         text.put(domain);
         for entry in entries {
             text.put(entry.key);
             text.put(entry.value);
         }
-        if let Some(name) = name {
-            text.put(name.as_bytes());
+        match self {
+            KeyForm::Whole => {
+                text.put_name(name);
+                BucketKey { digest: text.digest(), limit: 0 }
+            }
+            KeyForm::Tagged => {
+                let mut beside = Text::default();
+                beside.put_limit(limit);
+                beside.put_name(name);
+                let bits = beside.digest().first_chunk().map_or(0, |bits| u32::from_be_bytes(*bits));
+                BucketKey { digest: text.digest(), limit: bits.max(1) }
+            }
         }
-        BucketKey(text.digest())
+    }
+}
+
+impl BucketKey {
+    /// The [whole](KeyForm::Whole) key of the bucket for these entries.
+    pub fn new<'a>(
+        domain: &[u8],
+        entries: impl Iterator<Item = Entry<'a>>,
+        limit: &Limit,
+        name: Option<&str>,
+    ) -> BucketKey {
+        KeyForm::Whole.key(domain, entries, limit, name)
     }
 
-    /// All 16 bytes.
-    pub fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
+    /// The 128 bits of the digest.
+    pub fn digest(&self) -> &[u8; 16] {
+        &self.digest
+    }
+
+    /// What stands beside the digest in a [tagged](KeyForm::Tagged) key, and distinguishes the limits of a descriptor.
+    pub fn tagged_limit(&self) -> Option<u32> {
+        (self.limit != 0).then_some(self.limit)
     }
 
     /// A key for tests and tools, which name buckets without a descriptor.
     pub const fn from_bytes(bytes: [u8; 16]) -> BucketKey {
-        BucketKey(bytes)
+        BucketKey { digest: bytes, limit: 0 }
+    }
+
+    /// The tagged key of this digest, for tests and tools. `limit` must not be 0.
+    pub const fn tagged(digest: [u8; 16], limit: u32) -> BucketKey {
+        BucketKey { digest, limit }
     }
 }
 
@@ -171,6 +216,22 @@ impl Default for Text {
 }
 
 impl Text {
+    /// The algorithm, and the period's length.
+    fn put_limit(&mut self, limit: &Limit) {
+        self.put(limit.algorithm().name().as_bytes());
+        match limit.windows() {
+            Windows::Aligned => self.put(&limit.period().seconds().to_le_bytes()),
+            // It is longer than a number, so it is no length.
+            Windows::CalendarMonth => self.put(b"calendar month"),
+        }
+    }
+
+    fn put_name(&mut self, name: Option<&str>) {
+        if let Some(name) = name {
+            self.put(name.as_bytes());
+        }
+    }
+
     fn put(&mut self, part: &[u8]) {
         let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
         self.append(&length.to_le_bytes());

@@ -24,7 +24,7 @@
 //! use tollgate_core::{
 //!     applied::{QuotaMode, figures},
 //!     decision::{Verdict, decide},
-//!     descriptor::{Descriptor, Entry, Hits, Request},
+//!     descriptor::{Descriptor, Entry, Hits, KeyForm, Request},
 //!     limit::{Limit, Unit},
 //!     matcher::Matcher,
 //!     rules::{Domain, Pattern},
@@ -38,7 +38,7 @@
 //! let descriptor = Descriptor::new([entry].into_iter(), Hits::Take(1));
 //! let request = Request { domain: b"edge", descriptors: [descriptor].into_iter().collect() };
 //! let rules = matcher.domain(request.domain).expect("the domain has rules");
-//! let applied = rules.apply(&request, QuotaMode::AsConfigured)?;
+//! let applied = rules.apply(&request, QuotaMode::AsConfigured, KeyForm::Whole)?;
 //! let takes: Vec<_> = applied.limits.iter().map(|applied| applied.take).collect();
 //!
 //! let mut buckets = HashMap::new();

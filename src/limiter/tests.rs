@@ -16,7 +16,7 @@ use crate::{
 use tollgate_core::{
     applied::{Applied, MAX_BUCKETS, QuotaMode, WithoutLimit},
     decision::Verdict,
-    descriptor::{BadRequest, Descriptor, Entry, Hits, Request},
+    descriptor::{BadRequest, Descriptor, Entry, Hits, KeyForm, Request},
     limit::{Limit, Unit},
     matcher::Matcher,
     rules::{Domain, Limits, NamedLimit, OnStoreFailure, Pattern},
@@ -74,7 +74,7 @@ fn decided<'m>(
     now_us: u64,
 ) -> Outcome<'m> {
     let Applied { limits, rules, without_limit } =
-        matcher.domain(request.domain).unwrap().apply(request, quota_mode).unwrap();
+        matcher.domain(request.domain).unwrap().apply(request, quota_mode, KeyForm::Whole).unwrap();
     let takes: Vec<_> = limits.iter().map(|applied| applied.take).collect();
     let answer = store.take_at(&takes, now_us).unwrap();
     let decisions = decisions(&limits, &answer);

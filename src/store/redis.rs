@@ -15,6 +15,7 @@ pub mod denial_cache;
 mod dial;
 mod discovery;
 pub mod dispatch;
+pub mod keys;
 mod line;
 pub mod look;
 pub mod masters;
@@ -55,7 +56,7 @@ pub use password::{PasswordError, PasswordFile};
 use script::Call;
 use tollgate_core::{
     decision::{Answer, Takes},
-    descriptor::BucketKey,
+    descriptor::{BucketKey, KeyForm},
     duration::micros,
 };
 
@@ -77,6 +78,7 @@ struct Runtime {
     line: Arc<Line>,
     deadline: Duration,
     clock: Clock,
+    key_form: KeyForm,
     queues: OwnThread<Queues>,
     /// Wakes a sender when a request was queued.
     queued: Notify,
@@ -114,6 +116,7 @@ impl RedisStore {
             line: Arc::new(Line::new(&backend.health, backend.acks)),
             deadline,
             clock: *backend.clock,
+            key_form: backend.key_form(),
             queues: OwnThread::new(Queues { dispatcher: Dispatcher::new(micros(deadline)), denial_cache }),
             queued: Notify::new(),
         });
@@ -169,6 +172,11 @@ impl RedisStore {
                 answer.await.unwrap_or(Err(StoreError::Abandoned))
             }
         }
+    }
+
+    /// The form of the keys of its buckets.
+    pub fn key_form(&self) -> KeyForm {
+        self.runtime.key_form
     }
 
     /// Whether this bucket was recently seen without room.
@@ -233,6 +241,7 @@ impl SentBatch<'_> {
         let Some(batch) = self.batch.take() else { return };
         let now_us = self.runtime.clock.now_us();
         self.runtime.queues.with(|Queues { dispatcher, denial_cache }| {
+            let answers = answers.map(|all| all.into_iter().map(Ok));
             dispatcher.landed(batch, answers, denial_cache, now_us);
         });
     }

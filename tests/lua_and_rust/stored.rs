@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use redis::{Connection, cmd, pipe};
-use tollgate::store::redis::script::{self, Call, EPOCH_KEY, Now, redis_key};
+use tollgate::store::redis::{
+    keys::redis_key,
+    script::{self, Call, EPOCH_KEY, Now},
+};
 use tollgate_core::{
     decision::{Answer, Demand, State, Take, decide},
     descriptor::{BucketKey, Hits},

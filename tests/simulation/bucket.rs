@@ -89,5 +89,5 @@ fn key(bucket: usize) -> BucketKey {
 }
 
 pub(super) fn number_of(key: &BucketKey) -> usize {
-    usize::try_from(u128::from_le_bytes(*key.as_bytes())).expect("made from a count")
+    usize::try_from(u128::from_le_bytes(*key.digest())).expect("made from a count")
 }

@@ -181,6 +181,7 @@ impl World<'_> {
         let state = &mut self.runtimes[runtime];
         state.watch.landed(sent, matches!(answers, Err(StoreError::Deadline)), now_us);
         state.under_way.retain(|under_way| *under_way != sent);
+        let answers = answers.map(|all| all.into_iter().map(Ok));
         state.dispatcher.landed(batch, answers, state.denial_cache.get_mut(), now_us);
         if are_told {
             self.is_learnt(sent)?;

@@ -1,4 +1,4 @@
-use super::{BucketKey, Entry, Hits};
+use super::{BucketKey, Entry, Hits, KeyForm};
 use crate::limit::{Algorithm, Limit, LimitSpec, Overdraft, Period, Unit, Windows};
 
 fn key(domain: &str, entries: &[(&str, &str)], limit: &Limit) -> BucketKey {
@@ -11,7 +11,7 @@ fn limit(requests_per_unit: u32, unit: Unit, burst: u32) -> Limit {
 }
 
 fn hex(key: BucketKey) -> String {
-    key.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    key.digest().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[test]
@@ -41,6 +41,44 @@ fn a_key_names_the_same_bucket_in_every_version() {
             "e71d23757d0ab71c6ea220c5fd96f438",
         ]
     );
+}
+
+#[test]
+fn a_tagged_key_names_the_same_bucket_in_every_version() {
+    let ten = limit(10, Unit::Second, 10);
+    let log = LimitSpec { algorithm: Algorithm::SlidingWindowLog, ..LimitSpec::new(9, Unit::Hour) };
+    let calendar = LimitSpec { algorithm: Algorithm::FixedWindow, ..LimitSpec::new(9, Unit::Month) };
+    let calendar = LimitSpec { windows: Windows::CalendarMonth, ..calendar };
+    let (log, calendar) = (log.check().unwrap(), calendar.check().unwrap());
+    let entries = [Entry { key: b"plan", value: b"gold" }, Entry { key: b"op", value: b"export" }];
+    let tagged = |limit: &Limit, name: Option<&str>| {
+        let key = KeyForm::Tagged.key(b"shop", entries.into_iter(), limit, name);
+        format!("{} {:08x}", hex(key), key.tagged_limit().unwrap())
+    };
+    let keys = [tagged(&ten, None), tagged(&ten, Some("short")), tagged(&log, None), tagged(&calendar, None)];
+    assert_eq!(
+        keys,
+        [
+            "12b75d07c419d495cca6fb28de8c77e5 61a1ed83",
+            "12b75d07c419d495cca6fb28de8c77e5 1dc72af5",
+            "12b75d07c419d495cca6fb28de8c77e5 fc41c029",
+            "12b75d07c419d495cca6fb28de8c77e5 55c9a67b",
+        ]
+    );
+}
+
+#[test]
+fn the_limits_of_one_descriptor_share_a_tag_and_no_bucket() {
+    let limits = [limit(10, Unit::Second, 10), limit(10, Unit::Minute, 10)];
+    let entry = |value| std::iter::once(Entry { key: b"user", value });
+    let key = |value, limit, name| KeyForm::Tagged.key(b"edge", entry(value), limit, name);
+    let alice = [key(b"alice", &limits[0], None), key(b"alice", &limits[1], None)];
+    let named = key(b"alice", &limits[0], Some(""));
+    assert!(alice.iter().chain([&named]).all(|key| key.digest() == alice[0].digest()));
+    assert!(alice[0] != alice[1] && alice[0] != named && alice[1] != named);
+    let bob = key(b"bob", &limits[0], None);
+    assert_ne!(bob.digest(), alice[0].digest());
+    assert_eq!(bob.tagged_limit(), alice[0].tagged_limit());
 }
 
 #[test]

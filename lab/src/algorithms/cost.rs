@@ -1,6 +1,6 @@
 //! Bytes for each key, and Redis' CPU time for each decision.
 
-use tollgate::store::redis::script::redis_key;
+use tollgate::store::redis::keys::redis_key;
 use tollgate_core::{
     decision::{Demand, Take},
     descriptor::{BucketKey, Hits},

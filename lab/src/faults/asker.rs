@@ -11,7 +11,7 @@ use tollgate::{
         RateLimitDescriptor, RateLimitRequest, rate_limit_descriptor::Entry, rate_limit_response::Code,
         rate_limit_service_client::RateLimitServiceClient,
     },
-    store::redis::script::redis_key,
+    store::redis::keys::redis_key,
 };
 use tollgate_core::{
     descriptor::{self, BucketKey},

@@ -16,7 +16,7 @@ use crate::{
 use tollgate_core::{
     applied::{AppliedLimit, QuotaMode},
     decision::{State, Take},
-    descriptor::{BadRequest, BucketKey, Request},
+    descriptor::{BadRequest, BucketKey, KeyForm, Request},
     matcher::Matcher,
     rules::OnStoreFailure,
 };
@@ -35,11 +35,20 @@ pub(super) enum Levels {
 pub(super) struct Buckets {
     looked: Looked,
     quota_mode: QuotaMode,
+    key_form: KeyForm,
 }
 
 // === impl Levels ===
 
 impl Levels {
+    /// The form of the keys of the buckets.
+    pub(super) fn key_form(&self) -> KeyForm {
+        match self {
+            Levels::Full => KeyForm::Whole,
+            Levels::Live { backend, .. } => backend.key_form(),
+        }
+    }
+
     pub(super) async fn buckets(
         &self,
         takes: &[Take],
@@ -50,12 +59,12 @@ impl Levels {
                 // An epoch of 0 is so long ago that every missing bucket counts as full.
                 let now_us = clock::unix_us();
                 let looked = Looked { now_us, epoch_us: 0, states: Vec::new(), malformed: 0 };
-                Ok(Buckets { looked, quota_mode })
+                Ok(Buckets { looked, quota_mode, key_form: self.key_form() })
             }
             Levels::Live { store, backend } => {
                 let looked = backend.look(takes).await;
                 let looked = looked.map_err(|source| ExplainError::Look { store: store.clone(), source })?;
-                Ok(Buckets { looked, quota_mode })
+                Ok(Buckets { looked, quota_mode, key_form: self.key_form() })
             }
         }
     }
@@ -102,7 +111,8 @@ impl Buckets {
         // A copy in memory always answers.
         let local = Arc::new(Local::new(0, Box::new(|| None)));
         let fallback = Fallback { default: OnStoreFailure::Error, local };
-        let limiter = Limiter::new(Store::Memory(Arc::new(copy)), fallback).quota_mode(self.quota_mode);
+        let limiter = Limiter::new(Store::Memory(Arc::new(copy)), fallback);
+        let limiter = limiter.quota_mode(self.quota_mode).key_form(self.key_form);
         limiter.decide(matcher, request).await
     }
 }

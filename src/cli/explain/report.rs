@@ -7,7 +7,7 @@ use super::{
     making::Made,
     told::{Serving, Told},
 };
-use crate::{limiter::Decision, store::redis::script::redis_key};
+use crate::{limiter::Decision, store::redis::keys::redis_key};
 use tollgate_core::{
     applied::{Applied, AppliedLimit, MatchedRule},
     authz::WithoutDescriptor,
@@ -111,7 +111,7 @@ impl Report {
             });
             return Ok(Report { descriptors: descriptors.collect(), ..report });
         };
-        let applied = rules.apply(&request, serving.quota_mode)?;
+        let applied = rules.apply(&request, serving.quota_mode, levels.key_form())?;
         let takes: Vec<_> = applied.limits.iter().map(|limit| limit.take).collect();
         if takes.is_empty() {
             return Ok(Report {
@@ -230,7 +230,7 @@ impl LimitReport {
             burst: limit.burst(),
             algorithm: limit.algorithm(),
             enforcement: applied.enforcement,
-            bucket: String::from_utf8_lossy(&redis_key(&applied.take.key)).into_owned(),
+            bucket: redis_key(&applied.take.key).to_string(),
             level: before.remaining,
             fits: now.verdict == Verdict::Allow,
             remaining: now.remaining,

@@ -16,7 +16,7 @@ use crate::{
 };
 use tollgate_core::{
     decision::Verdict,
-    descriptor::{Hits, Request},
+    descriptor::{Hits, KeyForm, Request},
     matcher::Matcher,
 };
 use traffic::{Asked, KEYS, Rules, Step, VALUES};
@@ -84,7 +84,7 @@ impl<'r> Sides<'r> {
         self.look(replica, request)?;
         let quota_mode = self.rules[replica].quota_mode;
         let rules = self.matchers[replica].domain(DOMAIN).unwrap();
-        rules.apply(&message(request), quota_mode).unwrap().note_billing(quota_mode);
+        rules.apply(&message(request), quota_mode, KeyForm::Whole).unwrap().note_billing(quota_mode);
         for asked in request {
             let Some(is_peek) = self.rules[replica].shows(asked) else { continue };
             let last = &mut self.peeks[replica][asked.key];

@@ -5,7 +5,7 @@ use crate::store::memory::MemoryStore;
 use tollgate_core::{
     applied::QuotaMode,
     decision::Verdict,
-    descriptor::{Descriptor, Hits, Request},
+    descriptor::{Descriptor, Hits, KeyForm, Request},
     limit::{LimitSpec, Overdraft, Unit},
     matcher::Matcher,
     rules::{Domain, Pattern},
@@ -29,7 +29,12 @@ fn admitted(asked: &[(Hits, u64)]) -> u64 {
             let descriptors = [Descriptor::new([(&b"user"[..], &b"a"[..])], *hits)].into_iter().collect();
             let request = Request { domain: b"edge", descriptors };
             let outcome = decided(&matcher, &store, &request, mode, START_US + tenth * 100_000);
-            matcher.domain(b"edge").unwrap().apply(&request, mode).unwrap().note_billing(mode);
+            matcher
+                .domain(b"edge")
+                .unwrap()
+                .apply(&request, mode, KeyForm::Whole)
+                .unwrap()
+                .note_billing(mode);
             admitted += if outcome.verdict == Some(Verdict::Allow) { *cost } else { 0 };
         }
     }

@@ -6,7 +6,7 @@ use crate::store::memory::MemoryStore;
 use tollgate_core::{
     applied::{AppliedLimit, Few, QuotaMode},
     decision::Verdict,
-    descriptor::{BucketKey, Descriptor, Hits, Request},
+    descriptor::{BucketKey, Descriptor, Hits, KeyForm, Request},
     limit::{Algorithm, Limit, LimitSpec, Unit},
     matcher::Matcher,
     rules::{Domain, Limits, MemberTable, Members, NamedLimit, Options, Pattern},
@@ -41,7 +41,7 @@ fn applied<'m>(
     let descriptor = Descriptor::new([(key.as_bytes(), value.as_bytes())], Hits::Take(1));
     let descriptors = [Descriptor { limit, ..descriptor }].into_iter().collect();
     let request = Request { domain: b"edge", descriptors };
-    rules.apply(&request, QuotaMode::AsConfigured).unwrap().limits
+    rules.apply(&request, QuotaMode::AsConfigured, KeyForm::Whole).unwrap().limits
 }
 
 fn buckets(matcher: &Matcher, entry: (&str, &str), limit: Option<Limit>) -> Vec<BucketKey> {

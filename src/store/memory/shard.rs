@@ -43,7 +43,7 @@ pub(super) struct Locked<'a> {
 }
 
 pub(super) fn shard_of(key: &BucketKey) -> usize {
-    usize::from(key.as_bytes()[0]) % SHARDS
+    usize::from(key.digest()[0]) % SHARDS
 }
 
 // === impl Locked ===

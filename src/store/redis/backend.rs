@@ -11,6 +11,7 @@ use crate::{
     clock::Clock,
     store::{TargetError, health::StoreHealth},
 };
+use tollgate_core::descriptor::KeyForm;
 
 /// How Redis is used; the same on every runtime.
 #[derive(Debug, Clone)]
@@ -79,6 +80,11 @@ impl RedisBackend {
     fn reached_by(self, change: impl FnOnce(RedisTarget) -> RedisTarget) -> RedisBackend {
         let target = change(self.target);
         RedisBackend { discovery: Discovery::new(&target), target, ..self }
+    }
+
+    /// The form of the keys of its buckets.
+    pub fn key_form(&self) -> KeyForm {
+        KeyForm::Whole
     }
 
     /// The number of replicas that share this Redis, as they count themselves.

@@ -117,11 +117,12 @@ impl<T: Ticket> Dispatcher<T> {
         }
     }
 
-    /// A batch was answered, refused or lost: frees its slot, learns from its answers, and hands them out.
+    /// A batch was answered, or refused or lost as a whole: frees its slot, learns from its answers, and hands them out.
+    /// There is one answer for each request, in their order, and one that Redis refused is an error among them.
     pub fn landed(
         &mut self,
         batch: Batch<T>,
-        answers: Result<Vec<Answer>, StoreError>,
+        answers: Result<impl IntoIterator<Item = Result<Answer, StoreError>>, StoreError>,
         denial_cache: &mut DenialCache,
         now_us: u64,
     ) {
@@ -131,11 +132,11 @@ impl<T: Ticket> Dispatcher<T> {
         self.queue.landed(&batch.awaited, trip);
         match answers {
             Ok(answers) => {
-                for (request, answer) in batch.requests.iter().zip(&answers) {
-                    denial_cache.learn(&request.takes, answer, trip);
-                }
                 for (request, answer) in batch.requests.into_iter().zip(answers) {
-                    request.ticket.answer(Ok(answer));
+                    if let Ok(answer) = &answer {
+                        denial_cache.learn(&request.takes, answer, trip);
+                    }
+                    request.ticket.answer(answer);
                 }
             }
             Err(error) => {

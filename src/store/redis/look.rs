@@ -12,9 +12,10 @@ use super::{
     RedisBackend,
     connection::{NoConnection, connect},
     discovery::Discovery,
+    keys::redis_key,
     password::PasswordError,
     probe,
-    script::{EPOCH_KEY, redis_key},
+    script::EPOCH_KEY,
 };
 use crate::store::refusal::Complaint;
 use tollgate_core::{
@@ -106,7 +107,7 @@ async fn read(
     let mut read = pipe();
     let keys = read.cmd("MGET");
     for take in takes {
-        keys.arg(&redis_key(&take.key)[..]);
+        keys.arg(&*redis_key(&take.key));
     }
     keys.arg(EPOCH_KEY);
     read.cmd("TIME");

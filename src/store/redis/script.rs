@@ -4,6 +4,7 @@
 use redis::{Cmd, cmd};
 use smallvec::SmallVec;
 
+use super::keys::redis_key;
 use crate::store::StoreError;
 use tollgate_core::{
     decision::{
@@ -20,7 +21,6 @@ const ALGORITHMS: &str = concat!(
     include_str!("../../../lua/fixed_window.lua"),
     include_str!("../../../lua/sliding_log.lua"),
 );
-const BASE64_URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 /// The key that holds the time at which this Redis began to hold buckets, in microseconds; it is text, so that
 /// operators can read and set it.
 pub const EPOCH_KEY: &str = "tg:epoch";
@@ -97,7 +97,7 @@ impl Call {
         let mut command = cmd(name);
         command.arg(script).arg(self.keys.len() + usize::from(self.needs_epoch));
         for key in &self.keys {
-            command.arg(&redis_key(key)[..]);
+            command.arg(&*redis_key(key));
         }
         if self.needs_epoch {
             command.arg(EPOCH_KEY);
@@ -144,18 +144,6 @@ const fn algorithm_bits(measure: &Measure) -> u8 {
         Measure::FixedWindow(_) => 32,
         Measure::SlidingLog(_) => 64,
     }
-}
-
-/// `tg:` and the key in URL-safe base64, which can be read, typed and put between braces.
-pub fn redis_key(key: &BucketKey) -> [u8; 25] {
-    let mut text = *b"tg:......................";
-    let bits = u128::from_be_bytes(*key.as_bytes());
-    for (i, letter) in text[3..].iter_mut().enumerate() {
-        // The last letter holds the last two bits, padded with zeros.
-        let sextet = if i < 21 { bits >> (122 - 6 * i) } else { bits << 4 };
-        *letter = BASE64_URL[usize::try_from(sextet & 63).expect("six bits")];
-    }
-    text
 }
 
 /// Reads the reply to a call for these requests: one answer for each. Fails if the reply's length does not match them.

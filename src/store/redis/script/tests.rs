@@ -1,18 +1,9 @@
-use super::{Call, Now, demand_byte, redis_key, text};
+use super::{Call, Now, demand_byte, text};
 use tollgate_core::{
     decision::{Demand, Enforcement, Kind, Take},
     descriptor::{BucketKey, Hits},
     limit::{AfterStoreLoss, Algorithm, Limit, LimitSpec, Overdraft, Unit},
 };
-
-#[test]
-fn a_redis_key_is_the_bucket_key_in_url_safe_base64() {
-    let text =
-        |bytes: [u8; 16]| String::from_utf8(redis_key(&BucketKey::from_bytes(bytes)).to_vec()).unwrap();
-    assert_eq!(text([0; 16]), "tg:AAAAAAAAAAAAAAAAAAAAAA");
-    assert_eq!(text([0xff; 16]), "tg:_____________________w");
-    assert_eq!(text([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]), "tg:AAECAwQFBgcICQoLDA0ODw");
-}
 
 #[test]
 fn a_bucket_that_is_named_twice_is_one_key_of_the_call() {

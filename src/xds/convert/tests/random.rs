@@ -18,7 +18,7 @@ use crate::{
 use tollgate_core::{
     applied::QuotaMode,
     decision::Enforcement,
-    descriptor::{Descriptor, Entry, Hits, Request},
+    descriptor::{Descriptor, Entry, Hits, KeyForm, Request},
     limit::{DefaultAlgorithm, Defaults, Overdraft, Unit, Windows},
     matcher::Matcher,
 };
@@ -242,7 +242,7 @@ proptest! {
             let entries = path.iter().map(|(key, value)| Entry { key: key.as_bytes(), value: value.as_bytes() });
             let descriptors = [Descriptor::new(entries, Hits::Take(1))].into_iter().collect();
             let request = Request { domain: b"edge", descriptors };
-            let applied = rules.apply(&request, QuotaMode::AsConfigured).expect("few");
+            let applied = rules.apply(&request, QuotaMode::AsConfigured, KeyForm::Whole).expect("few");
             let unit = UNITS.into_iter().find(|(wire, _)| i32::from(*wire) == limit.unit).expect("known").1;
             let holds = applied.limits.iter().any(|applied| {
                 let found = &applied.limit.limit;
