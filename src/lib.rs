@@ -20,6 +20,7 @@
 //! | whether the store can be used, and what would help if not | [`store::health`], [`store::refusal`] |
 //! | the 429: statuses, headers, body | [`response`] |
 //! | what is counted, and what operators can ask | [`metrics`], [`admin`], [`logging`] |
+//! | the line of one decision, and who writes it | [`decision_log`] |
 //! | how files become rules, and rules come into force | [`config`], then [`reload`], then [`mod@rules`] |
 //! | how rules come from an xDS server | [`xds`] |
 //! | why a request meets a limit, or none | [`cli::explain`] |
@@ -172,6 +173,7 @@ pub mod certificates;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod decision_log;
 pub mod error;
 pub mod fallback;
 pub mod file;
@@ -183,6 +185,7 @@ pub mod logging;
 pub mod metrics;
 pub mod protocol;
 pub mod reload;
+pub mod replica;
 pub mod response;
 pub mod rules;
 pub mod server;

@@ -13,7 +13,7 @@ use crate::{
 use tollgate_core::{
     applied::{self, Applied, AppliedLimit, Few, Figures, LimitRef, MatchedRule, QuotaMode, WithoutLimit},
     decision::{Answer, Enforcement, Verdict, verdict},
-    descriptor::{BadRequest, KeyForm, Request},
+    descriptor::{BadRequest, BucketKey, KeyForm, Request},
     matcher::Matcher,
 };
 
@@ -56,6 +56,8 @@ pub struct Decision<'m> {
     /// The index of the descriptor in its request.
     pub descriptor: usize,
     pub limit: LimitRef<'m>,
+    /// The bucket that was asked.
+    pub key: BucketKey,
     /// What made the decision.
     pub source: Source,
     /// What it means for the request if the take does not fit.
@@ -78,10 +80,11 @@ impl<'m> Decision<'m> {
     fn new(applied: &AppliedLimit<'m>, source: Source, figures: Figures) -> Decision<'m> {
         let AppliedLimit { descriptor, enforcement, .. } = *applied;
         let Figures { verdict, remaining, reset_us, never_fits, now_us } = figures;
-        let (limit, settles) = (applied.limit.clone(), applied.settles());
+        let (limit, key, settles) = (applied.limit.clone(), applied.take.key, applied.settles());
         Decision {
             descriptor,
             limit,
+            key,
             source,
             enforcement,
             verdict,

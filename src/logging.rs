@@ -4,6 +4,7 @@
 //! logged with every request is logged [`hourly`].
 
 pub mod hourly;
+pub mod keys;
 mod short;
 pub mod subjects;
 

@@ -18,6 +18,7 @@ use tonic::Status;
 use tracing::{Level, enabled};
 
 use crate::{
+    decision_log::DecisionLog,
     limiter::{Limiter, Outcome},
     logging::REQUESTS,
     metrics::{Door, Metrics},
@@ -46,6 +47,7 @@ pub struct Doors {
     metrics: Arc<Metrics>,
     modes: Modes,
     authz: AuthzSettings,
+    decision_log: Option<DecisionLog>,
 }
 
 // === impl Doors ===
@@ -53,7 +55,8 @@ pub struct Doors {
 impl Doors {
     /// Doors that decide by `rules`, which may be replaced while they serve. All modes are off.
     pub fn new(limiter: Limiter, rules: Arc<CurrentRules>, metrics: Arc<Metrics>) -> Doors {
-        Doors { limiter, rules, metrics, modes: Modes::default(), authz: AuthzSettings::default() }
+        let (modes, authz) = (Modes::default(), AuthzSettings::default());
+        Doors { limiter, rules, metrics, modes, authz, decision_log: None }
     }
 
     /// The same doors in other modes.
@@ -66,6 +69,27 @@ impl Doors {
     #[must_use]
     pub fn authz(self, authz: AuthzSettings) -> Doors {
         Doors { authz, ..self }
+    }
+
+    /// The same doors, with a log of their decisions.
+    #[must_use]
+    pub fn decision_log(self, log: Option<DecisionLog>) -> Doors {
+        Doors { decision_log: log, ..self }
+    }
+
+    /// Counts the outcome of a request, and logs what operators should know about it.
+    fn observe(&self, door: Door, rules: &CompiledRules, request: &Request<'_>, outcome: &Outcome<'_>) {
+        self.metrics.count_outcome(door, rules.counters(), request, outcome);
+        if let Some(log) = &self.decision_log {
+            log.note(door, request, outcome, || None);
+        }
+        let WithoutLimit { unknown_domain, unmatched, .. } = outcome.without_limit;
+        if unknown_domain > 0 || unmatched > 0 {
+            unmatched::warn(rules.warnings(), request, rules.matcher(), outcome);
+        }
+        if enabled!(target: REQUESTS, Level::DEBUG) {
+            explain::answer(request, rules.matcher(), outcome, self.modes);
+        }
     }
 }
 
@@ -81,24 +105,5 @@ pub trait Service: RateLimitService + Authorization {
 impl Service for Doors {
     async fn check_http(&self, parts: &http::request::Parts) -> Result<http::Response<Vec<u8>>, Status> {
         self.authorize_http(parts).await
-    }
-}
-
-/// Counts the outcome of a request, and logs what operators should know about it.
-fn observe(
-    door: Door,
-    metrics: &Metrics,
-    rules: &CompiledRules,
-    request: &Request<'_>,
-    outcome: &Outcome<'_>,
-    modes: Modes,
-) {
-    metrics.count_outcome(door, rules.counters(), request, outcome);
-    let WithoutLimit { unknown_domain, unmatched, .. } = outcome.without_limit;
-    if unknown_domain > 0 || unmatched > 0 {
-        unmatched::warn(rules.warnings(), request, rules.matcher(), outcome);
-    }
-    if enabled!(target: REQUESTS, Level::DEBUG) {
-        explain::answer(request, rules.matcher(), outcome, modes);
     }
 }

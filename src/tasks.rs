@@ -49,6 +49,8 @@ pub enum Task {
     Signals,
     /// Serves one client's connection. It is not restarted: the client has to connect again.
     ClientConnection,
+    /// Writes the decision log.
+    DecisionLog,
     /// Renders the page of metrics. It is not restarted: the scraper gets an error.
     MetricsPage,
 }
@@ -57,7 +59,7 @@ static PANICS: [AtomicU64; Task::ALL.len()] = [const { AtomicU64::new(0) }; Task
 
 impl Task {
     /// All tasks, in the order of the enum.
-    pub const ALL: [Task; 11] = [
+    pub const ALL: [Task; 12] = [
         Task::StoreCalls,
         Task::StoreQueue,
         Task::StoreConnection,
@@ -68,6 +70,7 @@ impl Task {
         Task::Certificates,
         Task::Signals,
         Task::ClientConnection,
+        Task::DecisionLog,
         Task::MetricsPage,
     ];
 
@@ -84,6 +87,7 @@ impl Task {
             Task::Certificates => "certificates",
             Task::Signals => "signals",
             Task::ClientConnection => "client_connection",
+            Task::DecisionLog => "decision_log",
             Task::MetricsPage => "metrics_page",
         }
     }

@@ -30,7 +30,7 @@ const OWNERS: [(&str, &[&str]); 12] = [
     ("clap", &["cli", "main"]),
     ("strsim", &["config/fields/stray"]),
     ("pb::", &["protocol", "response", "server", "cli", "fuzz", "xds"]),
-    ("rand::", &["response/groups", "server/limits", "store/redis", "xds/pauses"]),
+    ("rand::", &["replica", "response/groups", "server/limits", "store/redis", "xds/pauses"]),
     ("rustls", &["certificates", "server/tls", "server/connection", "store/redis/tls", "xds"]),
     ("x509_cert", &["certificates"]),
     ("SystemTime", &["clock"]),

@@ -57,6 +57,8 @@ pub enum Signal {
     Continue,
     Terminate,
     Interrupt,
+    /// SIGUSR1: a log was renamed.
+    Reopen,
     Kill,
 }
 
@@ -234,6 +236,7 @@ impl Signal {
             Signal::Continue => "CONT",
             Signal::Terminate => "TERM",
             Signal::Interrupt => "INT",
+            Signal::Reopen => "USR1",
             Signal::Kill => "KILL",
         }
     }

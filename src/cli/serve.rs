@@ -2,6 +2,7 @@
 
 mod announce;
 mod authz;
+mod decision_log;
 mod flags;
 mod folders;
 mod gauges;
@@ -28,6 +29,7 @@ use crate::{
     admin::Admin,
     certificates::CertificateError,
     config::{self, ConfigErrors},
+    decision_log::LogThread,
     error::SystemError,
     fallback::{Fallback, local::Local},
     limiter::Limiter,
@@ -39,6 +41,7 @@ use crate::{
     store::{Backend, TargetError},
 };
 use authz::Authz;
+use decision_log::DecisionLogFlags;
 use flags::{Answers, Logs, MetricsFlags, Process, Switches, WhenStoreFails};
 pub(super) use flags::{Deciding, Headers};
 use folders::FolderFlags;
@@ -132,6 +135,9 @@ pub struct Serve {
     #[command(flatten)]
     logs: Logs,
 
+    #[command(flatten)]
+    decision_log: DecisionLogFlags,
+
     /// Set by `Cli::read`, not by clap.
     #[arg(skip)]
     pub(super) origins: Origins,
@@ -169,6 +175,9 @@ pub enum ServeError {
     /// The system refused a thread.
     #[error("cannot start the thread that follows the xDS server")]
     Follower(#[source] SystemError),
+    /// The system refused the thread of the decision log, or its signal.
+    #[error("cannot start the thread that writes the decision log")]
+    DecisionLog(#[source] SystemError),
     /// The files of TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] CertificateError),
@@ -191,6 +200,7 @@ impl ServeError {
             ServeError::Config(_)
             | ServeError::Reloader(_)
             | ServeError::Follower(_)
+            | ServeError::DecisionLog(_)
             | ServeError::Tls(_)
             | ServeError::Server(_) => false,
         }
@@ -235,31 +245,33 @@ impl Serve {
         };
         let server = Server::bind(options)?;
         server.stop_on_signals()?;
-        let admin = Admin::new(server.lifecycle(), Arc::clone(&metrics))
-            .store(backend.health())
-            .rules(Arc::clone(&publisher))
-            .healthy_after(self.pages.healthy_after())
-            .json(self.pages.json());
+        let admin = self.pages.show(Admin::new(server.lifecycle(), Arc::clone(&metrics)));
+        let admin = admin.store(backend.health()).rules(Arc::clone(&publisher));
         let deadline = self.when_store_fails.store_deadline;
         let fallback = self.fallback(&backend);
-        gauges::add(&metrics, &backend, &fallback);
-        if let Some(tls) = &tls {
-            tls::show(&metrics, tls);
-        }
+        gauges::add(&metrics, &backend, &fallback, tls.as_ref());
+        let decision_log = self.decision_log.start(modes, &metrics)?;
         if self.xds.waits_for_rules() && !source.wait(&server) {
             return Ok(());
         }
         let (addresses, matcher) = (server.addresses(), publisher.matcher());
         let counting = Arc::clone(&metrics);
+        let log = decision_log.as_ref().map(LogThread::handle);
         let started = server.start(&counting, move || {
             let limiter = Limiter::open(&backend, deadline, &fallback).quota_mode(quota_mode);
-            Doors::new(limiter, publisher.subscribe(), Arc::clone(&metrics)).modes(modes).authz(authz.clone())
+            Doors::new(limiter, publisher.subscribe(), Arc::clone(&metrics))
+                .modes(modes)
+                .authz(authz.clone())
+                .decision_log(log.clone())
         })?;
         self.announce(addresses, &matcher, &source);
         self.authz.announce(&config.domains);
         self.announce_modes(modes, quota_mode);
-        started.serve(admin)?;
-        Ok(())
+        let served = started.serve(admin);
+        if let Some(log) = decision_log {
+            log.finish();
+        }
+        Ok(served?)
     }
 
     fn fallback(&self, backend: &Backend) -> Fallback {

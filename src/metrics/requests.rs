@@ -189,7 +189,8 @@ impl Requests {
 impl Door {
     pub(super) const ALL: [Door; 3] = [Door::Rls, Door::Authz, Door::AuthzHttp];
 
-    pub(super) const fn word(self) -> &'static str {
+    /// The label of metrics, and the word in the decision log.
+    pub const fn word(self) -> &'static str {
         match self {
             Door::Rls => "rls",
             Door::Authz => "authz",

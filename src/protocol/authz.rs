@@ -21,7 +21,7 @@ pub use self::{
     attributes::MAX_HEADER_LINES,
     settings::{AuthzSettings, RequestFrom},
 };
-use super::{Doors, explain, observe, reply::Reply, status::Failure};
+use super::{Doors, explain, reply::Reply, status::Failure};
 use crate::{
     logging::{
         short,
@@ -69,7 +69,7 @@ impl Doors {
         let request =
             Request { domain, descriptors: built.iter().map(BuiltDescriptor::as_descriptor).collect() };
         let outcome = self.limiter.decide(matcher, &request).await?;
-        observe(door, &self.metrics, rules, &request, &outcome, self.modes);
+        self.observe(door, rules, &request, &outcome);
         let shadow = self.modes.shadow.then_some(Verdict::Allow);
         let Some(told) = shadow.or(outcome.verdict) else { return Ok(encode(&Answer::NoAnswer, None)) };
         let metadata = if self.modes.dynamic_metadata {

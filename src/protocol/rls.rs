@@ -9,7 +9,7 @@ pub(crate) mod json;
 
 use tonic::{Request as Call, Response, Status};
 
-use super::{Doors, explain, observe, reply::Reply, status::Failure};
+use super::{Doors, explain, reply::Reply, status::Failure};
 use crate::{
     metrics::Door,
     pb::{
@@ -33,7 +33,7 @@ impl Doors {
         let matcher = rules.matcher();
         let request = parse(message, matcher)?;
         let outcome = self.limiter.decide(matcher, &request).await?;
-        observe(Door::Rls, &self.metrics, rules, &request, &outcome, self.modes);
+        self.observe(Door::Rls, rules, &request, &outcome);
         let shadow = self.modes.shadow.then_some(Verdict::Allow);
         let told = shadow.or(outcome.verdict).ok_or(Failure::NoAnswer)?;
         let metadata = if self.modes.dynamic_metadata {

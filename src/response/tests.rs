@@ -11,6 +11,7 @@ use crate::{
 use tollgate_core::{
     applied::{Few, LimitRef, WithoutLimit},
     decision::{Enforcement, Verdict},
+    descriptor::BucketKey,
     limit::{Algorithm, Limit, LimitSpec, Unit, Windows},
     matcher::{LimitIndex, RuleLimit},
 };
@@ -32,6 +33,7 @@ fn decision(
     Decision {
         descriptor,
         limit,
+        key: BucketKey::from_bytes([0; 16]),
         source: Source::Store,
         enforcement,
         verdict,

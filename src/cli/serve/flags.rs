@@ -170,7 +170,7 @@ pub(super) struct Logs {
     #[arg(long, env = "TOLLGATE_LOG_LEVEL", value_name = "LEVEL")]
     pub(super) log_level: Option<String>,
 
-    /// Show descriptor values in the log lines of tollgate::requests=debug.
+    /// Show descriptor values in the decision log, and in the log lines of tollgate::requests=debug.
     ///
     /// Those lines say which limits apply to each descriptor, or why none does. The values that clients send may be
     /// secrets, so by default only their keys are shown. Values in the limits file are part of a rule's name, and are

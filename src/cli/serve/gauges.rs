@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::{fallback::Fallback, metrics::Metrics, store::Backend, tasks};
+use super::tls;
+use crate::{fallback::Fallback, metrics::Metrics, server::Tls, store::Backend, tasks};
 
 /// Adds them to the page of `metrics`.
-pub(super) fn add(metrics: &Metrics, backend: &Backend, fallback: &Fallback) {
+pub(super) fn add(metrics: &Metrics, backend: &Backend, fallback: &Fallback, tls: Option<&Arc<Tls>>) {
+    if let Some(tls) = tls {
+        tls::show(metrics, tls);
+    }
     let local = Arc::clone(&fallback.local);
     let replicas = move || local.replicas().map_or(0, |replicas| replicas.get().into());
     let health = backend.health();

@@ -8,7 +8,7 @@ use clap::{
 };
 
 use crate::{
-    admin::{HealthyAfter, JsonPage},
+    admin::{Admin, HealthyAfter, JsonPage},
     cli::values::{self, Item},
 };
 
@@ -40,11 +40,16 @@ pub(super) struct PageFlags {
 }
 
 impl PageFlags {
-    pub(super) fn json(&self) -> JsonPage {
+    /// Shows pages as the flags say.
+    pub(super) fn show(&self, admin: Admin) -> Admin {
+        admin.healthy_after(self.healthy_after()).json(self.json())
+    }
+
+    fn json(&self) -> JsonPage {
         if self.admin_json { JsonPage::On } else { JsonPage::Off }
     }
 
-    pub(super) fn healthy_after(&self) -> HealthyAfter {
+    fn healthy_after(&self) -> HealthyAfter {
         let has = |wanted: &str| self.healthy_after.iter().any(|event| event == wanted);
         HealthyAfter { store: has("store"), rules: has("rules") }
     }
