@@ -5,6 +5,7 @@
 
 mod demand;
 pub mod fixed_window;
+pub mod lease;
 pub mod sliding_log;
 pub mod token_bucket;
 
@@ -19,6 +20,8 @@ use crate::{
 use demand::Step;
 pub use demand::{Count, Demand, Enforcement, Kind, Measure, Tokens, verdict};
 use fixed_window::Window;
+use lease::Leased;
+pub use lease::{Granted, LeaseCall, lease};
 use sliding_log::Log;
 
 /// The answer for one bucket, or for all of a request.
@@ -60,6 +63,8 @@ pub enum State {
     FixedWindow(Window),
     /// The hits that count. They are boxed, since logs are rare and would make the other states larger.
     SlidingLog(Box<Log>),
+    /// A token bucket or a window in which hits are reserved.
+    Leased(Box<Leased>),
 }
 
 /// What one take found.
@@ -70,6 +75,8 @@ pub struct Found {
     /// The bucket before this take, after earlier takes of the same request. On a denied request, a take that is
     /// charged all the same saw the bucket that it charged.
     pub seen: Seen,
+    /// Whether a part of what is seen as spent is only reserved, and may come back at any time.
+    pub is_reserved: bool,
 }
 
 /// A bucket as a take saw it: what its figures are computed from.
@@ -168,7 +175,7 @@ pub fn decide(takes: &[Take], now_us: u64, buckets: &mut impl Buckets) -> Answer
     for (index, take) in takes.iter().enumerate() {
         let before = buckets.state(&take.key);
         let step = step(&take.demand, before.as_ref(), now_us, buckets);
-        found.push(Found { fits: step.fits, seen: step.seen });
+        found.push(Found { fits: step.fits, seen: step.seen, is_reserved: step.is_reserved });
         if let Some(after) = step.charged {
             put(&take.key, after, step.missed_until_us, buckets);
             undo.push((index, before));
@@ -229,6 +236,7 @@ impl State {
     pub fn full_at(state: Option<&State>, per_us: u32) -> Exact {
         match state {
             Some(State::TokenBucket(full_at)) => full_at.under(per_us),
+            Some(State::Leased(leased)) => leased.full_at(per_us),
             _ => Exact::default(),
         }
     }
@@ -239,6 +247,7 @@ impl State {
             State::TokenBucket(full_at) => full_at.ceil_us(),
             State::FixedWindow(window) => window.ends_us,
             State::SlidingLog(log) => log.empty_us(),
+            State::Leased(leased) => leased.spent_us(),
         }
     }
 }

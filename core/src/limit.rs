@@ -15,6 +15,8 @@ mod period;
 mod share;
 mod windows;
 
+use std::ops::RangeInclusive;
+
 pub use algorithm::Algorithm;
 pub use default_algorithm::{DefaultAlgorithm, UnknownDefault};
 pub use defaults::Defaults;
@@ -33,6 +35,10 @@ const LONGEST_FILL_WITH_DEBT_US: u64 = 1 << 50;
 pub const MOST_LOGGED: u32 = 10_000;
 /// What a window counts must fit a u32, also at twice the limit.
 const MOST_IN_WINDOW_WITH_DEBT: u32 = u32::MAX / 2;
+
+/// How long a lease may last, in microseconds: more than a round trip, and so short that a client hardly notices what
+/// others hold.
+const LEASES_US: RangeInclusive<u32> = 10_000..=10_000_000;
 
 /// What a bucket holds whose store has lost it, or never had it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -77,6 +83,8 @@ pub struct LimitSpec {
     pub overdraft: Overdraft,
     /// What a missing bucket counts as.
     pub after_store_loss: AfterStoreLoss,
+    /// How long hits may be reserved, in microseconds; 0 for never.
+    pub lease_us: u32,
 }
 
 /// Burst and refill, sound by construction.
@@ -88,6 +96,7 @@ pub struct Limit {
     windows: Windows,
     overdraft: Overdraft,
     after_store_loss: AfterStoreLoss,
+    lease_us: u32,
     burst: u32,
     /// R: tokens that come back in `period_us`, both divided by their greatest common divisor.
     tokens: u32,
@@ -108,6 +117,7 @@ impl LimitSpec {
             burst: None,
             overdraft: Overdraft::default(),
             after_store_loss: AfterStoreLoss::default(),
+            lease_us: 0,
         }
     }
 
@@ -118,12 +128,16 @@ impl LimitSpec {
             return Err(LimitError::PeriodTooLong { period });
         }
         self.check_windows()?;
+        if self.lease_us > 0 && !LEASES_US.contains(&self.lease_us) {
+            return Err(LimitError::LeaseLength { lease_us: self.lease_us });
+        }
         match algorithm {
             Algorithm::TokenBucket => {}
             _ if burst.is_some() => return Err(LimitError::BurstNotTaken(algorithm)),
             Algorithm::SlidingWindowLog if overdraft.may_owe() => {
                 return Err(LimitError::LogCannotOwe(overdraft));
             }
+            Algorithm::SlidingWindowLog if self.lease_us > 0 => return Err(LimitError::LogLease),
             Algorithm::SlidingWindowLog if requests_per_unit > MOST_LOGGED => {
                 return Err(LimitError::LogTooLong(requests_per_unit));
             }
@@ -165,8 +179,7 @@ impl Limit {
     }
 
     fn unchecked(spec: LimitSpec) -> Limit {
-        let LimitSpec { requests_per_unit, period, algorithm, windows, burst, overdraft, after_store_loss } =
-            spec;
+        let LimitSpec { requests_per_unit, period, algorithm, windows, burst, overdraft, .. } = spec;
         // A limit of 0 becomes a bucket of burst 0: whatever its rate, no token ever fits.
         let (tokens, period_us) =
             lowest_terms(requests_per_unit.max(1), u128::from(period.seconds()) * 1_000_000);
@@ -176,7 +189,8 @@ impl Limit {
             algorithm,
             windows,
             overdraft,
-            after_store_loss,
+            after_store_loss: spec.after_store_loss,
+            lease_us: spec.lease_us,
             burst: burst.unwrap_or(requests_per_unit),
             tokens,
             period_us,
@@ -221,6 +235,11 @@ impl Limit {
     /// What a missing bucket counts as.
     pub fn after_store_loss(&self) -> AfterStoreLoss {
         self.after_store_loss
+    }
+
+    /// How long hits of its buckets may be reserved, in microseconds; 0 for never.
+    pub fn lease_us(&self) -> u32 {
+        self.lease_us
     }
 
     /// Both count in one way over the same periods, whatever their numbers: for the same entries, in one bucket.

@@ -217,6 +217,7 @@ fn spec(fields: &mut Fields<'_>, defaults: Defaults) -> Result<LimitSpec, Report
         burst,
         overdraft: overdraft?.unwrap_or_default(),
         after_store_loss: after_store_loss?.unwrap_or_default(),
+        lease_us: 0,
     })
 }
 

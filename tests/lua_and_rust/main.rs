@@ -1,6 +1,7 @@
 //! The script in Redis and `decision::decide` give the same answers to the same random takes at the same times.
 
 mod changes;
+mod leases;
 mod months;
 mod sequences;
 mod stored;

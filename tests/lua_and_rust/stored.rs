@@ -54,6 +54,7 @@ fn stored_length(state: &State) -> usize {
         State::TokenBucket(_) => 16,
         State::FixedWindow(_) => 12,
         State::SlidingLog(log) => 4 + 12 * log.len(),
+        State::Leased(_) => unreachable!("nobody leases here"),
     }
 }
 

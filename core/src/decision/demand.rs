@@ -1,6 +1,6 @@
 //! What one take asks of its bucket, what it does to it, and the verdict that the takes of a request amount to.
 
-use super::{Seen, State, Verdict, fixed_window, sliding_log, token_bucket};
+use super::{Seen, State, Verdict, fixed_window, lease, sliding_log, token_bucket};
 use crate::{
     descriptor::Hits,
     limit::{AfterStoreLoss, Algorithm, Exact, Kept, Limit, Overdraft, Windows},
@@ -17,6 +17,8 @@ pub struct Demand {
     pub overdraft: Overdraft,
     /// What a missing bucket holds.
     pub after_store_loss: AfterStoreLoss,
+    /// How long hits may be reserved that are asked for by lease, in microseconds; 0 if they are asked for one by one.
+    pub lease_us: u32,
     /// How much is asked.
     pub measure: Measure,
 }
@@ -87,6 +89,8 @@ pub(super) struct Step {
     pub(super) charged: Option<Option<State>>,
     /// The instant until which the bucket would count as used up if it went missing; 0 if it would count as full.
     pub(super) missed_until_us: u64,
+    /// Whether a part of what was seen as spent is only reserved.
+    pub(super) is_reserved: bool,
 }
 
 // === impl Demand ===
@@ -139,7 +143,10 @@ impl Demand {
             Algorithm::SlidingWindowLog => Measure::SlidingLog(count(hits)),
         };
         let after_store_loss = limit.after_store_loss();
-        Demand { kind, enforcement: Enforcement::default(), overdraft, after_store_loss, measure }
+        let may_lease =
+            matches!(kind, Kind::Take | Kind::Peek) && overdraft != Overdraft::Charge && burst > 0;
+        let lease_us = if may_lease { limit.lease_us() } else { 0 };
+        Demand { kind, enforcement: Enforcement::default(), overdraft, after_store_loss, lease_us, measure }
     }
 
     /// The same demand with another enforcement.
@@ -161,7 +168,15 @@ impl Demand {
         Some(self.used_up(now_us)).filter(|state| state.spent_us() > now_us)
     }
 
-    fn used_up(&self, at_us: u64) -> State {
+    /// What one of its hits costs: as time, or as one hit.
+    pub(super) fn cost(&self) -> Exact {
+        match &self.measure {
+            Measure::TokenBucket(tokens) => tokens.cost,
+            Measure::FixedWindow(count) | Measure::SlidingLog(count) => Exact::at_us(count.hits),
+        }
+    }
+
+    pub(super) fn used_up(&self, at_us: u64) -> State {
         match &self.measure {
             Measure::TokenBucket(tokens) => {
                 let full_at = Exact::at_us(at_us).plus(tokens.burst, tokens.per_us);
@@ -201,7 +216,7 @@ impl Demand {
     }
 
     /// A bucket that is full, but is not missing.
-    fn full(&self) -> State {
+    pub(super) fn full(&self) -> State {
         match &self.measure {
             Measure::TokenBucket(tokens) => State::TokenBucket(Kept::new(Exact::default(), tokens.per_us)),
             Measure::FixedWindow(_) => State::FixedWindow(fixed_window::Window { ends_us: 0, count: 0 }),
@@ -224,6 +239,11 @@ impl Demand {
     }
 
     pub(super) fn step(&self, state: Option<&State>, now_us: u64) -> Step {
+        if let Some(leased @ State::Leased(_)) = state
+            && let Some(step) = lease::step(self, leased, now_us)
+        {
+            return step;
+        }
         match &self.measure {
             Measure::TokenBucket(tokens) => token_bucket::step(self, tokens, state, now_us),
             Measure::FixedWindow(count) => fixed_window::step(self, count, state, now_us),

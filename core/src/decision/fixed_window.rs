@@ -21,7 +21,7 @@ pub struct Window {
 }
 
 impl Window {
-    fn at(state: Option<&State>, asked: &Count, now_us: u64) -> Window {
+    pub(super) fn at(state: Option<&State>, asked: &Count, now_us: u64) -> Window {
         match state {
             Some(State::FixedWindow(window)) if window.ends_us > now_us => *window,
             _ => Window { ends_us: ends_us(asked, now_us), count: 0 },
@@ -68,5 +68,5 @@ pub(super) fn step(demand: &Demand, asked: &Count, state: Option<&State>, now_us
         let count = demand.charged_count(asked, window.count);
         (count > 0).then_some(State::FixedWindow(Window { count, ..window }))
     });
-    Step { seen: Seen::FixedWindow(window), fits, charged, missed_until_us: 0 }
+    Step { seen: Seen::FixedWindow(window), fits, charged, missed_until_us: 0, is_reserved: false }
 }

@@ -134,5 +134,5 @@ pub(super) fn step(demand: &Demand, asked: &Count, state: Option<&State>, now_us
         }
         (log.held > 0).then(|| State::SlidingLog(Box::new(log)))
     });
-    Step { seen, fits, charged, missed_until_us: 0 }
+    Step { seen, fits, charged, missed_until_us: 0, is_reserved: false }
 }

@@ -62,5 +62,5 @@ pub(super) fn step(demand: &Demand, tokens: &Tokens, state: Option<&State>, now_
         let after = demand.charged_full_at(tokens, full_at, now_us);
         (after > Exact::at_us(now_us)).then_some(State::TokenBucket(Kept::new(after, tokens.per_us)))
     });
-    Step { seen: Seen::TokenBucket { full_at }, fits, charged, missed_until_us: 0 }
+    Step { seen: Seen::TokenBucket { full_at }, fits, charged, missed_until_us: 0, is_reserved: false }
 }

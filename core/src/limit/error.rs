@@ -53,6 +53,15 @@ pub enum LimitError {
     /// A sliding log may not owe.
     #[error("a sliding_window_log cannot have overdraft: {}; use a token_bucket or a fixed_window", .0.name())]
     LogCannotOwe(Overdraft),
+    /// A lease is asked for, and the algorithm is a sliding log.
+    #[error(
+        "a sliding_window_log takes no lease; leave out `lease`, or use a token_bucket or a fixed_window"
+    )]
+    LogLease,
+    /// A lease is too short or too long.
+    #[error("a lease lasts from 10ms to 10s, or is off; found {}ms", *.lease_us / 1_000)]
+    #[allow(missing_docs, reason = "the message names it")]
+    LeaseLength { lease_us: u32 },
     /// A sliding log would have to remember more entries than it may.
     #[error("a sliding_window_log keeps each request: at most {MOST_LOGGED} per period, found {0}")]
     LogTooLong(u32),

@@ -59,6 +59,12 @@ impl Exact {
         }
     }
 
+    /// The nearest double. The script computes it by the same operations.
+    #[allow(clippy::cast_precision_loss, reason = "whole microseconds stay below 2^53")]
+    pub(crate) fn as_f64(self, per_us: u32) -> f64 {
+        self.whole_us as f64 + f64::from(self.fraction) / f64::from(per_us)
+    }
+
     /// In ticks of 1/R µs.
     pub(super) fn ticks(self, per_us: u32) -> u128 {
         u128::from(self.whole_us) * u128::from(per_us) + u128::from(self.fraction)

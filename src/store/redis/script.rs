@@ -8,8 +8,8 @@ use super::keys::redis_key;
 use crate::store::StoreError;
 use tollgate_core::{
     decision::{
-        Answer, AnswerSource, Demand, Enforcement, Found, Kind, Measure, Seen, Take, fixed_window::Window,
-        verdict,
+        Answer, AnswerSource, Demand, Enforcement, Found, Granted, Kind, LeaseCall, Measure, Seen, Take,
+        fixed_window::Window, verdict,
     },
     descriptor::BucketKey,
     limit::{AfterStoreLoss, Exact, Windows},
@@ -20,12 +20,14 @@ const ALGORITHMS: &str = concat!(
     include_str!("../../../lua/token_bucket.lua"),
     include_str!("../../../lua/fixed_window.lua"),
     include_str!("../../../lua/sliding_log.lua"),
+    include_str!("../../../lua/lease.lua"),
 );
 /// The key that holds the time at which this Redis began to hold buckets, in microseconds; it is text, so that
 /// operators can read and set it.
 pub const EPOCH_KEY: &str = "tg:epoch";
 const NOW_AND_MALFORMED: usize = 12;
 const FOUND: usize = 13;
+const GRANTED: usize = 25;
 
 /// Where the script takes the time from; one line of it differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,15 +62,32 @@ impl Call {
         for takes in requests {
             call.requests.extend_from_slice(&u16_from(takes.len()).to_le_bytes());
             for take in takes {
-                // A scan is quicker than hashing for the few buckets of a batch.
-                let at = call.keys.iter().position(|key| *key == take.key).unwrap_or_else(|| {
-                    call.keys.push(take.key);
-                    call.keys.len() - 1
-                });
-                call.put(u16_from(at + 1), &take.demand);
+                let index = call.index(take.key);
+                call.put(index, &take.demand);
             }
         }
         call
+    }
+
+    /// Adds what the holder of a lease reports and asks for, behind the requests.
+    pub fn add_lease(&mut self, lease: &LeaseCall) {
+        self.requests.extend_from_slice(&LEASE.to_le_bytes());
+        let index = self.index(lease.key);
+        self.put(index, &lease.one);
+        self.requests.extend_from_slice(&lease.generation_us.to_le_bytes());
+        for number in [lease.held, lease.spent, lease.kept, lease.wants, lease.one.lease_us] {
+            self.requests.extend_from_slice(&number.to_le_bytes());
+        }
+    }
+
+    /// The index of the bucket among the keys, from 1.
+    fn index(&mut self, key: BucketKey) -> u16 {
+        // A scan is quicker than hashing for the few buckets of a batch.
+        let at = self.keys.iter().position(|other| *other == key).unwrap_or_else(|| {
+            self.keys.push(key);
+            self.keys.len() - 1
+        });
+        u16_from(at + 1)
     }
 
     fn put(&mut self, index: u16, demand: &Demand) {
@@ -117,6 +136,8 @@ fn demand_byte(demand: &Demand) -> u8 {
         | if demand.after_store_loss == AfterStoreLoss::Empty { EMPTY_IF_MISSING } else { 0 }
 }
 
+/// In place of the number of takes.
+const LEASE: u16 = u16::MAX;
 /// In place of the length of a window.
 const CALENDAR_MONTH: u64 = 0;
 const CHARGED_IF_DENIED: u8 = 16;
@@ -191,7 +212,29 @@ fn found(rest: &mut &[u8], demand: &Demand) -> Result<Found, StoreError> {
             Seen::SlidingLog { held: pair.fraction, oldest_us: pair.whole_us, fits_at_us }
         }
     };
-    Ok(Found { fits: head[0] == 1, seen })
+    Ok(Found { fits: head[0] & 1 == 1, seen, is_reserved: head[0] & 2 == 2 })
+}
+
+/// Reads the end of the reply to a call with one lease, and returns what comes before it.
+pub fn granted<'a>(reply: &'a [u8], lease: &LeaseCall) -> Result<(&'a [u8], Granted), StoreError> {
+    let at = reply.len().checked_sub(GRANTED).ok_or(TOO_SHORT)?;
+    let (before, grant) = reply.split_at(at);
+    let now = before.get(..NOW_AND_MALFORMED).map(exact).ok_or(TOO_SHORT)?;
+    let (flags, pair) = (grant[0], exact(&grant[13..]));
+    let granted = Granted {
+        now_us: now.whole_us,
+        is_found: flags & 1 == 1,
+        is_extended: flags & 2 == 2,
+        granted: u32::from_le_bytes(grant[1..5].try_into().expect("four bytes")),
+        generation_us: u64::from_le_bytes(grant[5..13].try_into().expect("eight bytes")),
+        seen: match lease.one.measure {
+            Measure::FixedWindow(_) => {
+                Seen::FixedWindow(Window { ends_us: pair.whole_us, count: pair.fraction })
+            }
+            Measure::TokenBucket(_) | Measure::SlidingLog(_) => Seen::TokenBucket { full_at: pair },
+        },
+    };
+    Ok((before, granted))
 }
 
 const TOO_SHORT: StoreError = StoreError::Reply("it is too short");

@@ -87,7 +87,7 @@ impl Room {
     /// never fits is still denied then, but only Redis has its figures.
     pub(super) fn ends_us(&self) -> u64 {
         match &self.state {
-            State::TokenBucket(_) => u64::MAX,
+            State::TokenBucket(_) | State::Leased(_) => u64::MAX,
             State::FixedWindow(_) | State::SlidingLog(_) => self.state.spent_us(),
         }
     }

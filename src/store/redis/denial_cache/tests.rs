@@ -368,6 +368,7 @@ fn an_admission_is_newer_than_a_denial_before_it_in_the_same_batch() {
         now_us: STORE_US,
         verdict,
         found: [Found {
+            is_reserved: false,
             fits: verdict == Verdict::Allow,
             seen: Seen::TokenBucket { full_at: Exact::at_us(full_at_us) },
         }]

@@ -1,0 +1,176 @@
+//! The script and `decision` agree on what is reserved, reported and granted, among ordinary takes of the same buckets.
+
+use rand::{RngExt, rngs::SmallRng, seq::IndexedRandom};
+use redis::{Pipeline, pipe};
+use tollgate::store::redis::script::{self, Call, EPOCH_KEY};
+use tollgate_core::{
+    decision::{Demand, Granted, LeaseCall, Seen, Take, decide, lease},
+    descriptor::{BucketKey, Hits},
+    limit::{AfterStoreLoss, Algorithm, Exact, LimitSpec, Overdraft, Unit},
+};
+
+use crate::{Table, answer, dice, known, load, sequences::START_US, support};
+
+const SEQUENCES: u64 = 8_000;
+const IN_A_PIPELINE: u64 = 100;
+
+/// A request, and what the holder of a lease reports in the same call.
+struct Step {
+    now_us: u64,
+    takes: Vec<Take>,
+    lease: Option<LeaseCall>,
+}
+
+/// A bucket, and the limits that ask for it: one, or several that replicas disagree on.
+struct Bucket {
+    key: BucketKey,
+    limits: Vec<LimitSpec>,
+}
+
+/// What a holder believes to hold.
+#[derive(Clone, Copy, Default)]
+struct Holder {
+    generation_us: u64,
+    held: u32,
+}
+
+#[tokio::test]
+async fn lua_and_rust_agree_on_leases() {
+    let Some(redis) = support::redis().await else { return };
+    let mut connection = support::connection(&redis);
+    let (seed, mut rng) = dice();
+    let digest = load(&mut connection);
+    let (mut granted, mut lapsed, mut reserved) = (0, 0, 0);
+    for pipeline in 0..SEQUENCES / IN_A_PIPELINE {
+        let mut commands: Pipeline = pipe();
+        let mut expected = Vec::new();
+        for number in pipeline * IN_A_PIPELINE..(pipeline + 1) * IN_A_PIPELINE {
+            let mut table = Table::new(number);
+            commands.cmd("SET").arg(EPOCH_KEY).arg(table.epoch_us).ignore();
+            for (step, answer, grant) in sequence(&mut rng, number, &mut table) {
+                let mut call = Call::new([&step.takes[..]]);
+                if let Some(lease) = &step.lease {
+                    call.add_lease(lease);
+                }
+                let mut command = call.command("EVALSHA", &digest);
+                command.arg(step.now_us);
+                commands.add_command(command);
+                expected.push((step, answer, grant));
+            }
+        }
+        let replies: Vec<Vec<u8>> = commands.query(&mut connection).expect("every call runs");
+        for (reply, (step, expected, grant)) in replies.iter().zip(expected) {
+            let mut rest = &reply[..];
+            if let (Some(lease), Some(grant)) = (&step.lease, grant) {
+                let (before, told) = script::granted(reply, lease).expect("the script's reply");
+                let what = (&step.takes, lease, step.now_us);
+                assert_eq!(past_is_full(told), past_is_full(grant), "seed {seed}: {what:#?}");
+                granted += u64::from(told.granted);
+                lapsed += u64::from(lease.held > 0 && !told.is_found);
+                rest = before;
+            }
+            let told = answer(rest, &step.takes);
+            reserved += u64::from(told.found.iter().any(|found| found.is_reserved));
+            assert_eq!(known(told), known(expected), "seed {seed}: {:#?} at {}", step.takes, step.now_us);
+        }
+    }
+    assert!(granted > 10_000 && lapsed > 100 && reserved > 1_000, "{granted} {lapsed} {reserved}");
+}
+
+fn past_is_full(mut granted: Granted) -> Granted {
+    if let Seen::TokenBucket { full_at } = &mut granted.seen {
+        *full_at = (*full_at).max(Exact::at_us(granted.now_us));
+    }
+    granted
+}
+
+/// The steps of a sequence with Rust's answers.
+fn sequence(
+    rng: &mut SmallRng,
+    number: u64,
+    table: &mut Table,
+) -> Vec<(Step, tollgate_core::decision::Answer, Option<Granted>)> {
+    let buckets: Vec<Bucket> = (0..2).map(|index| bucket(rng, number, index)).collect();
+    let mut holders = [Holder::default(); 4];
+    let mut now_us = START_US;
+    let mut steps = Vec::new();
+    for _ in 0..rng.random_range(4..=24) {
+        let lease_us = u64::from(buckets[0].limits[0].lease_us);
+        now_us = match rng.random_range(0..8) {
+            0..3 => now_us,
+            3..6 => now_us + rng.random_range(0..=lease_us),
+            6 => now_us + rng.random_range(0..=3 * lease_us),
+            _ => now_us - rng.random_range(0..=lease_us / 2),
+        };
+        let takes = (0..rng.random_range(1..=2)).map(|_| take(rng, &buckets)).collect();
+        let holder = rng.random_range(0..holders.len());
+        let call = rng.random_bool(0.7).then(|| report(rng, &buckets[holder % 2], holders[holder]));
+        let step = Step { now_us, takes, lease: call };
+        let answer = decide(&step.takes, now_us, table);
+        let granted = call.and_then(|call| lease(&call, now_us, table));
+        if let (Some(call), Some(granted)) = (call, granted) {
+            let kept = if granted.is_found { call.kept } else { 0 };
+            holders[holder] = Holder { generation_us: granted.generation_us, held: kept + granted.granted };
+        }
+        steps.push((step, answer, granted));
+    }
+    steps
+}
+
+fn report(rng: &mut SmallRng, bucket: &Bucket, holder: Holder) -> LeaseCall {
+    let limit = bucket.limits.choose(rng).expect("one").check().expect("sound");
+    let spent = rng.random_range(0..=holder.held);
+    let rest = holder.held - spent;
+    LeaseCall {
+        key: bucket.key,
+        one: Demand::new(Hits::One, &limit),
+        generation_us: if rng.random_bool(0.05) { 7 } else { holder.generation_us },
+        held: holder.held,
+        spent,
+        kept: if rng.random_bool(0.3) { 0 } else { rest },
+        wants: *[0, 0, 3, 4, 10, 1_000_000].choose(rng).expect("one"),
+    }
+}
+
+fn take(rng: &mut SmallRng, buckets: &[Bucket]) -> Take {
+    let bucket = buckets.choose(rng).expect("one");
+    let spec = *bucket.limits.choose(rng).expect("one");
+    let overdraft = if rng.random_bool(0.1) { Overdraft::Charge } else { Overdraft::Never };
+    let limit = LimitSpec { overdraft, ..spec }.check().or_else(|_| spec.check()).expect("sound");
+    let burst = u64::from(limit.burst());
+    let hits = *[1, 1, 1, 0, 2, burst / 3, burst, u64::MAX].choose(rng).expect("one");
+    let gives_back = spec.after_store_loss == AfterStoreLoss::Full && rng.random_bool(0.1);
+    Take { key: bucket.key, demand: Demand::new(Hits::new(Some(hits), 0, gives_back), &limit) }
+}
+
+fn bucket(rng: &mut SmallRng, sequence: u64, index: u8) -> Bucket {
+    let mut bytes = [index; 16];
+    bytes[..8].copy_from_slice(&sequence.to_le_bytes());
+    bytes[8] = 0xEE;
+    let numbers = [
+        (1_000, Unit::Second, 100),
+        (1_000, Unit::Second, 1_000),
+        (7, Unit::Second, 70),
+        (1_000_003, Unit::Minute, 999),
+        (u32::MAX, Unit::Second, u32::MAX),
+        (1_000_000, Unit::Year, 2_000),
+        (40, Unit::Second, 40),
+    ];
+    let (requests_per_unit, unit, burst) = *numbers.choose(rng).expect("one");
+    let algorithm = *[Algorithm::TokenBucket, Algorithm::FixedWindow].choose(rng).expect("one");
+    let first = LimitSpec {
+        algorithm,
+        burst: Some(burst).filter(|_| algorithm == Algorithm::TokenBucket),
+        after_store_loss: if rng.random_bool(0.2) { AfterStoreLoss::Empty } else { AfterStoreLoss::Full },
+        lease_us: *[10_000, 100_000, 1_000_000].choose(rng).expect("one"),
+        ..LimitSpec::new(requests_per_unit, unit)
+    };
+    let mut limits = vec![first];
+    if rng.random_bool(0.3) {
+        let lease_us = *[10_000, 100_000, 1_000_000].choose(rng).expect("one");
+        let changed =
+            LimitSpec { requests_per_unit: 999, burst: first.burst.map(|_| 300), lease_us, ..first };
+        limits.push(changed);
+    }
+    Bucket { key: BucketKey::from_bytes(bytes), limits }
+}
