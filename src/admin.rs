@@ -6,6 +6,8 @@
 //! | `GET /healthcheck` | Liveness: 200 `OK`, and 500 from SIGTERM on, whatever the state of Redis; with [`HealthyAfter`] also 500 at first |
 //! | `GET /ready` | Readiness: 503 and the reason until every runtime has had a connection to a store that it can use, and from SIGTERM on. Otherwise 200: `OK`, or `degraded: ` and the reason, because Tollgate also answers without its store |
 //! | `GET /metrics` | metrics in Prometheus text format |
+//! | `GET /live` | each second of the process as a server-sent event, with JSON |
+//! | `GET /events` | what happened lately, as lines of JSON |
 //! | `GET /rlconfig` | a line for each limit in force, as envoyproxy/ratelimit shows them |
 //! | `/json` | if it is on: decides the `RateLimitRequest` that is the body, as JSON |
 //!
@@ -14,6 +16,9 @@
 //! Any other path is answered with 404, any other method with 405. The port answers until the last connection of the
 //! gRPC port is closed, so that a drain can be watched.
 
+mod connections;
+mod live;
+mod query;
 mod rules;
 
 use std::{fmt, future::Future, io, pin::Pin, sync::Arc};
@@ -30,11 +35,13 @@ use tokio::{net::TcpListener, task};
 
 use crate::{
     lifecycle::{Lifecycle, Phase},
+    live::Live,
     metrics::{self, Metrics},
     rules::Publisher,
     store::health::StoreHealth,
     tasks::Task,
 };
+use connections::Bounded;
 
 const ROUTES: &str = "\
 Tollgate's admin port
@@ -42,6 +49,8 @@ GET /healthcheck  200 while serving, 500 from SIGTERM on
 GET /ready        200 once every runtime has been able to use the store: OK, or degraded and the reason;
                   503 and the reason before that, and from SIGTERM on
 GET /metrics      metrics in Prometheus text format
+GET /live         each second of this process as a server-sent event, with JSON
+GET /events       what happened lately, as lines of JSON
 GET /rlconfig     the limits in force
 ";
 const RULES_ROUTES: &str = "\
@@ -102,6 +111,7 @@ pub struct Admin {
     metrics: Arc<Metrics>,
     store: Arc<StoreHealth>,
     rules: Option<Arc<Publisher>>,
+    live: Option<Arc<Live>>,
     healthy_after: HealthyAfter,
     json: Json,
     /// Held while the page of metrics is rendered: for one scraper at a time, and on another thread, because this one
@@ -117,6 +127,7 @@ impl Admin {
             metrics,
             store: Arc::new(StoreHealth::always()),
             rules: None,
+            live: None,
             healthy_after: HealthyAfter::default(),
             json: Json::default(),
             page: Arc::default(),
@@ -133,6 +144,12 @@ impl Admin {
     #[must_use]
     pub fn rules(self, publisher: Arc<Publisher>) -> Admin {
         Admin { rules: Some(publisher), ..self }
+    }
+
+    /// Shows these seconds and events.
+    #[must_use]
+    pub fn live(self, live: Arc<Live>) -> Admin {
+        Admin { live: Some(live), ..self }
     }
 
     /// Lets `/healthcheck` fail until then.
@@ -157,6 +174,13 @@ impl Admin {
         Admin { json: Json { answer: Some(Arc::new(answer)), ..self.json }, ..self }
     }
 
+    /// Tells how many connections are open.
+    pub(crate) fn counting_connections(&self, open: impl Fn() -> usize + Send + Sync + 'static) {
+        if let Some(live) = &self.live {
+            live.counting_connections(open);
+        }
+    }
+
     pub(crate) fn metrics(&self) -> Arc<Metrics> {
         Arc::clone(&self.metrics)
     }
@@ -169,6 +193,8 @@ impl Admin {
                 .route("/healthcheck", get(healthcheck))
                 .route("/ready", get(ready))
                 .route("/metrics", get(exposition))
+                .route("/live", get(live::live))
+                .route("/events", get(live::events))
                 .route("/rlconfig", get(rlconfig)),
             Pages::Rules => Router::new().route("/", get(RULES_ROUTES)).route("/rlconfig", get(rlconfig)),
             Pages::Metrics => {
@@ -183,7 +209,7 @@ impl Admin {
         };
         let routes =
             routes.fallback((StatusCode::NOT_FOUND, "not found; GET / lists the pages\n")).with_state(self);
-        axum::serve(listener, routes).await
+        axum::serve(Bounded::new(listener), routes).await
     }
 }
 

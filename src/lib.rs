@@ -21,6 +21,7 @@
 //! | the 429: statuses, headers, body | [`response`] |
 //! | what is counted, and what operators can ask | [`metrics`], [`admin`], [`logging`] |
 //! | the line of one decision, and who writes it | [`decision_log`] |
+//! | what the live page shows, and which keys are denied | [`live`], sent by `src/admin/live.rs` |
 //! | how files become rules, and rules come into force | [`config`], then [`reload`], then [`mod@rules`] |
 //! | how rules come from an xDS server | [`xds`] |
 //! | why a request meets a limit, or none | [`cli::explain`] |
@@ -83,12 +84,13 @@
 //! | 35 | `src/protocol.rs` | observes the outcome |
 //! | 36 | `src/metrics/requests.rs` | counts it |
 //! | 37 | `src/metrics/decisions.rs` | counts each decision |
-//! | 38 | `src/response/rls.rs` | makes the statuses |
-//! | 39 | `src/response.rs` | makes headers and body |
-//! | 40 | `src/response/writer.rs` | writes them as bytes |
-//! | 41 | `src/protocol/reply.rs` | puts the bytes into the answer |
+//! | 38 | `src/live/recorder.rs` | notes the key of each decision |
+//! | 39 | `src/response/rls.rs` | makes the statuses |
+//! | 40 | `src/response.rs` | makes headers and body |
+//! | 41 | `src/response/writer.rs` | writes them as bytes |
+//! | 42 | `src/protocol/reply.rs` | puts the bytes into the answer |
 //!
-//! A check of ext_authz differs before row 4 and after row 37:
+//! A check of ext_authz differs before row 4 and after row 38:
 //!
 //! | file | does |
 //! |---|---|
@@ -98,7 +100,7 @@
 //! | `src/protocol/authz/settings.rs` | finds the client's address |
 //! | `core/src/authz.rs` | finds the entry for the request |
 //! | `core/src/actions.rs` | makes descriptors of it; then as above from row 4 |
-//! | `src/response/check.rs` | makes the answer, with the headers and body of row 39 |
+//! | `src/response/check.rs` | makes the answer, with the headers and body of row 40 |
 //!
 //! # When Redis is silent
 //!
@@ -181,6 +183,7 @@ pub mod file;
 pub mod fuzz;
 pub mod lifecycle;
 pub mod limiter;
+pub mod live;
 pub mod logging;
 pub mod metrics;
 pub mod protocol;

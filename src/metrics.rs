@@ -44,6 +44,7 @@ mod reference;
 mod registry;
 mod requests;
 mod text;
+mod view;
 
 use std::{
     fmt,
@@ -58,7 +59,7 @@ use prometheus::{
 };
 
 use decisions::Decisions;
-pub use decisions::{Counted, LimitCounters, MAX_PATHS, MAX_REFERENCE_RULES};
+pub use decisions::{Counted, Counts, LimitCounters, MAX_PATHS, MAX_REFERENCE_RULES, Row, RowId};
 use durations::Durations;
 pub use near::{BadRatio, NearLimitRatio};
 use process::Process;
@@ -66,6 +67,7 @@ use registry::{counter_alone, counters, counters_from_start, register};
 pub use requests::Door;
 use requests::Requests;
 use tollgate_core::matcher::Matcher;
+pub use view::StoreTimes;
 
 /// Value of the content-type header under which [`Metrics::render`] is served.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;

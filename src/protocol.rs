@@ -20,6 +20,7 @@ use tracing::{Level, enabled};
 use crate::{
     decision_log::DecisionLog,
     limiter::{Limiter, Outcome},
+    live::Recorder,
     logging::REQUESTS,
     metrics::{Door, Metrics},
     pb::{authorization_server::Authorization, rate_limit_service_server::RateLimitService},
@@ -48,6 +49,7 @@ pub struct Doors {
     modes: Modes,
     authz: AuthzSettings,
     decision_log: Option<DecisionLog>,
+    recorder: Option<Arc<Recorder>>,
 }
 
 // === impl Doors ===
@@ -56,13 +58,19 @@ impl Doors {
     /// Doors that decide by `rules`, which may be replaced while they serve. All modes are off.
     pub fn new(limiter: Limiter, rules: Arc<CurrentRules>, metrics: Arc<Metrics>) -> Doors {
         let (modes, authz) = (Modes::default(), AuthzSettings::default());
-        Doors { limiter, rules, metrics, modes, authz, decision_log: None }
+        Doors { limiter, rules, metrics, modes, authz, decision_log: None, recorder: None }
     }
 
     /// The same doors in other modes.
     #[must_use]
     pub fn modes(self, modes: Modes) -> Doors {
         Doors { modes, ..self }
+    }
+
+    /// The same doors, whose decisions are noted for the live page.
+    #[must_use]
+    pub fn recording(self, recorder: Arc<Recorder>) -> Doors {
+        Doors { recorder: Some(recorder), ..self }
     }
 
     /// The same doors with other settings for ext_authz.
@@ -80,6 +88,9 @@ impl Doors {
     /// Counts the outcome of a request, and logs what operators should know about it.
     fn observe(&self, door: Door, rules: &CompiledRules, request: &Request<'_>, outcome: &Outcome<'_>) {
         self.metrics.count_outcome(door, rules.counters(), request, outcome);
+        if let Some(recorder) = &self.recorder {
+            recorder.record(rules.counters(), request, outcome);
+        }
         if let Some(log) = &self.decision_log {
             log.note(door, request, outcome, || None);
         }

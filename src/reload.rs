@@ -23,7 +23,6 @@ use tracing::{error, info, warn};
 use crate::{
     config::{self, Config, InFolders, Refused},
     error::SystemError,
-    metrics::Reload,
     rules::Publisher,
     tasks::{self, Task},
 };
@@ -95,13 +94,13 @@ fn load(sources: &Sources, publisher: &Publisher, watch: &mut Watch) {
                 warn!("{warning}");
             }
             put_in_force(domains, publisher);
-            publisher.metrics().count_reload(Reload::Taken);
+            publisher.count_taken();
             *watch = Watch::new(files);
         }
         Err(Refused { errors, files }) => {
             let told = errors.to_string();
             if !watch.has_told(&told) {
-                publisher.metrics().count_reload(Reload::Refused);
+                publisher.count_refused(errors.iter().map(ToString::to_string));
                 error!(errors = %told, "the changed configuration was refused; the last good one stays in force");
             }
             // It may be mended by a file that was not read before, such as a members file, or without any visible

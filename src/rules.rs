@@ -10,8 +10,9 @@ use std::{
 };
 
 use crate::{
+    clock,
     logging::subjects::Warnings,
-    metrics::{LimitCounters, Metrics},
+    metrics::{LimitCounters, Metrics, Reload},
     response::Contract,
 };
 use tollgate_core::matcher::Matcher;
@@ -44,7 +45,33 @@ struct Published {
     /// for thousands of limits.
     before: Option<CompiledRules>,
     subscribers: Vec<Arc<CurrentRules>>,
+    /// When these rules came into force, in microseconds since the Unix epoch.
+    since_us: u64,
+    refused: Option<RefusedRules>,
 }
+
+/// What is in force, for operators.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// The rules.
+    pub matcher: Arc<Matcher>,
+    /// When they came into force, in microseconds since the Unix epoch.
+    pub since_us: u64,
+    /// The last change, if it was refused.
+    pub refused: Option<RefusedRules>,
+}
+
+/// A changed configuration that was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedRules {
+    /// When, in microseconds since the Unix epoch.
+    pub at_us: u64,
+    /// What is wrong with it: at most [`MOST_ERRORS`].
+    pub errors: Arc<[String]>,
+}
+
+/// The most errors of a refused configuration that are kept to be shown. The log has all.
+pub const MOST_ERRORS: usize = 20;
 
 // === impl CompiledRules ===
 
@@ -117,7 +144,13 @@ impl Publisher {
             metrics.count_first_load();
         }
         let rules = CompiledRules::new(matcher, &contract, &metrics);
-        let published = Mutex::new(Published { rules, before: None, subscribers: Vec::new() });
+        let published = Mutex::new(Published {
+            rules,
+            before: None,
+            subscribers: Vec::new(),
+            since_us: clock::unix_us(),
+            refused: None,
+        });
         Publisher { contract, metrics, published }
     }
 
@@ -140,6 +173,31 @@ impl Publisher {
             subscriber.replace(published.rules.clone());
         }
         published.before = Some(before);
+        published.since_us = clock::unix_us();
+    }
+
+    /// Counts a changed configuration that is in force now.
+    pub(crate) fn count_taken(&self) {
+        self.metrics.count_reload(Reload::Taken);
+        self.lock().refused = None;
+    }
+
+    /// Counts a changed configuration that was refused, and keeps its first errors to be shown.
+    pub(crate) fn count_refused(&self, errors: impl IntoIterator<Item = String>) {
+        self.metrics.count_reload(Reload::Refused);
+        let errors: Arc<[String]> = errors.into_iter().take(MOST_ERRORS).collect();
+        let mut published = self.lock();
+        // An xDS server may send the same again after each refusal.
+        if published.refused.as_ref().is_none_or(|refused| refused.errors != errors) {
+            published.refused = Some(RefusedRules { at_us: clock::unix_us(), errors });
+        }
+    }
+
+    /// What is in force now.
+    pub fn standing(&self) -> Standing {
+        let published = self.lock();
+        let (matcher, refused) = (Arc::clone(published.rules.matcher()), published.refused.clone());
+        Standing { matcher, since_us: published.since_us, refused }
     }
 
     /// The rules that were published last.
@@ -147,7 +205,7 @@ impl Publisher {
         Arc::clone(self.lock().rules.matcher())
     }
 
-    pub(crate) fn metrics(&self) -> &Metrics {
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 

@@ -224,6 +224,7 @@ impl Started {
         let Started { server, health, mut runtimes } = self;
         let Server { main, grpc, authz_http, pages, lifecycle, options, .. } = server;
         let aside = Arc::new(Aside::to(&runtimes));
+        admin.counting_connections(runtimes.counter());
         let admin = admin.answering_json(move |body| Arc::clone(&aside).json(body));
         let outcome = main.block_on(async {
             let accept =

@@ -43,6 +43,8 @@ pub enum Task {
     Reload,
     /// Follows an xDS server.
     Xds,
+    /// Collects what the live page shows.
+    Live,
     /// Follows the files of TLS.
     Certificates,
     /// Waits for signals.
@@ -59,7 +61,7 @@ static PANICS: [AtomicU64; Task::ALL.len()] = [const { AtomicU64::new(0) }; Task
 
 impl Task {
     /// All tasks, in the order of the enum.
-    pub const ALL: [Task; 12] = [
+    pub const ALL: [Task; 13] = [
         Task::StoreCalls,
         Task::StoreQueue,
         Task::StoreConnection,
@@ -67,6 +69,7 @@ impl Task {
         Task::Sweep,
         Task::Reload,
         Task::Xds,
+        Task::Live,
         Task::Certificates,
         Task::Signals,
         Task::ClientConnection,
@@ -84,6 +87,7 @@ impl Task {
             Task::Sweep => "sweep",
             Task::Reload => "reload",
             Task::Xds => "xds",
+            Task::Live => "live",
             Task::Certificates => "certificates",
             Task::Signals => "signals",
             Task::ClientConnection => "client_connection",

@@ -8,6 +8,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tollgate::{
     fallback::{Fallback, local::Local},
     limiter::Limiter,
+    live::{Recorder, Values},
     metrics::Metrics,
     pb::{
         RateLimitDescriptor, RateLimitRequest, RateLimitResponse,
@@ -69,7 +70,8 @@ fn service() -> Doors {
     );
     let metrics = Arc::new(Metrics::new());
     let rules = CompiledRules::new(matcher, &Contract::default(), &metrics);
-    Doors::new(limiter, Arc::new(CurrentRules::new(rules)), metrics)
+    let recorder = Arc::new(Recorder::new(Values::Hidden));
+    Doors::new(limiter, Arc::new(CurrentRules::new(rules)), metrics).recording(recorder)
 }
 
 fn request(key: &'static str) -> tonic::Request<RateLimitRequest> {

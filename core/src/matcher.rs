@@ -37,6 +37,7 @@ mod metric_path;
 mod rule;
 mod shapes;
 mod trace;
+mod version;
 mod wildcard;
 
 /// All rules, ready to be looked up. A matcher never changes: a reload makes a new one.
@@ -47,6 +48,7 @@ pub struct Matcher {
     /// The name of the domain that has `authz`, if there is exactly one.
     authz_domain: Option<Arc<str>>,
     authz_reads_address: bool,
+    version: String,
 }
 
 /// The rules of one domain, ready to be looked up.
@@ -118,7 +120,9 @@ impl Matcher {
     /// last counts.
     pub fn new(domains: Vec<Domain>) -> Matcher {
         let mut matcher = Matcher::default();
-        for domain in build::last_of_each(&domains, |domain| &domain.name) {
+        let last: Vec<&Domain> = build::last_of_each(&domains, |domain| &domain.name).collect();
+        matcher.version = version::version(last.iter().copied());
+        for domain in last {
             let rules = build::domain(domain, &mut matcher.limits);
             matcher.domains.insert(domain.name.as_bytes().into(), rules);
         }
@@ -163,6 +167,11 @@ impl Matcher {
                 billing.copy(known);
             }
         }
+    }
+
+    /// Twelve hexadecimal digits that are the same in each replica with the same rules, and for no others.
+    pub fn version(&self) -> &str {
+        &self.version
     }
 
     /// All limits in configuration order, those of a rule before those below it. [`LimitIndex`] is a position in them.

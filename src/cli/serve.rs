@@ -6,6 +6,7 @@ mod decision_log;
 mod flags;
 mod folders;
 mod gauges;
+mod live;
 mod pages;
 mod reference;
 mod source;
@@ -178,6 +179,9 @@ pub enum ServeError {
     /// The system refused the thread of the decision log, or its signal.
     #[error("cannot start the thread that writes the decision log")]
     DecisionLog(#[source] SystemError),
+    /// The system refused a thread.
+    #[error("cannot start the thread that collects what the live page shows")]
+    Live(#[source] SystemError),
     /// The files of TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] CertificateError),
@@ -201,6 +205,7 @@ impl ServeError {
             | ServeError::Reloader(_)
             | ServeError::Follower(_)
             | ServeError::DecisionLog(_)
+            | ServeError::Live(_)
             | ServeError::Tls(_)
             | ServeError::Server(_) => false,
         }
@@ -224,9 +229,7 @@ impl Serve {
         let in_folders = self.folders.config_folder;
         let config =
             config::load_from(&self.config, in_folders, defaults).map_err(|refused| refused.errors)?;
-        for warning in &config.warnings {
-            warn!("{warning}");
-        }
+        config.warnings.iter().for_each(|warning| warn!("{warning}"));
         let authz = self.authz.settings();
         let matcher = Matcher::new(config.domains.clone());
         let metrics = Arc::new(self.metrics.metrics());
@@ -246,7 +249,8 @@ impl Serve {
         let server = Server::bind(options)?;
         server.stop_on_signals()?;
         let admin = self.pages.show(Admin::new(server.lifecycle(), Arc::clone(&metrics)));
-        let admin = admin.store(backend.health()).rules(Arc::clone(&publisher));
+        let (live, _collector) = self.live(&backend, &publisher, server.lifecycle())?;
+        let admin = admin.store(backend.health()).rules(Arc::clone(&publisher)).live(Arc::clone(&live));
         let deadline = self.when_store_fails.store_deadline;
         let fallback = self.fallback(&backend);
         gauges::add(&metrics, &backend, &fallback, tls.as_ref());
@@ -255,7 +259,7 @@ impl Serve {
             return Ok(());
         }
         let (addresses, matcher) = (server.addresses(), publisher.matcher());
-        let counting = Arc::clone(&metrics);
+        let (counting, recorders) = (Arc::clone(&metrics), Arc::clone(&live));
         let log = decision_log.as_ref().map(LogThread::handle);
         let started = server.start(&counting, move || {
             let limiter = Limiter::open(&backend, deadline, &fallback).quota_mode(quota_mode);
@@ -263,6 +267,7 @@ impl Serve {
                 .modes(modes)
                 .authz(authz.clone())
                 .decision_log(log.clone())
+                .recording(recorders.recorder())
         })?;
         self.announce(addresses, &matcher, &source);
         self.authz.announce(&config.domains);

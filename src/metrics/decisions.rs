@@ -11,6 +11,7 @@ mod limits;
 mod page;
 mod post_paid;
 mod reference;
+mod rows;
 mod series;
 
 use std::{
@@ -23,6 +24,7 @@ use foldhash::quality::RandomState;
 use crate::fallback::Source;
 pub use reference::MAX_REFERENCE_RULES;
 use reference::{Key, hits_by_key, keys};
+pub use rows::{Counts, Row, RowId};
 use series::{PathsLeft, Series, Sum, Tally};
 use tollgate_core::{
     decision::Verdict,
@@ -78,6 +80,8 @@ pub struct LimitCounters {
     rules: Vec<Arc<RuleLimit>>,
     /// One for each label, which several limits of a rule may share.
     labels: Vec<LabelCounter>,
+    /// Another number for the counters of each matcher.
+    generation: u64,
     domains: HashMap<Box<str>, Arc<DomainCounts>, RandomState>,
 }
 
@@ -116,6 +120,8 @@ struct LimitCounter {
 /// What a domain counts beside its limits.
 #[derive(Debug, Default)]
 struct DomainCounts {
+    overrides_id: RowId,
+    other_id: RowId,
     /// Under limits that requests brought along.
     overrides: Tally,
     /// Under paths beyond [`MAX_PATHS`].
@@ -179,7 +185,11 @@ impl Decisions {
         let label = |limit: &RuleLimit| (Arc::clone(&limit.domain), limit.label().into_owned());
         let old = before.labels.iter().map(|old| (label(&old.limit), old.clone()));
         let mut old: HashMap<_, LabelCounter> = old.collect();
-        let mut next = LimitCounters { rules: matcher.limits().to_vec(), ..LimitCounters::default() };
+        let mut next = LimitCounters {
+            rules: matcher.limits().to_vec(),
+            generation: before.generation + 1,
+            ..LimitCounters::default()
+        };
         for name in matcher.domains() {
             next.domains.insert(name.into(), before.domains.get(name).cloned().unwrap_or_default());
         }

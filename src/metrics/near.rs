@@ -48,7 +48,7 @@ impl NearLimitRatio {
     /// The hits that may be taken from a full bucket before it counts as near its limit.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a u32")]
     #[allow(clippy::cast_precision_loss, reason = "as in envoyproxy/ratelimit")]
-    fn border(self, burst: u32) -> u32 {
+    pub(super) fn border(self, burst: u32) -> u32 {
         (burst as f32 * self.0).floor() as u32
     }
 }

@@ -130,6 +130,11 @@ impl StoreHealth {
         }
     }
 
+    /// The address of the store, without its password; empty if it has none.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Whether the runtimes can use the store at the moment.
     pub fn contact(&self) -> Contact {
         let lines = self.lines();

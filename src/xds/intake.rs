@@ -12,7 +12,7 @@ use super::{
     fault::{Fault, Faults},
     settling::Settling,
 };
-use crate::{config::shorten, metrics::Reload, protocol::wire::Malformed, reload, rules::Publisher};
+use crate::{config::shorten, protocol::wire::Malformed, reload, rules::Publisher};
 
 /// The most warnings that are logged of one answer.
 const MOST_TOLD: usize = 50;
@@ -120,7 +120,7 @@ impl Intake {
             debug!(version = shorten(version), "the answer of the xDS server changes nothing");
         }
         self.refused.clear();
-        self.publisher.metrics().count_reload(Reload::Taken);
+        self.publisher.count_taken();
     }
 
     fn put_in_force(&self) {
@@ -128,7 +128,7 @@ impl Intake {
     }
 
     fn refuse(&mut self, faults: &Faults, version: &str) {
-        self.publisher.metrics().count_reload(Reload::Refused);
+        self.publisher.count_refused(faults.iter().map(ToString::to_string));
         let errors = faults.to_string();
         // A server may send the same again after each refusal.
         if errors != self.refused {

@@ -170,11 +170,11 @@ pub(super) struct Logs {
     #[arg(long, env = "TOLLGATE_LOG_LEVEL", value_name = "LEVEL")]
     pub(super) log_level: Option<String>,
 
-    /// Show descriptor values in the decision log, and in the log lines of tollgate::requests=debug.
+    /// Show descriptor values in the decision log, at /live and /events, and in the log lines of tollgate::requests=debug.
     ///
     /// Those lines say which limits apply to each descriptor, or why none does. The values that clients send may be
     /// secrets, so by default only their keys are shown. Values in the limits file are part of a rule's name, and are
-    /// always shown.
+    /// always shown. At /live and /events, a key has a name that tells nothing, and with this flag its values as well.
     #[arg(long, env = "TOLLGATE_SHOW_VALUES", value_name = "SWITCH", num_args = 0..=1, require_equals = true,
         default_missing_value = "on", default_value = "off", action = ArgAction::Set, value_parser = values::switch)]
     pub(super) show_values: bool,

@@ -17,9 +17,9 @@ use super::{
 use crate::metrics::text::Escaped;
 
 /// Stands for all further paths.
-const OTHER: &str = "other";
+pub(super) const OTHER: &str = "other";
 /// The label of limits that requests bring along.
-const OVERRIDE: &str = "(override)";
+pub(super) const OVERRIDE: &str = "(override)";
 
 const HEAD: &str = "\
 # HELP tollgate_decisions_total Decisions on one bucket. A series appears with its first. source local, allow, deny \

@@ -10,12 +10,13 @@ use std::{
 
 use foldhash::quality::RandomState;
 
-use super::{Counted, MAX_PATHS, Record};
+use super::{Counted, MAX_PATHS, Record, RowId};
 use crate::fallback::Source;
 
 pub(super) const VERDICTS: [&str; 3] = ["allow", "deny", "would_deny"];
 /// The sources that make decisions. [`Source::Error`] follows them in the enum.
-const SOURCES: [Source; 5] = [Source::Store, Source::Cache, Source::Local, Source::Allow, Source::Deny];
+pub(super) const SOURCES: [Source; 5] =
+    [Source::Store, Source::Cache, Source::Local, Source::Allow, Source::Deny];
 /// The place of requests without a decision, and so without a verdict.
 const UNDECIDED: usize = VERDICTS.len() * SOURCES.len();
 pub(super) const UNDECIDED_WORD: &str = "error";
@@ -24,6 +25,7 @@ const PLACES: usize = UNDECIDED + 1;
 /// The counts under one label, and under the paths that replace it.
 #[derive(Debug)]
 pub(super) struct Series {
+    pub(super) id: RowId,
     pub(super) own: Tally,
     paths: Mutex<HashMap<Box<str>, Tally, RandomState>>,
     left: Arc<PathsLeft>,
@@ -55,7 +57,12 @@ pub(super) struct Sum {
 
 impl Series {
     pub(super) fn new(left: &Arc<PathsLeft>) -> Series {
-        Series { own: Tally::default(), paths: Mutex::default(), left: Arc::clone(left) }
+        Series {
+            id: RowId::default(),
+            own: Tally::default(),
+            paths: Mutex::default(),
+            left: Arc::clone(left),
+        }
     }
 
     /// Counts under this label. False, without counting, if no more paths may get counters.
@@ -166,7 +173,7 @@ impl Sum {
     }
 }
 
-fn place(counted: Counted, source: Source) -> usize {
+pub(super) fn place(counted: Counted, source: Source) -> usize {
     match source {
         Source::Error => UNDECIDED,
         _ => counted as usize * SOURCES.len() + source as usize,
