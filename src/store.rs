@@ -14,8 +14,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 use thiserror::Error;
 
 use self::redis::{
-    AddressError, PasswordError, PasswordFile, RedisBackend, RedisStore, RedisTarget, masters::Masters,
-    replica_count::ReplicaCount,
+    AddressError, PasswordError, PasswordFile, RedisBackend, RedisStore, RedisTarget, cluster::ClusterStore,
+    masters::Masters, replica_count::ReplicaCount,
 };
 use crate::certificates::{CertificateError, ClientTls};
 use health::StoreHealth;
@@ -35,6 +35,9 @@ pub enum StoreError {
     /// The take was charged, and too few of Redis' replicas had it in time.
     #[error("too few replicas of Redis acknowledged the take within the store deadline")]
     Unacknowledged,
+    /// No master of the Redis Cluster serves the slot of the bucket.
+    #[error("no master of the Redis Cluster serves the slot of the bucket")]
+    Unserved,
     /// There is no connection at the moment, or it broke before the reply arrived.
     #[error("no connection to Redis")]
     Disconnected,
@@ -66,6 +69,7 @@ impl StoreError {
             StoreError::Deadline => "deadline",
             StoreError::Unacknowledged => "unacknowledged",
             StoreError::Abandoned => "abandoned",
+            StoreError::Unserved => "unserved",
             StoreError::Disconnected => "disconnected",
             StoreError::Overload => "overload",
             StoreError::Full => "full",
@@ -235,7 +239,7 @@ impl Backend {
                 memory::keep_swept(store);
                 Store::Memory(Arc::clone(store))
             }
-            Backend::Redis(backend) => Store::Redis(RedisStore::open(backend, deadline)),
+            Backend::Redis(backend) => backend.open(deadline),
         }
     }
 }
@@ -247,6 +251,8 @@ pub enum Store {
     Memory(Arc<MemoryStore>),
     /// Buckets in Redis.
     Redis(RedisStore),
+    /// Buckets in a Redis Cluster.
+    Cluster(ClusterStore),
 }
 
 impl Store {
@@ -255,6 +261,7 @@ impl Store {
         match self {
             Store::Memory(_) => KeyForm::Whole,
             Store::Redis(store) => store.key_form(),
+            Store::Cluster(store) => store.key_form(),
         }
     }
 
@@ -263,6 +270,7 @@ impl Store {
         match self {
             Store::Memory(_) => false,
             Store::Redis(store) => store.is_known_empty(key),
+            Store::Cluster(store) => store.is_known_empty(key),
         }
     }
 
@@ -271,6 +279,7 @@ impl Store {
         match self {
             Store::Memory(store) => store.take(&takes).map_err(|Full { .. }| StoreError::Full),
             Store::Redis(store) => store.take(takes).await,
+            Store::Cluster(store) => store.take(takes).await,
         }
     }
 }

@@ -1,19 +1,25 @@
 //! A Redis of our own: on a free port of 127.0.0.1, in memory only, gone with its owner.
 
+mod cluster;
+
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     process::Command,
     sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use thiserror::Error;
 
 use crate::{
+    bench::resp::RespError,
     binaries::Part,
     ports,
     process::{Process, ProcessError, Signal, run_folder},
 };
+
+pub use cluster::Cluster;
 
 const SENTINEL: &str = "--sentinel";
 /// Between finding a port free and taking it someone else may take it; not five times in a row.
@@ -25,6 +31,10 @@ pub enum RedisError {
     Process(#[from] ProcessError),
     #[error("redis: no free port on 127.0.0.1")]
     NoPort,
+    #[error(transparent)]
+    Command(#[from] RespError),
+    #[error("redis: a Cluster that is not whole after {} s", within.as_secs())]
+    NotWhole { within: Duration },
 }
 
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 mod outage;
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -21,7 +22,7 @@ use outage::Outage;
 #[derive(Debug)]
 pub struct StoreHealth {
     /// The address of the store, without its password.
-    address: String,
+    address: Arc<str>,
     clock: Clock,
     lines: Mutex<Lines>,
     refused: [AtomicU64; Refusal::ALL.len()],
@@ -38,15 +39,26 @@ struct Lines {
     up: usize,
     /// Those over which the store refuses calls.
     refusing: usize,
-    /// Those that have been up for a moment.
-    settled: usize,
-    outage: Outage,
+    /// By the address of the server: a Redis Cluster has several.
+    servers: BTreeMap<Arc<str>, ServerLines>,
+    /// The slots of a Redis Cluster that no master serves.
+    unserved: usize,
     /// Why a connection is down.
     trouble: Trouble,
     /// What the store refused last over a connection that is up.
     complaint: String,
     /// It was logged that the store refuses calls, and not yet that it grants them again.
     is_told: bool,
+}
+
+/// The connections to one server.
+#[derive(Debug, Default)]
+struct ServerLines {
+    kept: usize,
+    up: usize,
+    /// Those that have been up for a moment.
+    settled: usize,
+    outage: Outage,
 }
 
 /// Why a connection is down.
@@ -63,8 +75,21 @@ enum Trouble {
 #[derive(Debug)]
 pub struct LineHealth {
     shared: Arc<StoreHealth>,
+    /// The address of the server, without a password.
+    server: Arc<str>,
+    role: Role,
     /// Only the thread of its runtime uses it; a mutex because futures must be `Send`.
     state: Mutex<LineState>,
+}
+
+/// What a connection is to its store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Without it the store cannot be used.
+    Whole,
+    /// It leads to one of the masters of a Redis Cluster. The others serve without it, so it is waited for only until the
+    /// first attempt to open it has ended.
+    Part,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -122,7 +147,7 @@ impl StoreHealth {
     /// The health of the store at this address. The address is shown to operators and must hold no password.
     pub fn new(address: String) -> StoreHealth {
         StoreHealth {
-            address,
+            address: address.into(),
             clock: Clock::start(),
             lines: Mutex::default(),
             refused: [const { AtomicU64::new(0) }; Refusal::ALL.len()],
@@ -138,16 +163,33 @@ impl StoreHealth {
     /// Whether the runtimes can use the store at the moment.
     pub fn contact(&self) -> Contact {
         let lines = self.lines();
-        let (met, up, of) = (lines.met, lines.up, lines.kept);
+        let (met, up, of, is_served) = (lines.met, lines.up, lines.kept, lines.unserved == 0);
         let complaint = lines.complaint.clone();
         match &lines.trouble {
             Trouble::Denied(complaint) if met < of => Contact::Unusable { complaint: complaint.clone() },
             Trouble::None if met < of && lines.refusing > 0 => Contact::Unusable { complaint },
             trouble if met < of => Contact::NotYet { met, of, trouble: trouble.text().to_owned() },
-            trouble if up < of => Contact::Degraded { up, of, trouble: trouble.text().to_owned() },
+            _ if up < of || !is_served => Contact::Degraded { up, of, trouble: lines.trouble() },
             _ if lines.refusing > 0 => Contact::Refused { complaint },
             _ => Contact::All,
         }
+    }
+
+    /// The masters of a Redis Cluster that serve slots no longer, or not yet, serve this number of them.
+    pub(super) fn are_unserved(&self, slots: usize) {
+        self.lines().unserved = slots;
+    }
+
+    /// The number of slots of a Redis Cluster that no master serves.
+    pub fn unserved(&self) -> usize {
+        self.lines().unserved
+    }
+
+    /// The number of servers, and of those among them that every runtime has a connection to.
+    pub fn servers(&self) -> (usize, usize) {
+        let lines = self.lines();
+        let connected = lines.servers.values().filter(|server| server.up == server.kept).count();
+        (lines.servers.len(), connected)
     }
 
     /// The number of calls that the store refused since the start, by code.
@@ -191,8 +233,21 @@ impl Default for StoreHealth {
 impl LineHealth {
     /// One more connection, which is down.
     pub fn new(shared: &Arc<StoreHealth>) -> LineHealth {
-        shared.lines().kept += 1;
-        LineHealth { shared: Arc::clone(shared), state: Mutex::default() }
+        LineHealth::to(shared, Arc::clone(&shared.address), Role::Whole)
+    }
+
+    /// One more connection to one of several masters, at this address, which is shown to operators and must hold no
+    /// password.
+    pub fn of_master(shared: &Arc<StoreHealth>, address: &str) -> LineHealth {
+        LineHealth::to(shared, address.into(), Role::Part)
+    }
+
+    fn to(shared: &Arc<StoreHealth>, server: Arc<str>, role: Role) -> LineHealth {
+        let mut lines = shared.lines();
+        lines.kept += 1;
+        lines.servers.entry(Arc::clone(&server)).or_default().kept += 1;
+        drop(lines);
+        LineHealth { shared: Arc::clone(shared), server, role, state: Mutex::default() }
     }
 
     /// The connection is up, and everything that was tried was granted.
@@ -210,14 +265,15 @@ impl LineHealth {
     /// The store was reached and cannot be used, so the connection was closed again.
     pub fn is_denied(&self, complaint: &Complaint) {
         self.shared.note(complaint);
-        self.shared.lines().outage.denied();
-        let denied = format!("{} cannot be used: {complaint}", self.shared.address);
+        self.outage(Outage::denied);
+        let denied = format!("{} cannot be used: {complaint}", self.server);
         self.is_down_by(Trouble::Denied(denied));
     }
 
     fn is_down_by(&self, trouble: Trouble) {
         self.shared.lines().trouble = trouble;
-        self.change(|state| LineState { has_met: state.has_met, ..LineState::default() });
+        let is_excused = self.role == Role::Part;
+        self.change(|state| LineState { has_met: state.has_met || is_excused, ..LineState::default() });
     }
 
     /// Counts a refusal that says nothing about the connection in use.
@@ -241,7 +297,10 @@ impl LineHealth {
         counted(&mut lines.met, old.has_met, state.has_met);
         counted(&mut lines.up, old.is_up, state.is_up);
         counted(&mut lines.refusing, old.refuses, state.refuses);
-        counted(&mut lines.settled, old.is_settled, state.is_settled);
+        if let Some(server) = lines.servers.get_mut(&self.server) {
+            counted(&mut server.up, old.is_up, state.is_up);
+            counted(&mut server.settled, old.is_settled, state.is_settled);
+        }
         if lines.up == lines.kept {
             lines.trouble = Trouble::None;
         }
@@ -260,11 +319,33 @@ impl LineHealth {
 impl Drop for LineHealth {
     fn drop(&mut self) {
         self.change(|_| LineState::default());
-        self.shared.lines().kept -= 1;
+        let mut lines = self.shared.lines();
+        lines.kept -= 1;
+        if let Some(server) = lines.servers.get_mut(&self.server) {
+            server.kept -= 1;
+        }
+        lines.servers.retain(|_, server| server.kept > 0);
     }
 }
 
-// === impl Trouble, Contact ===
+// === impl Lines, Trouble, Contact ===
+
+impl Lines {
+    /// What is wrong with a store that can be used in part. Of several servers, it names those that are away.
+    fn trouble(&self) -> String {
+        let mut told = Vec::new();
+        if self.servers.len() > 1 {
+            let away = self.servers.iter().filter(|(_, server)| server.up < server.kept);
+            let away: Vec<&str> = away.map(|(address, _)| &**address).collect();
+            told.extend((!away.is_empty()).then(|| format!("away: {}", away.join(", "))));
+        }
+        told.extend(
+            (self.unserved > 0).then(|| format!("no master serves {} of 16384 slots", self.unserved)),
+        );
+        told.extend(Some(self.trouble.text().to_owned()).filter(|text| !text.is_empty()));
+        told.join("; ")
+    }
+}
 
 impl Trouble {
     fn text(&self) -> &str {

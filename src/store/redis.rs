@@ -10,6 +10,7 @@
 mod address;
 mod advice;
 mod backend;
+pub mod cluster;
 mod connection;
 pub mod denial_cache;
 mod dial;
@@ -24,6 +25,7 @@ mod probe;
 pub mod replica_count;
 pub mod script;
 mod sentinel;
+mod slots;
 mod tls;
 
 use std::{
@@ -39,7 +41,7 @@ use tokio::{
 
 use crate::{
     clock::Clock,
-    store::StoreError,
+    store::{StoreError, health::LineHealth},
     tasks::{self, Task},
 };
 pub use address::{AddressError, RedisTarget};
@@ -53,6 +55,7 @@ use dispatch::{
 };
 use line::Line;
 pub use password::{PasswordError, PasswordFile};
+use replica_count::Reach;
 use script::Call;
 use tollgate_core::{
     decision::{Answer, Takes},
@@ -113,7 +116,7 @@ impl RedisStore {
     pub fn open(backend: &RedisBackend, deadline: Duration) -> RedisStore {
         let denial_cache = backend.refunds.as_ref().map_or_else(DenialCache::off, DenialCache::sharing);
         let runtime = Arc::new(Runtime {
-            line: Arc::new(Line::new(&backend.health, backend.acks)),
+            line: Arc::new(Line::new(LineHealth::new(&backend.health), backend.acks, None)),
             deadline,
             clock: *backend.clock,
             key_form: backend.key_form(),
@@ -135,7 +138,7 @@ impl RedisStore {
         if backend.replica_count.is_free() {
             let (replica_count, line) = (Arc::clone(&backend.replica_count), Arc::clone(&runtime.line));
             tasks.push(tasks::keep(Task::ReplicaCount, move || {
-                Arc::clone(&replica_count).count(Arc::clone(&line))
+                Arc::clone(&replica_count).count(Reach::One(Arc::clone(&line)))
             }));
             match backend.discovery.clone() {
                 Discovery::Named(server) => {
@@ -147,6 +150,8 @@ impl RedisStore {
                     let watch = move || Arc::clone(&sentinels).watch();
                     tasks.push(tasks::keep(Task::StoreConnection, watch));
                 }
+                // It has a store of its own.
+                Discovery::Cluster(_) | Discovery::Node(..) => {}
             }
         }
         RedisStore { runtime, tasks }

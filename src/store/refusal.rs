@@ -166,14 +166,13 @@ impl Refusal {
             Refusal::ReadOnly | Refusal::MasterDown | Refusal::Replica => {
                 "this is a replica, which accepts no writes: give Tollgate the address of the master"
             }
-            Refusal::CrossSlot
-            | Refusal::Moved
-            | Refusal::Ask
-            | Refusal::TryAgain
-            | Refusal::ClusterDown
-            | Refusal::Cluster => {
-                "this is a node of a Redis Cluster, which is not supported yet: give Tollgate a Redis without \
-                 cluster-enabled"
+            Refusal::CrossSlot | Refusal::Moved | Refusal::Ask | Refusal::TryAgain | Refusal::Cluster => {
+                "this is a node of a Redis Cluster: write redis+cluster://host:6379,host:6379 with the addresses of some of \
+                 its nodes in place of redis:// (rediss+cluster:// for TLS)"
+            }
+            Refusal::ClusterDown => {
+                "the Redis Cluster lacks masters: repair it, and set cluster-require-full-coverage no, with which the \
+                 masters that are there go on deciding"
             }
             Refusal::Sentinel => {
                 "this is a Sentinel, which keeps no data: write redis+sentinel://host:26379/MASTER, or the address of the Redis that it monitors"
@@ -217,6 +216,9 @@ impl Complaint {
     /// The complaint about an error with this code and text. From the text only the name of a command is used.
     pub fn of_error(code: &str, text: &str) -> Complaint {
         let refusal = Refusal::from_error(code, text);
+        if refusal == Refusal::Err && text.contains("non local key") {
+            return Complaint::poisoned();
+        }
         if refusal != Refusal::NoPerm {
             return Complaint::new(refusal);
         }
@@ -244,6 +246,24 @@ impl Complaint {
              or lower that number"
         );
         Complaint { refusal: Refusal::NoReplicas, help }
+    }
+
+    /// A node of a Redis Cluster that was not given as one refused in this way.
+    pub fn of_a_cluster(refusal: Refusal) -> Complaint {
+        Complaint { refusal, help: Refusal::Cluster.help().to_owned() }
+    }
+
+    /// A Redis that is no node of a Redis Cluster was given as one.
+    pub fn no_cluster() -> Complaint {
+        let help = "this is no node of a Redis Cluster: write redis:// in place of redis+cluster:// (rediss:// for TLS)";
+        Complaint { refusal: Refusal::Err, help: help.to_owned() }
+    }
+
+    /// A Valkey on which another client has run a script over several slots.
+    fn poisoned() -> Complaint {
+        let help = "it refuses every script since some client ran one whose keys lie in several slots, which is an error of \
+                    Valkey 9.1: restart this node, and find that client";
+        Complaint { refusal: Refusal::Err, help: help.to_owned() }
     }
 
     /// The user may not use Tollgate's keys.

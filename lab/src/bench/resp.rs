@@ -52,6 +52,23 @@ pub fn tell(addr: SocketAddr, command: &[&str]) -> Result<String, RespError> {
     }
 }
 
+/// Sends a command whose answer is a list of strings.
+pub fn list(addr: SocketAddr, command: &[&str]) -> Result<Vec<String>, RespError> {
+    let parts: Vec<&[u8]> = command.iter().map(|part| part.as_bytes()).collect();
+    let asked = || {
+        let mut reader = send(addr, &parts)?;
+        let head = line(&mut reader)?;
+        let Some(Ok(length)) = head.trim_end().strip_prefix('*').map(str::parse::<usize>) else {
+            return Ok(Err(head));
+        };
+        let items: Result<Vec<_>, io::Error> = (0..length).map(|_| string(&mut reader)).collect();
+        Ok(items?.into_iter().collect::<Result<Vec<String>, String>>())
+    };
+    let answer: Result<Result<Vec<String>, String>, io::Error> = asked();
+    let answer = answer.map_err(|source| RespError::Io { addr, source })?;
+    answer.map_err(|answer| RespError::Answer { addr, answer })
+}
+
 /// A command as Redis reads it.
 pub fn command(parts: &[&[u8]]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", parts.len()).into_bytes();
@@ -70,17 +87,31 @@ fn ask(addr: SocketAddr, parts: &[&[u8]]) -> Result<String, RespError> {
 }
 
 fn exchange(addr: SocketAddr, parts: &[&[u8]]) -> io::Result<Result<String, String>> {
+    string(&mut send(addr, parts)?)
+}
+
+fn send(addr: SocketAddr, parts: &[&[u8]]) -> io::Result<BufReader<TcpStream>> {
     let mut stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(&command(parts))?;
-    let mut reader = BufReader::new(stream);
-    let mut head = String::new();
-    reader.read_line(&mut head)?;
+    Ok(BufReader::new(stream))
+}
+
+fn line(reader: &mut BufReader<TcpStream>) -> io::Result<String> {
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    Ok(line)
+}
+
+/// The string that comes next, or the line in its place.
+fn string(reader: &mut BufReader<TcpStream>) -> io::Result<Result<String, String>> {
+    let head = line(reader)?;
     let Some(Ok(length)) = head.trim_end().strip_prefix('$').map(str::parse::<usize>) else {
         return Ok(Err(head));
     };
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
+    reader.read_exact(&mut [0; 2])?;
     Ok(Ok(String::from_utf8_lossy(&body).into_owned()))
 }
 

@@ -24,12 +24,13 @@ const NO_URL: &str = "write the address of Redis, as host:port or redis://host:p
 const NO_PATH: &str = "write the path of the socket, which begins with /; or set REDIS_SOCKET_TYPE to tcp";
 const NO_HOST: &str = "it is a path, and REDIS_SOCKET_TYPE is tcp: write host:port, or set that to unix";
 const NETWORK: &str = "set it to tcp or to unix";
-const LIST: &str = "name one Redis, as host:port; for Sentinels, set REDIS_TYPE to SENTINEL";
+const LIST: &str = "name one Redis, as host:port; for Sentinels, set REDIS_TYPE to SENTINEL, and for the nodes of a Redis Cluster \
+    to CLUSTER";
 const SENTINELS: &str = "write the name of the master and then its Sentinels, as mymaster,host:port,host2:port, because REDIS_TYPE \
     is SENTINEL";
-const CLUSTER: &str = "Tollgate does not support Redis Cluster yet: set it to SINGLE, and REDIS_URL to a Redis that is not a \
-    cluster";
-const UNKNOWN_TYPE: &str = "set it to SINGLE or SENTINEL";
+const NODES: &str =
+    "write some nodes of the Redis Cluster, as host:port,host2:port, because REDIS_TYPE is CLUSTER";
+const UNKNOWN_TYPE: &str = "set it to SINGLE, SENTINEL or CLUSTER";
 const TLS_ON_SOCKET: &str = "a unix socket has no TLS: set it to false, or REDIS_URL to host:port";
 const NO_KEY: &str = "name a file, because REDIS_TLS_CLIENT_CERT is set";
 const NO_CERTIFICATE: &str = "name a file, because REDIS_TLS_CLIENT_KEY is set";
@@ -56,7 +57,7 @@ pub(super) fn translate(reader: &mut Reader<'_>) {
         match reader.text("REDIS_TYPE").map(str::to_ascii_lowercase).as_deref() {
             None | Some("single") => store(reader),
             Some("sentinel") => sentinels(reader),
-            Some("cluster") => reader.refuse("REDIS_TYPE", CLUSTER),
+            Some("cluster") => cluster(reader),
             Some(_) => reader.refuse("REDIS_TYPE", UNKNOWN_TYPE),
         }
     }
@@ -112,6 +113,29 @@ fn sentinels(reader: &mut Reader<'_>) {
         let _ = write!(url, "?{user}sentinel_password={}", encoded(password));
     }
     reader.put("store", url, &["REDIS_URL", "REDIS_AUTH", "REDIS_SENTINEL_AUTH", "REDIS_TYPE", "REDIS_TLS"]);
+    if is_tls {
+        tls(reader);
+    }
+}
+
+/// `REDIS_URL` is the addresses of some nodes.
+fn cluster(reader: &mut Reader<'_>) {
+    let Some(text) = reader.text("REDIS_URL").filter(|text| !text.contains('/') || text.contains("://"))
+    else {
+        reader.refuse("REDIS_URL", NODES);
+        return;
+    };
+    let (scheme, nodes) = text.split_once("://").unwrap_or(("redis", text));
+    let is_tls = reader.is_on("REDIS_TLS") || matches!(scheme, "rediss" | "valkeys");
+    let auth = reader.text("REDIS_AUTH");
+    if auth.is_some() && nodes.contains('@') {
+        reader.refuse("REDIS_AUTH", TWO_LOGINS);
+        return;
+    }
+    let login = auth.map(|auth| format!("{}@", login(auth))).unwrap_or_default();
+    let scheme = if is_tls { "rediss+cluster" } else { "redis+cluster" };
+    let url = format!("{scheme}://{login}{nodes}");
+    reader.put("store", url, &["REDIS_URL", "REDIS_AUTH", "REDIS_TYPE", "REDIS_TLS"]);
     if is_tls {
         tls(reader);
     }

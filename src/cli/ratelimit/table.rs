@@ -117,10 +117,10 @@ pub(in crate::cli) const TABLE: &[Row] = &[
     row("STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT", Switch, Nothing, "A denied request is never charged."),
     // === Redis ===
     row("BACKEND_TYPE", Text, Checked, "redis. memcache is refused: give `REDIS_URL`."),
-    row("REDIS_URL", Secret, Flag("store"), "`host:port`, the path of a unix socket, or `redis://user:password@host:port/database`; `rediss://` is TLS. With `REDIS_TYPE=SENTINEL`, the name of the master and its Sentinels: `mymaster,host:port,host2:port`. None at all is refused."),
+    row("REDIS_URL", Secret, Flag("store"), "`host:port`, the path of a unix socket, or `redis://user:password@host:port/database`; `rediss://` is TLS. With `REDIS_TYPE=SENTINEL`, the name of the master and its Sentinels: `mymaster,host:port,host2:port`. With `REDIS_TYPE=CLUSTER`, some of its nodes: `host:port,host2:port`. None at all is refused."),
     row("REDIS_AUTH", Secret, Flag("store"), "`password` or `user:password`."),
     row("REDIS_SOCKET_TYPE", Text, Flag("store"), "tcp, or unix for a path in `REDIS_URL`. If it is not set, `REDIS_URL` decides (in the reference it is unix)."),
-    row("REDIS_TYPE", Text, Flag("store"), "SINGLE or SENTINEL. CLUSTER is refused."),
+    row("REDIS_TYPE", Text, Flag("store"), "SINGLE, SENTINEL or CLUSTER."),
     row("REDIS_TLS", Switch, Flag("store"), "If true, the connection to Redis uses TLS 1.2 or 1.3."),
     row("REDIS_TLS_CLIENT_CERT", Text, Flag("store-cert"), "With TLS; the key is needed, too. The files are read again for each connection."),
     row("REDIS_TLS_CLIENT_KEY", Text, Flag("store-key"), "See above."),

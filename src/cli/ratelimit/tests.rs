@@ -158,6 +158,16 @@ fn every_form_of_an_address_of_redis_becomes_a_store() {
             &[("REDIS_URL", "mymaster,a:1,b:2"), ("REDIS_TYPE", "SENTINEL")],
             "redis+sentinel://a:1,b:2/mymaster",
         ),
+        (&[("REDIS_URL", "a:1,b:2"), ("REDIS_TYPE", "cluster")], "redis+cluster://a:1,b:2"),
+        (
+            &[
+                ("REDIS_URL", "redis://a:1,b:2"),
+                ("REDIS_TYPE", "CLUSTER"),
+                ("REDIS_TLS", "true"),
+                ("REDIS_AUTH", "p/w"),
+            ],
+            "rediss+cluster://:p%2Fw@a:1,b:2",
+        ),
         (
             &[
                 ("REDIS_URL", "m,a:1"),
@@ -184,11 +194,11 @@ fn what_cannot_be_honoured_ends_the_start_and_says_what_to_write() {
         (&[("REDIS_URL", "a:1,b:1"), ("REDIS_TYPE", "sentinel")], "REDIS_URL: write the name of the master"),
         (
             &[("REDIS_URL", "a:1"), ("REDIS_TYPE", "MANY")],
-            "REDIS_TYPE is \"MANY\": set it to SINGLE or SENTINEL",
+            "REDIS_TYPE is \"MANY\": set it to SINGLE, SENTINEL or CLUSTER",
         ),
         (
-            &[("REDIS_URL", "a:1,b:2"), ("REDIS_TYPE", "CLUSTER")],
-            "REDIS_TYPE is \"CLUSTER\": Tollgate does not",
+            &[("REDIS_URL", "/run/redis.sock"), ("REDIS_TYPE", "CLUSTER")],
+            "REDIS_URL: write some nodes of the Redis Cluster",
         ),
         (&[("REDIS_URL", "/sock"), ("REDIS_SOCKET_TYPE", "tcp")], "REDIS_URL: it is a path"),
         (&[("REDIS_URL", "a:1"), ("REDIS_SOCKET_TYPE", "unix")], "REDIS_URL: write the path"),

@@ -60,7 +60,7 @@ impl Outage {
 impl LineHealth {
     /// A connection was opened.
     pub fn is_opened(&self) {
-        let event = self.shared.lines().outage.opened();
+        let event = self.outage(Outage::opened);
         self.tell(event, "");
     }
 
@@ -68,27 +68,36 @@ impl LineHealth {
     pub fn has_settled(&self) {
         self.change(|state| LineState { is_settled: true, ..*state });
         let mut lines = self.shared.lines();
-        let event = if lines.settled == lines.kept { lines.outage.settled() } else { None };
+        let server = lines.servers.get_mut(&self.server);
+        let settled = server.filter(|server| server.settled == server.kept);
+        let event = settled.and_then(|server| server.outage.settled());
         drop(lines);
         self.tell(event, "");
     }
 
     /// The connection was lost.
     pub fn is_lost(&self) {
-        let event = self.shared.lines().outage.lost();
+        let event = self.outage(Outage::lost);
         self.tell(event, "");
-        self.is_down_by(Trouble::Away(format!("lost the connection to {}", self.shared.address)));
+        self.is_down_by(Trouble::Away(format!("lost the connection to {}", self.server)));
     }
 
     /// No connection can be opened. `error` is shown to operators and must hold no password.
     pub fn is_unreachable(&self, error: &str) {
-        let event = self.shared.lines().outage.unreachable();
+        let event = self.outage(Outage::unreachable);
         self.tell(event, error);
-        self.is_down_by(Trouble::Away(format!("cannot reach {}: {error}", self.shared.address)));
+        self.is_down_by(Trouble::Away(format!("cannot reach {}: {error}", self.server)));
+    }
+
+    /// Notes an event of the server.
+    pub(super) fn outage<T: Default>(&self, note: impl FnOnce(&mut Outage) -> T) -> T {
+        let mut lines = self.shared.lines();
+        // It is there as long as one of its connections is.
+        lines.servers.get_mut(&self.server).map(|server| note(&mut server.outage)).unwrap_or_default()
     }
 
     fn tell(&self, event: Option<Event>, error: impl fmt::Display) {
-        let store = &self.shared.address;
+        let store = &self.server;
         match event {
             Some(Event::Met) => tracing::info!(%store, "connected to the store"),
             Some(Event::MetAgain) => tracing::info!(%store, "connected to the store again"),

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::certificates::ClientTls;
 
-/// A Redis, or the Sentinels that know where it is. Neither `Debug` nor `Display` shows a password.
+/// A Redis, the Sentinels that know where it is, or a Redis Cluster. Neither `Debug` nor `Display` shows a password.
 #[derive(Debug, Clone)]
 pub struct RedisTarget {
     topology: Topology,
@@ -28,6 +28,8 @@ pub struct RedisTarget {
 pub(super) enum Topology {
     One(Place),
     Sentinels(Sentinels),
+    /// Some nodes of a Redis Cluster, which know the others.
+    Cluster(Vec<Place>),
 }
 
 /// Sentinels, all of which know the same master.
@@ -58,14 +60,14 @@ pub(super) struct Server {
 }
 
 /// Where a Redis listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Place {
     Host { name: String, port: u16 },
     Socket(PathBuf),
 }
 
-const FORMS: &str = "memory, redis://[user:password@]host[:port][/database], redis+sentinel://host,host/MASTER, the \
-                     same with rediss for TLS, or unix:///path[?db=number]";
+const FORMS: &str = "memory, redis://[user:password@]host[:port][/database], redis+sentinel://host,host/MASTER, \
+                     redis+cluster://host,host, the same with rediss for TLS, or unix:///path[?db=number]";
 
 /// The text is not the address of a Redis.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -76,9 +78,6 @@ pub enum AddressError {
     /// It has no scheme and is otherwise sound.
     #[error("did you mean {0}? A store is {FORMS}")]
     Meant(String),
-    /// Its scheme is one that other clients support.
-    #[error("Redis Cluster is not supported yet; name one Redis by redis:// or rediss://")]
-    NotYet,
     /// The user or the password contains a character that ends them.
     #[error(
         "a user or a password with @ / ? or # in it must be percent-encoded: %40 for @, %2F for /, %3F for ?, \
@@ -93,7 +92,8 @@ pub enum AddressError {
     NoHost,
     /// It names several hosts.
     #[error(
-        "name one Redis; a list of Sentinels is redis+sentinel://host,host/MASTER, and Redis Cluster is not supported yet"
+        "name one Redis; a list of Sentinels is redis+sentinel://host,host/MASTER, and the nodes of a Redis Cluster are \
+         redis+cluster://host,host"
     )]
     Several,
     /// Sentinels without the name of a master.
@@ -114,6 +114,11 @@ pub enum AddressError {
     /// The path is not a number.
     #[error("only the number of a database may follow the host: redis://host:6379/0")]
     Database,
+    /// A Redis Cluster has no databases.
+    #[error(
+        "a Redis Cluster has no databases; leave out what follows the hosts: redis+cluster://host:6379,host:6379"
+    )]
+    ClusterDatabase,
     /// The query asks for TLS.
     #[error("`?{0}` would be ignored, and the connection would be plain text: write rediss:// for TLS")]
     Tls(String),
@@ -144,7 +149,8 @@ pub enum AddressError {
 
 impl RedisTarget {
     /// Reads `redis://[user:password@]host[:port][/database][?protocol=resp3]`, the same with `rediss://` for TLS,
-    /// `unix://[user:password@]/path[?db=number]`, or `redis+sentinel://[user:password@]host[:port],…/master[/database]`.
+    /// `unix://[user:password@]/path[?db=number]`, `redis+sentinel://[user:password@]host[:port],…/master[/database]`, or
+    /// `redis+cluster://[user:password@]host[:port],…`.
     /// `valkey` may stand for `redis`. Fails on everything else.
     pub fn parse(text: &str) -> Result<RedisTarget, AddressError> {
         parse::target(text)
@@ -158,7 +164,7 @@ impl RedisTarget {
     /// Whether the URL contains a password for the Sentinels; none if it names no Sentinels.
     pub(super) fn has_sentinel_password(&self) -> Option<bool> {
         match &self.topology {
-            Topology::One(_) => None,
+            Topology::One(_) | Topology::Cluster(_) => None,
             Topology::Sentinels(sentinels) => Some(sentinels.login.password().is_some()),
         }
     }
@@ -215,9 +221,9 @@ impl fmt::Display for RedisTarget {
             Topology::One(Place::Socket(path)) => write!(f, "unix://{}", path.display()),
             Topology::One(place) => write!(f, "{scheme}://{place}"),
             Topology::Sentinels(sentinels) => {
-                let places: Vec<String> = sentinels.places.iter().map(Place::to_string).collect();
-                write!(f, "{scheme}+sentinel://{}/{}", places.join(","), sentinels.master)
+                write!(f, "{scheme}+sentinel://{}/{}", list(&sentinels.places), sentinels.master)
             }
+            Topology::Cluster(places) => write!(f, "{scheme}+cluster://{}", list(places)),
         }
     }
 }
@@ -242,6 +248,10 @@ impl Server {
         let password = file.read_aside().await?;
         Ok(login.clone().set_password(password))
     }
+}
+
+fn list(places: &[Place]) -> String {
+    places.iter().map(Place::to_string).collect::<Vec<_>>().join(",")
 }
 
 impl fmt::Display for Place {

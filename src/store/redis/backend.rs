@@ -1,15 +1,15 @@
 //! How Redis is used: what the stores of all runtimes share.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
-    address::RedisTarget, advice::Advice, denial_cache::Refunds, discovery::Discovery, masters::Masters,
-    password::PasswordFile, replica_count::ReplicaCount,
+    RedisStore, address::RedisTarget, advice::Advice, cluster::ClusterStore, denial_cache::Refunds,
+    discovery::Discovery, masters::Masters, password::PasswordFile, replica_count::ReplicaCount,
 };
 use crate::{
     certificates::ClientTls,
     clock::Clock,
-    store::{TargetError, health::StoreHealth},
+    store::{Store, TargetError, health::StoreHealth},
 };
 use tollgate_core::descriptor::KeyForm;
 
@@ -33,9 +33,10 @@ pub struct RedisBackend {
 impl RedisBackend {
     /// A Redis at this address, with a denial cache.
     pub fn new(target: RedisTarget) -> RedisBackend {
+        let health = Arc::new(StoreHealth::new(target.to_string()));
         RedisBackend {
-            health: Arc::new(StoreHealth::new(target.to_string())),
-            discovery: Discovery::new(&target),
+            discovery: Discovery::new(&target, &health),
+            health,
             target,
             refunds: Some(Arc::default()),
             replica_count: Arc::default(),
@@ -79,12 +80,15 @@ impl RedisBackend {
 
     fn reached_by(self, change: impl FnOnce(RedisTarget) -> RedisTarget) -> RedisBackend {
         let target = change(self.target);
-        RedisBackend { discovery: Discovery::new(&target), target, ..self }
+        RedisBackend { discovery: Discovery::new(&target, &self.health), target, ..self }
     }
 
     /// The form of the keys of its buckets.
     pub fn key_form(&self) -> KeyForm {
-        KeyForm::Whole
+        match self.discovery {
+            Discovery::Named(_) | Discovery::Sentinels(_) => KeyForm::Whole,
+            Discovery::Cluster(_) | Discovery::Node(..) => KeyForm::Tagged,
+        }
     }
 
     /// The number of replicas that share this Redis, as they count themselves.
@@ -95,6 +99,14 @@ impl RedisBackend {
     /// The masters behind the name of this Redis.
     pub fn masters(&self) -> &Arc<Masters> {
         &self.masters
+    }
+
+    /// The store of one runtime.
+    pub(in crate::store) fn open(&self, deadline: Duration) -> Store {
+        match &self.discovery {
+            Discovery::Cluster(slots) => Store::Cluster(ClusterStore::open(self, slots, deadline)),
+            _ => Store::Redis(RedisStore::open(self, deadline)),
+        }
     }
 
     pub(in crate::store) fn health(&self) -> Arc<StoreHealth> {

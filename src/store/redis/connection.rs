@@ -110,10 +110,10 @@ pub(super) async fn keep_connected(line: Arc<Line>, discovery: Discovery, advice
                     Some(complaint) => line.health.is_refused(&complaint),
                 }
                 let lost = async {
-                    if timeout(SETTLED, watch(&line, &connection)).await.is_err() {
+                    if timeout(SETTLED, watch(&line, &connection, &discovery)).await.is_err() {
                         line.health.has_settled();
                         pause = FIRST_PAUSE;
-                        watch(&line, &connection).await;
+                        watch(&line, &connection, &discovery).await;
                     }
                 };
                 tokio::select! {
@@ -128,6 +128,8 @@ pub(super) async fn keep_connected(line: Arc<Line>, discovery: Discovery, advice
             Err(NoConnection::Denied(complaint)) => line.health.is_denied(&complaint),
             Err(NoConnection::Away(error)) => line.health.is_unreachable(&error),
         }
+        line.has_been_tried();
+        discovery.is_lost();
         let spread = rand::random_range(0.5..1.0);
         sleep(pause.mul_f64(spread)).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -135,7 +137,7 @@ pub(super) async fn keep_connected(line: Arc<Line>, discovery: Discovery, advice
 }
 
 /// Returns when the connection is lost: Redis closed it, a request noticed, or a PING had no answer.
-async fn watch(line: &Line, connection: &Connection) {
+async fn watch(line: &Line, connection: &Connection, discovery: &Discovery) {
     let mut inner = connection.dialled.inner.clone();
     let looks = async {
         loop {
@@ -143,7 +145,8 @@ async fn watch(line: &Line, connection: &Connection) {
             sleep(PING_EVERY).await;
             let is_there = if line.health.refuses() {
                 // It makes several calls, and may take as long as opening another connection.
-                timeout(CONNECT_TIMEOUT, look_again(line, connection, refused_before)).await.unwrap_or(false)
+                let look = look_again(line, connection, discovery, refused_before);
+                timeout(CONNECT_TIMEOUT, look).await.unwrap_or(false)
             } else {
                 let answer = timeout(PING_TIMEOUT, cmd("PING").query_async::<()>(&mut inner)).await;
                 // A refusal is an answer.
@@ -169,9 +172,16 @@ async fn watch(line: &Line, connection: &Connection) {
 /// Asks whether Redis grants again the calls that it refused. False if the connection cannot be used.
 ///
 /// Redis may refuse a request and grant the probe, so both must have been granted since the previous look.
-async fn look_again(line: &Line, connection: &Connection, refused_before: u64) -> bool {
+async fn look_again(
+    line: &Line,
+    connection: &Connection,
+    discovery: &Discovery,
+    refused_before: u64,
+) -> bool {
     let refused = line.refused();
-    let Ok(probed) = probe::probe(&mut connection.dialled.inner.clone()).await else { return false };
+    let Ok(probed) = probe::probe(&mut connection.dialled.inner.clone(), discovery).await else {
+        return false;
+    };
     match probed.complaint {
         Some(complaint) => line.is_refused(connection.number, &complaint),
         None if refused == refused_before => line.health.is_up(),
@@ -184,12 +194,12 @@ async fn look_again(line: &Line, connection: &Connection, refused_before: u64) -
 async fn open(discovery: &Discovery, acks: u32, advice: &Advice) -> Result<Opened, NoConnection> {
     let server = discovery.server().await.map_err(NoConnection::Away)?;
     let Dialled { mut inner, driver } = connect(&server).await?;
-    if let Some(complaint) = probe::kind(&mut inner).await? {
+    if let Some(complaint) = probe::kind(&mut inner, discovery.expected()).await? {
         return Err(NoConnection::Denied(complaint));
     }
-    match probe::probe(&mut inner).await? {
+    match probe::probe(&mut inner, discovery).await? {
         Probed { digest: Some(script), complaint }
-            if complaint.as_ref().is_none_or(|complaint| complaint.refusal.will_pass()) =>
+            if complaint.as_ref().is_none_or(|complaint| discovery.may_grant_again(complaint.refusal)) =>
         {
             advice.give(&mut inner).await;
             let lanes = lanes(&server, acks).await?;
@@ -265,6 +275,15 @@ fn refused_login(error: &RedisError) -> NoConnection {
             NoConnection::Denied(complaint)
         }
         _ => NoConnection::Away(error.to_string()),
+    }
+}
+
+impl fmt::Display for NoConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoConnection::Away(error) => f.write_str(error),
+            NoConnection::Denied(complaint) => complaint.fmt(f),
+        }
     }
 }
 

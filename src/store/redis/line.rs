@@ -20,10 +20,11 @@ use super::{
     OwnThread,
     connection::Dialled,
     script::{self, Call, Now},
+    slots::Slots,
 };
 use crate::store::{
     StoreError,
-    health::{LineHealth, StoreHealth},
+    health::LineHealth,
     refusal::{Complaint, Refusal},
 };
 
@@ -32,10 +33,14 @@ pub(super) struct Line {
     state: OwnThread<State>,
     /// Whether there is a connection; each request reads it.
     is_up: AtomicBool,
+    /// Whether the first attempt to connect has ended.
+    is_tried: AtomicBool,
     taken_up: Notify,
     lost: Notify,
     /// The number of replicas that must acknowledge each batch.
     pub(super) acks: u32,
+    /// The slots of the Redis Cluster that the server is a node of.
+    slots: Option<Arc<Slots>>,
     pub(super) health: LineHealth,
 }
 
@@ -67,14 +72,16 @@ impl fmt::Debug for Connection {
 // === impl Line ===
 
 impl Line {
-    pub(super) fn new(health: &Arc<StoreHealth>, acks: u32) -> Line {
+    pub(super) fn new(health: LineHealth, acks: u32, slots: Option<Arc<Slots>>) -> Line {
         Line {
             state: OwnThread::default(),
             is_up: AtomicBool::new(false),
+            is_tried: AtomicBool::new(false),
             taken_up: Notify::new(),
             lost: Notify::new(),
             acks,
-            health: LineHealth::new(health),
+            slots,
+            health,
         }
     }
 
@@ -95,6 +102,7 @@ impl Line {
             connection
         });
         self.is_up.store(true, Ordering::Relaxed);
+        self.is_tried.store(true, Ordering::Relaxed);
         self.taken_up.notify_waiters();
         connection
     }
@@ -104,6 +112,28 @@ impl Line {
         loop {
             let taken_up = self.taken_up.notified();
             if self.is_up() {
+                return;
+            }
+            taken_up.await;
+        }
+    }
+
+    /// Whether the first connection is being opened. It takes some milliseconds, unless the server is away.
+    pub(super) fn is_new(&self) -> bool {
+        !self.is_tried.load(Ordering::Relaxed)
+    }
+
+    /// An attempt to connect has ended, or the connection that it opened.
+    pub(super) fn has_been_tried(&self) {
+        self.is_tried.store(true, Ordering::Relaxed);
+        self.taken_up.notify_waiters();
+    }
+
+    /// Returns when the first attempt to connect has succeeded or failed.
+    pub(super) async fn tried(&self) {
+        loop {
+            let taken_up = self.taken_up.notified();
+            if self.is_up() || !self.is_new() {
                 return;
             }
             taken_up.await;
@@ -152,14 +182,47 @@ impl Line {
         };
         let mut both = Pipeline::with_capacity(2);
         both.add_command(command);
-        both.cmd("WAIT").arg(self.acks).arg(patience_ms(deadline));
+        let replies = self.acknowledged(connection, lane, both, deadline).await?;
+        replies.into_iter().next().unwrap_or(Value::Nil).extract_error().map_err(failed)
+    }
+
+    /// Sends these commands together, and returns a reply or an error for each. Fails if any reply is missing.
+    pub(super) async fn send_all(
+        &self,
+        connection: &Connection,
+        slot: usize,
+        commands: Pipeline,
+        deadline: Duration,
+    ) -> Result<Vec<Value>, StoreError> {
+        if let Some(lane) = connection.lanes.get(slot) {
+            return self.acknowledged(connection, lane, commands, deadline).await;
+        }
+        let mut handle = connection.dialled.inner.clone();
+        let replies = within(deadline, handle.send_packed_commands(&commands, 0, commands.len())).await;
+        replies.ok_or(StoreError::Deadline)?.map_err(|error| {
+            self.note(connection.number, &error);
+            store_error(&error)
+        })
+    }
+
+    /// The same over a lane, whose replicas must acknowledge the commands.
+    async fn acknowledged(
+        &self,
+        connection: &Connection,
+        lane: &Dialled,
+        mut commands: Pipeline,
+        deadline: Duration,
+    ) -> Result<Vec<Value>, StoreError> {
+        let failed = |error: RedisError| {
+            self.note(connection.number, &error);
+            store_error(&error)
+        };
+        commands.cmd("WAIT").arg(self.acks).arg(patience_ms(deadline));
         let mut handle = lane.inner.clone();
-        let replies = within(deadline, handle.send_packed_commands(&both, 0, 2)).await;
-        let mut replies = replies.ok_or(StoreError::Deadline)?.map_err(failed)?.into_iter();
-        let mut next = || replies.next().unwrap_or(Value::Nil).extract_error();
-        let reply = next().map_err(failed)?;
-        match next().map_err(failed)? {
-            Value::Int(acks) if acks >= i64::from(self.acks) => Ok(reply),
+        let replies = within(deadline, handle.send_packed_commands(&commands, 0, commands.len())).await;
+        let mut replies = replies.ok_or(StoreError::Deadline)?.map_err(failed)?;
+        match replies.pop().unwrap_or(Value::Nil).extract_error().map_err(failed)? {
+            Value::Int(acks) if acks >= i64::from(self.acks) => Ok(replies),
             _ => {
                 self.is_refused(connection.number, &Complaint::unacknowledged(self.acks));
                 Err(StoreError::Unacknowledged)
@@ -174,9 +237,13 @@ impl Line {
         // An error without a code comes from the connection.
         let Some(code) = error.code() else { return self.give_up(number) };
         let complaint = Complaint::of_error(code, error.detail().unwrap_or_default());
-        match complaint.refusal {
+        match (complaint.refusal, &self.slots) {
             // The call is sent again at once: nothing is wrong.
-            Refusal::NoScript => self.health.count(Refusal::NoScript),
+            (Refusal::NoScript, _) => self.health.count(Refusal::NoScript),
+            (Refusal::Moved | Refusal::Ask | Refusal::TryAgain, Some(slots)) => {
+                self.health.count(complaint.refusal);
+                slots.may_be_old();
+            }
             _ => self.is_refused(number, &complaint),
         }
     }
@@ -191,6 +258,9 @@ impl Line {
             self.health.is_refused(complaint);
         } else {
             self.health.count(complaint.refusal);
+        }
+        if let (Refusal::ReadOnly | Refusal::ClusterDown, Some(slots)) = (complaint.refusal, &self.slots) {
+            slots.may_be_old();
         }
         // A demoted master keeps its connections and refuses every write, so its connection is given up as well.
         if complaint.refusal == Refusal::ReadOnly {

@@ -2,7 +2,7 @@
 //!
 //! `tollgate explain` copies what is found into a store of its own and decides there.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use redis::{aio::MultiplexedConnection, pipe};
 use thiserror::Error;
@@ -10,12 +10,13 @@ use tokio::time::timeout;
 
 use super::{
     RedisBackend,
-    connection::{NoConnection, connect},
+    address::{Place, Server},
+    connection::{Dialled, NoConnection, connect},
     discovery::Discovery,
-    keys::redis_key,
+    keys::{redis_key, slot},
     password::PasswordError,
     probe,
-    script::EPOCH_KEY,
+    script::{EPOCH_KEY, epoch_key},
 };
 use crate::store::refusal::Complaint;
 use tollgate_core::{
@@ -71,28 +72,65 @@ impl RedisBackend {
     }
 
     async fn look_unbounded(&self, takes: &[Take]) -> Result<Looked, LookError> {
-        let server = match &self.discovery {
-            Discovery::Named(server) => server.clone(),
-            Discovery::Sentinels(sentinels) => sentinels.master_once().await.map_err(LookError::Connect)?,
+        let mut looked = Looked { now_us: 0, epoch_us: 0, states: Vec::new(), malformed: 0 };
+        let mut dialled: Vec<(Place, Dialled)> = Vec::new();
+        for (server, takes) in self.parts(takes).await? {
+            let mut connection = match dialled.iter().find(|(place, _)| place == server.place()) {
+                Some((_, open)) => open.clone(),
+                None => {
+                    let mut new = connect(&server).await?;
+                    if let Some(complaint) = probe::kind(&mut new.inner, self.discovery.expected()).await? {
+                        return Err(NoConnection::Denied(complaint).into());
+                    }
+                    dialled.push((server.place().clone(), new.clone()));
+                    new
+                }
+            };
+            let read = read(&mut connection.inner, &takes).await?;
+            looked.add(&takes, read);
+        }
+        Ok(looked)
+    }
+
+    /// The servers to ask, and what each of them is asked at once. In a Redis Cluster, that is one slot.
+    async fn parts(&self, takes: &[Take]) -> Result<Vec<(Server, Vec<Take>)>, LookError> {
+        let slots = match &self.discovery {
+            Discovery::Named(server) | Discovery::Node(server, ..) => {
+                return Ok(vec![(server.clone(), takes.to_vec())]);
+            }
+            Discovery::Sentinels(sentinels) => {
+                let server = sentinels.master_once().await.map_err(LookError::Connect)?;
+                return Ok(vec![(server, takes.to_vec())]);
+            }
+            Discovery::Cluster(slots) => slots,
         };
-        let mut dialled = connect(&server).await?;
-        let connection = &mut dialled.inner;
-        if let Some(complaint) = probe::kind(connection).await.map_err(NoConnection::from)? {
-            return Err(NoConnection::Denied(complaint).into());
+        slots.read_once().await?;
+        let mut by_slot: BTreeMap<u16, Vec<Take>> = BTreeMap::new();
+        for take in takes {
+            by_slot.entry(slot(&take.key)).or_default().push(*take);
         }
-        let (values, epoch, now_us) = read(connection, takes).await?;
-        let mut looked = Looked { now_us, epoch_us: now_us, states: Vec::new(), malformed: 0 };
-        if let Some(epoch_us) = epoch.as_deref().and_then(epoch_us) {
-            looked.epoch_us = epoch_us;
-        }
+        let parts = by_slot.into_iter().map(|(slot, takes)| {
+            let server = slots.owner(slot).and_then(|id| slots.server(id));
+            let missing =
+                || LookError::Connect(format!("no master of the Redis Cluster serves the slot {slot}"));
+            Ok((server.ok_or_else(missing)?, takes))
+        });
+        parts.collect()
+    }
+}
+
+impl Looked {
+    /// Adds what a server holds. The masters of a Redis Cluster have a clock and epochs each: the latest ones count.
+    fn add(&mut self, takes: &[Take], (values, epoch, now_us): (Vec<Bytes>, Bytes, u64)) {
+        self.now_us = self.now_us.max(now_us);
+        self.epoch_us = self.epoch_us.max(epoch.as_deref().and_then(epoch_us).unwrap_or(now_us));
         for (take, value) in takes.iter().zip(values) {
             match value.map(|value| state(&value, &take.demand.measure)) {
-                Some(Some(state)) => looked.states.push((take.key, state)),
-                Some(None) => looked.malformed += 1,
+                Some(Some(state)) => self.states.push((take.key, state)),
+                Some(None) => self.malformed += 1,
                 None => {}
             }
         }
-        Ok(looked)
     }
 }
 
@@ -109,7 +147,10 @@ async fn read(
     for take in takes {
         keys.arg(&*redis_key(&take.key));
     }
-    keys.arg(EPOCH_KEY);
+    match takes.first().filter(|take| take.key.tagged_limit().is_some()) {
+        Some(tagged) => keys.arg(epoch_key(slot(&tagged.key))),
+        None => keys.arg(EPOCH_KEY),
+    };
     read.cmd("TIME");
     let reply = read.query_async::<(Vec<Bytes>, (u64, u64))>(connection).await;
     let (mut values, (seconds, micros)) = reply.map_err(|error| {

@@ -5,12 +5,14 @@ use std::{collections::HashMap, sync::Arc};
 
 use redis::{FromRedisValue as _, RedisError, Value, aio::MultiplexedConnection, cmd};
 
-use super::script::{self, Now};
+use super::{
+    connection::NoConnection,
+    discovery::{Discovery, Expected},
+    script::{self, Now},
+};
 use crate::store::refusal::{Complaint, Refusal};
 
 const SCRIPT: &str = include_str!("../../../lua/probe.lua");
-/// Keys in different slots, so that a node of a Redis Cluster refuses them even if it does not say what it is.
-const KEYS: [&str; 2] = ["tg:probe", "tg:probe:2"];
 /// Commands in the spelling of ACL rules.
 const LOAD: &str = "script|load";
 const EVAL: &str = "eval";
@@ -31,14 +33,18 @@ struct Refused {
     without_right: Vec<String>,
     unknown: Vec<String>,
     others: Vec<Complaint>,
+    expected: Option<Expected>,
 }
 
 /// Asks what kind of server this is. None if it can be used, or does not say.
-pub(super) async fn kind(connection: &mut MultiplexedConnection) -> Result<Option<Complaint>, RedisError> {
+pub(super) async fn kind(
+    connection: &mut MultiplexedConnection,
+    expected: Expected,
+) -> Result<Option<Complaint>, NoConnection> {
     let hello = match cmd("HELLO").query_async::<Value>(connection).await {
         Ok(hello) => hello,
         Err(error) => {
-            let Some(code) = error.code() else { return Err(error) };
+            let Some(code) = error.code() else { return Err(error.into()) };
             let complaint = Complaint::of_error(code, error.detail().unwrap_or_default());
             // A server or a proxy need not know HELLO: its answer to the probe says enough.
             let is_unknown = matches!(
@@ -55,10 +61,15 @@ pub(super) async fn kind(connection: &mut MultiplexedConnection) -> Result<Optio
         Some(Value::SimpleString(text)) => text,
         _ => "",
     };
-    let refusal = match (field("mode"), field("role")) {
-        ("sentinel", _) => Refusal::Sentinel,
-        ("cluster", _) => Refusal::Cluster,
-        (_, "replica" | "slave") => Refusal::Replica,
+    let refusal = match (expected, field("mode"), field("role")) {
+        (_, "sentinel", _) => Refusal::Sentinel,
+        (Expected::NodeOfACluster, "standalone", _) => return Ok(Some(Complaint::no_cluster())),
+        (Expected::Alone, "cluster", _) => Refusal::Cluster,
+        // It was a master before, and the Cluster knows who is now.
+        (Expected::NodeOfACluster, _, "replica" | "slave") => {
+            return Err(NoConnection::Away("it is a replica at the moment".to_owned()));
+        }
+        (_, _, "replica" | "slave") => Refusal::Replica,
         _ => return Ok(None),
     };
     Ok(Some(Complaint::new(refusal)))
@@ -66,20 +77,24 @@ pub(super) async fn kind(connection: &mut MultiplexedConnection) -> Result<Optio
 
 /// Loads the script, and makes once each call that requests and the replica count will need. Fails if the connection
 /// does.
-pub(super) async fn probe(connection: &mut MultiplexedConnection) -> Result<Probed, RedisError> {
-    let mut refused = Refused::default();
+pub(super) async fn probe(
+    connection: &mut MultiplexedConnection,
+    discovery: &Discovery,
+) -> Result<Probed, RedisError> {
+    let mut refused = Refused { expected: Some(discovery.expected()), ..Refused::default() };
+    let keys = discovery.probe_keys();
     let load =
         cmd("SCRIPT").arg("LOAD").arg(script::text(Now::Server)).query_async::<String>(connection).await;
     let digest: Option<Arc<str>> = refused.or_note(LOAD, load)?.map(Arc::from);
     let tried =
-        cmd("EVAL").arg(SCRIPT).arg(KEYS.len()).arg(&KEYS).query_async::<Vec<String>>(connection).await;
+        cmd("EVAL").arg(SCRIPT).arg(keys.len()).arg(&keys).query_async::<Vec<String>>(connection).await;
     for pair in refused.or_note(EVAL, tried)?.unwrap_or_default().chunks_exact(2) {
         refused.note(&pair[0].to_ascii_lowercase(), Complaint::of_text(&pair[1]));
     }
     if let Some(digest) = &digest {
         // A call without requests reads the keys and the time.
         let mut empty = cmd("EVALSHA");
-        empty.arg(&**digest).arg(KEYS.len()).arg(&KEYS).arg("");
+        empty.arg(&**digest).arg(keys.len()).arg(&keys).arg("");
         match empty.query_async::<Value>(connection).await {
             // The script met an error that was noted already.
             Err(error) if error.code() == Some("ERR") && !refused.is_empty() => {}
@@ -108,7 +123,15 @@ impl Refused {
     }
 
     fn note(&mut self, command: &str, complaint: Complaint) {
+        let is_redirect = matches!(complaint.refusal, Refusal::Moved | Refusal::Ask | Refusal::TryAgain);
+        if is_redirect && self.expected == Some(Expected::NodeOfACluster) {
+            // The slot of the keys moves just now, which says nothing about the others.
+            return;
+        }
         let commands = match complaint.refusal {
+            Refusal::ClusterDown if self.expected == Some(Expected::Alone) => {
+                return self.others.push(Complaint::of_a_cluster(complaint.refusal));
+            }
             Refusal::NoPerm if complaint != Complaint::keys() => &mut self.without_right,
             Refusal::UnknownCommand => &mut self.unknown,
             _ => return self.others.push(complaint),

@@ -17,7 +17,7 @@ use std::{
 use redis::cmd;
 use tokio::time::{sleep, timeout};
 
-use super::line::Line;
+use super::{cluster::Runtime, line::Line};
 use crate::tasks::{self, Task};
 
 const SCRIPT: &str = include_str!("../../../lua/replica_count.lua");
@@ -40,6 +40,13 @@ pub struct ReplicaCount {
     replicas: AtomicU32,
     /// Whether a runtime of the process already does the counting.
     is_taken: AtomicBool,
+}
+
+/// The line over which a runtime counts.
+pub(super) enum Reach {
+    One(Arc<Line>),
+    /// That to the master which holds the key.
+    Cluster(Arc<Runtime>),
 }
 
 /// What the looks so far have shown.
@@ -72,13 +79,21 @@ impl ReplicaCount {
     }
 
     /// Counts forever.
-    pub(super) async fn count(self: Arc<Self>, line: Arc<Line>) {
+    pub(super) async fn count(self: Arc<Self>, reach: Reach) {
         let mut looks = Looks::default();
-        line.up().await;
+        if let Reach::One(line) = &reach {
+            line.up().await;
+        }
         loop {
             tasks::may_panic(Task::ReplicaCount);
+            let line = match &reach {
+                Reach::One(line) => Some(Arc::clone(line)),
+                Reach::Cluster(runtime) => runtime.line_of_key(KEY),
+            };
             // A failed look shows nothing, not even that there are fewer replicas.
-            if let Some(count) = self.look(&line).await {
+            if let Some(line) = line
+                && let Some(count) = self.look(&line).await
+            {
                 looks.see(count);
                 self.replicas.store(looks.known, Ordering::Relaxed);
             }

@@ -4,7 +4,7 @@
 use redis::{Cmd, cmd};
 use smallvec::SmallVec;
 
-use super::keys::redis_key;
+use super::keys::{redis_key, slot, tag_in};
 use crate::store::StoreError;
 use tollgate_core::{
     decision::{
@@ -25,6 +25,11 @@ const ALGORITHMS: &str = concat!(
 /// The key that holds the time at which this Redis began to hold buckets, in microseconds; it is text, so that
 /// operators can read and set it.
 pub const EPOCH_KEY: &str = "tg:epoch";
+
+/// The same for a slot of a Redis Cluster, in which each call has keys of one slot only.
+pub fn epoch_key(slot: u16) -> String {
+    format!("tg:{{{}}}:epoch", tag_in(slot))
+}
 const NOW_AND_MALFORMED: usize = 12;
 const FOUND: usize = 13;
 const GRANTED: usize = 25;
@@ -90,6 +95,11 @@ impl Call {
         u16_from(at + 1)
     }
 
+    /// Whether some bucket counts as used up if it is missing.
+    pub fn needs_epoch(&self) -> bool {
+        self.needs_epoch
+    }
+
     fn put(&mut self, index: u16, demand: &Demand) {
         self.requests.extend_from_slice(&index.to_le_bytes());
         self.requests.push(demand_byte(demand));
@@ -119,7 +129,11 @@ impl Call {
             command.arg(&*redis_key(key));
         }
         if self.needs_epoch {
-            command.arg(EPOCH_KEY);
+            // Of tagged keys, all lie in the slot of the first.
+            match self.keys.first().filter(|key| key.tagged_limit().is_some()) {
+                Some(tagged) => command.arg(epoch_key(slot(tagged))),
+                None => command.arg(EPOCH_KEY),
+            };
         }
         command.arg(&self.requests[..]);
         command

@@ -17,9 +17,11 @@ enum Way {
     Socket,
     Sentinels,
     SentinelsByTls,
+    Cluster,
+    ClusterByTls,
 }
 
-const SCHEMES: [(&str, Way); 16] = [
+const SCHEMES: [(&str, Way); 22] = [
     ("redis", Way::Plain),
     ("valkey", Way::Plain),
     ("rediss", Way::Tls),
@@ -36,9 +38,13 @@ const SCHEMES: [(&str, Way); 16] = [
     ("rediss+sentinel", Way::SentinelsByTls),
     ("rediss-sentinel", Way::SentinelsByTls),
     ("valkeys+sentinel", Way::SentinelsByTls),
+    ("redis+cluster", Way::Cluster),
+    ("redis-cluster", Way::Cluster),
+    ("valkey+cluster", Way::Cluster),
+    ("rediss+cluster", Way::ClusterByTls),
+    ("rediss-cluster", Way::ClusterByTls),
+    ("valkeys+cluster", Way::ClusterByTls),
 ];
-/// Schemes that other clients support and Tollgate does not yet.
-const SCHEMES_NOT_YET: [&str; 3] = ["redis+cluster", "redis-cluster", "rediss+cluster"];
 
 pub(super) fn target(text: &str) -> Result<RedisTarget, AddressError> {
     let (way, rest) = way(text)?;
@@ -55,9 +61,11 @@ pub(super) fn target(text: &str) -> Result<RedisTarget, AddressError> {
             (Topology::One(Place::Host { name, port }), settings(behind)?)
         }
         Way::Sentinels | Way::SentinelsByTls => sentinels(host, behind)?,
+        Way::Cluster | Way::ClusterByTls => cluster(host, behind)?,
     };
     let login = login.map_or(Ok(settings.clone()), |login| logged_in(settings, login))?;
-    let tls = matches!(way, Way::Tls | Way::SentinelsByTls).then(|| TlsFiles::new(ClientTls::default()));
+    let tls = matches!(way, Way::Tls | Way::SentinelsByTls | Way::ClusterByTls);
+    let tls = tls.then(|| TlsFiles::new(ClientTls::default()));
     Ok(RedisTarget { topology, access: Access { tls, login, password_file: None } })
 }
 
@@ -67,14 +75,7 @@ fn sentinels(hosts: &str, behind: &str) -> Result<(Topology, RedisConnectionInfo
     if behind.contains('#') {
         return Err(AddressError::Fragment);
     }
-    let mut places = Vec::new();
-    for host in hosts.split(',').map(str::trim).filter(|host| !host.is_empty()) {
-        let (name, port) = host_and_port(host, DEFAULT_SENTINEL_PORT)?;
-        places.push(Place::Host { name, port });
-    }
-    if places.is_empty() {
-        return Err(AddressError::NoHost);
-    }
+    let places = places(hosts, DEFAULT_SENTINEL_PORT)?;
     let (master, number) =
         path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));
     let master = decoded(master)?;
@@ -95,12 +96,32 @@ fn sentinels(hosts: &str, behind: &str) -> Result<(Topology, RedisConnectionInfo
     Ok((Topology::Sentinels(Sentinels { places, master, login, password_file: None }), redis))
 }
 
+/// Some nodes of a Redis Cluster, and the settings for all of them.
+fn cluster(hosts: &str, behind: &str) -> Result<(Topology, RedisConnectionInfo), AddressError> {
+    let places = places(hosts, DEFAULT_PORT)?;
+    let settings = settings(behind).map_err(|error| match error {
+        AddressError::Database => AddressError::ClusterDatabase,
+        other => other,
+    })?;
+    if settings.db() != 0 {
+        return Err(AddressError::ClusterDatabase);
+    }
+    Ok((Topology::Cluster(places), settings))
+}
+
+/// At least one place, of those that commas separate.
+fn places(hosts: &str, default_port: u16) -> Result<Vec<Place>, AddressError> {
+    let mut places = Vec::new();
+    for host in hosts.split(',').map(str::trim).filter(|host| !host.is_empty()) {
+        let (name, port) = host_and_port(host, default_port)?;
+        places.push(Place::Host { name, port });
+    }
+    if places.is_empty() { Err(AddressError::NoHost) } else { Ok(places) }
+}
+
 /// The scheme, and the text after `://`.
 fn way(text: &str) -> Result<(Way, &str), AddressError> {
     let (scheme, rest) = text.split_once(':').unwrap_or(("", text));
-    if SCHEMES_NOT_YET.iter().any(|name| name.eq_ignore_ascii_case(scheme)) {
-        return Err(AddressError::NotYet);
-    }
     if text.starts_with('/') && text.len() > 1 && !text.starts_with("//") {
         return Err(AddressError::Meant(format!("unix://{text}")));
     }

@@ -161,13 +161,28 @@ fn an_address_without_its_scheme_is_named_with_it() {
     {
         is_refused(text, AddressError::NoRedis);
     }
-    for text in ["redis-cluster://a,b", "REDIS+cluster://a,b", "rediss+cluster:a"] {
-        is_refused(text, AddressError::NotYet);
-    }
     is_refused("/run/redis.sock", meant("unix:///run/redis.sock"));
     for text in ["unix:/run/redis.sock", "UNIX:run/redis.sock"] {
         is_refused(text, AddressError::NoRedis);
     }
+}
+
+#[test]
+fn a_cluster_is_some_of_its_nodes_and_has_no_database() {
+    for (text, shown) in [
+        ("redis+cluster://a,b:7000", "redis+cluster://a:6379,b:7000"),
+        ("REDIS-cluster://a/", "redis+cluster://a:6379"),
+        ("valkeys+cluster://:s3cret@[::1]:7000,b/0?protocol=resp3", "rediss+cluster://[::1]:7000,b:6379"),
+    ] {
+        let target = RedisTarget::parse(text).unwrap();
+        assert_eq!(target.to_string(), shown);
+        assert_eq!(target.uses_tls(), shown.starts_with("rediss"));
+    }
+    for text in ["redis+cluster://a/1", "redis+cluster://a,b/mymaster"] {
+        is_refused(text, AddressError::ClusterDatabase);
+    }
+    is_refused("rediss+cluster://", AddressError::NoHost);
+    is_refused("redis+cluster:a", AddressError::NoRedis);
 }
 
 #[test]

@@ -1,0 +1,286 @@
+//! Buckets in a Redis Cluster: one runtime's store.
+//!
+//! All limits of a descriptor lie in one slot, and are decided by one call to its master. Each master has a line and a
+//! dispatcher of its own, so one that is away trips nothing else; the denial cache is the runtime's. Requests are routed
+//! here, by the [map of slots](super::slots) and where the masters send them, on connections that send nothing again by
+//! themselves: a pipeline that were sent again after one MOVED would charge all its other requests twice.
+
+mod epochs;
+mod master;
+mod reply;
+mod rounds;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::oneshot,
+    task::{JoinHandle, JoinSet},
+    time::{sleep, timeout},
+};
+
+use super::{
+    LOOK_FOR_OVERDUE_EVERY, OwnThread, RedisBackend,
+    advice::Advice,
+    denial_cache::DenialCache,
+    dispatch::{self, Dispatched},
+    keys::{slot, slot_of},
+    line::Line,
+    replica_count::Reach,
+    slots::{NodeId, Slots},
+};
+use crate::{
+    clock::Clock,
+    store::{
+        StoreError,
+        health::{LineHealth, StoreHealth},
+        refusal::Refusal,
+    },
+    tasks::{self, Task},
+};
+use master::{Kept, Master};
+use tollgate_core::{
+    decision::{Answer, Take, Takes},
+    descriptor::{BucketKey, KeyForm},
+};
+
+/// How long a master that serves no slot any more may answer what was sent to it.
+const GRACE: Duration = Duration::from_secs(2);
+/// The time between two looks whether the first connection is up.
+const LOOK_FOR_FIRST_EVERY: Duration = Duration::from_millis(10);
+
+/// One runtime's store in a Redis Cluster.
+#[derive(Debug)]
+pub struct ClusterStore {
+    runtime: Arc<Runtime>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// What the requests and tasks of one runtime use.
+#[derive(Debug)]
+pub(super) struct Runtime {
+    slots: Arc<Slots>,
+    masters: OwnThread<HashMap<NodeId, Kept>>,
+    denial_cache: OwnThread<DenialCache>,
+    deadline: Duration,
+    acks: u32,
+    clock: Clock,
+    health: Arc<StoreHealth>,
+    advice: Arc<Advice>,
+}
+
+/// Where a take was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Via {
+    master: NodeId,
+    /// The number of the connection.
+    connection: u64,
+}
+
+/// An answer, and where it was made; none if memory gave it.
+#[derive(Debug)]
+struct Made {
+    answer: Answer,
+    via: Option<Via>,
+}
+
+/// The caller of a request whose buckets lie in one slot.
+#[derive(Debug)]
+struct Ticket {
+    sender: oneshot::Sender<Result<Made, StoreError>>,
+    via: Option<Via>,
+}
+
+impl dispatch::Ticket for Ticket {
+    fn is_gone(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    fn answer(self, answer: Result<Answer, StoreError>) {
+        // Fails if the caller has gone meanwhile.
+        let _ = self.sender.send(answer.map(|answer| Made { answer, via: self.via }));
+    }
+}
+
+// === impl ClusterStore ===
+
+impl ClusterStore {
+    /// Starts connecting and returns at once. Must be called within a tokio runtime.
+    pub(super) fn open(backend: &RedisBackend, slots: &Arc<Slots>, deadline: Duration) -> ClusterStore {
+        let denial_cache = backend.refunds.as_ref().map_or_else(DenialCache::off, DenialCache::sharing);
+        let runtime = Arc::new(Runtime {
+            slots: Arc::clone(slots),
+            masters: OwnThread::default(),
+            denial_cache: OwnThread::new(denial_cache),
+            deadline,
+            acks: backend.acks,
+            clock: *backend.clock,
+            health: Arc::clone(&backend.health),
+            advice: Arc::clone(&backend.advice),
+        });
+        let mut tasks = Vec::new();
+        let of = |runtime: &Arc<Runtime>| Arc::clone(runtime);
+        let unmet = Arc::new(OwnThread::new(Some(LineHealth::new(&backend.health))));
+        let followed = of(&runtime);
+        tasks.push(tasks::keep(Task::StoreConnection, move || follow(of(&followed), Arc::clone(&unmet))));
+        let queues = of(&runtime);
+        tasks.push(tasks::keep(Task::StoreQueue, move || give_up_overdue(of(&queues))));
+        if slots.is_free() {
+            let slots = Arc::clone(slots);
+            tasks.push(tasks::keep(Task::StoreConnection, move || Arc::clone(&slots).watch()));
+        }
+        if backend.replica_count.is_free() {
+            let (replica_count, reach) = (Arc::clone(&backend.replica_count), of(&runtime));
+            tasks.push(tasks::keep(Task::ReplicaCount, move || {
+                Arc::clone(&replica_count).count(Reach::Cluster(of(&reach)))
+            }));
+            let epochs = of(&runtime);
+            tasks.push(tasks::keep(Task::ReplicaCount, move || epochs::keep(of(&epochs))));
+        }
+        ClusterStore { runtime, tasks }
+    }
+
+    /// Takes all or none. Without a connection it fails at once, unless memory can deny the request.
+    pub async fn take(&self, takes: Takes) -> Result<Answer, StoreError> {
+        let Some(slot) = only_slot(&takes) else {
+            return Err(StoreError::Refused(Refusal::CrossSlot));
+        };
+        self.runtime.leg(slot, takes).await.map(|made| made.answer)
+    }
+
+    /// The form of the keys of its buckets.
+    pub fn key_form(&self) -> KeyForm {
+        KeyForm::Tagged
+    }
+
+    /// Whether this bucket was recently seen without room.
+    pub fn is_known_empty(&self, key: &BucketKey) -> bool {
+        let now_us = self.runtime.clock.now_us();
+        self.runtime.denial_cache.with(|denial_cache| denial_cache.knows(key, now_us))
+    }
+}
+
+impl Drop for ClusterStore {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        // The tasks of the masters hold the runtime, which holds the masters.
+        let masters = self.runtime.masters.with(std::mem::take);
+        drop(masters);
+    }
+}
+
+/// The slot of all these buckets. None if there are several.
+fn only_slot(takes: &[Take]) -> Option<u16> {
+    let (first, others) = takes.split_first()?;
+    let only = slot(&first.key);
+    let is_only = |take: &Take| take.key.digest() == first.key.digest() || slot(&take.key) == only;
+    others.iter().all(is_only).then_some(only)
+}
+
+// === impl Runtime ===
+
+impl Runtime {
+    /// Asks the master of a slot for takes from buckets of that slot, all or none.
+    async fn leg(&self, slot: u16, takes: Takes) -> Result<Made, StoreError> {
+        let Some(master) = self.slots.owner(slot).and_then(|id| self.known(id)) else {
+            let now_us = self.clock.now_us();
+            let denial = self.denial_cache.with(|denial_cache| denial_cache.denial(&takes, now_us));
+            return denial.map(|answer| Made { answer, via: None }).ok_or_else(|| self.without_master(slot));
+        };
+        match master.dispatch(self, takes) {
+            Dispatched::Denied(answer) => Ok(Made { answer, via: None }),
+            Dispatched::Refused(error) => Err(error),
+            // The ticket is dropped unanswered only if the store is dropped, or if a task panics.
+            Dispatched::Queued(made) => made.await.unwrap_or(Err(StoreError::Abandoned)),
+        }
+    }
+
+    /// The error if this runtime has no line to the master of a slot.
+    fn without_master(&self, slot: u16) -> StoreError {
+        let is_unserved = self.slots.is_known() && self.slots.owner(slot).is_none();
+        if is_unserved { StoreError::Unserved } else { StoreError::Disconnected }
+    }
+
+    fn known(&self, id: NodeId) -> Option<Arc<Master>> {
+        self.masters.with(|masters| masters.get(&id).map(|kept| Arc::clone(&kept.master)))
+    }
+
+    /// A master that is known, or is from now on. None if the node is not known any more.
+    fn master(self: &Arc<Self>, id: NodeId) -> Option<Arc<Master>> {
+        self.known(id).or_else(|| {
+            let kept = Master::start(self, id)?;
+            let master = Arc::clone(&kept.master);
+            self.masters.with(|masters| masters.insert(id, kept));
+            Some(master)
+        })
+    }
+
+    fn masters(&self) -> Vec<Arc<Master>> {
+        self.masters.with(|masters| masters.values().map(|kept| Arc::clone(&kept.master)).collect())
+    }
+
+    /// The line to the master of a slot.
+    fn line(&self, slot: u16) -> Option<Arc<Line>> {
+        Some(Arc::clone(&self.known(self.slots.owner(slot)?)?.line))
+    }
+}
+
+impl Runtime {
+    /// The line to the master that holds a key of Tollgate's own.
+    pub(super) fn line_of_key(&self, key: &str) -> Option<Arc<Line>> {
+        self.line(slot_of(key.as_bytes()))
+    }
+}
+
+// === tasks ===
+
+/// Has a line to each master, forever. `unmet` counts as a connection that has never been up until one of them has.
+async fn follow(runtime: Arc<Runtime>, unmet: Arc<OwnThread<Option<LineHealth>>>) {
+    let mut changes = runtime.slots.changes();
+    let mut leaving = JoinSet::new();
+    loop {
+        changes.mark_unchanged();
+        let ids = runtime.slots.ids();
+        for id in &ids {
+            runtime.master(*id);
+        }
+        let gone =
+            runtime.masters.with(|masters| masters.extract_if(|id, _| !ids.contains(id)).collect::<Vec<_>>());
+        for (_, kept) in gone {
+            leaving.spawn(async move {
+                sleep(GRACE).await;
+                drop(kept);
+            });
+        }
+        while leaving.try_join_next().is_some() {}
+        loop {
+            if runtime.masters().iter().any(|master| master.line.is_up()) {
+                drop(unmet.with(Option::take));
+            }
+            let changed = changes.changed();
+            let is_unmet = unmet.with(|unmet| unmet.is_some());
+            let has_changed = if is_unmet {
+                timeout(LOOK_FOR_FIRST_EVERY, changed).await.is_ok()
+            } else {
+                changed.await.is_ok()
+            };
+            if has_changed {
+                break;
+            }
+        }
+    }
+}
+
+/// Bounds the wait in the queues, forever, without depending on the tasks that empty them.
+async fn give_up_overdue(runtime: Arc<Runtime>) {
+    loop {
+        sleep(LOOK_FOR_OVERDUE_EVERY).await;
+        let now_us = runtime.clock.now_us();
+        for master in runtime.masters() {
+            master.give_up_overdue(now_us);
+        }
+        // Bounds what the other runtimes have told, also while this one is idle.
+        runtime.denial_cache.with(DenialCache::receive_refunds);
+    }
+}

@@ -1,0 +1,185 @@
+//! One runtime's way to one master of a Redis Cluster: a line, a dispatcher, and the tasks that send its batches. A master
+//! that is away holds up no other.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Notify, oneshot},
+    task::JoinHandle,
+    time::timeout,
+};
+
+use super::{Made, Runtime, Ticket, rounds::Rounds};
+use crate::{
+    store::{
+        StoreError,
+        health::LineHealth,
+        redis::{
+            OwnThread,
+            address::Place,
+            connection::keep_connected,
+            discovery::Discovery,
+            dispatch::{
+                Dispatched, Dispatcher,
+                queue::{Batch, MOST_UNDER_WAY, PATIENCE_US},
+            },
+            line::Line,
+            slots::NodeId,
+        },
+    },
+    tasks::{self, Task},
+};
+use tollgate_core::{decision::Takes, duration::micros};
+
+#[derive(Debug)]
+pub(super) struct Master {
+    pub(super) id: NodeId,
+    pub(super) place: Place,
+    pub(super) line: Arc<Line>,
+    dispatcher: OwnThread<Dispatcher<Ticket>>,
+    /// Wakes a sender when a request was queued.
+    queued: Notify,
+}
+
+/// Ends the tasks of a master when it is dropped.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) master: Arc<Master>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+type Answered = oneshot::Receiver<Result<Made, StoreError>>;
+
+// === impl Master ===
+
+impl Master {
+    /// Starts connecting. None if the node is not known any more.
+    pub(super) fn start(runtime: &Arc<Runtime>, id: NodeId) -> Option<Kept> {
+        let server = runtime.slots.server(id)?;
+        let health = LineHealth::of_master(&runtime.health, &server.place().to_string());
+        let master = Arc::new(Master {
+            id,
+            place: server.place().clone(),
+            line: Arc::new(Line::new(health, runtime.acks, Some(Arc::clone(&runtime.slots)))),
+            dispatcher: OwnThread::new(Dispatcher::new(micros(runtime.deadline))),
+            queued: Notify::new(),
+        });
+        let mut tasks = Vec::new();
+        for lane in 0..MOST_UNDER_WAY {
+            let (runtime, master) = (Arc::clone(runtime), Arc::clone(&master));
+            tasks.push(tasks::keep(Task::StoreCalls, move || {
+                send_batches(Arc::clone(&runtime), Arc::clone(&master), lane)
+            }));
+        }
+        let discovery = Discovery::Node(server, id, Arc::clone(&runtime.slots));
+        let (line, advice) = (Arc::clone(&master.line), Arc::clone(&runtime.advice));
+        tasks.push(tasks::keep(Task::StoreConnection, move || {
+            keep_connected(Arc::clone(&line), discovery.clone(), Arc::clone(&advice))
+        }));
+        Some(Kept { master, tasks })
+    }
+
+    /// Denies a request whose buckets lie in one slot, queues it, or refuses it. Never waits for a connection, unless it is
+    /// the first.
+    pub(super) fn dispatch(&self, runtime: &Runtime, takes: Takes) -> Dispatched<Answered> {
+        let now_us = runtime.clock.now_us();
+        let dispatched = runtime.denial_cache.with(|denial_cache| {
+            if self.line.is_up() || self.line.is_new() {
+                let ticket = || {
+                    let (sender, answered) = oneshot::channel();
+                    (Ticket { sender, via: None }, answered)
+                };
+                self.dispatcher.with(|dispatcher| dispatcher.dispatch(takes, ticket, denial_cache, now_us))
+            } else {
+                let denial = denial_cache.denial(&takes, now_us);
+                denial.map_or(Dispatched::Refused(StoreError::Disconnected), Dispatched::Denied)
+            }
+        });
+        if let Dispatched::Queued(_) = dispatched {
+            self.queued.notify_one();
+        }
+        dispatched
+    }
+
+    pub(super) fn give_up_overdue(&self, now_us: u64) {
+        self.dispatcher.with(|dispatcher| dispatcher.give_up_overdue(now_us));
+    }
+
+    fn next_batch(&self, runtime: &Runtime) -> Option<Batch<Ticket>> {
+        let now_us = runtime.clock.now_us();
+        runtime
+            .denial_cache
+            .with(|denial_cache| self.dispatcher.with(|dispatcher| dispatcher.next(denial_cache, now_us)))
+    }
+
+    /// Returns when the first connection was opened, or could not be, or when a request has waited for long enough.
+    pub(super) async fn tried(&self) {
+        let _ = timeout(Duration::from_micros(PATIENCE_US), self.line.tried()).await;
+    }
+}
+
+/// Sends a batch, hands out its answers, and goes on to the next, forever.
+async fn send_batches(runtime: Arc<Runtime>, master: Arc<Master>, lane: usize) {
+    loop {
+        if master.line.is_new() {
+            // The queue is looked through meanwhile, so no request waits for longer than it may.
+            master.line.tried().await;
+        }
+        let Some(batch) = master.next_batch(&runtime) else {
+            master.queued.notified().await;
+            continue;
+        };
+        let mut sent = SentBatch { master: &master, runtime: &runtime, batch: Some(batch) };
+        let answers = sent.answers(lane).await;
+        sent.landed(answers);
+    }
+}
+
+/// A batch that lands however its task ends. Otherwise its place would stay taken, and the requests that wait for it would
+/// wait forever.
+struct SentBatch<'a> {
+    master: &'a Arc<Master>,
+    runtime: &'a Arc<Runtime>,
+    batch: Option<Batch<Ticket>>,
+}
+
+impl SentBatch<'_> {
+    async fn answers(&self, lane: usize) -> Result<Vec<Result<Made, StoreError>>, StoreError> {
+        tasks::may_panic(Task::StoreCalls);
+        let batch = self.batch.as_ref().ok_or(StoreError::Abandoned)?;
+        let takes = batch.requests.iter().map(|request| &request.takes[..]).collect();
+        let patience_us = PATIENCE_US.max(micros(self.runtime.deadline));
+        let until_us = batch.sent_us.saturating_add(patience_us);
+        Rounds::new(self.runtime, lane, takes, until_us).send(self.master).await
+    }
+
+    fn landed(&mut self, answers: Result<Vec<Result<Made, StoreError>>, StoreError>) {
+        let Some(mut batch) = self.batch.take() else { return };
+        let now_us = self.runtime.clock.now_us();
+        let answers = answers.map(|answers| {
+            let each = batch.requests.iter_mut().zip(answers).map(|(request, made)| {
+                let Made { answer, via } = made?;
+                request.ticket.via = via;
+                Ok(answer)
+            });
+            each.collect::<Vec<_>>()
+        });
+        self.runtime.denial_cache.with(|denial_cache| {
+            self.master.dispatcher.with(|dispatcher| dispatcher.landed(batch, answers, denial_cache, now_us));
+        });
+    }
+}
+
+impl Drop for SentBatch<'_> {
+    fn drop(&mut self) {
+        self.landed(Err(StoreError::Abandoned));
+    }
+}
