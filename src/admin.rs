@@ -2,7 +2,7 @@
 //!
 //! | route | answer |
 //! |---|---|
-//! | `GET /` | this list, as text |
+//! | `GET /` | the live page for a browser, and this list as text for others |
 //! | `GET /healthcheck` | Liveness: 200 `OK`, and 500 from SIGTERM on, whatever the state of Redis; with [`HealthyAfter`] also 500 at first |
 //! | `GET /ready` | Readiness: 503 and the reason until every runtime has had a connection to a store that it can use, and from SIGTERM on. Otherwise 200: `OK`, or `degraded: ` and the reason, because Tollgate also answers without its store |
 //! | `GET /metrics` | metrics in Prometheus text format |
@@ -18,6 +18,7 @@
 
 mod connections;
 mod live;
+mod page;
 mod query;
 mod rules;
 
@@ -27,7 +28,7 @@ use axum::{
     Router,
     body::Bytes,
     extract::{DefaultBodyLimit, State},
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
     response::IntoResponse,
     routing::{any, get},
 };
@@ -45,6 +46,7 @@ use connections::Bounded;
 
 const ROUTES: &str = "\
 Tollgate's admin port
+GET /             in a browser: who is denied, by which rule, and whether the limiter is well
 GET /healthcheck  200 while serving, 500 from SIGTERM on
 GET /ready        200 once every runtime has been able to use the store: OK, or degraded and the reason;
                   503 and the reason before that, and from SIGTERM on
@@ -189,7 +191,7 @@ impl Admin {
     pub(crate) async fn serve(self, listener: TcpListener, pages: Pages) -> io::Result<()> {
         let routes = match pages {
             Pages::All => Router::new()
-                .route("/", get(ROUTES))
+                .route("/", get(root))
                 .route("/healthcheck", get(healthcheck))
                 .route("/ready", get(ready))
                 .route("/metrics", get(exposition))
@@ -211,6 +213,10 @@ impl Admin {
             routes.fallback((StatusCode::NOT_FOUND, "not found; GET / lists the pages\n")).with_state(self);
         axum::serve(Bounded::new(listener), routes).await
     }
+}
+
+async fn root(headers: HeaderMap) -> impl IntoResponse {
+    if page::is_asked_for(&headers) { page::answer() } else { ROUTES.into_response() }
 }
 
 async fn healthcheck(State(admin): State<Admin>) -> impl IntoResponse {

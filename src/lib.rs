@@ -22,6 +22,7 @@
 //! | what is counted, and what operators can ask | [`metrics`], [`admin`], [`logging`] |
 //! | the line of one decision, and who writes it | [`decision_log`] |
 //! | what the live page shows, and which keys are denied | [`live`], sent by `src/admin/live.rs` |
+//! | the live page, and the same in a terminal | `src/admin/page/`, [`cli::top`] |
 //! | how files become rules, and rules come into force | [`config`], then [`reload`], then [`mod@rules`] |
 //! | how rules come from an xDS server | [`xds`] |
 //! | why a request meets a limit, or none | [`cli::explain`] |
@@ -171,6 +172,7 @@
 //! | current rules, compiled rules, publisher | the rules that a runtime uses, what was made of them in advance, and what replaces them |
 
 pub mod admin;
+mod base64;
 pub mod certificates;
 pub mod cli;
 pub mod clock;

@@ -5,14 +5,13 @@ use serde_json::{Map, Value, json};
 use tonic::Status;
 
 use crate::{
+    base64,
     pb::{
         HeaderValue, RateLimitResponse,
         rate_limit_response::{Code, DescriptorStatus, RateLimit, rate_limit::Unit},
     },
     protocol::{reply::Reply, status::Failure},
 };
-
-const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// An answer, and its text.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,7 +28,7 @@ pub(crate) fn answer(reply: &Reply) -> Result<Answer, Status> {
     put(&mut fields, "statuses", response.statuses.iter().map(status).collect());
     put(&mut fields, "responseHeadersToAdd", response.response_headers_to_add.iter().map(header).collect());
     put(&mut fields, "requestHeadersToAdd", response.request_headers_to_add.iter().map(header).collect());
-    put(&mut fields, "rawBody", json!(base64(&response.raw_body)));
+    put(&mut fields, "rawBody", json!(base64::encode(&response.raw_body)));
     if let Some(metadata) = &response.dynamic_metadata {
         fields.insert("dynamicMetadata".to_owned(), object(metadata));
     }
@@ -94,40 +93,5 @@ fn any(value: &prost_types::Value) -> Value {
         Some(Kind::BoolValue(flag)) => json!(flag),
         Some(Kind::StructValue(fields)) => object(fields),
         Some(Kind::ListValue(list)) => list.values.iter().map(any).collect(),
-    }
-}
-
-/// As RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for position in 0..4_usize {
-            let digit = (bits >> (18 - 6 * position) & 63) as usize;
-            text.push(if position > chunk.len() { '=' } else { BASE64[digit].into() });
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_is_that_of_the_rfc() {
-        for (plain, encoded) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(base64(plain.as_bytes()), encoded);
-        }
-        assert_eq!(base64(&[0xff, 0xef, 0xbe]), "/+++");
     }
 }
