@@ -17,6 +17,7 @@ pub mod schema;
 pub mod serve;
 mod store;
 mod store_url;
+pub mod top;
 mod values;
 mod variables;
 
@@ -30,6 +31,7 @@ use ratelimit::{Environment, Ratelimit, Translated};
 use schema::Schema;
 use serve::{Serve, ServeError};
 use tollgate_prove::ProveArgs;
+use top::{Top, TopError};
 use variables::Origins;
 
 const EXAMPLE: &str = "\
@@ -56,6 +58,7 @@ enum Command {
     Schema(Schema),
     Prove(Box<ProveArgs>),
     Healthcheck(Healthcheck),
+    Top(Top),
 }
 
 /// Why a subcommand failed.
@@ -70,6 +73,9 @@ pub enum CliError {
     /// `healthcheck` found the service unhealthy.
     #[error(transparent)]
     Healthcheck(#[from] HealthcheckError),
+    /// `top` could not watch.
+    #[error(transparent)]
+    Top(#[from] TopError),
     /// The output could not be printed.
     #[error("cannot write to stdout")]
     Stdout(#[source] SystemError),
@@ -82,7 +88,7 @@ impl CliError {
         match self {
             CliError::Explain(_) => 2,
             CliError::Serve(error) if error.is_misuse() => 2,
-            CliError::Serve(_) | CliError::Healthcheck(_) | CliError::Stdout(_) => 1,
+            CliError::Serve(_) | CliError::Healthcheck(_) | CliError::Top(_) | CliError::Stdout(_) => 1,
         }
     }
 }
@@ -130,6 +136,7 @@ impl Cli {
             Command::Schema(schema) => schema.run().map_err(CliError::Stdout)?,
             Command::Prove(args) => return Ok(tollgate_prove::run(*args)),
             Command::Healthcheck(healthcheck) => healthcheck.run()?,
+            Command::Top(top) => return Ok(top.run()?),
         }
         Ok(ExitCode::SUCCESS)
     }

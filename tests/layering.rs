@@ -23,6 +23,7 @@ const OWNERS: [(&str, &[&str]); 12] = [
             "response/problem",
             "cli/check/format",
             "cli/explain/json",
+            "cli/top/figures",
             "protocol/authz/metadata",
             "protocol/rls/json",
             "live",
