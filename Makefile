@@ -1,6 +1,6 @@
 # Commands for contributors. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test kinds compose-test gateway-test istio-test manifests manifests-test lint deny demo bench algorithms faults fuzz image release clean
+.PHONY: help setup build test kinds compose-test page-test gateway-test istio-test manifests manifests-test lint deny demo bench algorithms faults fuzz image release clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ kinds: setup build ## Run the tests that depend on Redis on Redis 6.2, Redis 8.2
 
 compose-test: ## Test compose.yaml in a Docker engine; skipped with a message if there is none
 	@scripts/compose-test
+
+page-test: setup build ## Test the live page in a headless Chromium; skipped with a message if there is none
+	@scripts/page-test
 
 gateway-test: ## Test with a real Envoy Gateway, built by Go; skipped with a message if there is none
 	@scripts/gateway-test

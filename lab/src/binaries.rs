@@ -15,6 +15,8 @@ pub enum Part {
     Envoy,
     Redis,
     Nginx,
+    /// Only for the live page: nothing else needs it.
+    Chromium,
 }
 
 #[derive(Debug, Error)]
@@ -62,6 +64,7 @@ impl Part {
             Part::Envoy => "envoy",
             Part::Redis => "redis-server",
             Part::Nginx => "nginx",
+            Part::Chromium => "chromium",
         }
     }
 
@@ -70,6 +73,7 @@ impl Part {
             Part::Envoy => "TOLLGATE_ENVOY",
             Part::Redis => "TOLLGATE_REDIS_SERVER",
             Part::Nginx => "TOLLGATE_NGINX",
+            Part::Chromium => "TOLLGATE_CHROMIUM",
         }
     }
 
@@ -78,6 +82,7 @@ impl Part {
             Part::Envoy => "1.40",
             Part::Redis => "6.2",
             Part::Nginx => "1.18",
+            Part::Chromium => "112.0",
         }
     }
 
@@ -86,6 +91,7 @@ impl Part {
         match self {
             Part::Envoy | Part::Nginx => "/",
             Part::Redis => "v=",
+            Part::Chromium => "Chromium ",
         }
     }
 
