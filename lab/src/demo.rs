@@ -14,6 +14,7 @@ pub mod herd;
 pub mod json;
 mod latency;
 pub mod page;
+pub mod picture;
 mod stack;
 mod terminal;
 mod tiers;
@@ -79,6 +80,10 @@ pub async fn run(folder: &Path, docs: Option<&Path>) -> Result<ExitCode, DemoErr
         "starting Redis, Tollgate, and Envoy: three nodes and a load balancer for each of three variants",
     );
     let stack = Stack::start().await?;
+    terminal::say(&format!(
+        "look on in a browser: http://{} shows who is denied, by which rule; or run `tollgate top --admin {0}`",
+        stack.tollgate.admin()
+    ));
     let figures = measure(&stack).await?;
     let mut written = write(folder, &figures)?;
     if let Some(docs) = docs {
@@ -102,11 +107,13 @@ async fn measure(stack: &Stack) -> Result<Figures, DemoError> {
         let burst = burst::measure(stack).await?;
         let tiers = tiers::measure(stack).await?;
         let denial = denial::capture(stack.global.addr()).await?;
+        // After the burst, and before the load that is measured: a browser needs a core for a second.
+        let picture = picture::take(stack).await;
         let (naive, tollgate) = tokio::try_join!(admission::naive(stack), admission::tollgate(stack))?;
         let authz = admission::authz(stack).await?;
-        Ok((burst, tiers, denial, naive, tollgate, authz))
+        Ok((burst, tiers, denial, picture, naive, tollgate, authz))
     };
-    let (herd_arrivals, (burst, tiers, denial, naive, tollgate, authz)) =
+    let (herd_arrivals, (burst, tiers, denial, picture, naive, tollgate, authz)) =
         tokio::try_join!(herd.run(), others)?;
     let [with_jitter, without_jitter] = herd_arrivals;
     let admission = admission::side_by_side(&naive, &tollgate);
@@ -117,6 +124,7 @@ async fn measure(stack: &Stack) -> Result<Figures, DemoError> {
         claims,
         admission,
         denial,
+        picture,
         herd: HerdArrivals {
             clients: herd.clients,
             per_minute: herd.per_minute,

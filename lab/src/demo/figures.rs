@@ -1,6 +1,6 @@
 //! The results of a run of the demo, for the terminal, the page and the JSON file.
 
-use super::herd::Arrivals;
+use super::{herd::Arrivals, picture::Picture};
 
 /// How the commands of the claims can be run again; shown once above them.
 pub const TO_REPEAT: &str =
@@ -16,6 +16,8 @@ pub struct Figures {
     pub admission: Admission,
     /// The 429 as it came over the socket.
     pub denial: String,
+    /// Of the live page; or a sentence that says why there is none.
+    pub picture: Result<Picture, String>,
     pub herd: HerdArrivals,
     pub latency: Vec<Latency>,
     /// For example `2 cores, Envoy 1.40.0, Redis 7.0.15`.

@@ -8,6 +8,7 @@ mod claims;
 mod denial;
 mod herd;
 mod latency;
+mod live;
 #[cfg(test)]
 pub(super) mod sample;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub fn html(figures: &Figures) -> String {
         admission::section(&figures.admission),
         claims::section(&figures.claims),
         denial::section(&figures.denial),
+        live::section(&figures.picture),
         herd::section(&figures.herd),
         latency::section(&figures.latency),
         footer(figures),

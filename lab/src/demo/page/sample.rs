@@ -3,6 +3,7 @@
 use crate::demo::{
     figures::{Admission, Claim, Figures, HerdArrivals, Latency, Verdict},
     herd::Arrivals,
+    picture::Picture,
 };
 
 pub(in crate::demo) fn figures() -> Figures {
@@ -16,6 +17,7 @@ pub(in crate::demo) fn figures() -> Figures {
             tollgate: (0..120).map(|bin| if bin == 0 { 11 } else { 1 }).collect(),
         },
         denial: DENIAL.to_owned(),
+        picture: Ok(Picture { light: "bGlnaHQ=".to_owned(), dark: "ZGFyaw==".to_owned() }),
         herd: herd(),
         latency: [
             ("no limiter", 182, 410),
@@ -37,6 +39,7 @@ pub(in crate::demo) fn nothing() -> Figures {
         claims: Vec::new(),
         admission: Admission { per_second: 0, burst: 0, bin_ms: 0, naive: Vec::new(), tollgate: vec![0; 3] },
         denial: String::new(),
+        picture: Err("There is no picture of it.".to_owned()),
         herd: HerdArrivals {
             clients: 0,
             per_minute: 0,

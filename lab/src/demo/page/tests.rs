@@ -16,11 +16,22 @@ fn what_looks_like_markup_in_the_figures_is_text_on_the_page() {
     }
     evil.clone_into(&mut figures.denial);
     evil.clone_into(&mut figures.machine);
+    figures.picture = Err(evil.to_owned());
     figures.latency[0].through = "<script>alert('1' & \"2\")</script>";
     let page = html(&figures);
     assert!(!page.contains("<script"));
     let escaped = "&lt;script&gt;alert(&#39;1&#39; &amp; &quot;2&quot;)&lt;/script&gt;";
-    assert_eq!(page.matches(escaped).count(), 5 * figures.claims.len() + 3);
+    assert_eq!(page.matches(escaped).count(), 5 * figures.claims.len() + 4);
+}
+
+#[test]
+fn the_live_page_is_shown_or_it_is_said_why_not() {
+    let mut figures = sample::figures();
+    let page = html(&figures);
+    assert!(page.contains("src=\"data:image/png;base64,bGlnaHQ=\"") && page.contains("base64,ZGFyaw=="));
+    figures.picture = Err("No Chromium was found on this machine, so there is no picture of it.".to_owned());
+    let page = html(&figures);
+    assert!(!page.contains("<img") && page.contains("<p>No Chromium was found on this machine"));
 }
 
 #[test]
@@ -72,6 +83,8 @@ fn the_page_needs_nothing_but_itself() {
     let page = html(&sample::figures());
     // A link is followed by whoever clicks it, and loads nothing.
     let page = page.replace("<a href=\"file:///", "");
+    // A picture that is part of the page.
+    let page = page.replace("<img class=\"live\"", "").replace(" src=\"data:image/png;base64,", "");
     for asks in ["src=", "href=", "url(", "@import", "<link", "<script", "<iframe", "<img"] {
         assert!(!page.contains(asks), "{asks}");
     }
