@@ -16,6 +16,7 @@ mod names;
 mod recorder;
 mod rows;
 mod sketch;
+mod watched;
 
 use std::{
     collections::HashMap,
@@ -51,6 +52,8 @@ use recorder::Notes;
 pub use recorder::{MOST_SHOWN_BYTES, Recorder, Values};
 pub use rows::MOST_SHOWN;
 use rows::Rows;
+use tollgate_core::descriptor::BucketKey;
+pub use watched::{Asked, Look, Looked, LookedLimit, MOST_ASKED_BYTES, Points, Watch};
 
 /// The most readers at once.
 pub const MOST_READERS: usize = 100;
@@ -73,6 +76,8 @@ pub struct Live {
     /// The number of the second that ended last.
     ended: watch::Sender<u64>,
     readers: AtomicUsize,
+    look: OnceLock<Look>,
+    watches: Mutex<Vec<Weak<Watch>>>,
 }
 
 /// What the collector knows.
@@ -86,6 +91,8 @@ struct State {
     /// The tables that the runtimes get next.
     notes: Vec<Notes>,
     sum: Counts,
+    /// The hits that were taken under keys that are watched.
+    counted: HashMap<BucketKey, u64>,
     second: u64,
     now_us: u64,
     /// The number of the newest event when the second before ended.
@@ -127,6 +134,8 @@ impl Live {
             events: Mutex::new(Events::new(started_us)),
             ended: watch::Sender::new(0),
             readers: AtomicUsize::new(0),
+            look: OnceLock::new(),
+            watches: Mutex::default(),
         }
     }
 
@@ -157,6 +166,13 @@ impl Live {
     pub fn counting_connections(&self, open: impl Fn() -> usize + Send + Sync + 'static) {
         // A second server of the same process would be a test.
         let _ = self.connections.set(Box::new(open));
+    }
+
+    /// Looks at keys like this. Only the first call counts.
+    #[must_use]
+    pub fn looking(self, look: Look) -> Live {
+        let _ = self.look.set(look);
+        self
     }
 
     /// One more reader; none if there are [`MOST_READERS`] already.
@@ -203,6 +219,10 @@ impl Live {
         for notes in &mut state.notes {
             notes.sketch.clear();
             notes.texts.clear();
+        }
+        state.counted.clear();
+        for watched in state.notes.iter().flat_map(|notes| &notes.watched) {
+            *state.counted.entry(watched.key).or_default() += watched.admitted;
         }
         let metrics = &self.sources.metrics;
         state.fullness = state.keys.fullness(&|burst| metrics.near_border(burst));

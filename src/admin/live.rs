@@ -27,7 +27,7 @@ use tokio::{select, task};
 use super::{Admin, query::Query};
 use crate::{
     lifecycle::{Lifecycle, Phase},
-    live::{Extent, MOST_EVENTS, MOST_READERS, Reader},
+    live::{Asked, Extent, MOST_ASKED_BYTES, MOST_EVENTS, MOST_READERS, Points, Reader, Watch},
 };
 
 const NO_STORE: (axum::http::HeaderName, HeaderValue) = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -47,8 +47,17 @@ pub(super) async fn live(State(admin): State<Admin>, RawQuery(query): RawQuery) 
     let first = if query.first("history") == Some("0") { Extent::Return } else { Extent::Past };
     let rule = query.first("domain").zip(query.first("rule"));
     let rule = rule.map(|(domain, rule)| (domain.to_owned(), rule.to_owned()));
+    let key = match key(&query) {
+        Ok(key) => key.map(|asked| live.watch(asked)).transpose(),
+        Err(why) => return (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
+    };
+    let key = match key {
+        Ok(key) => key,
+        Err(why) => return unavailable(format!("{why}\n")),
+    };
     let lifecycle = admin.lifecycle.clone();
-    let messages = Messages::new(Subscription { reader, lifecycle, extent: first, rule });
+    let messages =
+        Messages::new(Subscription { reader, lifecycle, extent: first, points: Points::All, rule, key });
     let kind = (CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     ([kind, NO_STORE], Body::new(messages)).into_response()
 }
@@ -72,6 +81,21 @@ pub(super) async fn events(State(admin): State<Admin>, RawQuery(query): RawQuery
     }
 }
 
+/// The key that is asked for.
+fn key(query: &Query) -> Result<Option<Asked>, String> {
+    let entries: Vec<String> = query.all("entries").map(str::to_owned).collect();
+    if entries.is_empty() {
+        return Ok(None);
+    }
+    if entries.iter().map(String::len).sum::<usize>() > MOST_ASKED_BYTES {
+        return Err(format!("the entries have more than {MOST_ASKED_BYTES} bytes"));
+    }
+    if let Some(entry) = entries.iter().find(|entry| !entry.contains('=')) {
+        return Err(format!("entries must be KEY=VALUE, with the = written %3D, not {entry:?}"));
+    }
+    Ok(Some(Asked { domain: query.first("domain").map(str::to_owned), entries }))
+}
+
 fn unavailable(why: String) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, HeaderValue::from_static("5"))], why).into_response()
 }
@@ -83,8 +107,11 @@ struct Subscription {
     reader: Reader,
     lifecycle: Lifecycle,
     extent: Extent,
+    points: Points,
     /// The domain and the rule whose top keys it gets.
     rule: Option<(String, String)>,
+    /// The key whose course it gets.
+    key: Option<Arc<Watch>>,
 }
 
 /// The parts of a message, and the subscription that waits for the next one.
@@ -112,14 +139,17 @@ impl Subscription {
             () = self.reader.second_ended() => {}
         }
         let (live, extent, rule) = (Arc::clone(self.reader.live()), self.extent, self.rule.clone());
+        let (key, points) = (self.key.clone(), self.points);
         let parts = task::spawn_blocking(move || {
             let (second, common) = live.second(extent);
             // What this reader alone has asked for, and the end of the message.
             let top = rule.map_or("null".to_owned(), |(domain, rule)| live.top(&domain, &rule));
-            let (head, own) = (format!("id: {second}\ndata: "), format!(",\"top\":{top},\"key\":null}}\n\n"));
+            let key = key.map_or("null".to_owned(), |key| live.course(&key, points));
+            let head = format!("id: {second}\ndata: ");
+            let own = format!(",\"top\":{top},\"key\":{key}}}\n\n");
             vec![Bytes::from(head), common, Bytes::from(own)]
         });
-        self.extent = Extent::Second;
+        (self.extent, self.points) = (Extent::Second, Points::Newest);
         // Fails after a panic, which the panic hook has logged.
         Some((parts.await.ok()?, self))
     }

@@ -11,6 +11,7 @@ mod report;
 mod request;
 mod text;
 mod told;
+pub(super) mod watched;
 
 use std::{
     io::{self, Write as _},
@@ -191,7 +192,7 @@ impl Explain {
         let matcher = Matcher::new(config.domains);
         let asked = match self.request.read(|request| self.made(&matcher, request)) {
             Some(made) => made?,
-            None => Asked::from_arguments(self.domain(&matcher)?, &self.entries, self.hits)?,
+            None => Asked::from_arguments(domain(self.domain.as_ref(), &matcher)?, &self.entries, self.hits)?,
         };
         let (levels, serving) = (self.levels()?, self.as_serve.serving()?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -234,18 +235,6 @@ impl Explain {
         Ok(Asked { domain, descriptors, made: Some(made) })
     }
 
-    fn domain(&self, matcher: &Matcher) -> Result<String, ExplainError> {
-        if let Some(domain) = &self.domain {
-            return Ok(domain.clone());
-        }
-        let mut names: Vec<String> = matcher.domains().map(str::to_owned).collect();
-        names.sort_unstable();
-        match names.as_slice() {
-            [only] => Ok(only.clone()),
-            _ => Err(ExplainError::WhichDomain(names)),
-        }
-    }
-
     fn levels(&self) -> Result<Levels, ExplainError> {
         let Some(url) = self.store.store.as_ref().filter(|url| !url.is_memory()) else {
             return Ok(Levels::Full);
@@ -255,6 +244,19 @@ impl Explain {
             Backend::Memory(_) => Ok(Levels::Full),
             Backend::Redis(backend) => Ok(Levels::Live { store: url.to_string(), backend }),
         }
+    }
+}
+
+/// The domain that is named, or else the only one.
+fn domain(named: Option<&String>, matcher: &Matcher) -> Result<String, ExplainError> {
+    if let Some(domain) = named {
+        return Ok(domain.clone());
+    }
+    let mut names: Vec<String> = matcher.domains().map(str::to_owned).collect();
+    names.sort_unstable();
+    match names.as_slice() {
+        [only] => Ok(only.clone()),
+        _ => Err(ExplainError::WhichDomain(names)),
     }
 }
 

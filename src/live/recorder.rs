@@ -98,7 +98,6 @@ impl Recorder {
     }
 
     /// Watches these keys from now on, and no others. Those that were watched before keep their counts.
-    #[allow(dead_code, reason = "nobody can ask for a key yet")]
     pub(super) fn watch(&self, keys: &[BucketKey]) {
         let mut notes = self.notes();
         notes.watched.retain(|watched| keys.contains(&watched.key));

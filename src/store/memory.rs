@@ -98,6 +98,15 @@ impl MemoryStore {
         decide(takes, now_us, self.lock(takes))
     }
 
+    /// The time by the clock of the buckets, when the store began, and those buckets of these takes that exist. Changes
+    /// nothing.
+    pub fn look(&self, takes: &[Take]) -> (u64, u64, Vec<(BucketKey, State)>) {
+        let locked = self.lock(takes);
+        let states = takes.iter().filter_map(|take| Some((take.key, locked.state(&take.key)?)));
+        let states = states.collect();
+        (self.clock.now_us(), self.epoch_us, states)
+    }
+
     /// Creates the bucket of this take, empty, unless it exists or there is no room for it.
     pub fn start_empty(&self, take: &Take, now_us: u64) {
         let mut locked = self.lock(std::slice::from_ref(take));

@@ -5,6 +5,7 @@ mod support;
 
 mod events;
 mod figures;
+mod key;
 mod readers;
 mod stream;
 

@@ -28,6 +28,8 @@ pub(super) enum Levels {
     Full,
     /// A Redis, which is read.
     Live { store: String, backend: Box<RedisBackend> },
+    /// A store in this process.
+    Here { store: Arc<MemoryStore> },
 }
 
 /// The buckets of one request, as they are at one time, and the mode in which they are asked.
@@ -44,7 +46,7 @@ impl Levels {
     /// The form of the keys of the buckets.
     pub(super) fn key_form(&self) -> KeyForm {
         match self {
-            Levels::Full => KeyForm::Whole,
+            Levels::Full | Levels::Here { .. } => KeyForm::Whole,
             Levels::Live { backend, .. } => backend.key_form(),
         }
     }
@@ -59,6 +61,11 @@ impl Levels {
                 // An epoch of 0 is so long ago that every missing bucket counts as full.
                 let now_us = clock::unix_us();
                 let looked = Looked { now_us, epoch_us: 0, states: Vec::new(), malformed: 0 };
+                Ok(Buckets { looked, quota_mode, key_form: self.key_form() })
+            }
+            Levels::Here { store } => {
+                let (now_us, epoch_us, states) = store.look(takes);
+                let looked = Looked { now_us, epoch_us, states, malformed: 0 };
                 Ok(Buckets { looked, quota_mode, key_form: self.key_form() })
             }
             Levels::Live { store, backend } => {

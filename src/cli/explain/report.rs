@@ -12,7 +12,7 @@ use tollgate_core::{
     applied::{Applied, AppliedLimit, MatchedRule},
     authz::WithoutDescriptor,
     decision::{Enforcement, Verdict},
-    descriptor::Hits,
+    descriptor::{BucketKey, Hits},
     limit::Algorithm,
     matcher::{Applies, DomainRules, Matcher, RuleLimit, TracedLevel},
 };
@@ -71,10 +71,13 @@ pub(super) struct LimitReport {
     pub(super) burst: u32,
     pub(super) algorithm: Algorithm,
     pub(super) enforcement: Enforcement,
+    pub(super) key: BucketKey,
     /// The key in Redis.
     pub(super) bucket: String,
     /// Whole hits in the bucket before this request.
     pub(super) level: u32,
+    /// Microseconds until there is more room in it.
+    pub(super) room_us: u64,
     pub(super) fits: bool,
     pub(super) remaining: u32,
     pub(super) reset_us: u64,
@@ -93,6 +96,7 @@ impl Report {
         let made = asked.made.take();
         let store = match levels {
             Levels::Full => None,
+            Levels::Here { .. } => Some("memory".to_owned()),
             Levels::Live { store, .. } => Some(store.clone()),
         };
         let domain = asked.domain.clone();
@@ -230,8 +234,10 @@ impl LimitReport {
             burst: limit.burst(),
             algorithm: limit.algorithm(),
             enforcement: applied.enforcement,
+            key: applied.take.key,
             bucket: redis_key(&applied.take.key).to_string(),
             level: before.remaining,
+            room_us: before.reset_us,
             fits: now.verdict == Verdict::Allow,
             remaining: now.remaining,
             reset_us: now.reset_us,

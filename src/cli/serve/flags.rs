@@ -21,7 +21,7 @@ use crate::{
     cli::{values, variables::Origins},
     logging,
     protocol::Modes,
-    response::{Contract, Jitter},
+    response::{Contract, Group, Jitter},
     server::{self, ConnectionLimits},
     store::memory::MOST_BUCKETS,
 };
@@ -250,6 +250,10 @@ impl Connections {
 }
 
 impl Answers {
+    pub(super) fn groups(&self, origins: &Origins) -> Result<Vec<Group>, ServeError> {
+        self.headers.groups(origins)
+    }
+
     pub(super) fn contract(&self, origins: &Origins) -> Result<Contract, ServeError> {
         Ok(Contract::new(self.headers.groups(origins)?, self.jitter.at_most(self.jitter_most)))
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Serve, ServeError};
 use crate::{
+    cli::explain::watched::{self, AsServed},
     lifecycle::Lifecycle,
     live::{Collector, Live, RedisSources, Sources, Values},
     rules::Publisher,
@@ -31,8 +32,15 @@ impl Serve {
             redis,
             max_connections: self.process.options().max_connections,
         };
+        let modes = self.switches.modes()?;
+        let served = AsServed {
+            groups: self.answers.groups(&self.origins)?,
+            is_shadow: modes.shadow,
+            quota_mode: self.switches.quota_mode()?,
+        };
+        let look = watched::look(Arc::clone(publisher), backend, served);
         let values = if self.logs.show_values { Values::Shown } else { Values::Hidden };
-        let live = Arc::new(Live::new(sources, values));
+        let live = Arc::new(Live::new(sources, values).looking(look));
         let collector = live.collect().map_err(ServeError::Live)?;
         Ok((live, collector))
     }
