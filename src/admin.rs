@@ -9,6 +9,7 @@
 //! | `GET /live` | each second of the process as a server-sent event, with JSON |
 //! | `GET /events` | what happened lately, as lines of JSON |
 //! | `GET /rlconfig` | a line for each limit in force, as envoyproxy/ratelimit shows them |
+//! | `POST /buckets/peek`, `/buckets/reset`, `/buckets/grant` | with a token file: shows the buckets of one key, fills them, or gives hits back, as [`crate::hands`] says |
 //! | `/json` | if it is on: decides the `RateLimitRequest` that is the body, as JSON |
 //!
 //! Two more ports may show a part of the pages; see [`Pages`].
@@ -16,11 +17,13 @@
 //! Any other path is answered with 404, any other method with 405. The port answers until the last connection of the
 //! gRPC port is closed, so that a drain can be watched.
 
+mod buckets;
 mod connections;
 mod live;
 mod page;
 mod query;
 mod rules;
+mod token;
 
 use std::{fmt, future::Future, io, pin::Pin, sync::Arc};
 
@@ -35,6 +38,7 @@ use axum::{
 use tokio::{net::TcpListener, task};
 
 use crate::{
+    hands::{Order, Report},
     lifecycle::{Lifecycle, Phase},
     live::Live,
     metrics::{self, Metrics},
@@ -42,7 +46,10 @@ use crate::{
     store::health::StoreHealth,
     tasks::Task,
 };
-use connections::Bounded;
+use buckets::Acts;
+pub(crate) use buckets::NotDone;
+use connections::{Bounded, Peer};
+pub use token::{TokenError, TokenFile, token_in};
 
 const ROUTES: &str = "\
 Tollgate's admin port
@@ -54,6 +61,8 @@ GET /metrics      metrics in Prometheus text format
 GET /live         each second of this process as a server-sent event, with JSON
 GET /events       what happened lately, as lines of JSON
 GET /rlconfig     the limits in force
+POST /buckets/peek, /buckets/reset, /buckets/grant
+                  what tollgate peek, reset and grant use; with --admin-token-file
 ";
 const RULES_ROUTES: &str = "\
 Tollgate's debug port
@@ -116,6 +125,7 @@ pub struct Admin {
     live: Option<Arc<Live>>,
     healthy_after: HealthyAfter,
     json: Json,
+    acts: Acts,
     /// Held while the page of metrics is rendered: for one scraper at a time, and on another thread, because this one
     /// also accepts the connections of the gRPC port.
     page: Arc<tokio::sync::Mutex<()>>,
@@ -132,6 +142,7 @@ impl Admin {
             live: None,
             healthy_after: HealthyAfter::default(),
             json: Json::default(),
+            acts: Acts::default(),
             page: Arc::default(),
         }
     }
@@ -183,6 +194,21 @@ impl Admin {
         }
     }
 
+    /// Lets whoever shows this token act on buckets.
+    #[must_use]
+    pub fn acts_with(self, token: Option<TokenFile>) -> Admin {
+        Admin { acts: self.acts.for_whoever_has(token), ..self }
+    }
+
+    /// Acts on buckets like this: an order, and the request, as JSON, whose buckets they are.
+    #[must_use]
+    pub(crate) fn answering_acts<F: Future<Output = Result<Report, NotDone>> + Send + 'static>(
+        self,
+        answer: impl Fn(Order, Bytes) -> F + Send + Sync + 'static,
+    ) -> Admin {
+        Admin { acts: self.acts.answering(answer), ..self }
+    }
+
     pub(crate) fn metrics(&self) -> Arc<Metrics> {
         Arc::clone(&self.metrics)
     }
@@ -197,7 +223,8 @@ impl Admin {
                 .route("/metrics", get(exposition))
                 .route("/live", get(live::live))
                 .route("/events", get(live::events))
-                .route("/rlconfig", get(rlconfig)),
+                .route("/rlconfig", get(rlconfig))
+                .merge(buckets::routes()),
             Pages::Rules => Router::new().route("/", get(RULES_ROUTES)).route("/rlconfig", get(rlconfig)),
             Pages::Metrics => {
                 Router::new().route("/", get(METRICS_ROUTES)).route("/metrics", get(exposition))
@@ -211,7 +238,7 @@ impl Admin {
         };
         let routes =
             routes.fallback((StatusCode::NOT_FOUND, "not found; GET / lists the pages\n")).with_state(self);
-        axum::serve(Bounded::new(listener), routes).await
+        axum::serve(Bounded::new(listener), routes.into_make_service_with_connect_info::<Peer>()).await
     }
 }
 

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 pub mod check;
 pub mod explain;
+pub mod hands;
 pub mod healthcheck;
 mod months;
 mod ratelimit;
@@ -26,6 +27,7 @@ pub use store_url::StoreUrl;
 use crate::error::SystemError;
 use check::Check;
 use explain::{Explain, ExplainError};
+use hands::{ActError, Grant, Peek, Reset};
 use healthcheck::{Healthcheck, HealthcheckError};
 use ratelimit::{Environment, Ratelimit, Translated};
 use schema::Schema;
@@ -55,6 +57,9 @@ enum Command {
     Ratelimit(Ratelimit),
     Check(Check),
     Explain(Box<Explain>),
+    Peek(Box<Peek>),
+    Reset(Box<Reset>),
+    Grant(Box<Grant>),
     Schema(Schema),
     Prove(Box<ProveArgs>),
     Healthcheck(Healthcheck),
@@ -70,6 +75,9 @@ pub enum CliError {
     /// `explain` has nothing to explain.
     #[error(transparent)]
     Explain(#[from] ExplainError),
+    /// `peek`, `reset` or `grant` did nothing.
+    #[error(transparent)]
+    Act(#[from] ActError),
     /// `healthcheck` found the service unhealthy.
     #[error(transparent)]
     Healthcheck(#[from] HealthcheckError),
@@ -87,6 +95,7 @@ impl CliError {
     pub fn exit_status(&self) -> u8 {
         match self {
             CliError::Explain(_) => 2,
+            CliError::Act(error) => error.exit_status(),
             CliError::Serve(error) if error.is_misuse() => 2,
             CliError::Serve(_) | CliError::Healthcheck(_) | CliError::Top(_) | CliError::Stdout(_) => 1,
         }
@@ -133,6 +142,9 @@ impl Cli {
             Command::Ratelimit(_) => {}
             Command::Check(check) => return check.run().map_err(CliError::Stdout),
             Command::Explain(explain) => return Ok(explain.run()?),
+            Command::Peek(peek) => return Ok(peek.run()?),
+            Command::Reset(reset) => return Ok(reset.run()?),
+            Command::Grant(grant) => return Ok(grant.run()?),
             Command::Schema(schema) => schema.run().map_err(CliError::Stdout)?,
             Command::Prove(args) => return Ok(tollgate_prove::run(*args)),
             Command::Healthcheck(healthcheck) => healthcheck.run()?,

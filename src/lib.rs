@@ -26,6 +26,7 @@
 //! | how files become rules, and rules come into force | [`config`], then [`reload`], then [`mod@rules`] |
 //! | how rules come from an xDS server | [`xds`] |
 //! | why a request meets a limit, or none | [`cli::explain`] |
+//! | an operator's peek, reset and grant | [`tollgate_core::act`], [`hands`] |
 //! | flags and variables | [`cli`] |
 //! | what becomes of envoyproxy/ratelimit's environment | `src/cli/ratelimit/table.rs`, then the files beside it |
 //! | how a request as JSON comes to a runtime | [`admin`], then `src/server/aside.rs` and `src/protocol/rls/json.rs` |
@@ -183,6 +184,7 @@ pub mod fallback;
 pub mod file;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod hands;
 pub mod lifecycle;
 pub mod limiter;
 pub mod live;

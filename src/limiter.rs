@@ -3,6 +3,8 @@
 //! All limits of a request are charged in one call to the store, or none is. The limiter knows neither the wire nor
 //! headers. It does not fail when the store does: it returns an [`Outcome`] that says so.
 
+mod act;
+
 use std::time::{Duration, Instant};
 
 use crate::{

@@ -20,6 +20,7 @@
 //! | `tollgate_config_stale` | | 1 while the last change is refused |
 //! | `tollgate_replicas` | | replicas that share the store; 0: not known |
 //! | `tollgate_store_masters` | | masters to which the store's name leads, if it has several addresses; only with Redis |
+//! | `tollgate_admin_acts_total` | act, result | acts on buckets by the admin port: `peek`, `reset` or `grant`; `done`, `failed` or `refused` |
 //! | `tollgate_memory_buckets` | | buckets in this process, of the memory store and for local answers |
 //! | `tollgate_connections_refused_total` | | connections closed at once, because `--max-connections` were open |
 //! | `tollgate_connections_not_http2_total` | kind | connections closed at once, because they began with `http1`, `tls` or `other`; with TLS, with plain text or a handshake that failed |
@@ -35,6 +36,7 @@
 //! for it, and then their number is bounded. On the request path, counting is a few relaxed atomic adds on handles
 //! that exist already; nothing is looked up.
 
+mod acts;
 mod decisions;
 mod durations;
 mod near;
@@ -58,6 +60,7 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+pub use acts::ActResult;
 use decisions::Decisions;
 pub use decisions::{Counted, Counts, LimitCounters, MAX_PATHS, MAX_REFERENCE_RULES, Row, RowId};
 use durations::Durations;
@@ -104,6 +107,7 @@ pub struct Metrics {
     not_http2: IntCounterVec,
     unknown_methods: IntCounter,
     reloads: IntCounterVec,
+    acts: IntCounterVec,
     config_stale: IntGauge,
     /// Configurations that were read before the first request.
     loaded_at_start: AtomicU64,
@@ -170,6 +174,7 @@ impl Metrics {
         build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
 
         Metrics {
+            acts: acts::acts(&registry),
             registry,
             decisions: Decisions::default(),
             process: Process::new(),

@@ -19,12 +19,16 @@ use tracing::{Level, enabled};
 
 use crate::{
     decision_log::DecisionLog,
+    hands::{HandsError, Order, Report},
     limiter::{Limiter, Outcome},
     live::Recorder,
     logging::REQUESTS,
     metrics::{Door, Metrics},
-    pb::{authorization_server::Authorization, rate_limit_service_server::RateLimitService},
+    pb::{
+        RateLimitRequest, authorization_server::Authorization, rate_limit_service_server::RateLimitService,
+    },
     rules::{CompiledRules, CurrentRules},
+    store::StoreError,
 };
 use authz::AuthzSettings;
 use tollgate_core::{applied::WithoutLimit, descriptor::Request};
@@ -111,10 +115,26 @@ pub trait Service: RateLimitService + Authorization {
         &self,
         parts: &http::request::Parts,
     ) -> impl Future<Output = Result<http::Response<Vec<u8>>, Status>> + Send;
+
+    /// Does what an operator ordered to the buckets that a request like this asks. A service without buckets refuses.
+    fn act(
+        &self,
+        _order: &Order,
+        _message: &RateLimitRequest,
+    ) -> impl Future<Output = Result<Report, HandsError<StoreError>>> + Send {
+        async { Err(HandsError::NoLimit("this service keeps no buckets".to_owned())) }
+    }
 }
 
 impl Service for Doors {
     async fn check_http(&self, parts: &http::request::Parts) -> Result<http::Response<Vec<u8>>, Status> {
         self.authorize_http(parts).await
+    }
+
+    async fn act(&self, order: &Order, message: &RateLimitRequest) -> Result<Report, HandsError<StoreError>> {
+        let rules = self.rules.get();
+        let matcher = rules.matcher();
+        let request = rls::parse(message, matcher)?;
+        self.limiter.act(matcher, &request, order).await
     }
 }

@@ -225,7 +225,10 @@ impl Started {
         let Server { main, grpc, authz_http, pages, lifecycle, options, .. } = server;
         let aside = Arc::new(Aside::to(&runtimes));
         admin.counting_connections(runtimes.counter());
-        let admin = admin.answering_json(move |body| Arc::clone(&aside).json(body));
+        let acting = Arc::clone(&aside);
+        let admin = admin
+            .answering_json(move |body| Arc::clone(&aside).json(body))
+            .answering_acts(move |order, request| Arc::clone(&acting).act(order, request));
         let outcome = main.block_on(async {
             let accept =
                 |listener, port| Acceptor::new(listener, port, options.max_connections, admin.metrics());

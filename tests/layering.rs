@@ -24,6 +24,7 @@ const OWNERS: [(&str, &[&str]); 12] = [
             "cli/check/format",
             "cli/explain/json",
             "cli/top/figures",
+            "hands/json",
             "protocol/authz/metadata",
             "protocol/rls/json",
             "live",

@@ -13,6 +13,7 @@
 //! | [`matcher`] | which rule does a descriptor fall under? |
 //! | [`applied`] | which limits apply to a request, and what are clients told about them? |
 //! | [`decision`] | does a take fit, what does it leave, and what is the verdict on its request? |
+//! | [`act`] | what does an operator's peek, reset or grant do to the buckets of a key? |
 //! | [`audit`] | did a limiter admit too much, or too little, over any interval? |
 //!
 //! # Example
@@ -54,6 +55,7 @@
 
 #![warn(missing_docs)]
 
+pub mod act;
 pub mod actions;
 pub mod applied;
 pub mod audit;

@@ -19,7 +19,8 @@ use tollgate_core::{
 /// looked at in every window instead. Each 429 is checked for what a client needs to come back in time.
 ///
 /// The bucket of the key is taken to be full at the first request, and a window to be unused, so use a key that
-/// nothing else uses.
+/// nothing else uses. A reset of the key adds one burst to what may be admitted, and a grant of N adds N: do neither
+/// meanwhile.
 ///
 /// Exit status: 0 the limit holds; 1 too much or too little was admitted, or a 429 breaks its contract;
 /// 2 wrong usage; 3 nothing was proven (nothing was denied, errors, or answers that the limiter did not make).

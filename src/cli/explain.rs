@@ -11,11 +11,12 @@ mod report;
 mod request;
 mod text;
 mod told;
+mod wanted;
 pub(super) mod watched;
 
 use std::{
     io::{self, Write as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
 };
 
@@ -30,24 +31,22 @@ use super::{
     variables::Origins,
 };
 use crate::{
-    config::{
-        self, ConfigErrors,
-        envoy::{self, NoChoice},
-    },
+    config::{self, ConfigErrors},
     error::SystemError,
     store::{Backend, TargetError, redis::look::LookError},
 };
 use deciding::Levels;
-use descriptors::{Asked, NotDescriptors};
+pub(super) use descriptors::Asked;
 use report::Report;
-use request::RequestFlags;
+pub(super) use text::shown;
 use told::Serving;
 use tollgate_core::{
-    actions::HttpRequest,
     descriptor::BadRequest,
     limit::{DefaultAlgorithm, Defaults},
     matcher::Matcher,
 };
+pub use wanted::NotAsked;
+pub(super) use wanted::Wanted;
 
 // clap wraps these lines.
 const EXAMPLES: &str = "\
@@ -82,14 +81,8 @@ pub struct Explain {
     #[command(flatten)]
     calendar_months: CalendarMonths,
 
-    /// Domain of the request [default: the only one in the limits files; for --request, the one with `authz`, or that of
-    /// the filter in --envoy].
-    #[arg(long, value_name = "DOMAIN")]
-    domain: Option<String>,
-
-    /// Entries of the descriptor, in their order; a lone + begins another descriptor of the same request.
-    #[arg(required_unless_present = "request", conflicts_with_all = request::FLAGS, value_name = "KEY=VALUE")]
-    entries: Vec<String>,
+    #[command(flatten)]
+    wanted: Wanted,
 
     /// Hits that each descriptor asks for; 0 only looks whether one would fit.
     #[arg(long, value_name = "COUNT", default_value_t = 1, conflicts_with = "request")]
@@ -101,9 +94,6 @@ pub struct Explain {
     /// How to print the explanation.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-
-    #[command(flatten)]
-    request: RequestFlags,
 
     #[command(flatten)]
     as_serve: AsServe,
@@ -133,29 +123,12 @@ pub enum ExplainError {
     /// A flag that `serve` has too is wrong.
     #[error(transparent)]
     Flag(#[from] ServeError),
-    /// A file has errors.
+    /// A limits file has errors.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
-    /// The arguments are no descriptors.
+    /// The flags name no request.
     #[error(transparent)]
-    Descriptors(#[from] NotDescriptors),
-    /// The limits files have several domains, or none, and none was named.
-    #[error("name the domain by --domain: {}", if .0.is_empty() { "the limits files have none".to_owned() } else { format!("the limits files have {}", .0.join(", ")) })]
-    WhichDomain(Vec<String>),
-    /// There are no lists of actions that could make descriptors of a request.
-    #[error(
-        "without --envoy, the descriptors of a request are made by `authz` in a limits file, and no domain has it, or \
-         several have and --domain names none of these"
-    )]
-    NoAuthz,
-    /// The Envoy configuration does not say what becomes of the request.
-    #[error("{}", .file.display())]
-    Envoy {
-        /// The path of the configuration.
-        file: PathBuf,
-        /// What it lacks.
-        source: NoChoice,
-    },
+    Asked(#[from] NotAsked),
     /// The address of the store, or a file for it, is wrong.
     #[error("{origin}")]
     Store {
@@ -190,10 +163,7 @@ impl Explain {
         let defaults = Defaults { algorithm: self.default_algorithm, month: self.calendar_months.windows() };
         let config = config::load(&self.config, defaults).map_err(|refused| refused.errors)?;
         let matcher = Matcher::new(config.domains);
-        let asked = match self.request.read(|request| self.made(&matcher, request)) {
-            Some(made) => made?,
-            None => Asked::from_arguments(domain(self.domain.as_ref(), &matcher)?, &self.entries, self.hits)?,
-        };
+        let asked = self.wanted.asked(Some(&matcher), self.hits)?;
         let (levels, serving) = (self.levels()?, self.as_serve.serving()?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| ExplainError::Runtime(error.into()))?;
@@ -207,34 +177,6 @@ impl Explain {
         Ok(ExitCode::from(report.status()))
     }
 
-    /// The descriptors of a request, made as Envoy or a `Check` makes them.
-    fn made(&self, matcher: &Matcher, request: &HttpRequest<'_>) -> Result<Asked, ExplainError> {
-        match &self.request.envoy {
-            Some(file) => self.made_by_envoy(file, request),
-            None => self.made_by_authz(matcher, request),
-        }
-    }
-
-    fn made_by_envoy(&self, path: &Path, request: &HttpRequest<'_>) -> Result<Asked, ExplainError> {
-        let file = envoy::load(path)?;
-        let choice = file.choose(request, self.request.route.as_deref());
-        let choice = choice.map_err(|source| ExplainError::Envoy { file: path.to_owned(), source })?;
-        let (made, descriptors) = making::by_envoy(path, &choice, request);
-        let domain = self.domain.clone().unwrap_or_else(|| choice.domain.to_owned());
-        Ok(Asked { domain, descriptors, made: Some(made) })
-    }
-
-    fn made_by_authz(&self, matcher: &Matcher, request: &HttpRequest<'_>) -> Result<Asked, ExplainError> {
-        let named = request.context_extensions.iter().find(|extension| extension.name == b"domain");
-        let named = named.map(|extension| String::from_utf8_lossy(extension.value).into_owned());
-        let only = || matcher.authz_domain().map(str::to_owned);
-        let domain = self.domain.clone().or(named).or_else(only).ok_or(ExplainError::NoAuthz)?;
-        let rules = matcher.domain(domain.as_bytes()).filter(|rules| !rules.authz.is_empty());
-        let rules = rules.ok_or(ExplainError::NoAuthz)?;
-        let (made, descriptors) = making::by_authz(rules, request);
-        Ok(Asked { domain, descriptors, made: Some(made) })
-    }
-
     fn levels(&self) -> Result<Levels, ExplainError> {
         let Some(url) = self.store.store.as_ref().filter(|url| !url.is_memory()) else {
             return Ok(Levels::Full);
@@ -244,19 +186,6 @@ impl Explain {
             Backend::Memory(_) => Ok(Levels::Full),
             Backend::Redis(backend) => Ok(Levels::Live { store: url.to_string(), backend }),
         }
-    }
-}
-
-/// The domain that is named, or else the only one.
-fn domain(named: Option<&String>, matcher: &Matcher) -> Result<String, ExplainError> {
-    if let Some(domain) = named {
-        return Ok(domain.clone());
-    }
-    let mut names: Vec<String> = matcher.domains().map(str::to_owned).collect();
-    names.sort_unstable();
-    match names.as_slice() {
-        [only] => Ok(only.clone()),
-        _ => Err(ExplainError::WhichDomain(names)),
     }
 }
 

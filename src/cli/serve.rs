@@ -27,7 +27,7 @@ use super::{
     variables::Origins,
 };
 use crate::{
-    admin::Admin,
+    admin::{Admin, TokenError},
     certificates::CertificateError,
     config::{self, ConfigErrors},
     decision_log::LogThread,
@@ -185,6 +185,9 @@ pub enum ServeError {
     /// The files of TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] CertificateError),
+    /// The file with the admin token cannot be used.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The server did not start, or did not end well.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -207,6 +210,7 @@ impl ServeError {
             | ServeError::DecisionLog(_)
             | ServeError::Live(_)
             | ServeError::Tls(_)
+            | ServeError::Token(_)
             | ServeError::Server(_) => false,
         }
     }
@@ -248,7 +252,7 @@ impl Serve {
         };
         let server = Server::bind(options)?;
         server.stop_on_signals()?;
-        let admin = self.pages.show(Admin::new(server.lifecycle(), Arc::clone(&metrics)));
+        let admin = self.pages.show(Admin::new(server.lifecycle(), Arc::clone(&metrics)))?;
         let (live, _collector) = self.live(&backend, &publisher, server.lifecycle())?;
         let admin = admin.store(backend.health()).rules(Arc::clone(&publisher)).live(Arc::clone(&live));
         let deadline = self.when_store_fails.store_deadline;

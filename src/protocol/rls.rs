@@ -68,7 +68,7 @@ impl RateLimitService for Doors {
 
 /// The request that a message means. It borrows all bytes. Limits that it brings along are counted by the defaults
 /// of their domain.
-fn parse<'w>(message: &'w RateLimitRequest, matcher: &Matcher) -> Result<Request<'w>, BadRequest> {
+pub(super) fn parse<'w>(message: &'w RateLimitRequest, matcher: &Matcher) -> Result<Request<'w>, BadRequest> {
     let domain = message.domain.as_bytes();
     let has_limit = message.descriptors.iter().any(|wire| wire.limit.is_some());
     let rules = if has_limit { matcher.domain(domain) } else { None };

@@ -13,7 +13,11 @@ use super::{
     routes::Routes,
     runtimes::{Dealt, Runtimes},
 };
-use crate::protocol::Service;
+use crate::{
+    admin::NotDone,
+    hands::{Order, Report},
+    protocol::Service,
+};
 
 /// The most requests that are on their way at once; more would make Envoy's requests wait.
 const MOST_CALLS: usize = 256;
@@ -25,10 +29,12 @@ pub(super) struct Aside {
     room: Semaphore,
 }
 
-/// A request and who waits for its answer.
-pub(super) struct JsonCall {
-    body: Bytes,
-    answer: oneshot::Sender<(StatusCode, String)>,
+/// A request, and who waits for its answer.
+pub(super) enum AsideCall {
+    /// To be decided, as JSON.
+    Json { body: Bytes, answer: oneshot::Sender<(StatusCode, String)> },
+    /// An act on the buckets that a request would ask.
+    Act { order: Order, request: Bytes, answer: oneshot::Sender<Result<Report, NotDone>> },
 }
 
 // === impl Aside ===
@@ -40,16 +46,26 @@ impl Aside {
 
     /// The status and the body of the answer.
     pub(super) async fn json(self: Arc<Aside>, body: Bytes) -> (StatusCode, String) {
-        let Ok(_room) = self.room.try_acquire() else {
-            return unavailable("too many requests are on their way");
-        };
+        let called = self.call(|answer| AsideCall::Json { body, answer }).await;
+        called.unwrap_or_else(unavailable)
+    }
+
+    /// What was done to the buckets of the request.
+    pub(super) async fn act(self: Arc<Aside>, order: Order, request: Bytes) -> Result<Report, NotDone> {
+        let called = self.call(|answer| AsideCall::Act { order, request, answer }).await;
+        called.unwrap_or_else(|why| Err((StatusCode::SERVICE_UNAVAILABLE, why.to_owned())))
+    }
+
+    /// Hands the call to a runtime, and waits for what it sends. Fails with the reason if none takes it.
+    async fn call<T>(&self, call: impl FnOnce(oneshot::Sender<T>) -> AsideCall) -> Result<T, &'static str> {
+        let Ok(_room) = self.room.try_acquire() else { return Err("too many requests are on their way") };
         let (answer, answered) = oneshot::channel();
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.senders.len().max(1);
         // What is not sent is dropped, and the channel with it.
         if let Some(sender) = self.senders.get(turn).and_then(WeakUnboundedSender::upgrade) {
-            let _ = sender.send(Dealt::Json(JsonCall { body, answer }));
+            let _ = sender.send(Dealt::Aside(call(answer)));
         }
-        answered.await.unwrap_or_else(|_dropped| unavailable("stopping"))
+        answered.await.map_err(|_dropped| "stopping")
     }
 }
 
@@ -57,11 +73,16 @@ fn unavailable(why: &str) -> (StatusCode, String) {
     (StatusCode::SERVICE_UNAVAILABLE, format!("Service Unavailable: {why}\n"))
 }
 
-// === impl JsonCall ===
+// === impl AsideCall ===
 
-impl JsonCall {
+impl AsideCall {
     pub(super) async fn answer<S: Service>(self, routes: &Routes<S>) {
-        // If it fails, nobody waits any more.
-        let _ = self.answer.send(routes.answer_json(&self.body).await);
+        // If sending fails, nobody waits any more.
+        match self {
+            AsideCall::Json { body, answer } => drop(answer.send(routes.answer_json(&body).await)),
+            AsideCall::Act { order, request, answer } => {
+                drop(answer.send(routes.act(&order, &request).await))
+            }
+        }
     }
 }

@@ -23,6 +23,9 @@ use super::{
     refusals::Refusals,
 };
 use crate::{
+    admin::NotDone,
+    error::chain,
+    hands::{HandsError, Order, Report},
     metrics::Door,
     pb::{
         FILE_DESCRIPTOR_SET,
@@ -111,6 +114,23 @@ impl<S: Service> Routes<S> {
             self.refusals.note(Door::Rls, status);
         }
         answered(answer)
+    }
+
+    /// Does what an operator ordered to the buckets that this request, as JSON, asks.
+    pub(super) async fn act(&self, order: &Order, request: &[u8]) -> Result<Report, NotDone> {
+        let message = json::request(request);
+        let message = message.map_err(|bad| (StatusCode::BAD_REQUEST, bad.message().to_owned()))?;
+        let done = self.service.act(order, &message).await;
+        done.map_err(|error| {
+            let status = match &error {
+                HandsError::NoLimit(_) => StatusCode::UNPROCESSABLE_ENTITY,
+                HandsError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+                HandsError::Domain(_) | HandsError::OtherLimit { .. } | HandsError::BadRequest(_) => {
+                    StatusCode::BAD_REQUEST
+                }
+            };
+            (status, chain(&error))
+        })
     }
 
     /// Answers a check by HTTP. A refusal is counted and logged.

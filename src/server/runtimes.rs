@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use super::{
-    ConnectionLimits, Lifecycle, Options, Port, ServerError, aside::JsonCall, authz_http, connection,
+    ConnectionLimits, Lifecycle, Options, Port, ServerError, aside::AsideCall, authz_http, connection,
     current_thread_runtime, endings::Endings, routes::Routes, tls::Tls,
 };
 use crate::protocol::Service;
@@ -56,8 +56,8 @@ pub(super) struct Accepted {
 /// What a runtime is given to do.
 pub(super) enum Dealt {
     Connection(Accepted),
-    /// A request that came by the admin port, as JSON.
-    Json(JsonCall),
+    /// A request that came by the admin port.
+    Aside(AsideCall),
 }
 
 /// Counts one open connection of a runtime until it is dropped, however the connection ends.
@@ -209,7 +209,7 @@ async fn serve_connections<S: Service>(
                 let Some(next) = next else { break };
                 let Accepted { stream, peer, port, open_connection } = match next {
                     Dealt::Connection(accepted) => accepted,
-                    Dealt::Json(call) => {
+                    Dealt::Aside(call) => {
                         let routes = routes.clone();
                         // It ends with the runtime; whoever asked is told.
                         tokio::spawn(async move { call.answer(&routes).await });

@@ -20,6 +20,7 @@ pub mod keys;
 mod line;
 pub mod look;
 pub mod masters;
+mod once;
 mod password;
 mod probe;
 pub mod replica_count;

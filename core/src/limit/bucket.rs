@@ -42,6 +42,13 @@ impl Limit {
         u32::try_from(tokens).unwrap_or(self.burst)
     }
 
+    /// Thousandths of a token in a bucket that is full again at `full_at`, rounded down; below zero if it owes.
+    pub fn level_thousandths(&self, full_at: Exact, now_us: u64) -> i64 {
+        let missing = self.missing_ticks(full_at, now_us).saturating_mul(1_000).div_ceil(self.period_us);
+        let missing = i64::try_from(missing).unwrap_or(i64::MAX);
+        (i64::from(self.burst) * 1_000).saturating_sub(missing)
+    }
+
     /// Microseconds, rounded up, until the bucket holds one whole token more; 0 when it is full.
     pub fn next_token_us(&self, full_at: Exact, now_us: u64) -> u64 {
         let missing = self.missing_ticks(full_at, now_us);

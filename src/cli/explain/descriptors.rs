@@ -10,16 +10,16 @@ const NEXT: &str = "+";
 
 /// A request whose texts are owned.
 #[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) domain: String,
-    pub(super) descriptors: Vec<AskedDescriptor>,
+pub(in crate::cli) struct Asked {
+    pub(in crate::cli) domain: String,
+    pub(in crate::cli) descriptors: Vec<AskedDescriptor>,
     /// How the descriptors came about; none if they were typed.
     pub(super) made: Option<Made>,
 }
 
 #[derive(Debug)]
-pub(super) struct AskedDescriptor {
-    pub(super) entries: Vec<(Vec<u8>, Vec<u8>)>,
+pub(in crate::cli) struct AskedDescriptor {
+    pub(in crate::cli) entries: Vec<(Vec<u8>, Vec<u8>)>,
     pub(super) hits: Hits,
 }
 
@@ -59,7 +59,7 @@ impl Asked {
         Ok(Asked { domain, descriptors: descriptors.collect::<Result<_, _>>()?, made: None })
     }
 
-    pub(super) fn request(&self) -> Request<'_> {
+    pub(in crate::cli) fn request(&self) -> Request<'_> {
         let descriptors = self.descriptors.iter().map(AskedDescriptor::descriptor).collect();
         Request { domain: self.domain.as_bytes(), descriptors }
     }

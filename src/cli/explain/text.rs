@@ -198,7 +198,7 @@ fn entry(key: &[u8], value: &[u8]) -> String {
 }
 
 /// The whole text, as it was typed but for characters that a terminal would obey.
-fn shown(text: &[u8]) -> String {
+pub(in crate::cli) fn shown(text: &[u8]) -> String {
     let mut shown = String::new();
     for letter in String::from_utf8_lossy(text).chars() {
         match letter {

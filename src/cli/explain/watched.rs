@@ -9,6 +9,7 @@ use super::{
     report::{LimitReport, Report},
     text,
     told::Serving,
+    wanted::{self, NotAsked},
 };
 use crate::{
     error,
@@ -52,8 +53,8 @@ async fn looked(
     levels: &Levels,
     serving: &Serving,
 ) -> Result<Looked, ExplainError> {
-    let domain = super::domain(asked.domain.as_ref(), matcher)?;
-    let asked = Asked::from_arguments(domain.clone(), &asked.entries, 1)?;
+    let domain = wanted::domain(asked.domain.as_ref(), matcher)?;
+    let asked = Asked::from_arguments(domain.clone(), &asked.entries, 1).map_err(NotAsked::from)?;
     let report = Report::new(matcher, asked, levels, serving).await?;
     let limits = report.descriptors.iter().flat_map(|descriptor| {
         let tier = descriptor.tier.as_ref().and_then(|tier| tier.name.clone());

@@ -1,6 +1,6 @@
 //! The flags for what operators see.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{
     ArgAction, Args,
@@ -8,7 +8,7 @@ use clap::{
 };
 
 use crate::{
-    admin::{Admin, HealthyAfter, JsonPage},
+    admin::{Admin, HealthyAfter, JsonPage, TokenError, TokenFile},
     cli::values::{self, Item},
 };
 
@@ -30,6 +30,14 @@ pub(super) struct PageFlags {
         action = ArgAction::Set, value_parser = values::switch)]
     admin_json: bool,
 
+    /// File with a token, for whoever may look at buckets, fill them and give hits back by the admin port, as tollgate peek,
+    /// reset and grant do with --admin [default: nobody may].
+    ///
+    /// The token is one line of at least 16 printable ASCII characters. The file is read again for each act. Each act leaves
+    /// a line in the log, under tollgate::audit.
+    #[arg(long, env = "TOLLGATE_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    admin_token_file: Option<PathBuf>,
+
     /// What /healthcheck waits for: start, store or rules.
     ///
     /// store means the first contact with the store; once there was one, the store does not matter any more. rules means
@@ -40,9 +48,10 @@ pub(super) struct PageFlags {
 }
 
 impl PageFlags {
-    /// Shows pages as the flags say.
-    pub(super) fn show(&self, admin: Admin) -> Admin {
-        admin.healthy_after(self.healthy_after()).json(self.json())
+    /// Shows pages as the flags say. Fails if the token file cannot be used.
+    pub(super) fn show(&self, admin: Admin) -> Result<Admin, TokenError> {
+        let token = self.admin_token_file.as_deref().map(TokenFile::open).transpose()?;
+        Ok(admin.healthy_after(self.healthy_after()).json(self.json()).acts_with(token))
     }
 
     fn json(&self) -> JsonPage {

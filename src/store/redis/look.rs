@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use redis::{aio::MultiplexedConnection, pipe};
+use redis::{RedisError, aio::MultiplexedConnection, pipe};
 use thiserror::Error;
 use tokio::time::timeout;
 
@@ -18,7 +18,7 @@ use super::{
     probe,
     script::{EPOCH_KEY, epoch_key},
 };
-use crate::store::refusal::Complaint;
+use crate::store::{StoreError, refusal::Complaint};
 use tollgate_core::{
     decision::{
         Measure, State, Take,
@@ -29,8 +29,8 @@ use tollgate_core::{
     limit::{Exact, Kept},
 };
 
-/// The time for connecting and for reading the buckets.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// The time for connecting and for one call.
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 /// The script takes larger numbers for malformed ones.
 const TOO_LARGE: u64 = 1 << 53;
 
@@ -60,6 +60,14 @@ pub enum LookError {
     /// Nothing came in time.
     #[error("no answer within {} s", PATIENCE.as_secs())]
     Silent,
+    /// One call changes buckets of one slot of a Redis Cluster, and a descriptor has all of its own in one.
+    #[error(
+        "the buckets lie in {0} slots of a Redis Cluster, which cannot be changed at once; name one descriptor at a time"
+    )]
+    Slots(usize),
+    /// The reply is not the script's.
+    #[error(transparent)]
+    Reply(StoreError),
     /// The password file cannot be used.
     #[error(transparent)]
     Password(#[from] PasswordError),
@@ -78,10 +86,7 @@ impl RedisBackend {
             let mut connection = match dialled.iter().find(|(place, _)| place == server.place()) {
                 Some((_, open)) => open.clone(),
                 None => {
-                    let mut new = connect(&server).await?;
-                    if let Some(complaint) = probe::kind(&mut new.inner, self.discovery.expected()).await? {
-                        return Err(NoConnection::Denied(complaint).into());
-                    }
+                    let new = self.reach(&server).await?;
                     dialled.push((server.place().clone(), new.clone()));
                     new
                 }
@@ -92,8 +97,17 @@ impl RedisBackend {
         Ok(looked)
     }
 
+    /// A connection of its own to this server, which can be used.
+    pub(super) async fn reach(&self, server: &Server) -> Result<Dialled, LookError> {
+        let mut dialled = connect(server).await?;
+        match probe::kind(&mut dialled.inner, self.discovery.expected()).await? {
+            None => Ok(dialled),
+            Some(complaint) => Err(NoConnection::Denied(complaint).into()),
+        }
+    }
+
     /// The servers to ask, and what each of them is asked at once. In a Redis Cluster, that is one slot.
-    async fn parts(&self, takes: &[Take]) -> Result<Vec<(Server, Vec<Take>)>, LookError> {
+    pub(super) async fn parts(&self, takes: &[Take]) -> Result<Vec<(Server, Vec<Take>)>, LookError> {
         let slots = match &self.discovery {
             Discovery::Named(server) | Discovery::Node(server, ..) => {
                 return Ok(vec![(server.clone(), takes.to_vec())]);
@@ -153,13 +167,15 @@ async fn read(
     };
     read.cmd("TIME");
     let reply = read.query_async::<(Vec<Bytes>, (u64, u64))>(connection).await;
-    let (mut values, (seconds, micros)) = reply.map_err(|error| {
-        let complaint =
-            error.code().map(|code| Complaint::of_error(code, error.detail().unwrap_or_default()));
-        complaint.map_or_else(|| NoConnection::from(error), NoConnection::Denied)
-    })?;
+    let (mut values, (seconds, micros)) = reply.map_err(refused)?;
     let epoch = values.pop().flatten();
     Ok((values, epoch, seconds.saturating_mul(1_000_000).saturating_add(micros)))
+}
+
+/// A call that failed: refused by Redis, or lost.
+pub(super) fn refused(error: RedisError) -> NoConnection {
+    let complaint = error.code().map(|code| Complaint::of_error(code, error.detail().unwrap_or_default()));
+    complaint.map_or_else(|| NoConnection::from(error), NoConnection::Denied)
 }
 
 /// Operators may have written it, so it need not be a whole number.
