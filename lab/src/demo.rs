@@ -81,8 +81,9 @@ pub async fn run(folder: &Path, docs: Option<&Path>) -> Result<ExitCode, DemoErr
     );
     let stack = Stack::start().await?;
     terminal::say(&format!(
-        "look on in a browser: http://{} shows who is denied, by which rule; or run `tollgate top --admin {0}`",
-        stack.tollgate.admin()
+        "look on in a browser: http://{admin}/ shows who is denied, by which rule; or run `{} top --admin {admin}`",
+        hammer::program(),
+        admin = stack.tollgate.admin(),
     ));
     let figures = measure(&stack).await?;
     let mut written = write(folder, &figures)?;
@@ -107,13 +108,13 @@ async fn measure(stack: &Stack) -> Result<Figures, DemoError> {
         let burst = burst::measure(stack).await?;
         let tiers = tiers::measure(stack).await?;
         let denial = denial::capture(stack.global.addr()).await?;
-        // After the burst, and before the load that is measured: a browser needs a core for a second.
-        let picture = picture::take(stack).await;
         let (naive, tollgate) = tokio::try_join!(admission::naive(stack), admission::tollgate(stack))?;
         let authz = admission::authz(stack).await?;
-        Ok((burst, tiers, denial, picture, naive, tollgate, authz))
+        // Last: there is most to see, and a browser needs a core for a second.
+        let picture = picture::take(stack).await;
+        Ok((burst, tiers, denial, naive, tollgate, authz, picture))
     };
-    let (herd_arrivals, (burst, tiers, denial, picture, naive, tollgate, authz)) =
+    let (herd_arrivals, (burst, tiers, denial, naive, tollgate, authz, picture)) =
         tokio::try_join!(herd.run(), others)?;
     let [with_jitter, without_jitter] = herd_arrivals;
     let admission = admission::side_by_side(&naive, &tollgate);

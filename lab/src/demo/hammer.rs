@@ -42,7 +42,7 @@ Ctrl-C ends everything
 }
 
 /// The program as it can be called from here.
-fn program() -> String {
+pub(super) fn program() -> String {
     let Ok(path) = binaries::tollgate() else { return "tollgate".to_owned() };
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(&here).unwrap_or(&path).display().to_string()

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::Stack;
-use crate::chromium::{Chromium, ChromiumError, Look, Scheme};
+use crate::{
+    binaries::BinaryError,
+    chromium::{Chromium, ChromiumError, Look, Scheme},
+};
 
 /// As it fits into the report.
 const WIDTH: u32 = 1_240;
@@ -24,7 +27,7 @@ pub struct Picture {
 /// The error says why there is none. It is no failure of the demo.
 pub(super) async fn take(stack: &Stack) -> Result<Picture, String> {
     attempt(stack).await.map_err(|error| match error {
-        ChromiumError::Binary(_) => {
+        ChromiumError::Binary(BinaryError::Missing { .. }) => {
             "No Chromium was found on this machine, so there is no picture of it.".to_owned()
         }
         other => format!("There is no picture of it: {}.", tollgate::error::chain(&other)),
