@@ -2,10 +2,10 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use lab::{
-    binaries::Part,
+    binaries::{self, Part},
     chromium::{Chromium, Look, Scheme},
     http, real,
     tollgate::{Serve, Tollgate},
@@ -35,7 +35,6 @@ descriptors:
 ";
 const WIDE: Look = Look { width: 1280, height: 900, scheme: Scheme::Light };
 const NARROW: Look = Look { width: 390, height: 844, scheme: Scheme::Dark };
-/// For what has no bound of its own in the promise.
 const SOON: Duration = Duration::from_secs(20);
 
 struct Stand {
@@ -68,15 +67,8 @@ impl Stand {
     }
 
     async fn ask(&mut self, key: &str, value: &str, times: usize) {
-        let entries = vec![Entry { key: key.to_owned().into(), value: value.to_owned().into() }];
-        let descriptors = vec![RateLimitDescriptor { entries, ..RateLimitDescriptor::default() }];
         for _ in 0..times {
-            let request = RateLimitRequest {
-                domain: self.domain.to_owned(),
-                descriptors: descriptors.clone(),
-                ..RateLimitRequest::default()
-            };
-            self.client.should_rate_limit(request).await.expect("an answer");
+            self.client.should_rate_limit(request(self.domain, key, value)).await.expect("an answer");
         }
     }
 
@@ -88,7 +80,7 @@ impl Stand {
         self.chromium.until(expression, SOON).await.unwrap_or_else(|error| panic!("{error}"));
     }
 
-    /// A counter of the metrics, summed over the series that have all of `labels`.
+    /// The decisions with all of these labels.
     async fn counted(&self, labels: &[&str]) -> u64 {
         let page = http::get(self.tollgate.admin(), "/metrics", &[]).await.expect("metrics").text();
         let series = page.lines().filter(|line| line.starts_with("tollgate_decisions_total{"));
@@ -99,6 +91,12 @@ impl Stand {
     fn complains_of_nothing(&self) {
         assert!(self.chromium.complaints().is_empty(), "{:#?}", self.chromium.complaints());
     }
+}
+
+fn request(domain: &str, key: &str, value: &str) -> RateLimitRequest {
+    let entries = vec![Entry { key: key.to_owned().into(), value: value.to_owned().into() }];
+    let descriptors = vec![RateLimitDescriptor { entries, ..RateLimitDescriptor::default() }];
+    RateLimitRequest { domain: domain.to_owned(), descriptors, ..RateLimitRequest::default() }
 }
 
 /// A function that finds the row of a rule, for expressions.
@@ -217,6 +215,13 @@ async fn nothing_scrolls_sideways_from_390_to_1600_pixels() {
     stand.value(&in_row("row('user').click()")).await;
     stand.ask("user", "ann", 2).await;
     stand.until("document.querySelectorAll('tr.detail .tall tbody tr').length === 1").await;
+    stand.value("document.querySelector('#entries').value = 'user=ann'; document.querySelector('#ask button').click()").await;
+    stand.until("document.querySelectorAll('#key svg').length === 2 && document.querySelectorAll('tr.detail .tall tbody tr').length === 1").await;
+    let told = stand.value("document.querySelector('#key').textContent").await;
+    let told = told.as_str().expect("text");
+    for part in ["the next hit is denied", "Level0of 10", "429 Too Many Requests", "burst + refill"] {
+        assert!(told.contains(part), "{part} in {told}");
+    }
     for width in [390, 480, 720, 721, 800, 1_040, 1_041, 1_100, 1_181, 1_280, 1_600] {
         for scheme in [Scheme::Light, Scheme::Dark] {
             stand.chromium.look(Look { width, height: 900, scheme }).await.expect("looks");
@@ -254,4 +259,42 @@ async fn a_browser_gets_the_page_with_its_policy_and_curl_the_list() {
     assert!(page.text().starts_with("<!doctype html>"));
     let list = http::get(tollgate.admin(), "/", &[("accept", "*/*")]).await.expect("the list").text();
     assert!(list.starts_with("Tollgate's admin port\n") && list.contains("/metrics"), "{list}");
+}
+
+/// Its exit status, stdout and stderr.
+fn top(args: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(binaries::tollgate().expect("built")).arg("top").args(args).output();
+    let output = output.expect("runs");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn top_prints_one_table_of_a_running_tollgate_and_says_which_address_it_cannot_read() {
+    let limits = support::file("live-page-top.yaml", LIMITS);
+    let tollgate = Tollgate::start(&Serve::new(limits)).await.expect("Tollgate starts");
+    let channel = Channel::from_shared(format!("http://{}", tollgate.grpc())).expect("an address");
+    let mut client = RateLimitServiceClient::new(channel.connect().await.expect("connects"));
+    for _ in 0..12 {
+        client.should_rate_limit(request("edge", "user", "ann")).await.expect("an answer");
+    }
+    let admin = tollgate.admin().to_string();
+    let (status, table, trouble) = top(&["--admin", &admin]);
+    assert_eq!((status, trouble.as_str()), (Some(0), ""), "{table}");
+    let mut lines = table.lines();
+    let headline = lines.next().expect("a headline");
+    assert!(headline.ends_with(" 1 rule of 3 denying."), "{table}");
+    assert!(table.contains("\nThe limiter is well: 1 replica, buckets in memory.\n"), "{table}");
+    let row = lines.find(|line| line.starts_with("denying")).expect("the rule that denies");
+    assert!(row.contains(" user ") && row.contains(" 10/day ") && row.contains(" 100 % "), "{table}");
+    assert!(!table.contains('\u{1b}'), "no terminal, no colours");
+    // Nothing listens on the first port.
+    let (status, table, trouble) = top(&["--admin", "127.0.0.1:1", "--admin", &admin]);
+    assert_eq!(status, Some(1), "{table}");
+    assert!(
+        table.contains("denying") && trouble.starts_with("http://127.0.0.1:1: cannot connect; "),
+        "{trouble}"
+    );
+    let (status, table, trouble) = top(&["--admin", &tollgate.grpc().to_string()]);
+    assert_eq!((status, table.as_str()), (Some(1), ""), "{trouble}");
 }

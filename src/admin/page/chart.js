@@ -43,6 +43,9 @@ function sparkline() {
 /** A band and its edge, for each of several lists: all bands lie behind all edges. */
 const banded = (named) => [...named.map(([cls]) => ({ cls: `area ${cls}`, kind: "area" })), ...named.map(([cls, name]) => ({ cls: `line ${cls}`, kind: "line", name }))];
 
+/** So many seconds are drawn: those that are known, and at least a minute. */
+const spanOf = (list) => Math.min(Math.max(list.length - 1, 60), SECONDS);
+
 /** A round number that is at least `value`. */
 function ceiling(value) {
   const power = 10 ** Math.floor(Math.log10(Math.max(value, 1)));
@@ -51,7 +54,7 @@ function ceiling(value) {
 
 /**
  * A plot with axes. `series` are {cls, kind: "area" | "line", name}; `put(lists, end)` draws lists of equal length whose
- * last point is of the time `end`. The pointer, and the arrow keys, read single points out.
+ * last point is of the time `end`, and at least `reach` high. The pointer, and the arrow keys, read single points out.
  */
 function plot(series, label, reading, unit = decimal) {
   const [high, left, bottom] = [132, 44, 18];
@@ -73,16 +76,16 @@ function plot(series, label, reading, unit = decimal) {
     set(grid, "d", `M${left} 8.5H${width - 4}M${left} ${8.5 + inner.h / 2}H${width - 4}`);
     set(base, "d", `M${left} ${floor + 0.5}H${width - 4}`);
     set(now, "x", width - 4);
-    if (drawn.lists.length > 0) put(drawn.lists, drawn.end, drawn.span);
+    if (drawn.lists.length > 0) put(drawn.lists, drawn.end, drawn.span, drawn.reach);
   }
   new ResizeObserver(([entry]) => fit(Math.round(entry.contentRect.width))).observe(svg);
 
-  function put(lists, end, span = SECONDS) {
-    drawn = { lists, end, span };
-    const highest = ceiling(Math.max(...lists.map((list) => greatest(list))));
+  function put(lists, end, span = SECONDS, reach = 0) {
+    drawn = { lists, end, span, reach };
+    const highest = ceiling(Math.max(reach, ...lists.map((list) => greatest(list))));
     say(most, count(highest));
     say(half, highest >= 2 ? decimal(highest / 2) : "");
-    say(since, span >= SECONDS ? "5 min ago" : `${span} s ago`);
+    say(since, span >= SECONDS - 1 ? "5 min ago" : `${span} s ago`);
     lists.forEach((list, i) => set(paths[i], "d", shape(list.slice(-span - 1), highest, series[i].kind)));
     read();
   }

@@ -21,11 +21,11 @@ function makeDetail(row) {
   const parts = table(["Replica", "", "Admitted", "Denied", "Would deny"], "Each replica’s part of the last second");
   const partsBlock = block("By replica, in the last second", h("div", { class: "scroll" }, parts));
   const left = h("div", {}, h("div", { class: "block" }, title, h("div", { class: "tall", tabindex: "0", role: "group", "aria-label": "Top keys" }, keys), note));
-  const right = h("div", {}, h("figure", { class: "block" }, h("figcaption", {}, h("span", {}, "Per second, last five minutes"), reading), chart.svg), block("Limits", limits), partsBlock);
+  const right = h("div", {}, h("figure", { class: "block" }, h("figcaption", {}, h("span", {}, "Per second"), reading), chart.svg), block("Limits", limits), partsBlock);
   const element = h("tr", { class: "detail" }, h("td", { colspan: COLUMNS.length }, h("div", { class: "cols" }, left, right)));
   element.put = (now) => {
     const { admitted, denied, would_deny } = now.history;
-    chart.put([admitted, would_deny, denied, admitted, would_deny, denied], live.message.time_ms);
+    chart.put([admitted, would_deny, denied, admitted, would_deny, denied], live.message.time_ms, spanOf(admitted));
     drawKeys(keys, title, note, now);
     reconcile(limits, now.limits.slice(0, 60), (limit) => JSON.stringify(limit), (limit) => h("li", {}, h("span", {}, limitText(limit)), h("span", { class: "soft" }, limit.shadow ? "in shadow mode" : limit.algorithm.replace("_", " "))));
     partsBlock.hidden = now.parts.length < 2;

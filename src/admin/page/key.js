@@ -55,6 +55,7 @@ function drawKey() {
   const place = byId("key");
   if (!key) return;
   const items = [...(key.error ? [{ id: "error" }] : []), ...key.limits.map((limit) => ({ id: JSON.stringify([limit.rule, limit.name]), limit })), ...(key.explain ? [{ id: "explain" }] : [])];
+  if (items.length === 0) items.push({ id: "wait" });
   reconcile(place, items, (item) => item.id, makeKeyPart, (element, item) => element.put(item.limit));
 }
 
@@ -63,6 +64,11 @@ function makeKeyPart({ id, limit }) {
   if (id === "error") {
     const element = h("p", { class: "over" }, h("span", { class: "mark" }), " ", h("span"));
     element.put = () => say(element.lastChild, safe(live.message.key.error, 500));
+    return element;
+  }
+  if (id === "wait") {
+    const element = h("p", { class: "soft" }, "Reading its buckets.");
+    element.put = () => {};
     return element;
   }
   const text = h("pre");
@@ -94,7 +100,7 @@ function makeLimit(first) {
     const end = points.at(-1)?.time_ms ?? live.message.time_ms;
     const span = Math.min(Math.max(points.length - 1, 30), SECONDS);
     const levels = points.map((point) => point.level);
-    level.put([levels, levels], end, span);
+    level.put([levels, levels], end, span, limit.burst);
     bound.element.hidden = limit.allowed === null;
     bound.put([points.map((point) => point.admitted), points.map((point) => point.allowed)], end, span);
     const word = limit.fits ? "the next hit passes" : "the next hit is denied";

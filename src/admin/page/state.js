@@ -60,10 +60,10 @@ function takeTotal(message, rows, isNew, gap) {
   for (const name of ["admitted", "denied"]) {
     const list = live.total[name];
     if (message.rules.some((row) => row.history) && (list.length === 0 || gap > 1)) {
-      const sums = new Array(SECONDS).fill(0);
-      for (const { history } of rows.values()) {
-        history[name].slice(-SECONDS).forEach((value, i, all) => (sums[SECONDS - all.length + i] += value));
-      }
+      const lists = [...rows.values()].map((row) => row.history[name].slice(-SECONDS));
+      const length = Math.max(...lists.map((list) => list.length));
+      const sums = new Array(length).fill(0);
+      for (const list of lists) list.forEach((value, i) => (sums[length - list.length + i] += value));
       live.total[name] = sums;
     } else {
       const now = message.left_out[name] + [...rows.values()].reduce((sum, row) => sum + row[name], 0);

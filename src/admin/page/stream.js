@@ -67,8 +67,9 @@ async function why() {
   link.reason = "";
   try {
     const answer = await fetch(address(true), { signal: given.signal });
-    // Too long (414, 431) is refused like what makes no sense (400).
-    if (answer.status >= 400 && answer.status < 500) refused(safe(await answer.text(), 300) || `refused with status ${answer.status}`);
+    // Too long (414, 431) is refused like what makes no sense (400); at most a few keys are watched at once (503).
+    const isRefused = answer.status < 500 || watched.entries.length > 0;
+    if (!answer.ok && isRefused) refused(safe(await answer.text(), 300) || `refused with status ${answer.status}`);
     else if (!answer.ok) link.reason = `${answer.status} ${safe(await answer.text(), 200)}`;
   } catch {
     // Nothing answers, which the page says already.

@@ -16,7 +16,7 @@ function drawSummary() {
   say(byId("about"), said);
   byId("total").hidden = rows.length === 0;
   const { admitted, denied } = live.total;
-  totals.put([admitted, denied, admitted, denied], message.time_ms);
+  totals.put([admitted, denied, admitted, denied], message.time_ms, spanOf(admitted));
   const rate = rateOf(live.total.denied);
   document.title = over.length > 0 ? `${rate}/s denied – Tollgate` : "Tollgate";
 }
