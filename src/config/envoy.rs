@@ -12,7 +12,7 @@ mod tree;
 use std::path::Path;
 
 pub use choice::{Choice, NoChoice};
-pub use lists::{EnvoyList, ListKind};
+pub use lists::{EnvoyList, LeftOut, ListKind};
 use lists::{Specific, lists};
 use routes::VirtualHost;
 use tree::{flag, get, items, text, type_name};

@@ -174,6 +174,16 @@ impl Action {
         }
     }
 
+    /// Whether its value, if it adds one, is the same for all requests.
+    pub fn is_constant(&self) -> bool {
+        match &self.source {
+            Source::Key(text) | Source::HeaderMatch { text, .. } | Source::QueryMatch { text, .. } => {
+                text.format.is_literal()
+            }
+            _ => false,
+        }
+    }
+
     /// The key of the entries that it adds.
     pub fn descriptor_key(&self) -> &str {
         &self.descriptor_key

@@ -70,6 +70,10 @@ impl Format {
         matches!(*self.parts, [Part::Command(..)])
     }
 
+    pub(super) fn is_literal(&self) -> bool {
+        self.parts.iter().all(|part| matches!(part, Part::Literal(_)))
+    }
+
     pub(super) fn reads_address(&self) -> bool {
         self.parts.iter().any(|part| matches!(part, Part::Command(Command::RemoteAddress, _)))
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::descriptors::AskedDescriptor;
-use crate::config::envoy::Choice;
+use crate::config::envoy::{Choice, LeftOut};
 use tollgate_core::{
     actions::{BuiltDescriptor, Dropped, HttpRequest, RateLimit, Reason},
     authz::{AuthzEntry, WithoutDescriptor, first_match},
@@ -92,17 +92,13 @@ pub(super) fn by_envoy(
     let (mut maker, mut notes) = (Maker::default(), choice.notes.clone());
     for one in &choice.lists {
         let at = format!("{}:{}", file.display(), one.at.line);
-        match &one.list {
-            Err(problem) => maker.note(at, "a list of actions".to_owned(), Making::Unknown(problem.clone())),
-            Ok(list) if one.stage != choice.stage => {
-                let (stage, asked) = (one.stage, choice.stage);
-                let why = format!("its stage is {stage}, and that of the filter {asked}");
-                maker.note(at, words(list), Making::NotNow(why));
+        match one.for_stage(choice.stage) {
+            Err(LeftOut::Unknown(problem)) => {
+                maker.note(at, "a list of actions".to_owned(), Making::Unknown(problem.to_owned()));
             }
-            Ok(list) if one.on_stream_done => {
-                let why =
-                    "apply_on_stream_done: it is charged when the response has ended, by a call of its own";
-                maker.note(at, words(list), Making::NotNow(why.to_owned()));
+            Err(left_out) => {
+                let actions = one.list.as_ref().map(words).unwrap_or_default();
+                maker.note(at, actions, Making::NotNow(left_out.to_string()));
             }
             Ok(list) => {
                 if one.has_override {

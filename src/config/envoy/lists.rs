@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use thiserror::Error;
+
 use super::tree::{flag, get, items, pairs, text, type_name};
 use crate::{
     config::{
@@ -33,6 +35,25 @@ pub struct EnvoyList {
     pub has_override: bool,
     /// The list, or why it cannot be evaluated.
     pub list: Result<RateLimit, String>,
+}
+
+/// Why a list does not count for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum LeftOut<'l> {
+    /// It cannot be evaluated.
+    #[error("{0}")]
+    Unknown(&'l str),
+    /// It is for filters of another stage.
+    #[error("its stage is {of_list}, and that of the filter {of_filter}")]
+    OtherStage {
+        /// Its own stage.
+        of_list: u32,
+        /// That of the filter.
+        of_filter: u32,
+    },
+    /// It is asked for when the response has ended.
+    #[error("apply_on_stream_done: it is charged when the response has ended, by a call of its own")]
+    OnStreamDone,
 }
 
 /// Where a list is written.
@@ -73,6 +94,18 @@ pub(super) fn lists(node: &Node, name: &str, kind: ListKind) -> Vec<EnvoyList> {
 // === impl EnvoyList ===
 
 impl EnvoyList {
+    /// The list, if a filter of this stage applies it to a request.
+    pub fn for_stage(&self, stage: u32) -> Result<&RateLimit, LeftOut<'_>> {
+        match &self.list {
+            Err(problem) => Err(LeftOut::Unknown(problem)),
+            Ok(_) if self.stage != stage => {
+                Err(LeftOut::OtherStage { of_list: self.stage, of_filter: stage })
+            }
+            Ok(_) if self.on_stream_done => Err(LeftOut::OnStreamDone),
+            Ok(list) => Ok(list),
+        }
+    }
+
     fn read(item: &Node, kind: ListKind) -> EnvoyList {
         let mut report = Report::new(PathBuf::new());
         let what = format_args!("an item of rate_limits");
