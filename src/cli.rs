@@ -16,6 +16,7 @@ mod months;
 mod ratelimit;
 pub mod schema;
 pub mod serve;
+pub mod simulate;
 mod store;
 mod store_url;
 pub mod top;
@@ -32,6 +33,7 @@ use healthcheck::{Healthcheck, HealthcheckError};
 use ratelimit::{Environment, Ratelimit, Translated};
 use schema::Schema;
 use serve::{Serve, ServeError};
+use simulate::{Simulate, SimulateError};
 use tollgate_prove::ProveArgs;
 use top::{Top, TopError};
 use variables::Origins;
@@ -60,6 +62,7 @@ enum Command {
     Peek(Box<Peek>),
     Reset(Box<Reset>),
     Grant(Box<Grant>),
+    Simulate(Box<Simulate>),
     Schema(Schema),
     Prove(Box<ProveArgs>),
     Healthcheck(Healthcheck),
@@ -78,6 +81,9 @@ pub enum CliError {
     /// `peek`, `reset` or `grant` did nothing.
     #[error(transparent)]
     Act(#[from] ActError),
+    /// `simulate` has nothing to show.
+    #[error(transparent)]
+    Simulate(#[from] SimulateError),
     /// `healthcheck` found the service unhealthy.
     #[error(transparent)]
     Healthcheck(#[from] HealthcheckError),
@@ -96,6 +102,7 @@ impl CliError {
         match self {
             CliError::Explain(_) => 2,
             CliError::Act(error) => error.exit_status(),
+            CliError::Simulate(error) => error.exit_status(),
             CliError::Serve(error) if error.is_misuse() => 2,
             CliError::Serve(_) | CliError::Healthcheck(_) | CliError::Top(_) | CliError::Stdout(_) => 1,
         }
@@ -145,6 +152,7 @@ impl Cli {
             Command::Peek(peek) => return Ok(peek.run()?),
             Command::Reset(reset) => return Ok(reset.run()?),
             Command::Grant(grant) => return Ok(grant.run()?),
+            Command::Simulate(simulate) => return Ok(simulate.run()?),
             Command::Schema(schema) => schema.run().map_err(CliError::Stdout)?,
             Command::Prove(args) => return Ok(tollgate_prove::run(*args)),
             Command::Healthcheck(healthcheck) => healthcheck.run()?,

@@ -27,6 +27,7 @@
 //! | how rules come from an xDS server | [`xds`] |
 //! | why a request meets a limit, or none | [`cli::explain`] |
 //! | an operator's peek, reset and grant | [`tollgate_core::act`], [`hands`] |
+//! | what limits would have done with an access log | [`cli::simulate`] |
 //! | flags and variables | [`cli`] |
 //! | what becomes of envoyproxy/ratelimit's environment | `src/cli/ratelimit/table.rs`, then the files beside it |
 //! | how a request as JSON comes to a runtime | [`admin`], then `src/server/aside.rs` and `src/protocol/rls/json.rs` |

@@ -12,7 +12,7 @@ const CRATES_OF_CORE: [&str; 6] = ["thiserror", "blake3", "smallvec", "foldhash"
 /// The types of the standard library that read a clock; in the core `now` is a parameter.
 const CLOCKS: [&str; 2] = ["Instant", "SystemTime"];
 /// A crate or the generated protocol, and the files that may name it.
-const OWNERS: [(&str, &[&str]); 12] = [
+const OWNERS: [(&str, &[&str]); 14] = [
     ("use redis::", &["store/redis"]),
     ("axum", &["admin"]),
     ("prometheus", &["metrics"]),
@@ -23,6 +23,7 @@ const OWNERS: [(&str, &[&str]); 12] = [
             "response/problem",
             "cli/check/format",
             "cli/explain/json",
+            "cli/simulate",
             "cli/top/figures",
             "hands/json",
             "protocol/authz/metadata",
@@ -36,6 +37,8 @@ const OWNERS: [(&str, &[&str]); 12] = [
     ("rand::", &["replica", "response/groups", "server/limits", "store/redis", "xds/pauses", "live"]),
     ("rustls", &["certificates", "server/tls", "server/connection", "store/redis/tls", "xds"]),
     ("x509_cert", &["certificates"]),
+    ("flate2", &["cli/simulate/log/input"]),
+    ("serde::", &["cli/simulate/log/json"]),
     ("SystemTime", &["clock"]),
 ];
 
