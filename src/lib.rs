@@ -21,7 +21,7 @@
 //! | the 429: statuses, headers, body | [`response`] |
 //! | what is counted, and what operators can ask | [`metrics`], [`admin`], [`logging`] |
 //! | the line of one decision, and who writes it | [`decision_log`] |
-//! | what the live page shows, and which keys are denied | [`live`], sent by `src/admin/live.rs` |
+//! | what the live page shows, and which keys are denied | [`live`], sent by `src/admin/live.rs`; replicas share it by [`store::redis::board`] |
 //! | the live page, and the same in a terminal | `src/admin/page/`, [`cli::top`] |
 //! | how files become rules, and rules come into force | [`config`], then [`reload`], then [`mod@rules`] |
 //! | how rules come from an xDS server | [`xds`] |

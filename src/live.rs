@@ -6,6 +6,7 @@
 //! come later ([`Live::events`]). All of it is bounded, for any number of rules, keys and readers. The wire is left to
 //! [`admin`](crate::admin), and docs/live.md describes the JSON.
 
+mod course;
 mod events;
 mod happenings;
 mod history;
@@ -14,7 +15,9 @@ mod limiter;
 mod message;
 mod names;
 mod recorder;
+mod replicas;
 mod rows;
+mod sharing;
 mod sketch;
 mod watched;
 
@@ -50,6 +53,7 @@ use message::Written;
 use names::Names;
 use recorder::Notes;
 pub use recorder::{MOST_SHOWN_BYTES, Recorder, Values};
+use replicas::{Others, Wanted};
 pub use rows::MOST_SHOWN;
 use rows::Rows;
 use tollgate_core::descriptor::BucketKey;
@@ -78,6 +82,8 @@ pub struct Live {
     readers: AtomicUsize,
     look: OnceLock<Look>,
     watches: Mutex<Vec<Weak<Watch>>>,
+    /// The rules whose top keys readers want.
+    tops: Mutex<Vec<Weak<(String, String)>>>,
 }
 
 /// What the collector knows.
@@ -93,6 +99,11 @@ struct State {
     sum: Counts,
     /// The hits that were taken under keys that are watched.
     counted: HashMap<BucketKey, u64>,
+    /// The same, by this process.
+    own_counted: HashMap<BucketKey, u64>,
+    others: Others,
+    /// What readers of any replica want.
+    wanted: Wanted,
     second: u64,
     now_us: u64,
     /// The number of the newest event when the second before ended.
@@ -136,6 +147,7 @@ impl Live {
             readers: AtomicUsize::new(0),
             look: OnceLock::new(),
             watches: Mutex::default(),
+            tops: Mutex::default(),
         }
     }
 
@@ -143,8 +155,9 @@ impl Live {
     pub fn collect(self: &Arc<Live>) -> Result<Collector, SystemError> {
         let (stop, stopped) = mpsc::channel();
         let live = Arc::clone(self);
+        let until_end = |now_us| Duration::from_micros(SECOND_US - now_us % SECOND_US);
         let run = move || {
-            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(live.until_second_ends()) {
+            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(until_end(live.clock.now_us())) {
                 live.tick();
             }
         };
@@ -193,10 +206,6 @@ impl Live {
         self.kept_events().page(after, limit, self.replica, &self.names)
     }
 
-    fn until_second_ends(&self) -> Duration {
-        Duration::from_micros(SECOND_US - self.clock.now_us() % SECOND_US)
-    }
-
     /// Ends a second.
     fn tick(&self) {
         tasks::may_panic(Task::Live);
@@ -205,7 +214,10 @@ impl Live {
         state.now_us = self.clock.now_us();
         state.second = (state.now_us / SECOND_US).max(state.second + 1);
         let counters = self.sources.metrics.counters();
-        state.rows.tick(&counters, state.now_us);
+        let board = self.sources.redis.as_ref().map(|redis| &redis.board);
+        let read = board.map(|board| board.take_others()).unwrap_or_default();
+        state.others.tick(state.now_us, self.replica, read);
+        state.rows.tick(&counters, &state.others, state.now_us);
         state.sum = state.rows.sum();
         drop(counters);
         state.limiter.tick(&self.sources.metrics);
@@ -220,10 +232,7 @@ impl Live {
             notes.sketch.clear();
             notes.texts.clear();
         }
-        state.counted.clear();
-        for watched in state.notes.iter().flat_map(|notes| &notes.watched) {
-            *state.counted.entry(watched.key).or_default() += watched.admitted;
-        }
+        state.count();
         let metrics = &self.sources.metrics;
         state.fullness = state.keys.fullness(&|burst| metrics.near_border(burst));
 
@@ -232,6 +241,9 @@ impl Live {
         state.happenings.tick(&self.sources, state.now_us, &mut events);
         happenings::tell_denials(turns, &state.rows, state.now_us, &mut events);
         drop(events);
+        if let Some(board) = board {
+            self.put_up(board, state);
+        }
         self.ended.send_replace(state.second);
     }
 
@@ -287,6 +299,3 @@ impl Drop for Collector {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -14,8 +14,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 use thiserror::Error;
 
 use self::redis::{
-    AddressError, PasswordError, PasswordFile, RedisBackend, RedisStore, RedisTarget, cluster::ClusterStore,
-    masters::Masters, replica_count::ReplicaCount,
+    AddressError, PasswordError, PasswordFile, RedisBackend, RedisStore, RedisTarget, board::Board,
+    cluster::ClusterStore, masters::Masters, replica_count::ReplicaCount,
 };
 use crate::certificates::{CertificateError, ClientTls};
 use health::StoreHealth;
@@ -212,6 +212,14 @@ impl Backend {
         match self {
             Backend::Memory(_) => None,
             Backend::Redis(backend) => Some(Arc::clone(backend.replica_count())),
+        }
+    }
+
+    /// Where the replicas that share the store show each other their seconds. None for memory.
+    pub fn board(&self) -> Option<Arc<Board>> {
+        match self {
+            Backend::Memory(_) => None,
+            Backend::Redis(backend) => Some(Arc::clone(backend.board())),
         }
     }
 

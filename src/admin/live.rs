@@ -44,9 +44,10 @@ pub(super) async fn live(State(admin): State<Admin>, RawQuery(query): RawQuery) 
     let Some(reader) = live.reader() else {
         return unavailable(format!("{MOST_READERS} readers are connected already\n"));
     };
+    live.share_names().await;
     let first = if query.first("history") == Some("0") { Extent::Return } else { Extent::Past };
     let rule = query.first("domain").zip(query.first("rule"));
-    let rule = rule.map(|(domain, rule)| (domain.to_owned(), rule.to_owned()));
+    let rule = rule.map(|(domain, rule)| live.want_top(domain, rule));
     let key = match key(&query) {
         Ok(key) => key.map(|asked| live.watch(asked)).transpose(),
         Err(why) => return (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
@@ -73,6 +74,7 @@ pub(super) async fn events(State(admin): State<Admin>, RawQuery(query): RawQuery
         Ok(asked) => asked,
         Err(why) => return (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
     };
+    live.share_names().await;
     let kind = (CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     match task::spawn_blocking(move || live.events(after, limit).lines()).await {
         Ok(lines) => ([kind, NO_STORE], lines).into_response(),
@@ -109,7 +111,7 @@ struct Subscription {
     extent: Extent,
     points: Points,
     /// The domain and the rule whose top keys it gets.
-    rule: Option<(String, String)>,
+    rule: Option<Arc<(String, String)>>,
     /// The key whose course it gets.
     key: Option<Arc<Watch>>,
 }
@@ -143,7 +145,7 @@ impl Subscription {
         let parts = task::spawn_blocking(move || {
             let (second, common) = live.second(extent);
             // What this reader alone has asked for, and the end of the message.
-            let top = rule.map_or("null".to_owned(), |(domain, rule)| live.top(&domain, &rule));
+            let top = rule.map_or("null".to_owned(), |rule| live.top(&rule.0, &rule.1));
             let key = key.map_or("null".to_owned(), |key| live.course(&key, points));
             let head = format!("id: {second}\ndata: ");
             let own = format!(",\"top\":{top},\"key\":{key}}}\n\n");

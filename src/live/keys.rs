@@ -4,6 +4,8 @@
 //! At most [`MOST_KEYS`] are kept. If there are more, those with the fewest decisions are forgotten, and
 //! [`Keys::left_out_at_most`] says how many decisions a key that is not there may have had.
 
+mod nearness;
+
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
@@ -14,6 +16,7 @@ use super::{
     sketch::{Counted, Last},
 };
 use crate::metrics::RowId;
+pub(super) use nearness::Nearness;
 
 /// The most keys that are kept.
 const MOST_KEYS: usize = 20_000;
@@ -66,14 +69,6 @@ struct Denials {
     since: u64,
     last: u64,
     denied: u64,
-}
-
-/// How near a key is to its limit, as of its last decision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Nearness {
-    Ok,
-    Near,
-    Over,
 }
 
 /// A key's sums of the last minutes.
@@ -281,24 +276,7 @@ impl KeyRow {
     }
 
     fn nearness(&self, border: Border<'_>) -> Nearness {
-        let Last { burst, remaining, is_over } = self.last;
-        if is_over {
-            Nearness::Over
-        } else if burst.saturating_sub(remaining) > border(burst) {
-            Nearness::Near
-        } else {
-            Nearness::Ok
-        }
-    }
-}
-
-impl Nearness {
-    pub(super) const fn word(self) -> &'static str {
-        match self {
-            Nearness::Ok => "ok",
-            Nearness::Near => "near",
-            Nearness::Over => "over",
-        }
+        Nearness::of(&self.last, border)
     }
 }
 

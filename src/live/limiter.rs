@@ -14,7 +14,10 @@ use crate::{
     lifecycle::{Lifecycle, Phase},
     metrics::{Counts, Metrics, StoreTimes},
     rules::{Publisher, Standing},
-    store::health::{Contact, StoreHealth},
+    store::{
+        health::{Contact, StoreHealth},
+        redis::board::Board,
+    },
 };
 use tollgate_core::duration::micros;
 
@@ -43,6 +46,8 @@ pub struct RedisSources {
     pub deadline: Duration,
     /// The number of replicas that share it.
     pub replicas: Box<dyn Fn() -> Option<NonZeroU32> + Send + Sync>,
+    /// Where replicas show each other their seconds.
+    pub board: Arc<Board>,
 }
 
 /// The state of the limiter at the end of a second.

@@ -1,5 +1,7 @@
 //! The JSON of one second. What all readers get alike is written once, and only if there is a reader.
 
+use std::iter;
+
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
@@ -56,13 +58,21 @@ impl Live {
         (state.second, message)
     }
 
-    /// The top keys of a rule as JSON; `null` if there is no such rule.
+    /// The top keys of a rule as JSON, of all replicas; `null` if there is no such rule.
     pub fn top(&self, domain: &str, rule: &str) -> String {
         let state = self.state();
+        let Some(mut top) = self.own_top(&state, domain, rule) else { return Value::Null.to_string() };
+        let theirs = state.others.by_name.values().flat_map(|other| &other.tops);
+        for theirs in theirs.filter(|top| top["domain"] == domain && top["rule"] == rule) {
+            merge_top(&mut top, theirs);
+        }
+        top.to_string()
+    }
+
+    /// The same, of this process.
+    pub(super) fn own_top(&self, state: &State, domain: &str, rule: &str) -> Option<Value> {
         let mut rows = state.rows.rows.iter().map(|row| &row.row);
-        let Some(row) = rows.find(|row| *row.domain == *domain && *row.rule == *rule) else {
-            return Value::Null.to_string();
-        };
+        let row = rows.find(|row| *row.domain == *domain && *row.rule == *rule)?;
         let metrics = &self.sources.metrics;
         let top = state.keys.top(row.id, MOST_TOP_KEYS, &|burst| metrics.near_border(burst));
         let keys = top.iter().map(|top| {
@@ -77,22 +87,26 @@ impl Live {
                 "state": top.nearness.word(),
             })
         });
-        json!({
+        Some(json!({
             "domain": domain,
             "rule": rule,
             "window_seconds": keys::WINDOW_SECONDS,
             "left_out_at_most": state.keys.left_out_at_most(),
             "keys": keys.collect::<Vec<Value>>(),
-        })
-        .to_string()
+        }))
     }
 
     fn object(&self, state: &State, extent: Extent) -> Value {
-        let State { rows, limiter, now_us, sum, .. } = state;
+        let State { rows, limiter, now_us, sum, others, .. } = state;
         let shown = rows.shown.iter().map(|at| &rows.rows[*at]);
-        let (rules, left_out) = rows.left_out();
-        let connections = self.connections.get().map(|open| open());
-        let now = Now { us: *now_us, started_us: self.started_us, connections };
+        let (mut rules, _, mut left_out) = rows.left_out();
+        for other in others.by_name.values().filter(|other| other.is_fresh) {
+            rules = rules.max(other.left_out.0);
+            left_out.add(&other.left_out.1);
+        }
+        let now = Now { us: *now_us, started_us: self.started_us, connections: self.open_connections() };
+        let replicas = iter::once(self.this_replica(state));
+        let replicas = replicas.chain(others.by_name.values().map(|other| other.json(*now_us)));
         let mut left_out = counts(&left_out);
         left_out.insert("rules".to_owned(), rules.into());
         json!({
@@ -103,31 +117,32 @@ impl Live {
             "rules": shown.map(|row| self.row(state, row, extent)).collect::<Vec<Value>>(),
             "left_out": left_out,
             "limiter": limiter.json(&self.sources, sum, now),
-            "replicas": [self.this_replica(state, now)],
+            "replicas": replicas.collect::<Vec<Value>>(),
             "events": self.new_events(state, extent),
         })
     }
 
     fn row(&self, state: &State, row: &RuleRow, extent: Extent) -> Value {
-        let fullness = state.fullness.get(&row.row.id);
-        let mut object = counts(&row.second);
-        let parts = [json!({
-            "replica": self.replica,
-            "admitted": row.second.admitted,
-            "denied": row.second.denied,
-            "would_deny": row.second.would_deny,
-        })];
+        let fullness = state.fullness.get(&row.row.id).copied();
+        let (near, over) = fullness.map_or((0, 0), |fullness| (fullness.near, fullness.over));
+        let shares = [fullness.map(|fullness| fullness.share), row.share];
+        let mut object = counts(&row.all);
+        let own = (self.replica, &row.second);
+        let parts = iter::once(own).chain(row.parts.iter().map(|(name, counts)| (name.as_str(), counts)));
+        let parts = parts.map(|(name, Counts { admitted, denied, would_deny, .. })| {
+            json!({ "replica": name, "admitted": admitted, "denied": denied, "would_deny": would_deny })
+        });
         let limits = row.row.limits.iter().take(MOST_LIMITS).map(|limit| self::limit(limit));
         object.extend(fields(json!({
             "domain": *row.row.domain,
             "rule": *row.row.rule,
             "limits": limits.collect::<Vec<Value>>(),
-            "share": fullness.map(|fullness| fullness.share),
-            "keys_near": fullness.map_or(0, |fullness| fullness.near),
-            "keys_over": fullness.map_or(0, |fullness| fullness.over),
+            "share": shares.into_iter().flatten().reduce(f64::max),
+            "keys_near": near.max(row.keys_near),
+            "keys_over": over.max(row.keys_over),
             "keys_more": state.keys.has_more(),
             "last_denial_ms": row.last_denial_us.map(|us| us / 1_000),
-            "parts": parts,
+            "parts": parts.collect::<Vec<Value>>(),
         })));
         if extent == Extent::Past || extent == Extent::Second && row.is_new {
             let history = row.history.as_ref().map(|history| history.json());
@@ -137,7 +152,7 @@ impl Live {
         Value::Object(object)
     }
 
-    fn this_replica(&self, state: &State, now: Now) -> Value {
+    pub(super) fn this_replica(&self, state: &State) -> Value {
         let standing = self.sources.publisher.standing();
         let mut object = counts(&state.sum);
         object.extend(fields(json!({
@@ -147,21 +162,64 @@ impl Live {
             "answers": answers(&state.sum),
             "p99_us": state.limiter.quantile_us(0.99),
             "breaker": state.limiter.breaker(),
-            "connections": now.connections,
+            "connections": self.open_connections(),
             "rules_version": standing.matcher.version(),
             "stale": standing.refused.is_some(),
         })));
         Value::Object(object)
     }
 
+    fn open_connections(&self) -> Option<usize> {
+        self.connections.get().map(|open| open())
+    }
+
     fn new_events(&self, state: &State, extent: Extent) -> Vec<Value> {
-        let events = self.kept_events();
-        let (after, count) = match extent {
-            Extent::Past | Extent::Return => (0, MOST_FIRST_EVENTS),
-            Extent::Second => (state.told, usize::MAX),
+        let others = &state.others;
+        let (mut events, theirs): (_, Vec<&Value>) = match extent {
+            Extent::Past | Extent::Return => {
+                (self.own_events(state, 0, MOST_FIRST_EVENTS), others.events.iter().collect())
+            }
+            Extent::Second => {
+                let fresh = others.by_name.values().filter(|other| other.is_fresh);
+                let theirs = fresh.flat_map(|other| &other.new_events).collect();
+                (self.own_events(state, state.told, usize::MAX), theirs)
+            }
         };
+        events.extend(theirs.into_iter().cloned());
+        events.sort_by_key(|event| event["time_ms"].as_u64());
+        events
+    }
+
+    /// The newest events of this process after the one with that number.
+    pub(super) fn own_events(&self, _state: &State, after: u64, count: usize) -> Vec<Value> {
+        let events = self.kept_events();
         events.newest_after(after, count).map(|event| event.json(self.replica, &self.names)).collect()
     }
+}
+
+/// Adds the top keys of another replica. A key has the same name in each.
+fn merge_top(top: &mut Value, theirs: &Value) {
+    let number = |value: &Value| value.as_u64().unwrap_or_default().min(1 << 40);
+    top["left_out_at_most"] = (number(&top["left_out_at_most"]) + number(&theirs["left_out_at_most"])).into();
+    let Some(keys) = top["keys"].as_array_mut() else { return };
+    for key in theirs["keys"].as_array().into_iter().flatten().take(MOST_TOP_KEYS) {
+        let Some(same) = keys.iter_mut().find(|known| known["name"] == key["name"]) else {
+            if key["name"].is_string() && key["decisions"].is_u64() {
+                keys.push(key.clone());
+            }
+            continue;
+        };
+        for field in ["decisions", "error", "denied", "would_deny"] {
+            same[field] = (number(&same[field]) + number(&key[field])).into();
+        }
+        if key["share"].as_f64() > same["share"].as_f64() {
+            (same["share"], same["state"]) = (key["share"].clone(), key["state"].clone());
+        }
+    }
+    keys.sort_by_key(|key| {
+        std::cmp::Reverse(number(&key["decisions"]).saturating_sub(number(&key["error"])))
+    });
+    keys.truncate(MOST_TOP_KEYS);
 }
 
 fn counts(counts: &Counts) -> Map<String, Value> {

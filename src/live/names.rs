@@ -21,7 +21,6 @@ impl Names {
     }
 
     /// Gives other names from here on.
-    #[allow(dead_code, reason = "replicas share nothing yet")]
     pub(super) fn set(&self, secret: Secret) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = secret;
     }

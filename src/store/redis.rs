@@ -10,6 +10,7 @@
 mod address;
 mod advice;
 mod backend;
+pub mod board;
 pub mod cluster;
 mod connection;
 pub mod denial_cache;
@@ -140,6 +141,10 @@ impl RedisStore {
             let (replica_count, line) = (Arc::clone(&backend.replica_count), Arc::clone(&runtime.line));
             tasks.push(tasks::keep(Task::ReplicaCount, move || {
                 Arc::clone(&replica_count).count(Reach::One(Arc::clone(&line)))
+            }));
+            let (board, line) = (Arc::clone(&backend.board), Arc::clone(&runtime.line));
+            tasks.push(tasks::keep(Task::Live, move || {
+                Arc::clone(&board).keep(Reach::One(Arc::clone(&line)))
             }));
             match backend.discovery.clone() {
                 Discovery::Named(server) => {

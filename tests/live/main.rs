@@ -7,6 +7,7 @@ mod events;
 mod figures;
 mod key;
 mod readers;
+mod replicas;
 mod stream;
 
 use std::{path::Path, time::Duration};

@@ -53,7 +53,7 @@ fn note_redis(exposed: &mut Exposed, admin: &mut Connection) -> usize {
         exposed.note(format_args!("the value of {}", key.escape_ascii()), value);
         exposed.note("a key", key.clone());
     }
-    keys.iter().filter(|key| !matches!(&key[..], b"tg:replicas" | b"tg:epoch")).count()
+    keys.iter().filter(|key| !matches!(&key[..], b"tg:replicas" | b"tg:epoch" | b"tg:{live}:secret")).count()
 }
 
 // === the promises ===

@@ -126,7 +126,7 @@ impl Service {
     }
 
     pub(crate) async fn note_pages(&mut self, when: &str) {
-        for path in ["/", "/healthcheck", "/ready", "/metrics", "/nowhere"] {
+        for path in ["/", "/healthcheck", "/ready", "/metrics", "/events", "/nowhere"] {
             let page = self.page(path).await;
             self.exposed.note(format_args!("{path} {when}"), page);
         }

@@ -20,9 +20,9 @@ impl Serve {
         lifecycle: Lifecycle,
     ) -> Result<(Arc<Live>, Collector), ServeError> {
         let deadline = self.when_store_fails.store_deadline;
-        let redis = backend.replica_count().map(|count| {
+        let redis = backend.replica_count().zip(backend.board()).map(|(count, board)| {
             let replicas = Box::new(move || count.replicas());
-            RedisSources { deadline, replicas }
+            RedisSources { deadline, replicas, board }
         });
         let sources = Sources {
             metrics: Arc::clone(publisher.metrics()),

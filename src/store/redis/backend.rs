@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    RedisStore, address::RedisTarget, advice::Advice, cluster::ClusterStore, denial_cache::Refunds,
-    discovery::Discovery, masters::Masters, password::PasswordFile, replica_count::ReplicaCount,
+    RedisStore, address::RedisTarget, advice::Advice, board::Board, cluster::ClusterStore,
+    denial_cache::Refunds, discovery::Discovery, masters::Masters, password::PasswordFile,
+    replica_count::ReplicaCount,
 };
 use crate::{
     certificates::ClientTls,
@@ -22,6 +23,7 @@ pub struct RedisBackend {
     /// None if the denial cache is off.
     pub(super) refunds: Option<Arc<Refunds>>,
     pub(super) replica_count: Arc<ReplicaCount>,
+    pub(super) board: Arc<Board>,
     pub(super) advice: Arc<Advice>,
     pub(super) masters: Arc<Masters>,
     /// The number of replicas that must acknowledge each batch.
@@ -40,6 +42,7 @@ impl RedisBackend {
             target,
             refunds: Some(Arc::default()),
             replica_count: Arc::default(),
+            board: Arc::default(),
             advice: Arc::default(),
             masters: Arc::default(),
             acks: 0,
@@ -92,6 +95,12 @@ impl RedisBackend {
     }
 
     /// The number of replicas that share this Redis, as they count themselves.
+    /// Where replicas show each other their seconds.
+    pub fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    /// The number of replicas, as they count themselves.
     pub fn replica_count(&self) -> &Arc<ReplicaCount> {
         &self.replica_count
     }

@@ -133,6 +133,9 @@ impl ClusterStore {
             tasks.push(tasks::keep(Task::ReplicaCount, move || {
                 Arc::clone(&replica_count).count(Reach::Cluster(of(&reach)))
             }));
+            let (board, reach) = (Arc::clone(&backend.board), of(&runtime));
+            let keep = move || Arc::clone(&board).keep(Reach::Cluster(of(&reach)));
+            tasks.push(tasks::keep(Task::Live, keep));
             let epochs = of(&runtime);
             tasks.push(tasks::keep(Task::ReplicaCount, move || epochs::keep(of(&epochs))));
         }

@@ -42,7 +42,7 @@ pub struct ReplicaCount {
     is_taken: AtomicBool,
 }
 
-/// The line over which a runtime counts.
+/// The line over which a runtime reaches what all replicas share.
 pub(super) enum Reach {
     One(Arc<Line>),
     /// That to the master which holds the key.
@@ -86,12 +86,8 @@ impl ReplicaCount {
         }
         loop {
             tasks::may_panic(Task::ReplicaCount);
-            let line = match &reach {
-                Reach::One(line) => Some(Arc::clone(line)),
-                Reach::Cluster(runtime) => runtime.line_of_key(KEY),
-            };
             // A failed look shows nothing, not even that there are fewer replicas.
-            if let Some(line) = line
+            if let Some(line) = reach.line(KEY)
                 && let Some(count) = self.look(&line).await
             {
                 looks.see(count);
@@ -112,6 +108,18 @@ impl ReplicaCount {
                 line.note(connection.number, &error);
                 None
             }
+        }
+    }
+}
+
+// === impl Reach ===
+
+impl Reach {
+    /// The line to the master of this key; none at the moment.
+    pub(super) fn line(&self, key: &str) -> Option<Arc<Line>> {
+        match self {
+            Reach::One(line) => Some(Arc::clone(line)),
+            Reach::Cluster(runtime) => runtime.line_of_key(key),
         }
     }
 }
