@@ -22,7 +22,7 @@ function makeDetail(row) {
   const partsBlock = block("By replica, in the last second", h("div", { class: "scroll" }, parts));
   const left = h("div", {}, h("div", { class: "block" }, title, h("div", { class: "tall", tabindex: "0", role: "group", "aria-label": "Top keys" }, keys), note));
   const right = h("div", {}, h("figure", { class: "block" }, h("figcaption", {}, h("span", {}, "Per second"), reading), chart.svg), block("Limits", limits), partsBlock);
-  const element = h("tr", { class: "detail" }, h("td", { colspan: COLUMNS.length }, h("div", { class: "cols" }, left, right)));
+  const element = h("tr", { class: "detail", role: "row" }, h("td", { colspan: COLUMNS.length, role: "cell" }, h("div", { class: "cols" }, left, right)));
   element.put = (now) => {
     const { admitted, denied, would_deny } = now.history;
     chart.put([admitted, would_deny, denied, admitted, would_deny, denied], live.message.time_ms, spanOf(admitted));

@@ -26,7 +26,7 @@ function rank(row) {
 function buildRules() {
   COLUMNS.forEach((column, at) => {
     const inner = column.by ? h("button", { type: "button" }, column.name) : column.name;
-    const head = h("th", { scope: "col", class: column.cls }, inner);
+    const head = h("th", { scope: "col", role: "columnheader", class: column.cls }, inner);
     if (column.by) {
       inner.addEventListener("click", () => sortBy(at));
       byId("sort").append(h("option", { value: at }, `Sort by ${column.name.toLowerCase()}`));
@@ -122,7 +122,9 @@ function drawNothing(all, rows) {
 }
 
 function makeRow(row) {
-  const cells = COLUMNS.map(({ cls, name }) => h("td", { class: cls, "data-name": ["what", "status", "limit", "spark"].includes(cls) ? null : name }));
+  // Roles, because a narrow page lays the table out as blocks, and it is no table then to screen readers.
+  const tagOf = (cls) => (cls === "what" ? ["th", "rowheader"] : ["td", "cell"]);
+  const cells = COLUMNS.map(({ cls, name }) => h(tagOf(cls)[0], { class: cls, role: tagOf(cls)[1], "data-name": ["what", "status", "limit", "spark"].includes(cls) ? null : name }));
   const [what, status, limit, admitted, denied, used, near, over, last, spark] = cells;
   const button = h("button", { type: "button", "aria-expanded": "false", title: row.rule.length > 80 ? safe(row.rule, 400) : null }, outside(row.rule, "name", 80));
   const domain = outside(row.domain, "soft", 60);
@@ -134,7 +136,7 @@ function makeRow(row) {
   denied.classList.add("denied-now");
   const line = sparkline();
   spark.append(line.svg);
-  const element = h("tr", {}, ...cells);
+  const element = h("tr", { role: "row" }, ...cells);
   element.addEventListener("click", () => toggle(row));
   element.put = (now, severalDomains) => {
     set(element, "class", `row ${now.kind}`);
