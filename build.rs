@@ -14,6 +14,7 @@ use tonic_prost_build::manual;
 const RLS: &str = "envoy/service/ratelimit/v3/rls.proto";
 const AUTHZ: &str = "envoy/service/auth/v3/external_auth.proto";
 const DISCOVERY: &str = "envoy/service/discovery/v3/discovery.proto";
+const TRACES: &str = "opentelemetry/proto/collector/trace/v1/trace_service.proto";
 const RULES: &str = "ratelimit/config/ratelimit/v3/rls_conf.proto";
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -23,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("rls_descriptor.bin"), called.encode_to_vec())?;
 
-    let mut descriptors = protox::compile([RLS, AUTHZ, DISCOVERY, RULES], ["proto"])?;
+    let mut descriptors = protox::compile([RLS, AUTHZ, DISCOVERY, RULES, TRACES], ["proto"])?;
 
     strings_as_bytes(&mut descriptors, "envoy.extensions.common.ratelimit.v3", "Entry");
     strings_as_bytes(&mut descriptors, "envoy.config.core.v3", "HeaderValue");

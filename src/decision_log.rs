@@ -26,6 +26,7 @@ use crate::{
     error::SystemError,
     limiter::{Decision, Outcome},
     metrics::{Door, Metrics},
+    traces::TraceId,
 };
 use line::Line;
 use tollgate_core::{decision::Verdict, descriptor::Request};
@@ -162,7 +163,7 @@ impl DecisionLog {
         door: Door,
         request: &Request<'_>,
         outcome: &Outcome<'_>,
-        trace: impl FnOnce() -> Option<u128>,
+        trace: impl FnOnce() -> Option<TraceId>,
     ) {
         let takes_admissions = outcome.verdict == Some(Verdict::Allow) && self.is_sampled(outcome);
         let is_wanted = |decision: &&Decision<'_>| {

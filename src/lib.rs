@@ -23,6 +23,7 @@
 //! | the line of one decision, and who writes it | [`decision_log`] |
 //! | what the live page shows, and which keys are denied | [`live`], sent by `src/admin/live.rs`; replicas share it by [`store::redis::board`] |
 //! | the live page, and the same in a terminal | `src/admin/page/`, [`cli::top`] |
+//! | what is recorded of a request, and how it reaches a collector | `src/protocol/traced.rs`, `src/store/redis/traced.rs`, then [`traces`] |
 //! | how files become rules, and rules come into force | [`config`], then [`reload`], then [`mod@rules`] |
 //! | how rules come from an xDS server | [`xds`] |
 //! | why a request meets a limit, or none | [`cli::explain`] |
@@ -199,6 +200,7 @@ pub mod rules;
 pub mod server;
 pub mod store;
 pub mod tasks;
+pub mod traces;
 pub mod xds;
 
 /// The protocol, generated from `proto/` at build time.
@@ -220,5 +222,6 @@ pub mod pb {
             RateLimitRequest, RateLimitResponse, rate_limit_response, rate_limit_service_client,
         },
     };
+    pub use opentelemetry::proto as otlp;
     pub use ratelimit::config::ratelimit::v3 as rules;
 }

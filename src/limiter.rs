@@ -11,6 +11,7 @@ use crate::{
     clock,
     fallback::{Fallback, Source},
     store::{Backend, Store, StoreError},
+    traces::SpanContext,
 };
 use tollgate_core::{
     applied::{self, Applied, AppliedLimit, Few, Figures, LimitRef, MatchedRule, QuotaMode, WithoutLimit},
@@ -227,6 +228,16 @@ impl Limiter {
         matcher: &'m Matcher,
         request: &Request<'_>,
     ) -> Result<Outcome<'m>, BadRequest> {
+        self.decide_in(None, matcher, request).await
+    }
+
+    /// The same for a request that is recorded as this span, to which the store's own spans refer.
+    pub async fn decide_in<'m>(
+        &self,
+        span: Option<SpanContext>,
+        matcher: &'m Matcher,
+        request: &Request<'_>,
+    ) -> Result<Outcome<'m>, BadRequest> {
         if request.domain.is_empty() {
             return Err(BadRequest::EmptyDomain);
         }
@@ -242,16 +253,21 @@ impl Limiter {
         let Applied { limits, rules, without_limit } = applied;
         let mut outcome = Outcome::without_store(request.descriptors.len(), rules, without_limit);
         let answered =
-            if limits.is_empty() { clock::monotonic() } else { self.take(&limits, &mut outcome).await };
+            if limits.is_empty() { clock::monotonic() } else { self.take(span, &limits, &mut outcome).await };
         outcome.elapsed = answered.duration_since(started);
         Ok(outcome)
     }
 
     /// Returns the instant of the answer.
-    async fn take<'m>(&self, limits: &[AppliedLimit<'m>], outcome: &mut Outcome<'m>) -> Instant {
+    async fn take<'m>(
+        &self,
+        span: Option<SpanContext>,
+        limits: &[AppliedLimit<'m>],
+        outcome: &mut Outcome<'m>,
+    ) -> Instant {
         let takes = limits.iter().map(|applied| applied.take).collect();
         let asked = clock::monotonic();
-        let answer = self.store.take(takes).await;
+        let answer = self.store.take_in(span, takes).await;
         let answered = clock::monotonic();
         let elapsed = answered.duration_since(asked);
         match answer {

@@ -14,6 +14,7 @@
 //! | `tollgate_store_errors_total` | kind | requests that the store did not answer |
 //! | `tollgate_store_refusals_total` | code | calls that Redis refused: for requests, for the replica count, and on connecting |
 //! | `tollgate_decision_log_lines_total` | result | lines of the decision log: `written` or `dropped`; only with `--decision-log` |
+//! | `tollgate_spans_total` | result | spans of traces: `exported`, `dropped`, `failed` or `rejected`; only with traces |
 //! | `tollgate_panics_total` | task | panics of tasks, which were restarted, and of client connections, which were closed |
 //! | `tollgate_malformed_buckets_total` | | stored values that could not be read |
 //! | `tollgate_config_reloads_total` | result | changed configurations: `taken` or `refused` |

@@ -9,6 +9,7 @@ mod explain;
 pub mod reply;
 pub mod rls;
 pub(crate) mod status;
+mod traced;
 mod unmatched;
 pub(crate) mod wire;
 
@@ -23,15 +24,17 @@ use crate::{
     limiter::{Limiter, Outcome},
     live::Recorder,
     logging::REQUESTS,
-    metrics::{Door, Metrics},
+    metrics::Metrics,
     pb::{
         RateLimitRequest, authorization_server::Authorization, rate_limit_service_server::RateLimitService,
     },
     rules::{CompiledRules, CurrentRules},
     store::StoreError,
+    traces::Tracer,
 };
 use authz::AuthzSettings;
 use tollgate_core::{applied::WithoutLimit, descriptor::Request};
+use traced::Call;
 
 /// Switches for all rules at once. Each is off by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -54,6 +57,7 @@ pub struct Doors {
     authz: AuthzSettings,
     decision_log: Option<DecisionLog>,
     recorder: Option<Arc<Recorder>>,
+    tracer: Option<Tracer>,
 }
 
 // === impl Doors ===
@@ -62,7 +66,8 @@ impl Doors {
     /// Doors that decide by `rules`, which may be replaced while they serve. All modes are off.
     pub fn new(limiter: Limiter, rules: Arc<CurrentRules>, metrics: Arc<Metrics>) -> Doors {
         let (modes, authz) = (Modes::default(), AuthzSettings::default());
-        Doors { limiter, rules, metrics, modes, authz, decision_log: None, recorder: None }
+        let (decision_log, recorder, tracer) = (None, None, None);
+        Doors { limiter, rules, metrics, modes, authz, decision_log, recorder, tracer }
     }
 
     /// The same doors in other modes.
@@ -89,14 +94,27 @@ impl Doors {
         Doors { decision_log: log, ..self }
     }
 
-    /// Counts the outcome of a request, and logs what operators should know about it.
-    fn observe(&self, door: Door, rules: &CompiledRules, request: &Request<'_>, outcome: &Outcome<'_>) {
-        self.metrics.count_outcome(door, rules.counters(), request, outcome);
+    /// The same doors, which record requests.
+    #[must_use]
+    pub fn tracer(self, tracer: Option<Tracer>) -> Doors {
+        Doors { tracer, ..self }
+    }
+
+    /// Counts the outcome of a request, and tells operators what they should know about it.
+    fn observe(
+        &self,
+        call: &mut Call<'_>,
+        rules: &CompiledRules,
+        request: &Request<'_>,
+        outcome: &Outcome<'_>,
+    ) {
+        self.metrics.count_outcome(call.door, rules.counters(), request, outcome);
         if let Some(recorder) = &self.recorder {
             recorder.record(rules.counters(), request, outcome);
         }
+        call.decided(outcome);
         if let Some(log) = &self.decision_log {
-            log.note(door, request, outcome, || None);
+            log.note(call.door, request, outcome, || call.trace());
         }
         let WithoutLimit { unknown_domain, unmatched, .. } = outcome.without_limit;
         if unknown_domain > 0 || unmatched > 0 {

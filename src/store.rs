@@ -17,7 +17,10 @@ use self::redis::{
     AddressError, PasswordError, PasswordFile, RedisBackend, RedisStore, RedisTarget, board::Board,
     cluster::ClusterStore, masters::Masters, replica_count::ReplicaCount,
 };
-use crate::certificates::{CertificateError, ClientTls};
+use crate::{
+    certificates::{CertificateError, ClientTls},
+    traces::{SpanContext, Tracer},
+};
 use health::StoreHealth;
 use memory::{Full, MemoryStore};
 use refusal::Refusal;
@@ -199,6 +202,15 @@ impl Backend {
         }
     }
 
+    /// Records the calls to Redis that carry a request that is recorded. Changes nothing for the memory store.
+    #[must_use]
+    pub fn traced(self, tracer: Option<Tracer>) -> Backend {
+        match self {
+            Backend::Redis(backend) => Backend::Redis(Box::new(backend.traced(tracer))),
+            memory @ Backend::Memory(_) => memory,
+        }
+    }
+
     /// The number of buckets in the memory store; 0 for Redis.
     pub fn memory_buckets(&self) -> usize {
         match self {
@@ -284,9 +296,15 @@ impl Store {
 
     /// Charges all takes or none, atomically with every other request of any replica. Fails if the store has no answer.
     pub async fn take(&self, takes: Takes) -> Result<Answer, StoreError> {
+        self.take_in(None, takes).await
+    }
+
+    /// The same for a request that is recorded as this span: the span of its batch refers to it. Batches to
+    /// a Redis Cluster have none.
+    pub async fn take_in(&self, span: Option<SpanContext>, takes: Takes) -> Result<Answer, StoreError> {
         match self {
             Store::Memory(store) => store.take(&takes).map_err(|Full { .. }| StoreError::Full),
-            Store::Redis(store) => store.take(takes).await,
+            Store::Redis(store) => store.take(span, takes).await,
             Store::Cluster(store) => store.take(takes).await,
         }
     }

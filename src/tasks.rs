@@ -53,6 +53,8 @@ pub enum Task {
     ClientConnection,
     /// Writes the decision log.
     DecisionLog,
+    /// Sends traces.
+    Traces,
     /// Renders the page of metrics. It is not restarted: the scraper gets an error.
     MetricsPage,
 }
@@ -61,7 +63,7 @@ static PANICS: [AtomicU64; Task::ALL.len()] = [const { AtomicU64::new(0) }; Task
 
 impl Task {
     /// All tasks, in the order of the enum.
-    pub const ALL: [Task; 13] = [
+    pub const ALL: [Task; 14] = [
         Task::StoreCalls,
         Task::StoreQueue,
         Task::StoreConnection,
@@ -74,6 +76,7 @@ impl Task {
         Task::Signals,
         Task::ClientConnection,
         Task::DecisionLog,
+        Task::Traces,
         Task::MetricsPage,
     ];
 
@@ -92,6 +95,7 @@ impl Task {
             Task::Signals => "signals",
             Task::ClientConnection => "client_connection",
             Task::DecisionLog => "decision_log",
+            Task::Traces => "traces",
             Task::MetricsPage => "metrics_page",
         }
     }

@@ -30,9 +30,15 @@ descriptors:
     - { key: method, rate_limit: { unit: day, requests_per_unit: 10 } }
 ";
 
-/// Metrics that only a store of another kind, TLS, rules by xDS or a decision log bring along.
-const ELSEWHERE: [&str; 5] =
-    ["tollgate_decision_log_", "tollgate_tls_", "tollgate_xds_", "tollgate_store_", "tollgate_redis_"];
+/// Metrics that only a store of another kind, TLS, rules by xDS, a decision log or traces bring along.
+const ELSEWHERE: [&str; 6] = [
+    "tollgate_spans_",
+    "tollgate_decision_log_",
+    "tollgate_tls_",
+    "tollgate_xds_",
+    "tollgate_store_",
+    "tollgate_redis_",
+];
 
 struct Service {
     client: RateLimitServiceClient<Channel>,

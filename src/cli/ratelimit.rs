@@ -11,6 +11,7 @@ mod redis;
 mod rules;
 mod settings;
 pub(super) mod table;
+mod traces;
 
 use std::{ffi::OsString, path::Path};
 
@@ -70,6 +71,7 @@ pub(super) fn translate(environment: &Environment, ignored: &[OsString]) -> Resu
     rules::translate(&mut reader);
     redis::translate(&mut reader);
     settings::translate(&mut reader);
+    traces::translate(&mut reader);
     reader.honour_checked();
     let without_effect = reader.without_effect();
     let Reader { flags, honoured, overridden, mut warnings, wrong, .. } = reader;

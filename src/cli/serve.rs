@@ -10,7 +10,9 @@ mod live;
 mod pages;
 mod reference;
 mod source;
+mod telling;
 mod tls;
+mod traces;
 mod xds;
 
 use std::{path::PathBuf, sync::Arc};
@@ -30,7 +32,6 @@ use crate::{
     admin::{Admin, TokenError},
     certificates::CertificateError,
     config::{self, ConfigErrors},
-    decision_log::LogThread,
     error::SystemError,
     fallback::{Fallback, local::Local},
     limiter::Limiter,
@@ -53,6 +54,7 @@ use tollgate_core::{
     limit::{DefaultAlgorithm, Defaults},
     matcher::Matcher,
 };
+use traces::{TraceFlags, WrongTraces};
 use xds::XdsFlags;
 
 // clap wraps these lines.
@@ -139,6 +141,9 @@ pub struct Serve {
     #[command(flatten)]
     decision_log: DecisionLogFlags,
 
+    #[command(flatten)]
+    traces: TraceFlags,
+
     /// Set by `Cli::read`, not by clap.
     #[arg(skip)]
     pub(super) origins: Origins,
@@ -182,6 +187,12 @@ pub enum ServeError {
     /// The system refused a thread.
     #[error("cannot start the thread that collects what the live page shows")]
     Live(#[source] SystemError),
+    /// A variable of OpenTelemetry cannot be used.
+    #[error(transparent)]
+    Traces(WrongTraces),
+    /// The system refused the thread that sends traces.
+    #[error("cannot start the thread that sends traces")]
+    TraceThread(#[source] SystemError),
     /// The files of TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] CertificateError),
@@ -201,7 +212,8 @@ impl ServeError {
         match self {
             ServeError::HeadersNoneAndMore { .. }
             | ServeError::HeadersTwice { .. }
-            | ServeError::NotASwitch { .. } => true,
+            | ServeError::NotASwitch { .. }
+            | ServeError::Traces(_) => true,
             ServeError::Logging(error) => !matches!(error, LoggingError::Installed(_)),
             ServeError::Store { source, .. } => source.is_misuse(),
             ServeError::Config(_)
@@ -209,6 +221,7 @@ impl ServeError {
             | ServeError::Follower(_)
             | ServeError::DecisionLog(_)
             | ServeError::Live(_)
+            | ServeError::TraceThread(_)
             | ServeError::Tls(_)
             | ServeError::Token(_)
             | ServeError::Server(_) => false,
@@ -258,28 +271,24 @@ impl Serve {
         let deadline = self.when_store_fails.store_deadline;
         let fallback = self.fallback(&backend);
         gauges::add(&metrics, &backend, &fallback, tls.as_ref());
-        let decision_log = self.decision_log.start(modes, &metrics)?;
+        let telling = self.telling(modes, &metrics)?;
+        let backend = backend.traced(telling.tracer());
         if self.xds.waits_for_rules() && !source.wait(&server) {
             return Ok(());
         }
         let (addresses, matcher) = (server.addresses(), publisher.matcher());
         let (counting, recorders) = (Arc::clone(&metrics), Arc::clone(&live));
-        let log = decision_log.as_ref().map(LogThread::handle);
+        let tell = telling.to_doors();
         let started = server.start(&counting, move || {
             let limiter = Limiter::open(&backend, deadline, &fallback).quota_mode(quota_mode);
-            Doors::new(limiter, publisher.subscribe(), Arc::clone(&metrics))
-                .modes(modes)
-                .authz(authz.clone())
-                .decision_log(log.clone())
-                .recording(recorders.recorder())
+            let doors = Doors::new(limiter, publisher.subscribe(), Arc::clone(&metrics));
+            tell(doors.modes(modes).authz(authz.clone()).recording(recorders.recorder()))
         })?;
         self.announce(addresses, &matcher, &source);
         self.authz.announce(&config.domains);
         self.announce_modes(modes, quota_mode);
         let served = started.serve(admin);
-        if let Some(log) = decision_log {
-            log.finish();
-        }
+        telling.finish();
         Ok(served?)
     }
 

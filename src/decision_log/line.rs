@@ -8,6 +8,7 @@ use crate::{
     logging::keys::key_name,
     metrics::Door,
     replica,
+    traces::TraceId,
 };
 use tollgate_core::{
     calendar::Month,
@@ -35,7 +36,7 @@ pub(super) struct Line<'a, 'r, 'm> {
     pub(super) outcome: &'a Outcome<'m>,
     pub(super) decision: &'a Decision<'m>,
     pub(super) descriptor: &'a Descriptor<'r>,
-    pub(super) trace: Option<u128>,
+    pub(super) trace: Option<TraceId>,
 }
 
 impl Line<'_, '_, '_> {
@@ -85,7 +86,7 @@ impl Line<'_, '_, '_> {
         }
         text.put(format_args!(",\"replica\":\"{}\"", replica::name()));
         if let Some(trace) = self.trace {
-            text.put(format_args!(",\"trace_id\":\"{trace:032x}\""));
+            text.put(format_args!(",\"trace_id\":\"{trace}\""));
         }
         text.plain("}");
     }

@@ -43,7 +43,7 @@ impl Unwritten {
         let descriptors = [tollgate_core::descriptor::Descriptor::new(entries.iter().copied(), Hits::One)];
         let request = Request { domain: b"edge", descriptors: descriptors.into_iter().collect() };
         let outcome = self.limiter.decide(&self.matcher, &request).await.expect("sound");
-        self.log.note(Door::Rls, &request, &outcome, || Some(0xabc));
+        self.log.note(Door::Rls, &request, &outcome, || Some(TraceId(0xabc)));
     }
 
     fn lines(&self) -> Vec<Value> {

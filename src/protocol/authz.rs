@@ -13,7 +13,7 @@ mod settings;
 use std::net::IpAddr;
 
 use smallvec::SmallVec;
-use tonic::{Request as Call, Response, Status};
+use tonic::{Request as Asked, Response, Status};
 use tracing::warn;
 
 use self::{attributes::Attributes, codec::CheckMessage};
@@ -21,7 +21,7 @@ pub use self::{
     attributes::MAX_HEADER_LINES,
     settings::{AuthzSettings, RequestFrom},
 };
-use super::{Doors, explain, reply::Reply, status::Failure};
+use super::{Doors, explain, reply::Reply, status::Failure, traced::Call};
 use crate::{
     logging::{
         short,
@@ -50,7 +50,7 @@ impl Doors {
     /// Decides one request that came by ext_authz, and has the answer encoded.
     async fn authorize<T>(
         &self,
-        door: Door,
+        call: &mut Call<'_>,
         rules: &CompiledRules,
         named_domain: Option<&[u8]>,
         http: &HttpRequest<'_>,
@@ -63,13 +63,13 @@ impl Doors {
         let built: SmallVec<[BuiltDescriptor<'_>; 2]> = descriptors(lists, http).flatten().collect();
         if built.is_empty() {
             let without = self.without_descriptor(domain, entry, rules.warnings());
-            self.metrics.count_without_descriptor(door, without);
+            self.metrics.count_without_descriptor(call.door, without);
             return Ok(encode(&Answer::WithoutDescriptor(without), None));
         }
         let request =
             Request { domain, descriptors: built.iter().map(BuiltDescriptor::as_descriptor).collect() };
-        let outcome = self.limiter.decide(matcher, &request).await?;
-        self.observe(door, rules, &request, &outcome);
+        let outcome = self.limiter.decide_in(call.recorded(), matcher, &request).await?;
+        self.observe(call, rules, &request, &outcome);
         let shadow = self.modes.shadow.then_some(Verdict::Allow);
         let Some(told) = shadow.or(outcome.verdict) else { return Ok(encode(&Answer::NoAnswer, None)) };
         let metadata = if self.modes.dynamic_metadata {
@@ -142,10 +142,12 @@ fn warn_without_descriptor(domain: &[u8], has_entry: bool, warnings: &Warnings) 
 
 #[tonic::async_trait]
 impl Authorization for Doors {
-    async fn check(&self, call: Call<CheckMessage>) -> Result<Response<Reply>, Status> {
+    async fn check(&self, request: Asked<CheckMessage>) -> Result<Response<Reply>, Status> {
         let rules = self.rules.get();
+        let mut call = self.begin(Door::Authz, request.metadata().as_ref());
         let answer = async {
-            let attributes = Attributes::read(&call.get_ref().0).map_err(|_malformed| Failure::Malformed)?;
+            let attributes =
+                Attributes::read(&request.get_ref().0).map_err(|_malformed| Failure::Malformed)?;
             if attributes.has_too_many_headers {
                 return Err(Failure::TooManyHeaders);
             }
@@ -168,12 +170,12 @@ impl Authorization for Doors {
             let named = attributes.context_extensions.iter().find(|extension| extension.name == b"domain");
             let named = named.map(|extension| extension.value).filter(|name| !name.is_empty());
             let client = client(&http);
-            self.authorize(Door::Authz, &rules, named, &http, |answer, metadata| {
+            self.authorize(&mut call, &rules, named, &http, |answer, metadata| {
                 Reply::from_bytes(rules.contract().check_response(answer, client, metadata.as_ref()))
             })
             .await
         };
-        match answer.await {
+        let answer = match answer.await {
             Ok(reply) => Ok(Response::new(reply)),
             Err(failure) => {
                 if let Failure::BadRequest(bad) = &failure {
@@ -181,7 +183,9 @@ impl Authorization for Doors {
                 }
                 Err(failure.into())
             }
-        }
+        };
+        self.end(call, answer.as_ref().err());
+        answer
     }
 }
 

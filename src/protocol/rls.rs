@@ -7,9 +7,9 @@ mod bounds;
 pub mod codec;
 pub(crate) mod json;
 
-use tonic::{Request as Call, Response, Status};
+use tonic::{Request as Asked, Response, Status};
 
-use super::{Doors, explain, reply::Reply, status::Failure};
+use super::{Doors, explain, reply::Reply, status::Failure, traced::Call};
 use crate::{
     metrics::Door,
     pb::{
@@ -29,11 +29,16 @@ use tollgate_core::{
 };
 
 impl Doors {
-    async fn rate_limit(&self, rules: &CompiledRules, message: &RateLimitRequest) -> Result<Reply, Failure> {
+    async fn rate_limit(
+        &self,
+        call: &mut Call<'_>,
+        rules: &CompiledRules,
+        message: &RateLimitRequest,
+    ) -> Result<Reply, Failure> {
         let matcher = rules.matcher();
         let request = parse(message, matcher)?;
-        let outcome = self.limiter.decide(matcher, &request).await?;
-        self.observe(Door::Rls, rules, &request, &outcome);
+        let outcome = self.limiter.decide_in(call.recorded(), matcher, &request).await?;
+        self.observe(call, rules, &request, &outcome);
         let shadow = self.modes.shadow.then_some(Verdict::Allow);
         let told = shadow.or(outcome.verdict).ok_or(Failure::NoAnswer)?;
         let metadata = if self.modes.dynamic_metadata {
@@ -49,9 +54,10 @@ impl Doors {
 
 #[tonic::async_trait]
 impl RateLimitService for Doors {
-    async fn should_rate_limit(&self, call: Call<RateLimitRequest>) -> Result<Response<Reply>, Status> {
-        let message = call.get_ref();
-        match self.rate_limit(&self.rules.get(), message).await {
+    async fn should_rate_limit(&self, request: Asked<RateLimitRequest>) -> Result<Response<Reply>, Status> {
+        let (headers, message) = (request.metadata().as_ref(), request.get_ref());
+        let mut call = self.begin(Door::Rls, headers);
+        let answer = match self.rate_limit(&mut call, &self.rules.get(), message).await {
             Ok(reply) => Ok(Response::new(reply)),
             Err(failure) => {
                 // The server counts it, together with calls that could not be decoded.
@@ -60,7 +66,9 @@ impl RateLimitService for Doors {
                 }
                 Err(failure.into())
             }
-        }
+        };
+        self.end(call, answer.as_ref().err());
+        answer
     }
 }
 

@@ -81,6 +81,14 @@ impl From<Failure> for Status {
     }
 }
 
+/// The status of a check by HTTP that has no answer.
+pub(crate) fn http(status: &Status) -> http::StatusCode {
+    match status.code() {
+        Code::InvalidArgument => http::StatusCode::BAD_REQUEST,
+        _ => http::StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use prost::Message as _;

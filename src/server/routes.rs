@@ -33,7 +33,11 @@ use crate::{
         rate_limit_response::Code as Overall,
         rate_limit_service_server::{self, RateLimitServiceServer},
     },
-    protocol::{Service, rls::json, status::Failure},
+    protocol::{
+        Service,
+        rls::json,
+        status::{self, Failure},
+    },
 };
 
 /// The paths of decisions, compared before any routing.
@@ -223,10 +227,7 @@ impl Future for ResponseFuture {
 /// The answer to a check by HTTP that was refused. It reaches the client, so the reason is only in the log.
 fn refused(status: &Status) -> Response<Vec<u8>> {
     let mut response = Response::new(b"The rate limit of this request cannot be checked.\n".to_vec());
-    *response.status_mut() = match status.code() {
-        Code::InvalidArgument => StatusCode::BAD_REQUEST,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
-    };
+    *response.status_mut() = status::http(status);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }

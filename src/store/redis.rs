@@ -29,6 +29,7 @@ pub mod script;
 mod sentinel;
 mod slots;
 mod tls;
+mod traced;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -45,6 +46,7 @@ use crate::{
     clock::Clock,
     store::{StoreError, health::LineHealth},
     tasks::{self, Task},
+    traces::{SpanContext, Tracer},
 };
 pub use address::{AddressError, RedisTarget};
 pub use backend::RedisBackend;
@@ -64,6 +66,7 @@ use tollgate_core::{
     descriptor::{BucketKey, KeyForm},
     duration::micros,
 };
+use traced::Landed;
 
 /// The time between two looks for requests that have waited too long.
 const LOOK_FOR_OVERDUE_EVERY: Duration = Duration::from_millis(250);
@@ -87,6 +90,7 @@ struct Runtime {
     queues: OwnThread<Queues>,
     /// Wakes a sender when a request was queued.
     queued: Notify,
+    tracer: Option<Tracer>,
 }
 
 #[derive(Debug)]
@@ -100,16 +104,21 @@ struct Queues {
 #[derive(Debug, Default)]
 struct OwnThread<T>(Mutex<T>);
 
-type Ticket = oneshot::Sender<Result<Answer, StoreError>>;
+#[derive(Debug)]
+struct Ticket {
+    caller: oneshot::Sender<Result<Answer, StoreError>>,
+    /// The caller's span, if the request is recorded.
+    span: Option<SpanContext>,
+}
 
 impl dispatch::Ticket for Ticket {
     fn is_gone(&self) -> bool {
-        self.is_closed()
+        self.caller.is_closed()
     }
 
     fn answer(self, answer: Result<Answer, StoreError>) {
         // Fails if the caller has gone meanwhile.
-        let _ = self.send(answer);
+        let _ = self.caller.send(answer);
     }
 }
 
@@ -124,6 +133,7 @@ impl RedisStore {
             key_form: backend.key_form(),
             queues: OwnThread::new(Queues { dispatcher: Dispatcher::new(micros(deadline)), denial_cache }),
             queued: Notify::new(),
+            tracer: backend.tracer.clone(),
         });
         let mut tasks = Vec::new();
         for slot in 0..MOST_UNDER_WAY {
@@ -164,11 +174,15 @@ impl RedisStore {
     }
 
     /// Takes all or none. Without a connection it fails at once, unless memory can deny the request.
-    pub async fn take(&self, takes: Takes) -> Result<Answer, StoreError> {
+    pub async fn take(&self, span: Option<SpanContext>, takes: Takes) -> Result<Answer, StoreError> {
         let (now_us, is_up) = (self.runtime.clock.now_us(), self.runtime.line.is_up());
         let dispatched = self.runtime.queues.with(|Queues { dispatcher, denial_cache }| {
             if is_up {
-                dispatcher.dispatch(takes, oneshot::channel, denial_cache, now_us)
+                let ticket = || {
+                    let (caller, answer) = oneshot::channel();
+                    (Ticket { caller, span }, answer)
+                };
+                dispatcher.dispatch(takes, ticket, denial_cache, now_us)
             } else {
                 let denial = denial_cache.denial(&takes, now_us);
                 denial.map_or(Dispatched::Refused(StoreError::Disconnected), Dispatched::Denied)
@@ -251,6 +265,15 @@ impl SentBatch<'_> {
     fn landed(&mut self, answers: Result<Vec<Answer>, StoreError>) {
         let Some(batch) = self.batch.take() else { return };
         let now_us = self.runtime.clock.now_us();
+        if let Some(tracer) = &self.runtime.tracer {
+            let landed = Landed {
+                spans: batch.requests.iter().filter_map(|request| request.ticket.span),
+                requests: batch.requests.len(),
+                took_us: now_us.saturating_sub(batch.sent_us),
+                error: answers.as_ref().err(),
+            };
+            traced::record(tracer, landed);
+        }
         self.runtime.queues.with(|Queues { dispatcher, denial_cache }| {
             let answers = answers.map(|all| all.into_iter().map(Ok));
             dispatcher.landed(batch, answers, denial_cache, now_us);

@@ -1,8 +1,10 @@
-//! What a running Tollgate tells of single decisions: the decision log.
+//! What a running Tollgate tells of single decisions: the decision log, and traces.
 
+mod collector;
 mod decision_log;
 #[path = "../support/mod.rs"]
 mod support;
+mod traces;
 
 use std::time::Duration;
 

@@ -160,6 +160,14 @@ impl<'e> Reader<'e> {
         self.honoured.extend(names.iter().filter(|name| self.environment.get(name).is_some()));
     }
 
+    /// All variables of this row, whose name ends in `*`, are read.
+    pub(super) fn honour_prefix(&mut self, row: &'static str) {
+        let is_of = |name: &str| table::find(name).is_some_and(|found| found.name == row);
+        if self.environment.names().any(is_of) {
+            self.honoured.insert(row);
+        }
+    }
+
     /// These variables are not read, because another one is set.
     pub(super) fn leave_to(&mut self, variable: &str, names: &[&'static str]) {
         let set = names.iter().filter(|name| self.environment.get(name).is_some());
@@ -177,7 +185,8 @@ impl<'e> Reader<'e> {
     pub(super) fn without_effect(&self) -> Vec<String> {
         let known = self.environment.names().filter_map(|name| Some((name, table::find(name)?)));
         let is_left = |name: &str| !self.honoured.contains(name) && !self.overridden.contains_key(name);
-        known.filter(|(name, _)| is_left(name)).map(|(name, _)| name.to_owned()).collect()
+        let is_left = |name: &str, row: &table::Row| is_left(name) && !self.honoured.contains(row.name);
+        known.filter(|(name, row)| is_left(name, row)).map(|(name, _)| name.to_owned()).collect()
     }
 
     /// A variable whose value is checked was found to be one that Tollgate honours.

@@ -49,7 +49,6 @@ const fn row(name: &'static str, kind: Kind, becomes: Becomes, says: &'static st
 }
 
 const IN_METRICS: &str = "Metrics are for Prometheus only: scrape `/metrics`.";
-const NO_TRACES: &str = "Tollgate sends no traces.";
 const NO_MEMCACHED: &str = "Tollgate does not use memcached.";
 const ONE_CONNECTION: &str = "Each runtime has one connection to Redis, on which it batches calls.";
 const PER_SECOND: &str = "Limits per second are kept in the Redis of `REDIS_URL`, too.";
@@ -177,13 +176,13 @@ pub(in crate::cli) const TABLE: &[Row] = &[
     row("EXTRA_TAGS", Map, Nothing, "Let Prometheus add labels."),
     row("STATS_FLUSH_INTERVAL", Time, Nothing, "`/metrics` shows the counts of the moment."),
     row("DISABLE_STATS", Switch, Nothing, "`/metrics` is there in any case."),
-    row("TRACING_ENABLED", Switch, Nothing, NO_TRACES),
-    row("TRACING_SERVICE_NAME", Text, Nothing, NO_TRACES),
-    row("TRACING_SERVICE_NAMESPACE", Text, Nothing, NO_TRACES),
-    row("TRACING_SERVICE_INSTANCE_ID", Text, Nothing, NO_TRACES),
-    row("TRACING_EXPORTER_PROTOCOL", Text, Nothing, NO_TRACES),
-    row("TRACING_SAMPLING_RATE", Fraction, Nothing, NO_TRACES),
-    row("OTEL_*", Text, Nothing, NO_TRACES),
+    row("TRACING_ENABLED", Switch, Flag("traces"), "See [traces](traces.md). Without it, `OTEL_*` turns nothing on, as in the reference."),
+    row("TRACING_SERVICE_NAME", Text, Flag("traces-resource"), "`service.name`. tollgate by default, not RateLimit."),
+    row("TRACING_SERVICE_NAMESPACE", Text, Flag("traces-resource"), "`service.namespace`."),
+    row("TRACING_SERVICE_INSTANCE_ID", Text, Flag("traces-resource"), "`service.instance.id`. Random by default."),
+    row("TRACING_EXPORTER_PROTOCOL", Text, Flag("traces-protocol"), "http or grpc. http by default."),
+    row("TRACING_SAMPLING_RATE", Fraction, Flag("traces-ratio"), "From 0 to 1. 1 by default. A caller that has decided goes before it."),
+    row("OTEL_*", Text, Flag("traces"), "With `TRACING_ENABLED`. [Traces](traces.md) lists those that are read."),
 ];
 
 /// The row of a variable. None: the reference does not know it.

@@ -97,6 +97,7 @@ fn the_environment_of_envoy_gateway_becomes_these_flags() {
         ("drain-wait", "10s"),
         ("admin-json", "on"),
         ("reference-metrics", "on"),
+        ("traces", "off"),
     ] {
         assert_eq!(flags.remove(flag).as_deref(), Some(value), "--{flag}");
     }
@@ -118,6 +119,10 @@ fn each_flag_is_one_of_serve() {
         ("REDIS_TLS_CLIENT_CERT", "/cert"),
         ("REDIS_TLS_CLIENT_KEY", "/key"),
         ("REDIS_TLS_SKIP_HOSTNAME_VERIFICATION", "true"),
+        ("TRACING_ENABLED", "true"),
+        ("TRACING_EXPORTER_PROTOCOL", "grpc"),
+        ("TRACING_SAMPLING_RATE", "0.6"),
+        ("TRACING_SERVICE_NAME", "envoy-ratelimit"),
     ]);
     let more = [
         ("CONFIG_GRPC_XDS_NODE_METADATA", "a=b,c=d"),
@@ -354,6 +359,36 @@ fn settings_that_are_kept_and_do_something_else_are_warned_of() {
     assert!(warnings(&header).contains("the header is called ratelimit-limit"));
     let ignored = translate(&with_redis(&[]).into_iter().collect(), &[OsString::from("-x")]).unwrap();
     assert!(ignored.told.warnings[0].contains("these arguments are ignored"), "{:?}", ignored.told);
+}
+
+#[test]
+fn traces_are_as_in_the_reference_and_opentelemetrys_variables_count_only_with_them() {
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317");
+    let on = [
+        ("TRACING_ENABLED", "true"),
+        ("TRACING_SERVICE_NAME", "a,b"),
+        ("TRACING_SERVICE_INSTANCE_ID", "pod-1"),
+        ("TRACING_SAMPLING_RATE", "0.6"),
+        endpoint,
+    ];
+    let made = flags(&with_redis(&on));
+    for (flag, value) in [
+        ("traces", "on"),
+        ("traces-protocol", "http/protobuf"),
+        ("traces-ratio", "0.6"),
+        ("traces-resource", "service.name=a%2Cb,service.instance.id=pod-1"),
+    ] {
+        assert_eq!(made.get(flag).map(String::as_str), Some(value), "--{flag}");
+    }
+    let told = translated(&with_redis(&on)).unwrap().told;
+    assert_eq!(told.without_effect, Vec::<String>::new());
+    let off = with_redis(&[endpoint, ("TRACING_SERVICE_NAME", "x")]);
+    assert_eq!(flags(&off).get("traces").map(String::as_str), Some("off"));
+    let told = translated(&off).unwrap().told;
+    assert_eq!(told.without_effect, ["OTEL_EXPORTER_OTLP_ENDPOINT", "TRACING_SERVICE_NAME"]);
+    let wrong = [("TRACING_ENABLED", "1"), ("TRACING_EXPORTER_PROTOCOL", "zipkin")];
+    let told = translated(&with_redis(&wrong)).unwrap_err();
+    assert!(told.contains("TRACING_EXPORTER_PROTOCOL is \"zipkin\": write http or grpc"), "{told}");
 }
 
 /// The table in the docs, as it has to be.

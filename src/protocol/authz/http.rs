@@ -9,7 +9,11 @@ use tonic::Status;
 use super::{AuthzSettings, RequestFrom, client};
 use crate::{
     metrics::Door,
-    protocol::{Doors, status::Failure},
+    protocol::{
+        Doors,
+        status::{self, Failure},
+        traced::Call,
+    },
 };
 use tollgate_core::actions::{Header, HttpRequest, NoMetadata};
 
@@ -23,6 +27,14 @@ impl Doors {
         &self,
         parts: &Parts,
     ) -> Result<Response<Vec<u8>>, Status> {
+        let mut call = self.begin(Door::AuthzHttp, &parts.headers);
+        let answer = self.answer_http(&mut call, parts).await.map_err(Status::from);
+        let status = answer.as_ref().map_or_else(status::http, Response::status);
+        self.end_http(call, &parts.method, status.as_u16());
+        answer
+    }
+
+    async fn answer_http(&self, call: &mut Call<'_>, parts: &Parts) -> Result<Response<Vec<u8>>, Failure> {
         let rules = self.rules.get();
         let headers: SmallVec<[Header<'_>; 16]> = parts
             .headers
@@ -44,10 +56,10 @@ impl Doors {
             None => None,
         };
         let client = client(&http);
-        let answer = self.authorize(Door::AuthzHttp, &rules, named, &http, |answer, _metadata| {
+        let answer = self.authorize(call, &rules, named, &http, |answer, _metadata| {
             rules.contract().http_response(answer, client, self.authz.denied_status)
         });
-        answer.await.map_err(Status::from)
+        answer.await
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     certificates::ClientTls,
     clock::Clock,
     store::{Store, TargetError, health::StoreHealth},
+    traces::Tracer,
 };
 use tollgate_core::descriptor::KeyForm;
 
@@ -30,6 +31,8 @@ pub struct RedisBackend {
     pub(super) acks: u32,
     /// One clock for all runtimes, since each tells the others at what time something was given back.
     pub(super) clock: Arc<Clock>,
+    /// None: batches are not recorded.
+    pub(super) tracer: Option<Tracer>,
 }
 
 impl RedisBackend {
@@ -47,7 +50,12 @@ impl RedisBackend {
             masters: Arc::default(),
             acks: 0,
             clock: Arc::new(Clock::start()),
+            tracer: None,
         }
+    }
+
+    pub(in crate::store) fn traced(self, tracer: Option<Tracer>) -> RedisBackend {
+        RedisBackend { tracer, ..self }
     }
 
     pub(in crate::store) fn password_in(self, file: PasswordFile) -> Result<RedisBackend, TargetError> {

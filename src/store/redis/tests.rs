@@ -33,7 +33,7 @@ async fn until_up(store: &RedisStore) {
 async fn take(store: &RedisStore) -> Result<Answer, StoreError> {
     let limit = Limit::new(1, Unit::Second, Some(1_000)).unwrap();
     let take = Take { key: BucketKey::from_bytes([7; 16]), demand: Demand::new(Hits::Take(1), &limit) };
-    let answer = store.take(Takes::from_elem(take, 1));
+    let answer = store.take(None, Takes::from_elem(take, 1));
     tokio::time::timeout(GENEROUS, answer).await.expect("no take waits forever")
 }
 
