@@ -1,6 +1,6 @@
 # Commands for contributors. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test kinds compose-test page-test gateway-test istio-test manifests manifests-test lint deny demo bench algorithms faults fuzz image release clean
+.PHONY: help setup build test kinds compose-test page-test gateway-test istio-test manifests manifests-test alerts-test lint deny demo bench algorithms faults fuzz image release clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ istio-test: ## Test deploy/istio with a real istiod, built by Go; skipped with a
 
 manifests: ## Render and check deploy/: the chart, manifests, alerts; names what it skips, for example without Go
 	@scripts/manifests
+
+alerts-test: ## Check the alert rules by promtool, and how they behave; says what it skips
+	@scripts/alerts-test
 
 manifests-test: ## See `make manifests` fail at a typo of each kind
 	@scripts/manifests-test

@@ -19,6 +19,7 @@
 //! | `tollgate_malformed_buckets_total` | | stored values that could not be read |
 //! | `tollgate_config_reloads_total` | result | changed configurations: `taken` or `refused` |
 //! | `tollgate_config_stale` | | 1 while the last change is refused |
+//! | `tollgate_rules_version` | | the version of the rules in force, as a number |
 //! | `tollgate_replicas` | | replicas that share the store; 0: not known |
 //! | `tollgate_store_masters` | | masters to which the store's name leads, if it has several addresses; only with Redis |
 //! | `tollgate_admin_acts_total` | act, result | acts on buckets by the admin port: `peek`, `reset` or `grant`; `done`, `failed` or `refused` |

@@ -38,7 +38,6 @@ use crate::{
     logging::{self, LoggingError},
     protocol::{Doors, Modes},
     reload::Sources,
-    rules::Publisher,
     server::{self, Server, ServerError},
     store::{Backend, TargetError},
 };
@@ -250,7 +249,7 @@ impl Serve {
         let authz = self.authz.settings();
         let matcher = Matcher::new(config.domains.clone());
         let metrics = Arc::new(self.metrics.metrics());
-        let publisher = Arc::new(Publisher::new(matcher, contract, Arc::clone(&metrics)));
+        let publisher = source::publisher(matcher, contract, &metrics);
         let sources = Sources { paths: self.config.clone(), in_folders, defaults };
         let xds = self.xds.options(defaults);
         let source = Source::follow(xds, sources, &config, &publisher)?;

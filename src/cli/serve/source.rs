@@ -7,11 +7,14 @@ use tracing::info;
 use super::ServeError;
 use crate::{
     config::Config,
+    metrics::Metrics,
     reload::{Reloader, Sources},
+    response::Contract,
     rules::Publisher,
     server::Server,
     xds::{self, Follower},
 };
+use tollgate_core::matcher::Matcher;
 
 /// Follows the rules until it is dropped.
 pub(super) enum Source {
@@ -55,4 +58,17 @@ impl Source {
             _ => None,
         }
     }
+}
+
+/// What publishes rules, the first of which are these. The metrics show the version of those in force, as a number.
+pub(super) fn publisher(matcher: Matcher, contract: Contract, metrics: &Arc<Metrics>) -> Arc<Publisher> {
+    let publisher = Arc::new(Publisher::new(matcher, contract, Arc::clone(metrics)));
+    let shown = Arc::clone(&publisher);
+    metrics.show(
+        "tollgate_rules_version",
+        "The version of the rules in force, as a number: the same in all replicas with the same rules. If replicas differ \
+         for long, some refuse a change, or read other files.",
+        move || i64::from_str_radix(shown.matcher().version(), 16).unwrap_or_default(),
+    );
+    publisher
 }
