@@ -9,10 +9,11 @@
 -- KEYS     the buckets of the batch, each once; then, if a take needs it, the key of the epoch: the time at which this
 --          Redis began to hold buckets, in microseconds, as text. A call that finds it missing sets it.
 -- ARGV[1]  the packed requests. Each is '<I2', the number of takes, and then for each take '<I2BI4I8I4I8I4': the index
---          into KEYS; the demand (kind: 0 take, 1 peek, 2 give back; + 4 for a quota, + 8 for shadow; + 16 if it is
---          charged even if it does not fit; + 32 for a window, + 64 for a log; + 128 if a missing bucket counts as used up
---          at the epoch); then for a token bucket R, cost (whole, fraction) and burst (whole, fraction), and for the
---          others limit, hits, 0, length, 0. A window of length 0 is a calendar month. Or it is '<I2', 65535, a take of one
+--          into KEYS; the demand (kind: 0 take, 1 peek, 2 give back, 3 undo; + 4 for a quota, + 8 for shadow; + 16 if it
+--          is charged even if it does not fit; + 32 for a window, + 64 for a log; + 128 if a missing bucket counts as used
+--          up at the epoch); then for a token bucket R, cost (whole, fraction) and burst (whole, fraction), and for the
+--          others limit, hits, 0, length, 0. A window of length 0 is a calendar month. If the kind is undo, '<I8' follows:
+--          the time of the take that is undone. Or it is '<I2', 65535, a take of one
 --          hit, which is not taken, and '<I8I4I4I4I4I4', what the holder of a lease reports and asks for: the generation,
 --          the hits reserved in it, how many of them are spent, how many of the rest it keeps, how many more it wants, and
 --          the length of the lease.
@@ -153,7 +154,7 @@ end
 
 -- === decide ===
 -- A take from a window or a log. Returns whether it fits, its part of the reply, and the bucket's new state if it was charged.
-local function count(k, algorithm, kind, meters, limit, hits, length, guarded)
+local function count(k, algorithm, kind, meters, limit, hits, length, guarded, taken)
   local x, y = first[k], second[k]
   if algorithm == 1 then
     local edge
@@ -162,56 +163,60 @@ local function count(k, algorithm, kind, meters, limit, hits, length, guarded)
       edge = end_of_window(since, length)
       is_used_up_until(k, edge)
     end
-    if not x then
+    local missing = not x
+    if missing then
       x, y = read_window(k)
-      if guarded and not kept[k] then x, y = edge, limit end
+      missing = not kept[k]
+      if guarded and missing and kind ~= 3 then x, y = edge, limit end
     end
-    local fits, ends, counted, after = fixed_window(x, y, kind, meters, limit, hits, length)
+    local fits, ends, counted, after = fixed_window(x, y, kind, meters, limit, hits, length, taken)
     local g = reserved[k]
     if g and x ~= ends then g = nil end
     local shown = fits
     if g then
       -- What is reserved is not there, and is not spent.
       counted = leases().all_of(counted, 0, g, 1, true)
-      fits = fixed_window(ends, counted, kind, meters, limit, hits, length)
+      fits = fixed_window(ends, counted, kind, meters, limit, hits, length, taken)
       if fits == 0 and not meters then after = nil end
       shown = fits + 2
     end
     local found = pack('<BI8I4', shown, ends, counted)
+    if missing and kind == 3 then return fits, found end
     if after == 0 and not g then return fits, found, 0, 0, 0 end
     return fits, found, after and ends, after, 0, g
   end
   if guarded and limit > 0 then is_used_up_until(k, epoch_of_store() + length) end
   if not x then
     x, y = read_log(k)
-    if guarded and limit > 0 and not kept[k] then
+    if guarded and limit > 0 and not kept[k] and kind ~= 3 then
       x, y = pack('<I8I4', epoch_of_store() + length, limit), limit
     end
   end
-  local fits, oldest, held, fits_at, runs, left = sliding_log(x, y, kind, limit, hits, length)
+  local fits, oldest, held, fits_at, runs, left = sliding_log(x, y, kind, limit, hits, length, taken)
   return fits, pack('<BI8I4I8', fits, oldest, held, fits_at), runs, left, 0
 end
 
-local function take(k, asked, R, a, b, c, d)
+local function take(k, asked, R, a, b, c, d, taken)
   local guarded = asked >= 128
   if guarded then asked = asked - 128 end
-  if asked >= 32 then return count(k, floor(asked / 32), asked % 4, asked % 32 >= 16, R, a, c, guarded) end
+  if asked >= 32 then return count(k, floor(asked / 32), asked % 4, asked % 32 >= 16, R, a, c, guarded, taken) end
   local x, y = first[k], second[k]
   if guarded then is_used_up_until(k, epoch_of_store() + c + (d > 0 and 1 or 0)) end
   if not x then
     x, y = read_full_at(k, R)
+    if taken and not kept[k] then return 1, pack('<BI8I4', 1, 0, 0) end
     if guarded and not kept[k] then x, y = epoch_of_store() + c, d end
   elseif y > 0 and rate[k] ~= R then
     x, y = x + 1, 0
   end
   local kind, meters = asked % 4, asked >= 16
-  local fits, w, f = token_bucket(x, y, kind, meters, R, a, b, c, d)
+  local fits, w, f = token_bucket(x, y, kind, meters, R, a, b, c, d, taken)
   local g = reserved[k]
   if not g then return fits, pack('<BI8I4', fits, x, y), w, f, R end
   -- What is reserved is not there, and is not spent.
   g = leases().rounded(g, rate[k] or R, R)
   x, y = leases().all_of(x, y, g, R)
-  fits = token_bucket(x, y, kind, meters, R, a, b, c, d)
+  fits = token_bucket(x, y, kind, meters, R, a, b, c, d, taken)
   if fits == 0 and not meters then w = nil end
   return fits, pack('<BI8I4', fits + 2, x, y), w, f, R, g
 end
@@ -229,6 +234,7 @@ local function charge_what_meters(takes, from, replied)
   for n = 1, takes do
     local k, asked, R, a, b, c, d
     k, asked, R, a, b, c, d, from = parse('<I2BI4I8I4I8I4', requests, from)
+    if asked % 4 == 3 then from = from + 8 end
     if asked % 32 >= 16 then
       local _, found, x, y, under, g = take(k, asked, R, a, b, c, d)
       -- The reply keeps its earlier answer to whether the take fits, and shows the state that is charged now.
@@ -251,9 +257,10 @@ local function decide(at)
   local from, replied = at, said
   local denied, quotas, fitting_quotas, any_meters, undone = false, 0, 0, false, 0
   for _ = 1, takes do
-    local k, asked, R, a, b, c, d
+    local k, asked, R, a, b, c, d, taken
     k, asked, R, a, b, c, d, at = parse('<I2BI4I8I4I8I4', requests, at)
-    local fits, found, x, y, under, g = take(k, asked, R, a, b, c, d)
+    if asked % 4 == 3 then taken, at = parse('<I8', requests, at) end
+    local fits, found, x, y, under, g = take(k, asked, R, a, b, c, d, taken)
     said = said + 1
     reply[said] = found
     if asked > 3 then

@@ -24,10 +24,10 @@ end
 
 -- The fixed window, aligned to the Unix epoch, or of a calendar month if its length is 0: its end and its count.
 -- Returns whether the take fits, the window before the take, and the new count; no new count if the take changes nothing.
-local function fixed_window(ends, count, kind, meters, limit, hits, length)
+local function fixed_window(ends, count, kind, meters, limit, hits, length, taken)
   if ends <= now then ends, count = end_of_window(now, length), 0 end
-  if kind == 2 then
-    if hits == 0 then return 1, ends, count end
+  if kind >= 2 then
+    if hits == 0 or (kind == 3 and ends ~= end_of_window(taken, length)) then return 1, ends, count end
     return 1, ends, count, math.max(count - hits, 0)
   end
   if count + hits <= limit then

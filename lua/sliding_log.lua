@@ -38,6 +38,19 @@ local function given_back(runs, held, hits)
   return string.sub(runs, 1, to), held
 end
 
+-- The log without these hits of those that leave at that time; nothing if there are none.
+local function taken_out(runs, held, hits, time)
+  for from = #runs - RUN + 1, 1, -RUN do
+    local leaves, found = parse('<I8I4', runs, from)
+    if leaves < time then return end
+    if leaves == time then
+      hits = math.min(hits, found)
+      local rest = found > hits and pack('<I8I4', leaves, found - hits) or ''
+      return string.sub(runs, 1, from - 1) .. rest .. string.sub(runs, from + RUN), held - hits
+    end
+  end
+end
+
 local function added(runs, held, hits, leaves)
   local run_hits = hits
   if #runs > 0 then
@@ -52,12 +65,13 @@ end
 
 -- Returns whether the take fits, when the oldest run leaves, the hits held, when the take would fit, and the new log; no new
 -- log if the take changes nothing.
-local function sliding_log(runs, held, kind, limit, hits, length)
+local function sliding_log(runs, held, kind, limit, hits, length, taken)
   runs, held = trimmed(runs, held)
   local oldest = 0
   if #runs > 0 then oldest = parse('<I8', runs) end
-  if kind == 2 then
+  if kind >= 2 then
     if hits == 0 then return 1, oldest, held, 0 end
+    if kind == 3 then return 1, oldest, held, 0, taken_out(runs, held, hits, taken + length) end
     return 1, oldest, held, 0, given_back(runs, held, hits)
   end
   if held + hits <= limit then

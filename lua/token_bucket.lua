@@ -1,9 +1,14 @@
 -- The token bucket: one instant, full_at, in whole microseconds (w) and a fraction in 1/R us (f), with the R of this take.
 -- The cost of the take and the burst are also given as time; core/src/decision/token_bucket.rs says why.
 -- Returns whether the take fits, and the new full_at; no full_at if the take changes nothing.
-local function token_bucket(w, f, kind, meters, R, cost_w, cost_f, burst_w, burst_f)
+local function token_bucket(w, f, kind, meters, R, cost_w, cost_f, burst_w, burst_f, taken)
   local found_w, found_f = w, f
-  if kind == 2 then
+  if kind == 3 then
+    -- What has been refilled since the take is not given back.
+    if now > taken then cost_w = cost_w - (now - taken) end
+    if cost_w < 0 then return 1 end
+  end
+  if kind >= 2 then
     if cost_w == 0 and cost_f == 0 then return 1 end
     w, f = w - cost_w, f - cost_f
     if f < 0 then w, f = w - 1, f + R end

@@ -18,13 +18,33 @@ pub(crate) type Sequence = Vec<(u64, Vec<Take>)>;
 pub(crate) fn sequence(rng: &mut SmallRng, number: u64) -> Sequence {
     let limits: Vec<Vec<LimitSpec>> = (0..3).map(|_| limits(rng)).collect();
     let mut now_us = START_US;
+    let mut earlier: Vec<(u64, Take)> = Vec::new();
     (0..rng.random_range(1..=12))
         .map(|_| {
             now_us = step(rng, now_us, &limits[0][0].check().expect("sound"));
-            let takes = (0..rng.random_range(1..=4)).map(|_| take(rng, number, &limits)).collect();
+            let takes: Vec<Take> = (0..rng.random_range(1..=4))
+                .map(|_| match earlier.choose(rng) {
+                    Some(&(taken_us, take)) if rng.random_bool(0.2) => undo(rng, taken_us, take),
+                    _ => take(rng, number, &limits),
+                })
+                .collect();
+            earlier.extend(
+                takes.iter().filter(|take| gives_back(&limits[index_of(take)])).map(|take| (now_us, *take)),
+            );
             (now_us, takes)
         })
         .collect()
+}
+
+/// The last byte of a key is the number of its bucket.
+fn index_of(take: &Take) -> usize {
+    usize::from(take.key.digest()[15])
+}
+
+/// Undoes an earlier take, whether or not it was charged, or one of about that time.
+fn undo(rng: &mut SmallRng, taken_us: u64, take: Take) -> Take {
+    let taken_us = if rng.random_bool(0.8) { taken_us } else { taken_us + rng.random_range(0..3) - 1 };
+    Take { demand: take.demand.undo(taken_us), ..take }
 }
 
 fn take(rng: &mut SmallRng, sequence: u64, limits: &[Vec<LimitSpec>]) -> Take {
@@ -37,14 +57,17 @@ fn take(rng: &mut SmallRng, sequence: u64, limits: &[Vec<LimitSpec>]) -> Take {
     let limit = LimitSpec { overdraft, ..spec }.check().or_else(|_| spec.check()).expect("sound");
     let burst = u64::from(limit.burst());
     let hits = *[1, 1, 1, 0, burst, burst + 1, burst / 2, 2 * burst, u64::MAX].choose(rng).expect("one");
-    // A guarded bucket that a refund filled is forgotten at once under limits whose burst would be full by then, and
-    // is used up under others. The script still knows it within its call, so its answer may differ.
-    let gives_back = limits[index].len() == 1 || spec.after_store_loss == AfterStoreLoss::Full;
-    let hits = Hits::new(Some(hits), 0, gives_back && rng.random_bool(0.1));
+    let hits = Hits::new(Some(hits), 0, gives_back(&limits[index]) && rng.random_bool(0.1));
     let enforcements =
         [Enforcement::Enforced, Enforcement::Enforced, Enforcement::Quota, Enforcement::Shadow];
     let demand = Demand::new(hits, &limit).enforcement(*enforcements.choose(rng).expect("one"));
     Take { key: BucketKey::from_bytes(bytes), demand }
+}
+
+/// A guarded bucket that a refund filled is forgotten at once under limits whose burst would be full by then, and is used
+/// up under others. The script still knows it within its call, so its answer may differ.
+fn gives_back(limits: &[LimitSpec]) -> bool {
+    limits.len() == 1 || limits[0].after_store_loss == AfterStoreLoss::Full
 }
 
 fn limits(rng: &mut SmallRng) -> Vec<LimitSpec> {

@@ -32,6 +32,11 @@ pub enum Kind {
     Peek,
     /// Gives them back, up to a full bucket.
     GiveBack,
+    /// Undoes a take: gives back what has not come back by itself since.
+    Undo {
+        /// When that take was charged, by the clock of the bucket, in microseconds.
+        taken_us: u64,
+    },
 }
 
 /// What it means for a request if one of its takes does not fit.
@@ -91,6 +96,15 @@ pub(super) struct Step {
     pub(super) missed_until_us: u64,
     /// Whether a part of what was seen as spent is only reserved.
     pub(super) is_reserved: bool,
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// Whether it leaves the bucket as full as before, or fuller; then it always fits.
+    pub fn gives_back(self) -> bool {
+        matches!(self, Kind::GiveBack | Kind::Undo { .. })
+    }
 }
 
 // === impl Demand ===
@@ -155,6 +169,54 @@ impl Demand {
         Demand { enforcement, ..self }
     }
 
+    /// Undoes what this take was charged at `taken_us`.
+    ///
+    /// Giving back the whole would admit too much, since a part has come back by itself. Without the take, a token
+    /// bucket would be full earlier by the cost, less what has passed since, unless other takes were in between: then by
+    /// more. So the cost less the time passed is never too much, in whatever order takes and their undoing come. A window
+    /// gets its hits back while it lasts, and a log those that leave when the hits of the take do. A bucket that is
+    /// missing is full or lost, and stays so.
+    #[must_use]
+    pub fn undo(self, taken_us: u64) -> Demand {
+        Demand { kind: Kind::Undo { taken_us }, overdraft: Overdraft::Never, ..self }
+    }
+
+    /// A take under the same limit that never fits.
+    #[must_use]
+    pub fn never_fitting(self) -> Demand {
+        let too_many = |count: Count| Count { hits: u64::from(count.limit) + 1, ..count };
+        let measure = match self.measure {
+            Measure::TokenBucket(tokens) => {
+                let cost = tokens.burst.plus(Exact::at_us(1), tokens.per_us);
+                Measure::TokenBucket(Tokens { cost, ..tokens })
+            }
+            Measure::FixedWindow(count) => Measure::FixedWindow(too_many(count)),
+            Measure::SlidingLog(count) => Measure::SlidingLog(too_many(count)),
+        };
+        let (kind, enforcement, overdraft) = (Kind::Take, Enforcement::Enforced, Overdraft::Never);
+        Demand { kind, enforcement, overdraft, measure, ..self }
+    }
+
+    /// Whether it fits no bucket of its limit, however full.
+    pub fn never_fits(&self) -> bool {
+        let is_too_much = match &self.measure {
+            Measure::TokenBucket(tokens) => tokens.cost > tokens.burst,
+            Measure::FixedWindow(count) | Measure::SlidingLog(count) => count.hits > u64::from(count.limit),
+        };
+        is_too_much && !self.kind.gives_back()
+    }
+
+    /// The same demand, which gives back nothing: it shows the bucket and always fits.
+    #[must_use]
+    pub fn giving_back_nothing(self) -> Demand {
+        let measure = match self.measure {
+            Measure::TokenBucket(tokens) => Measure::TokenBucket(Tokens { cost: Exact::default(), ..tokens }),
+            Measure::FixedWindow(count) => Measure::FixedWindow(Count { hits: 0, ..count }),
+            Measure::SlidingLog(count) => Measure::SlidingLog(Count { hits: 0, ..count }),
+        };
+        Demand { kind: Kind::GiveBack, measure, ..self }
+    }
+
     /// What is asked of a token bucket; none for the other algorithms.
     pub fn tokens(&self) -> Option<&Tokens> {
         match &self.measure {
@@ -192,7 +254,7 @@ impl Demand {
     pub fn may_begin_bucket(&self, epoch_us: u64, now_us: u64) -> bool {
         match self.kind {
             Kind::Take => true,
-            Kind::Peek => false,
+            Kind::Peek | Kind::Undo { .. } => false,
             Kind::GiveBack => {
                 !self.changes_nothing()
                     && self.after_store_loss == AfterStoreLoss::Empty
@@ -207,7 +269,7 @@ impl Demand {
             Measure::TokenBucket(tokens) => tokens.cost == Exact::default(),
             Measure::FixedWindow(count) | Measure::SlidingLog(count) => count.hits == 0,
         };
-        self.kind == Kind::Peek || (self.kind == Kind::GiveBack && is_nothing)
+        self.kind == Kind::Peek || (self.kind.gives_back() && is_nothing)
     }
 
     /// Whether it is charged even if its request is denied.
@@ -227,6 +289,9 @@ impl Demand {
     /// What it does to its bucket if a missing bucket counts as used up at `epoch_us`, when its store began. A bucket
     /// that this take fills must then not be missing.
     pub(super) fn step_since(&self, epoch_us: u64, state: Option<&State>, now_us: u64) -> Step {
+        if state.is_none() && matches!(self.kind, Kind::Undo { .. }) {
+            return self.step(None, now_us);
+        }
         let used_up = self.used_up(epoch_us);
         let mut step = self.step(state.or(Some(&used_up)), now_us);
         if used_up.spent_us() > now_us {

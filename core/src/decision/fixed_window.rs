@@ -44,7 +44,7 @@ impl Demand {
         let before = u64::from(count);
         let after = match self.kind {
             Kind::Peek => before,
-            Kind::GiveBack => before.saturating_sub(asked.hits),
+            Kind::GiveBack | Kind::Undo { .. } => before.saturating_sub(asked.hits),
             Kind::Take if before + asked.hits <= limit => before + asked.hits,
             Kind::Take if self.meters() => (before + asked.hits).min(2 * limit).max(before),
             Kind::Take => before,
@@ -61,9 +61,11 @@ pub(super) fn spent(count: &Count, now_us: u64) -> State {
 
 pub(super) fn step(demand: &Demand, asked: &Count, state: Option<&State>, now_us: u64) -> Step {
     let window = Window::at(state, asked, now_us);
-    let fits =
-        demand.kind == Kind::GiveBack || u64::from(window.count) + asked.hits <= u64::from(asked.limit);
-    let is_charged = !demand.changes_nothing() && (fits || demand.meters());
+    let fits = demand.kind.gives_back() || u64::from(window.count) + asked.hits <= u64::from(asked.limit);
+    // After a step back of the clock the take was counted in a later window than the clock showed: that stays.
+    let is_gone =
+        matches!(demand.kind, Kind::Undo { taken_us } if ends_us(asked, taken_us) != window.ends_us);
+    let is_charged = !demand.changes_nothing() && !is_gone && (fits || demand.meters());
     let charged = is_charged.then(|| {
         let count = demand.charged_count(asked, window.count);
         (count > 0).then_some(State::FixedWindow(Window { count, ..window }))

@@ -38,6 +38,11 @@ impl Log {
         self.runs.len()
     }
 
+    /// The number of hits.
+    pub fn held(&self) -> u32 {
+        self.held
+    }
+
     /// Whether no hit is kept.
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
@@ -91,6 +96,18 @@ impl Log {
             }
         }
     }
+
+    /// Takes these hits out of those that leave at `leaves_us`, as far as they are there. False if there are none.
+    fn take_out(&mut self, hits: u32, leaves_us: u64) -> bool {
+        let Ok(at) = self.runs.binary_search_by_key(&leaves_us, |run| run.leaves_us) else { return false };
+        let taken = self.runs[at].hits.min(hits);
+        self.held -= taken;
+        self.runs[at].hits -= taken;
+        if self.runs[at].hits == 0 {
+            self.runs.remove(at);
+        }
+        true
+    }
 }
 
 impl Demand {
@@ -99,7 +116,7 @@ impl Demand {
         let hits = u32::try_from(asked.hits).unwrap_or(u32::MAX);
         match self.kind {
             Kind::Peek => held,
-            Kind::GiveBack => held.saturating_sub(hits),
+            Kind::GiveBack | Kind::Undo { .. } => held.saturating_sub(hits),
             Kind::Take => held.saturating_add(hits),
         }
     }
@@ -120,19 +137,26 @@ pub(super) fn step(demand: &Demand, asked: &Count, state: Option<&State>, now_us
         _ => Log::default(),
     };
     let hits = u32::try_from(asked.hits).unwrap_or(u32::MAX);
-    let fits = demand.kind == Kind::GiveBack || log.held.saturating_add(hits) <= asked.limit;
+    let fits = demand.kind.gives_back() || log.held.saturating_add(hits) <= asked.limit;
     let fits_at_us = match asked.limit.checked_sub(hits) {
         _ if fits => 0,
         Some(most) => log.falls_to_us(most),
         None => log.empty_us(),
     };
     let seen = Seen::SlidingLog { held: log.held, oldest_us: log.oldest_us(), fits_at_us };
-    let charged = (fits && !demand.changes_nothing()).then(|| {
-        match demand.kind {
-            Kind::GiveBack => log.give_back(hits),
-            _ => log.add(hits, now_us.saturating_add(asked.length_us)),
-        }
-        (log.held > 0).then(|| State::SlidingLog(Box::new(log)))
-    });
+    let is_changed = fits
+        && !demand.changes_nothing()
+        && match demand.kind {
+            Kind::Undo { taken_us } => log.take_out(hits, taken_us.saturating_add(asked.length_us)),
+            Kind::GiveBack => {
+                log.give_back(hits);
+                true
+            }
+            Kind::Take | Kind::Peek => {
+                log.add(hits, now_us.saturating_add(asked.length_us));
+                true
+            }
+        };
+    let charged = is_changed.then(|| (log.held > 0).then(|| State::SlidingLog(Box::new(log))));
     Step { seen, fits, charged, missed_until_us: 0, is_reserved: false }
 }

@@ -1,6 +1,7 @@
 mod changes;
 mod intervals;
 mod months;
+mod undo;
 
 use std::collections::HashMap;
 

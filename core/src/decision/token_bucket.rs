@@ -34,6 +34,12 @@ impl Tokens {
         self.raised(full_at, now_us).min(most).max(full_at)
     }
 
+    /// The part of a cost that was taken at `taken_us` and has not been refilled since.
+    fn left_since(&self, taken_us: u64, now_us: u64) -> Tokens {
+        let refilled = Exact::at_us(now_us.saturating_sub(taken_us));
+        Tokens { cost: self.cost.minus(refilled, self.per_us), ..*self }
+    }
+
     /// The instant after the cost was given back. It never lifts a bucket above full.
     fn lowered(&self, full_at: Exact, now_us: u64) -> Exact {
         full_at.minus(self.cost, self.per_us).max(Exact::at_us(now_us))
@@ -46,6 +52,7 @@ impl Demand {
         match self.kind {
             Kind::Peek => full_at,
             Kind::GiveBack => tokens.lowered(full_at, now_us),
+            Kind::Undo { taken_us } => tokens.left_since(taken_us, now_us).lowered(full_at, now_us),
             Kind::Take => {
                 let fitting = tokens.after(full_at, now_us);
                 fitting.unwrap_or_else(|| if self.meters() { tokens.owed(full_at, now_us) } else { full_at })
@@ -56,8 +63,10 @@ impl Demand {
 
 pub(super) fn step(demand: &Demand, tokens: &Tokens, state: Option<&State>, now_us: u64) -> Step {
     let full_at = State::full_at(state, tokens.per_us);
-    let fits = demand.kind == Kind::GiveBack || tokens.after(full_at, now_us).is_some();
-    let is_charged = !demand.changes_nothing() && (fits || demand.meters());
+    let fits = demand.kind.gives_back() || tokens.after(full_at, now_us).is_some();
+    let is_refilled = |taken_us| tokens.left_since(taken_us, now_us).cost == Exact::default();
+    let is_refilled = matches!(demand.kind, Kind::Undo { taken_us } if is_refilled(taken_us));
+    let is_charged = !demand.changes_nothing() && !is_refilled && (fits || demand.meters());
     let charged = is_charged.then(|| {
         let after = demand.charged_full_at(tokens, full_at, now_us);
         (after > Exact::at_us(now_us)).then_some(State::TokenBucket(Kept::new(after, tokens.per_us)))

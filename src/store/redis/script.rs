@@ -119,6 +119,9 @@ impl Call {
             self.requests.extend_from_slice(&time.whole_us.to_le_bytes());
             self.requests.extend_from_slice(&time.fraction.to_le_bytes());
         }
+        if let Kind::Undo { taken_us } = demand.kind {
+            self.requests.extend_from_slice(&taken_us.to_le_bytes());
+        }
     }
 
     /// The command `EVALSHA digest …` or `EVAL text …`: `name` is its name and `script` the digest or text.
@@ -162,6 +165,7 @@ const fn kind_bits(kind: Kind) -> u8 {
         Kind::Take => 0,
         Kind::Peek => 1,
         Kind::GiveBack => 2,
+        Kind::Undo { .. } => 3,
     }
 }
 

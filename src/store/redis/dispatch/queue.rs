@@ -15,7 +15,7 @@ use foldhash::fast::RandomState;
 
 use crate::store::redis::denial_cache::{DenialCache, Trip};
 use tollgate_core::{
-    decision::{Answer, Kind, Take, Takes},
+    decision::{Answer, Take, Takes},
     descriptor::BucketKey,
 };
 
@@ -205,7 +205,7 @@ fn without_room<'a>(
     takes: &'a [Take],
     now_us: u64,
 ) -> impl Iterator<Item = BucketKey> + 'a {
-    let asking = takes.iter().filter(|take| take.demand.kind != Kind::GiveBack);
+    let asking = takes.iter().filter(|take| !take.demand.kind.gives_back());
     asking.map(|take| take.key).filter(move |key| denial_cache.knows(key, now_us))
 }
 
