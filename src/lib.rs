@@ -17,6 +17,7 @@
 //! | where buckets are kept | [`store`]: [`store::memory`], [`store::redis`] |
 //! | what is denied without asking Redis | [`store::redis::denial_cache`] |
 //! | what happens when Redis is silent | see below |
+//! | requests over several slots of a Redis Cluster | [`store::redis::legs`] |
 //! | whether the store can be used, and what would help if not | [`store::health`], [`store::refusal`] |
 //! | the 429: statuses, headers, body | [`response`] |
 //! | what is counted, and what operators can ask | [`metrics`], [`admin`], [`logging`] |
@@ -154,7 +155,8 @@
 //! | hits | tokens that a request asks for |
 //! | take | to ask for hits from buckets, all or none |
 //! | post-paid, pre-paid | charged after the response, whether or not it fits; charged before it, if it fits |
-//! | demand | what a request asks of one bucket: a take, a peek or a give-back |
+//! | demand | what a request asks of one bucket: a take, a peek, a give-back, or to undo a take |
+//! | leg | the part of a request that goes to one slot of a Redis Cluster |
 //! | enforcement | what it means for the request if a demand does not fit: enforced, quota or shadow |
 //! | verdict, decision | Allow or Deny; the answer for one limit |
 //! | outcome | the answer for one request |

@@ -18,6 +18,7 @@ mod dial;
 mod discovery;
 pub mod dispatch;
 pub mod keys;
+pub mod legs;
 mod line;
 pub mod look;
 pub mod masters;

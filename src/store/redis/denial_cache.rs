@@ -23,13 +23,15 @@ use tollgate_core::{
 
 /// No entry serves longer than this after its take was sent.
 pub const SERVES_US: u64 = 1_000_000;
+/// For how long it is recalled that a bucket was without room: a request over several masters then asks for it first.
+pub const RECALLS_US: u64 = 2_000_000;
 /// The number of entries in one generation; there are two.
 const MOST: usize = 32_768;
 
 /// One runtime's denial cache. Only that runtime's thread uses it; other runtimes reach it through [`Refunds`].
 #[derive(Debug, Default)]
 pub struct DenialCache {
-    /// When the current generation is full or a second old it replaces the previous one, so that nothing has to be
+    /// When the current generation is full or two seconds old it replaces the previous one, so that nothing has to be
     /// searched for old entries.
     current: HashMap<BucketKey, Known, RandomState>,
     previous: HashMap<BucketKey, Known, RandomState>,
@@ -131,7 +133,7 @@ impl Known {
     /// None if Redis must be asked about a take like this.
     fn room_for(&self, demand: &Demand) -> Option<&Room> {
         let room = self.room().filter(|room| room.is_known_for(demand))?;
-        (demand.kind != Kind::GiveBack && !demand.meters()).then_some(room)
+        (!demand.kind.gives_back() && !demand.meters()).then_some(room)
     }
 }
 
@@ -182,6 +184,13 @@ impl DenialCache {
         self.known(key).is_some_and(|known| known.room().is_some() && known.is_served_at(local_us))
     }
 
+    /// Whether this bucket was last seen without room, and lately, though it may have some again.
+    pub fn was_without_room(&mut self, key: &BucketKey, local_us: u64) -> bool {
+        self.receive_refunds();
+        let is_lately = |known: &Known| local_us.saturating_sub(known.sent_us) < RECALLS_US;
+        self.known(key).is_some_and(|known| known.room().is_some() && is_lately(known))
+    }
+
     /// Learns from Redis' answer to a request which of its buckets have no room for the same take again, which of
     /// those that had none have some now, and what was given back. The latter is told to the other runtimes.
     pub fn learn(&mut self, takes: &[Take], answer: &Answer, trip: Trip) {
@@ -192,9 +201,9 @@ impl DenialCache {
         for (index, (take, found)) in takes.iter().zip(&answer.found).enumerate() {
             let is_charged = take.is_charged(found, answer.verdict);
             let shown = match take.demand.kind {
-                Kind::GiveBack if is_charged => Shown::GivenBack,
-                Kind::GiveBack => Shown::HasRoom,
-                _ => Room::after(&take.demand, found, is_charged, answer.now_us)
+                Kind::GiveBack | Kind::Undo { .. } if is_charged => Shown::GivenBack,
+                Kind::GiveBack | Kind::Undo { .. } => Shown::HasRoom,
+                Kind::Take | Kind::Peek => Room::after(&take.demand, found, is_charged, answer.now_us)
                     .map_or(Shown::HasRoom, Shown::NoRoom),
             };
             // Room is worth remembering only where it replaces an entry that denies.
@@ -209,9 +218,10 @@ impl DenialCache {
             }
             self.insert(take.key, Known::new(shown, is_charged, answer.now_us, trip));
         }
-        let given_back = takes.iter().zip(&answer.found).filter(|(take, found)| {
-            take.demand.kind == Kind::GiveBack && take.is_charged(found, answer.verdict)
-        });
+        let given_back = takes
+            .iter()
+            .zip(&answer.found)
+            .filter(|(take, found)| take.demand.kind.gives_back() && take.is_charged(found, answer.verdict));
         for (take, _) in given_back {
             let refund = Refund { key: take.key, told_us: answer.now_us, trip };
             self.void(refund);
@@ -241,7 +251,7 @@ impl DenialCache {
         if self.known(&key).is_some_and(|old| !old.gives_way_to(&known)) {
             return;
         }
-        let is_old = known.arrived_us.saturating_sub(self.turned_us) >= SERVES_US;
+        let is_old = known.arrived_us.saturating_sub(self.turned_us) >= RECALLS_US;
         if is_old || self.current.len() >= MOST {
             self.previous = std::mem::take(&mut self.current);
             self.turned_us = known.arrived_us;

@@ -2,7 +2,7 @@ mod alike;
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{DenialCache, MOST, Refund, SERVES_US, Trip};
+use super::{DenialCache, MOST, RECALLS_US, Refund, SERVES_US, Trip};
 use tollgate_core::{
     decision::{self, Answer, AnswerSource, Buckets, Demand, Found, Seen, State, Take, Verdict},
     descriptor::{BucketKey, Hits},
@@ -82,6 +82,23 @@ fn no_entry_serves_longer_than_a_second() {
 }
 
 #[test]
+fn that_a_bucket_was_without_room_is_recalled_for_two_seconds() {
+    let recalls =
+        |cache: &mut DenialCache, sent_us| cache.was_without_room(&one(1)[0].key, LOCAL_US + sent_us);
+    let (mut cache, mut table) = emptied();
+    // Other entries do not push it out.
+    for number in 2..20 {
+        let answer = decision::decide(&one(number), STORE_US, &mut Table::default());
+        cache.learn(&one(number), &answer, trip(u64::from(number) * 100_000));
+    }
+    assert!(recalls(&mut cache, RECALLS_US - 1) && !recalls(&mut cache, RECALLS_US));
+    let undo = [Take { demand: one(1)[0].demand.undo(STORE_US), ..one(1)[0] }];
+    cache.learn(&undo, &decision::decide(&undo, STORE_US, &mut table), trip(1_000));
+    assert!(!recalls(&mut cache, 2_000), "what was given back is there again");
+    assert!(cache.denial(&one(1), LOCAL_US + 2_000).is_none());
+}
+
+#[test]
 fn an_older_answer_never_lowers_what_a_newer_one_showed() {
     let (mut cache, mut table) = emptied();
     let old = Answer { now_us: STORE_US - 10, ..decision::decide(&one(1), STORE_US, &mut Table::default()) };
@@ -113,10 +130,10 @@ fn after_a_step_back_of_the_stores_clock_memory_serves_as_before() {
     cache.learn(&one(1), &deny_at(STORE_US - HOUR_US), trip(SERVES_US));
     assert!(is_served(&mut cache, SERVES_US));
     let mut cache = known_before();
-    cache.learn(&one(2), &deny_at(STORE_US), trip(SERVES_US));
+    cache.learn(&one(2), &deny_at(STORE_US), trip(RECALLS_US));
     assert!(cache.previous.contains_key(&one(1)[0].key));
-    cache.learn(&one(1), &deny_at(STORE_US - HOUR_US), trip(SERVES_US + 10));
-    assert!(is_served(&mut cache, SERVES_US + 10));
+    cache.learn(&one(1), &deny_at(STORE_US - HOUR_US), trip(RECALLS_US + 10));
+    assert!(is_served(&mut cache, RECALLS_US + 10));
     // So does what was given back before the step.
     let mut cache = known_before();
     cache.void(Refund { key: one(1)[0].key, told_us: STORE_US + 1_000, trip: trip(1_000) });
