@@ -41,7 +41,7 @@ function drawKeys(keys, title, note, row) {
   keys.hidden = !mine || mine.keys.length === 0;
   say(title, mine ? `Top keys of the last ${duration(mine.window_seconds)}` : "Top keys");
   if (!mine) return say(note, "Waiting for the next second.");
-  if (mine.keys.length === 0) return say(note, "No key was decided on in this time. Keys are counted from when a page first asks for them.");
+  if (mine.keys.length === 0) return say(note, "No key was decided on in this time.");
   const largest = Math.max(...mine.keys.map((key) => key.error));
   const exact = largest === 0 ? "" : ` A count may be too high by its ± number.`;
   const rest = mine.left_out_at_most > 0 ? ` A key that is not listed had at most ${count(mine.left_out_at_most)} decisions.` : "";
