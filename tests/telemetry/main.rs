@@ -74,6 +74,18 @@ impl Service {
         panic!("{series} is {} and not {at_least}: {}", self.counted(series).await, self.process.log_text());
     }
 
+    /// Waits for the store.
+    async fn until_ready(&self) {
+        for _ in 0..400 {
+            let ready = lab::http::get(self.process.admin(), "/ready", &[]).await.expect("an answer");
+            if ready.text() == "OK" {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("not ready: {}", self.process.log_text());
+    }
+
     async fn until_logged(&self, text: &str) {
         for _ in 0..200 {
             if self.process.log_text().contains(text) {

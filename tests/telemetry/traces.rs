@@ -102,6 +102,7 @@ async fn by_grpc_a_batch_is_a_span_of_its_own_with_links_to_its_requests() {
         &["--store", &store, "--store-deadline", "5s", "--denial-cache", "off"],
     )
     .await;
+    service.until_ready().await;
     let mut others = service.client.clone();
     let mut asked = Vec::new();
     for number in 1..=3_u8 {
