@@ -14,7 +14,8 @@
 //! | what decides: limits, rules, matching, takes, verdicts | the crate [`tollgate_core`], which is pure |
 //! | how an algorithm works | [`tollgate_core::decision`], and its twin in `lua/` |
 //! | where a new algorithm goes | see below |
-//! | where buckets are kept | [`store`]: [`store::memory`], [`store::redis`] |
+//! | where buckets are kept | [`store`]: [`store::memory`], [`store::redis`], and a Redis Cluster in [`store::redis::cluster`] |
+//! | which master of a Redis Cluster is asked | `store/redis/slots.rs`, then `store/redis/cluster/rounds.rs` |
 //! | what is denied without asking Redis | [`store::redis::denial_cache`] |
 //! | what happens when Redis is silent | see below |
 //! | requests over several slots of a Redis Cluster | [`store::redis::legs`] |
@@ -76,8 +77,9 @@
 //! | 23 | `src/store/redis/dispatch/queue.rs` | forms it |
 //! | 24 | `src/store/redis/denial_cache.rs` | is asked again, since it may have learnt more |
 //! | 25 | `src/store/redis/script.rs` | packs the requests of the batch |
-//! | 26 | `src/store/redis/line.rs` | sends the call, and waits for the reply |
+//! | 26 | `src/store/redis/line/calls.rs` | sends the call, and waits for the reply |
 //! | 27 | `src/store/redis/script.rs` | makes the command |
+//! | | `src/store/redis/keys.rs` | names the buckets |
 //! | | `lua/batch.lua` | decides, in Redis |
 //! | 28 | `src/store/redis/script.rs` | reads the reply |
 //! | 29 | `core/src/decision/demand.rs` | gives the verdict |
@@ -111,7 +113,7 @@
 //!
 //! | step | where |
 //! |---|---|
-//! | a call ends at the store deadline, and is never sent again | `store/redis/line.rs`: `exchange`, `within` |
+//! | a call ends at the store deadline, and is never sent again | `store/redis/line/calls.rs`: `exchange`, `within` |
 //! | three batches in a row are lost: the breaker trips, and one batch in 100 ms probes | [`store::redis::dispatch`] |
 //! | a request that waits too long is given up | `dispatch/queue.rs`, and `give_up_overdue` in [`store::redis`] |
 //! | pings find out that the connection is dead; it is opened again | `store/redis/connection.rs` |
@@ -165,8 +167,10 @@
 //! | replica, node | a process of Tollgate; an Envoy |
 //! | replica count | the number of replicas that share a Redis, as they count themselves |
 //! | store | where buckets are kept: memory or Redis |
-//! | dispatcher | one runtime's queue and breaker for one Redis |
-//! | line | one runtime's connection to one Redis |
+//! | dispatcher | one runtime's queue and breaker for one Redis, or for one master of a Redis Cluster |
+//! | line | one runtime's connection to one Redis, or to one master |
+//! | slot | one of the 16,384 parts of a Redis Cluster: each bucket lies in one, and each slot has one master |
+//! | leg | the takes of one request in one slot |
 //! | batch | one call to Redis that carries many takes |
 //! | denial cache | what one runtime knows to be denied without asking Redis |
 //! | fallback answer | an answer in place of the store's: local, allow, deny or error |

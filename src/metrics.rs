@@ -21,7 +21,10 @@
 //! | `tollgate_config_stale` | | 1 while the last change is refused |
 //! | `tollgate_rules_version` | | the version of the rules in force, as a number |
 //! | `tollgate_replicas` | | replicas that share the store; 0: not known |
-//! | `tollgate_store_masters` | | masters to which the store's name leads, if it has several addresses; only with Redis |
+//! | `tollgate_store_masters` | | masters to which the store's name leads, if it has several addresses; only with one Redis |
+//! | `tollgate_store_cluster_masters` | | masters of the Redis Cluster; only with one |
+//! | `tollgate_store_cluster_masters_connected` | | those to which every runtime has a connection; only with a Redis Cluster |
+//! | `tollgate_store_cluster_slots_unserved` | | slots that no master serves; only with a Redis Cluster |
 //! | `tollgate_admin_acts_total` | act, result | acts on buckets by the admin port: `peek`, `reset` or `grant`; `done`, `failed` or `refused` |
 //! | `tollgate_memory_buckets` | | buckets in this process, of the memory store and for local answers |
 //! | `tollgate_connections_refused_total` | | connections closed at once, because `--max-connections` were open |
@@ -91,7 +94,7 @@ const REFUSED: &str = "Connections refused because --max-connections were alread
 const UNKNOWN_METHODS: &str = "Calls of gRPC methods that Tollgate does not have, answered UNIMPLEMENTED. The log has \
     their paths. If the caller is an Envoy, it may let its requests pass.";
 const STORE_ERRORS: &str = "Requests that the store did not answer, by reason. deadline, tripped, overload: Redis or the \
-    network is slow or silent; unacknowledged: the replicas of Redis are; disconnected: see the log; refused: see tollgate_store_refusals_total; full: raise \
+    network is slow or silent; unacknowledged: the replicas of Redis are; disconnected, unserved: see the log; refused: see tollgate_store_refusals_total; full: raise \
     --memory-buckets.";
 
 /// All metrics of the process. Shared by all runtimes.

@@ -235,11 +235,16 @@ impl Backend {
         }
     }
 
-    /// The masters behind the store's name. None for memory.
+    /// Whether this is a Redis Cluster.
+    pub fn is_cluster(&self) -> bool {
+        matches!(self, Backend::Redis(backend) if backend.key_form() == KeyForm::Tagged)
+    }
+
+    /// The masters behind the store's name. None for memory, and for a Redis Cluster, which has several.
     pub fn masters(&self) -> Option<Arc<Masters>> {
         match self {
             Backend::Memory(_) => None,
-            Backend::Redis(backend) => Some(Arc::clone(backend.masters())),
+            Backend::Redis(backend) => (!self.is_cluster()).then(|| Arc::clone(backend.masters())),
         }
     }
 

@@ -3,19 +3,19 @@
 //! Each runtime reports here when its connection opens or is lost, and when the store refuses a call; the admin port
 //! and the metrics read it. It decides nothing, and a request that is answered does not touch it.
 
+mod contact;
+mod lines;
 mod outage;
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
 };
 
 use super::refusal::{Complaint, Refusal};
 use crate::{clock::Clock, logging::hourly::Hourly};
+pub use contact::Contact;
+use lines::{Lines, Trouble};
 use outage::Outage;
 
 /// The state of the store, shared by all runtimes. At first no runtime has had a connection.
@@ -27,48 +27,6 @@ pub struct StoreHealth {
     lines: Mutex<Lines>,
     refused: [AtomicU64; Refusal::ALL.len()],
     told: [Hourly; Refusal::ALL.len()],
-}
-
-/// The number of connections in each state, and the last error.
-#[derive(Debug, Default)]
-struct Lines {
-    /// All of them: each runtime keeps one.
-    kept: usize,
-    /// Those that were up at least once while nothing was refused.
-    met: usize,
-    up: usize,
-    /// Those over which the store refuses calls.
-    refusing: usize,
-    /// By the address of the server: a Redis Cluster has several.
-    servers: BTreeMap<Arc<str>, ServerLines>,
-    /// The slots of a Redis Cluster that no master serves.
-    unserved: usize,
-    /// Why a connection is down.
-    trouble: Trouble,
-    /// What the store refused last over a connection that is up.
-    complaint: String,
-    /// It was logged that the store refuses calls, and not yet that it grants them again.
-    is_told: bool,
-}
-
-/// The connections to one server.
-#[derive(Debug, Default)]
-struct ServerLines {
-    kept: usize,
-    up: usize,
-    /// Those that have been up for a moment.
-    settled: usize,
-    outage: Outage,
-}
-
-/// Why a connection is down.
-#[derive(Debug, Default)]
-enum Trouble {
-    #[default]
-    None,
-    Away(String),
-    /// The store is there and cannot be used.
-    Denied(String),
 }
 
 /// The state of one runtime's connection, which is down at first. Once dropped, it no longer counts.
@@ -99,41 +57,6 @@ struct LineState {
     is_up: bool,
     refuses: bool,
     is_settled: bool,
-}
-
-/// Whether the runtimes can use the store. Its text is for operators and holds no password.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Contact {
-    /// Not every runtime has had a connection so far.
-    NotYet {
-        /// The number of runtimes that have.
-        met: usize,
-        /// The number of runtimes.
-        of: usize,
-        /// The last error; may be empty.
-        trouble: String,
-    },
-    /// Not every runtime has had a connection so far, since the store cannot be used or refuses all calls.
-    Unusable {
-        /// What it refuses, and what helps.
-        complaint: String,
-    },
-    /// Every runtime has a connection, and the store refuses nothing.
-    All,
-    /// Every runtime has had a connection, and some or all have lost it.
-    Degraded {
-        /// The number of runtimes with a connection.
-        up: usize,
-        /// The number of runtimes.
-        of: usize,
-        /// The last error; may be empty.
-        trouble: String,
-    },
-    /// Every runtime has a connection, and the store refuses calls.
-    Refused {
-        /// What it refuses, and what helps.
-        complaint: String,
-    },
 }
 
 // === impl StoreHealth ===
@@ -325,70 +248,6 @@ impl Drop for LineHealth {
             server.kept -= 1;
         }
         lines.servers.retain(|_, server| server.kept > 0);
-    }
-}
-
-// === impl Lines, Trouble, Contact ===
-
-impl Lines {
-    /// What is wrong with a store that can be used in part. Of several servers, it names those that are away.
-    fn trouble(&self) -> String {
-        let mut told = Vec::new();
-        if self.servers.len() > 1 {
-            let away = self.servers.iter().filter(|(_, server)| server.up < server.kept);
-            let away: Vec<&str> = away.map(|(address, _)| &**address).collect();
-            told.extend((!away.is_empty()).then(|| format!("away: {}", away.join(", "))));
-        }
-        told.extend(
-            (self.unserved > 0).then(|| format!("no master serves {} of 16384 slots", self.unserved)),
-        );
-        told.extend(Some(self.trouble.text().to_owned()).filter(|text| !text.is_empty()));
-        told.join("; ")
-    }
-}
-
-impl Trouble {
-    fn text(&self) -> &str {
-        match self {
-            Trouble::None => "",
-            Trouble::Away(text) | Trouble::Denied(text) => text,
-        }
-    }
-}
-
-impl Contact {
-    /// Whether every runtime has had a connection to a store that it could use. Once true, it stays so.
-    pub fn is_made(&self) -> bool {
-        match self {
-            Contact::NotYet { .. } | Contact::Unusable { .. } => false,
-            Contact::All | Contact::Degraded { .. } | Contact::Refused { .. } => true,
-        }
-    }
-}
-
-impl fmt::Display for Contact {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let trouble = match self {
-            Contact::All => return f.write_str("OK"),
-            Contact::NotYet { met: 0, trouble, .. } => {
-                f.write_str("no contact with the store yet")?;
-                trouble
-            }
-            Contact::NotYet { met, of, trouble } => {
-                write!(f, "{met} of {of} connections to the store have been up so far")?;
-                trouble
-            }
-            Contact::Unusable { complaint } => return f.write_str(complaint),
-            Contact::Degraded { up, of, trouble } => {
-                write!(f, "degraded: {up} of {of} connections to the store are up")?;
-                trouble
-            }
-            Contact::Refused { complaint } => {
-                f.write_str("degraded: the store refuses calls")?;
-                complaint
-            }
-        };
-        if trouble.is_empty() { Ok(()) } else { write!(f, ": {trouble}") }
     }
 }
 

@@ -1,6 +1,8 @@
 //! A real Redis Cluster of three masters: its buckets are decided exactly, wherever their slots are and go.
 
+mod acks;
 mod audit;
+mod legs;
 mod moves;
 mod outages;
 mod service;

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use tollgate::store::{
-    Backend, StoreError,
-    redis::keys::{slot, tag_in},
+use tollgate::{
+    clock,
+    store::{
+        Backend, StoreError,
+        redis::keys::{slot, tag_in},
+    },
 };
 use tollgate_core::{
     descriptor::KeyForm,
@@ -45,6 +48,73 @@ async fn a_master_that_is_gone_takes_its_slots_with_it_and_nothing_else() {
     for takes in &all {
         ask(&store, takes).await.expect("an answer");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_is_silent_trips_nothing_but_its_own_breaker() {
+    let Some(mut cluster) = cluster(3, 0).await else { return };
+    let backend = Backend::parse(&cluster.url()).expect("a URL").without_denial_cache();
+    let store = backend.open(Duration::from_millis(600));
+    until("the store is ready", || backend.health().contact().to_string() == "OK").await;
+    let limit = a_year(1_000_000);
+    let of = |is_silent: bool| {
+        let all = (0..).map(|descriptor| [take(key(descriptor, 1), &limit)]);
+        all.filter(move |takes| (slot(&takes[0].key) >= 10_923) == is_silent)
+    };
+    cluster.nodes[2].pause().expect("stops");
+    let (mut errors, mut silent, mut others) = (Vec::new(), of(true), of(false));
+    for _ in 0..8 {
+        errors.push(ask(&store, &silent.next().expect("some")).await.expect_err("silence").kind());
+        let started = clock::monotonic();
+        ask(&store, &others.next().expect("some")).await.expect("an answer");
+        assert!(started.elapsed() < Duration::from_millis(550), "the others wait for nothing");
+    }
+    assert_eq!(errors[0], "deadline");
+    assert!(errors.iter().any(|kind| ["tripped", "disconnected"].contains(kind)), "{errors:?}");
+    cluster.nodes[2].resume().expect("continues");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_takes_over_from_a_killed_master_decides() {
+    let Some(mut cluster) = cluster(3, 1).await else { return };
+    let store = open(&cluster.url()).await;
+    let (limit, mut told) = (a_year(1_000_000), Told::default());
+    let takes = [take(key(0, 1), &limit)];
+    for _ in 0..10 {
+        told.note(&takes, &ask(&store, &takes).await.expect("an answer"));
+    }
+    let master = cluster.first_master_of(slot(&takes[0].key));
+    cluster.tell(master, &["WAIT", "1", "5000"]).expect("the replica has it all");
+    cluster.nodes[master].kill();
+    let mut answer = ask(&store, &takes).await;
+    for _ in 0..600 {
+        if answer.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+        answer = ask(&store, &takes).await;
+    }
+    told.note(&takes, &answer.expect("the replica takes over"));
+    cluster.nodes.swap_remove(master);
+    assert_eq!(told.differences(&cluster), (0, 0));
+}
+
+#[tokio::test]
+async fn the_buckets_of_all_masters_can_be_read_without_asking_anything_of_them() {
+    let Some(cluster) = cluster(3, 0).await else { return };
+    let Backend::Redis(backend) = Backend::parse(&cluster.url()).expect("a URL") else { panic!("Redis") };
+    let store = open(&cluster.url()).await;
+    let limit = a_year(10);
+    let takes: Vec<_> = (0..20).map(|descriptor| take(key(descriptor, 1), &limit)).collect();
+    for take in &takes[..12] {
+        ask(&store, &[*take]).await.expect("an answer");
+    }
+    let looked = backend.look(&takes).await.expect("is read");
+    let mut read: Vec<_> = looked.states.iter().map(|(key, _)| *key).collect();
+    let mut written: Vec<_> = takes[..12].iter().map(|take| take.key).collect();
+    read.sort();
+    written.sort();
+    assert_eq!((read, looked.malformed), (written, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::OnceLock};
 
 use lab::{
-    http,
+    http, ports,
     redis::Cluster,
     tollgate::{Serve, Tollgate},
 };
@@ -13,7 +13,10 @@ use tollgate::pb::{
 };
 use tonic::transport::Channel;
 
-use crate::{cluster, support};
+use crate::{
+    cluster,
+    support::{self, authority::Authority},
+};
 
 const LIMITS: &str = "\
 domain: edge
@@ -138,6 +141,28 @@ async fn several_replicas_admit_exactly_the_burst() {
         admitted += task.await.expect("no panic");
     }
     assert_eq!((3 * 8 * 60, admitted), (1_440, 777));
+}
+
+/// A node that is asked by TLS names the ports for TLS.
+#[tokio::test]
+async fn a_cluster_is_reached_by_tls() {
+    if !lab::real::available(&[lab::binaries::Part::Redis]) {
+        return;
+    }
+    let authority = Authority::new("cluster");
+    let (certificate, redis_key) = authority.files("cluster-redis");
+    let (certificate, redis_key) = (certificate.display().to_string(), redis_key.display().to_string());
+    let port = ports::free().expect("a free port").to_string();
+    let args = ["--tls-port", &port, "--tls-cert-file", &certificate, "--tls-key-file", &redis_key];
+    let others = ["--tls-ca-cert-file", &certificate, "--tls-auth-clients", "no", "--tls-cluster", "yes"];
+    let args: Vec<&str> = args.into_iter().chain(others).collect();
+    let cluster = Cluster::start_with(1, 0, &args).await.expect("a Cluster of one master starts");
+    let ca = authority.file("cluster-ca").display().to_string();
+    let tollgate = start(&format!("rediss+cluster://127.0.0.1:{port}"), &["--store-ca", &ca]).await;
+    until_ready_says(&tollgate, 200, "OK").await;
+    let mut client = Client::new(&tollgate).await;
+    assert_eq!(client.ask("user", "alice").await, Code::Ok);
+    drop(cluster);
 }
 
 #[tokio::test]

@@ -3,7 +3,13 @@
 use std::sync::Arc;
 
 use super::tls;
-use crate::{fallback::Fallback, metrics::Metrics, server::Tls, store::Backend, tasks};
+use crate::{
+    fallback::Fallback,
+    metrics::Metrics,
+    server::Tls,
+    store::{Backend, health::StoreHealth},
+    tasks,
+};
 
 /// Adds them to the page of `metrics`.
 pub(super) fn add(metrics: &Metrics, backend: &Backend, fallback: &Fallback, tls: Option<&Arc<Tls>>) {
@@ -40,6 +46,9 @@ pub(super) fn add(metrics: &Metrics, backend: &Backend, fallback: &Fallback, tls
             move || masters.found().into(),
         );
     }
+    if backend.is_cluster() {
+        of_cluster(metrics, &backend.health());
+    }
     let (backend, local) = (backend.clone(), Arc::clone(&fallback.local));
     let buckets = move || {
         let kept = local.len() + backend.memory_buckets();
@@ -50,5 +59,27 @@ pub(super) fn add(metrics: &Metrics, backend: &Backend, fallback: &Fallback, tls
         "Buckets that this process keeps in memory, for the memory store and for local answers. If it nears \
          --memory-buckets, raise that, or look for a descriptor whose values never repeat.",
         buckets,
+    );
+}
+
+fn of_cluster(metrics: &Metrics, health: &Arc<StoreHealth>) {
+    let shown = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let (known, connected, unserved) = (Arc::clone(health), Arc::clone(health), Arc::clone(health));
+    metrics.show(
+        "tollgate_store_cluster_masters",
+        "Masters of the Redis Cluster that Tollgate sends requests to.",
+        move || shown(known.servers().0),
+    );
+    metrics.show(
+        "tollgate_store_cluster_masters_connected",
+        "Those of them to which every runtime has a connection. If it is lower than the number of masters, /ready names the \
+         others; their slots get fallback answers.",
+        move || shown(connected.servers().1),
+    );
+    metrics.show(
+        "tollgate_store_cluster_slots_unserved",
+        "Slots of the Redis Cluster that no master serves, of 16384. Their buckets get fallback answers: repair the Cluster \
+         with redis-cli --cluster fix.",
+        move || shown(unserved.unserved()),
     );
 }

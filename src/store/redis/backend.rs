@@ -102,7 +102,6 @@ impl RedisBackend {
         }
     }
 
-    /// The number of replicas that share this Redis, as they count themselves.
     /// Where replicas show each other their seconds.
     pub fn board(&self) -> &Arc<Board> {
         &self.board

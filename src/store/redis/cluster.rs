@@ -6,6 +6,7 @@
 //! themselves: a pipeline that were sent again after one MOVED would charge all its other requests twice.
 
 mod epochs;
+mod legs;
 mod master;
 mod reply;
 mod rounds;
@@ -13,7 +14,7 @@ mod rounds;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::oneshot,
+    sync::{mpsc, oneshot},
     task::{JoinHandle, JoinSet},
     time::{sleep, timeout},
 };
@@ -23,7 +24,7 @@ use super::{
     advice::Advice,
     denial_cache::DenialCache,
     dispatch::{self, Dispatched},
-    keys::{slot, slot_of},
+    keys::{slot, slot_of_name},
     line::Line,
     replica_count::Reach,
     slots::{NodeId, Slots},
@@ -33,7 +34,6 @@ use crate::{
     store::{
         StoreError,
         health::{LineHealth, StoreHealth},
-        refusal::Refusal,
     },
     tasks::{self, Task},
 };
@@ -83,21 +83,55 @@ struct Made {
     via: Option<Via>,
 }
 
-/// The caller of a request whose buckets lie in one slot.
+/// Who waits for the answer of one slot.
 #[derive(Debug)]
 struct Ticket {
-    sender: oneshot::Sender<Result<Made, StoreError>>,
+    /// None once it was told.
+    caller: Option<Caller>,
     via: Option<Via>,
+}
+
+#[derive(Debug)]
+enum Caller {
+    /// The caller of a request whose buckets lie in one slot.
+    One(oneshot::Sender<Result<Made, StoreError>>),
+    /// The task of a request over several slots, which waits for each leg.
+    Leg { leg: usize, answers: mpsc::UnboundedSender<(usize, Result<Made, StoreError>)> },
+}
+
+impl Ticket {
+    fn new(caller: Caller) -> Ticket {
+        Ticket { caller: Some(caller), via: None }
+    }
+
+    fn tell(&mut self, made: Result<Made, StoreError>) {
+        // Fails if the caller has gone meanwhile.
+        match self.caller.take() {
+            Some(Caller::One(sender)) => drop(sender.send(made)),
+            Some(Caller::Leg { leg, answers }) => drop(answers.send((leg, made))),
+            None => {}
+        }
+    }
 }
 
 impl dispatch::Ticket for Ticket {
     fn is_gone(&self) -> bool {
-        self.sender.is_closed()
+        match &self.caller {
+            Some(Caller::One(sender)) => sender.is_closed(),
+            Some(Caller::Leg { answers, .. }) => answers.is_closed(),
+            None => true,
+        }
     }
 
-    fn answer(self, answer: Result<Answer, StoreError>) {
-        // Fails if the caller has gone meanwhile.
-        let _ = self.sender.send(answer.map(|answer| Made { answer, via: self.via }));
+    fn answer(mut self, answer: Result<Answer, StoreError>) {
+        let via = self.via;
+        self.tell(answer.map(|answer| Made { answer, via }));
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.tell(Err(StoreError::Abandoned));
     }
 }
 
@@ -144,10 +178,10 @@ impl ClusterStore {
 
     /// Takes all or none. Without a connection it fails at once, unless memory can deny the request.
     pub async fn take(&self, takes: Takes) -> Result<Answer, StoreError> {
-        let Some(slot) = only_slot(&takes) else {
-            return Err(StoreError::Refused(Refusal::CrossSlot));
-        };
-        self.runtime.leg(slot, takes).await.map(|made| made.answer)
+        match only_slot(&takes) {
+            Some(slot) => self.runtime.leg(slot, takes).await.map(|made| made.answer),
+            None => legs::take(&self.runtime, takes).await,
+        }
     }
 
     /// The form of the keys of its buckets.
@@ -186,15 +220,18 @@ fn only_slot(takes: &[Take]) -> Option<u16> {
 impl Runtime {
     /// Asks the master of a slot for takes from buckets of that slot, all or none.
     async fn leg(&self, slot: u16, takes: Takes) -> Result<Made, StoreError> {
-        let Some(master) = self.slots.owner(slot).and_then(|id| self.known(id)) else {
+        let Some(master) = self.master_of(slot) else {
             let now_us = self.clock.now_us();
             let denial = self.denial_cache.with(|denial_cache| denial_cache.denial(&takes, now_us));
             return denial.map(|answer| Made { answer, via: None }).ok_or_else(|| self.without_master(slot));
         };
-        match master.dispatch(self, takes) {
+        let ticket = || {
+            let (sender, made) = oneshot::channel();
+            (Ticket::new(Caller::One(sender)), made)
+        };
+        match master.dispatch(self, takes, ticket) {
             Dispatched::Denied(answer) => Ok(Made { answer, via: None }),
             Dispatched::Refused(error) => Err(error),
-            // The ticket is dropped unanswered only if the store is dropped, or if a task panics.
             Dispatched::Queued(made) => made.await.unwrap_or(Err(StoreError::Abandoned)),
         }
     }
@@ -203,6 +240,19 @@ impl Runtime {
     fn without_master(&self, slot: u16) -> StoreError {
         let is_unserved = self.slots.is_known() && self.slots.owner(slot).is_none();
         if is_unserved { StoreError::Unserved } else { StoreError::Disconnected }
+    }
+
+    /// The error that a request would meet which asked for this slot now. None if it would be sent.
+    fn refusal(&self, slot: u16, now_us: u64) -> Option<StoreError> {
+        match self.master_of(slot) {
+            None => Some(self.without_master(slot)),
+            Some(master) => master.refusal(now_us),
+        }
+    }
+
+    /// The master of a slot, if this runtime has a line to it.
+    fn master_of(&self, slot: u16) -> Option<Arc<Master>> {
+        self.known(self.slots.owner(slot)?)
     }
 
     fn known(&self, id: NodeId) -> Option<Arc<Master>> {
@@ -225,14 +275,14 @@ impl Runtime {
 
     /// The line to the master of a slot.
     fn line(&self, slot: u16) -> Option<Arc<Line>> {
-        Some(Arc::clone(&self.known(self.slots.owner(slot)?)?.line))
+        Some(Arc::clone(&self.master_of(slot)?.line))
     }
 }
 
 impl Runtime {
     /// The line to the master that holds a key of Tollgate's own.
     pub(super) fn line_of_key(&self, key: &str) -> Option<Arc<Line>> {
-        self.line(slot_of(key.as_bytes()))
+        self.line(slot_of_name(key))
     }
 }
 

@@ -87,6 +87,11 @@ impl<T: Ticket> Dispatcher<T> {
         Dispatched::Queued(awaited)
     }
 
+    /// Whether the breaker refuses requests at the moment.
+    pub fn refuses(&self, now_us: u64) -> bool {
+        self.breaker.refuses(now_us)
+    }
+
     /// The next batch to send, if there is a free slot and a request that must be sent. Requests that need not be sent
     /// are answered here. Each batch must end in [`landed`](Self::landed), and then the caller must ask for the next
     /// batch.

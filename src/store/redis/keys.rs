@@ -80,6 +80,12 @@ pub fn slot_of(tag: &[u8]) -> u16 {
     crc % SLOTS
 }
 
+/// The slot of a name, which may have a tag between braces.
+pub fn slot_of_name(name: &str) -> u16 {
+    let tag = name.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
+    slot_of(tag.filter(|tag| !tag.is_empty()).unwrap_or(name).as_bytes())
+}
+
 /// The tag of what Tollgate keeps in a slot for itself: the smallest number that lies in the slot.
 pub fn tag_in(slot: u16) -> u32 {
     static TAGS: OnceLock<Box<[u32]>> = OnceLock::new();
@@ -141,6 +147,9 @@ mod tests {
         assert_eq!(slot(&BucketKey::tagged([7; 16], 1)), 9_369);
         assert_eq!(slot(&BucketKey::from_bytes([7; 16])), 14_145);
         assert_eq!(slot(&BucketKey::tagged([7; 16], u32::MAX)), 9_369, "whatever follows the tag");
+        assert_eq!(slot_of_name("tg:{12b75d}:x"), 140);
+        assert_eq!(slot_of_name("tg:replicas"), 6_831);
+        assert_eq!(slot_of_name("tg:{}"), slot_of(b"tg:{}"), "an empty tag is none");
     }
 
     #[test]

@@ -47,7 +47,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if regexMatch "://[^?]*:[^?]*@" $values.store.url -}}
 {{- fail "store.url holds a password, which everybody who can read the Deployment would see: put it into a Secret and name that in store.existingSecret" -}}
 {{- end -}}
-{{- if and $values.store.tls.existingSecret (not (regexMatch "^(rediss|valkeys|rediss\\+sentinel)://" $values.store.url)) (not $values.store.existingSecret.urlKey) -}}
+{{- if and $values.store.tls.existingSecret (not (regexMatch "^(rediss|valkeys|rediss\\+(sentinel|cluster))://" $values.store.url)) (not $values.store.existingSecret.urlKey) -}}
 {{- fail "store.tls.existingSecret is set, but store.url does not begin with rediss://, so the connection would be plain text" -}}
 {{- end -}}
 {{- if and $values.store.existingSecret.urlKey (not $values.store.existingSecret.name) -}}

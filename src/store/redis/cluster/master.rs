@@ -3,11 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    sync::{Notify, oneshot},
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::{sync::Notify, task::JoinHandle, time::timeout};
 
 use super::{Made, Runtime, Ticket, rounds::Rounds};
 use crate::{
@@ -56,8 +52,6 @@ impl Drop for Kept {
     }
 }
 
-type Answered = oneshot::Receiver<Result<Made, StoreError>>;
-
 // === impl Master ===
 
 impl Master {
@@ -89,14 +83,15 @@ impl Master {
 
     /// Denies a request whose buckets lie in one slot, queues it, or refuses it. Never waits for a connection, unless it is
     /// the first.
-    pub(super) fn dispatch(&self, runtime: &Runtime, takes: Takes) -> Dispatched<Answered> {
+    pub(super) fn dispatch<A>(
+        &self,
+        runtime: &Runtime,
+        takes: Takes,
+        ticket: impl FnOnce() -> (Ticket, A),
+    ) -> Dispatched<A> {
         let now_us = runtime.clock.now_us();
         let dispatched = runtime.denial_cache.with(|denial_cache| {
             if self.line.is_up() || self.line.is_new() {
-                let ticket = || {
-                    let (sender, answered) = oneshot::channel();
-                    (Ticket { sender, via: None }, answered)
-                };
                 self.dispatcher.with(|dispatcher| dispatcher.dispatch(takes, ticket, denial_cache, now_us))
             } else {
                 let denial = denial_cache.denial(&takes, now_us);
@@ -107,6 +102,15 @@ impl Master {
             self.queued.notify_one();
         }
         dispatched
+    }
+
+    /// The error that a request would meet now. None if it would be queued.
+    pub(super) fn refusal(&self, now_us: u64) -> Option<StoreError> {
+        if !self.line.is_up() && !self.line.is_new() {
+            return Some(StoreError::Disconnected);
+        }
+        let refuses = self.dispatcher.with(|dispatcher| dispatcher.refuses(now_us));
+        refuses.then_some(StoreError::Tripped)
     }
 
     pub(super) fn give_up_overdue(&self, now_us: u64) {

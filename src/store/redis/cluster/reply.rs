@@ -35,6 +35,14 @@ pub(super) enum Again {
     WithScript,
 }
 
+/// The answer, if there is one.
+pub(super) fn answer(reply: Value, takes: &[Take], asked: &Place) -> Option<Answer> {
+    match judge(reply, takes, asked) {
+        Judged::Answered(answer) => Some(answer),
+        Judged::Again(_) | Judged::Failed(_) | Judged::Refused(_) => None,
+    }
+}
+
 /// Judges the reply of the node at this place.
 pub(super) fn judge(reply: Value, takes: &[Take], asked: &Place) -> Judged {
     match reply {
