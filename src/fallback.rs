@@ -27,7 +27,7 @@ pub struct Fallback {
     pub local: Arc<Local>,
 }
 
-/// What made a decision: the store, the denial cache on its behalf, or the fallback because the store had no answer in
+/// What made a decision: the store, the denial cache or a lease on its behalf, or the fallback because the store had no answer in
 /// time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {
@@ -35,6 +35,8 @@ pub enum Source {
     Store,
     /// The denial cache, which knows that the store would deny.
     Cache,
+    /// A lease: hits that the store has reserved for this runtime.
+    Lease,
     /// A fallback answer by a bucket in this process, which has this replica's share of the limit.
     Local,
     /// A fallback answer that lets the request pass.
@@ -83,6 +85,7 @@ impl Source {
         match self {
             Source::Store => "store",
             Source::Cache => "cache",
+            Source::Lease => "lease",
             Source::Local => "local",
             Source::Allow => "allow",
             Source::Deny => "deny",
@@ -90,9 +93,9 @@ impl Source {
         }
     }
 
-    /// Whether neither the store nor the denial cache made the decision.
+    /// Whether neither the store made the decision, nor the denial cache or a lease on its behalf.
     pub const fn is_fallback_answer(self) -> bool {
-        !matches!(self, Source::Store | Source::Cache)
+        !matches!(self, Source::Store | Source::Cache | Source::Lease)
     }
 }
 
@@ -101,6 +104,7 @@ impl From<AnswerSource> for Source {
         match source {
             AnswerSource::Store => Source::Store,
             AnswerSource::Cache => Source::Cache,
+            AnswerSource::Lease => Source::Lease,
         }
     }
 }

@@ -214,6 +214,11 @@ impl Limiter {
         Limiter { key_form, ..self }
     }
 
+    /// Returns hits that the store has reserved and nobody has spent. No request may follow.
+    pub async fn finish(&self) {
+        self.store.finish().await;
+    }
+
     /// The same limiter, in another quota mode.
     #[must_use]
     pub fn quota_mode(self, quota_mode: QuotaMode) -> Limiter {

@@ -21,6 +21,7 @@
 //! | `tollgate_config_stale` | | 1 while the last change is refused |
 //! | `tollgate_rules_version` | | the version of the rules in force, as a number |
 //! | `tollgate_replicas` | | replicas that share the store; 0: not known |
+//! | `tollgate_lease_hits_total` | `state` | hits of leases: reserved, spent, lapsed; only with Redis |
 //! | `tollgate_store_masters` | | masters to which the store's name leads, if it has several addresses; only with one Redis |
 //! | `tollgate_store_cluster_masters` | | masters of the Redis Cluster; only with one |
 //! | `tollgate_store_cluster_masters_connected` | | those to which every runtime has a connection; only with a Redis Cluster |

@@ -142,6 +142,11 @@ pub trait Service: RateLimitService + Authorization {
     ) -> impl Future<Output = Result<Report, HandsError<StoreError>>> + Send {
         async { Err(HandsError::NoLimit("this service keeps no buckets".to_owned())) }
     }
+
+    /// Is called once, after the last request.
+    fn finish(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 impl Service for Doors {
@@ -154,5 +159,9 @@ impl Service for Doors {
         let matcher = rules.matcher();
         let request = rls::parse(message, matcher)?;
         self.limiter.act(matcher, &request, order).await
+    }
+
+    async fn finish(&self) {
+        self.limiter.finish().await;
     }
 }

@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use self::redis::{
     AddressError, PasswordError, PasswordFile, RedisBackend, RedisStore, RedisTarget, board::Board,
-    cluster::ClusterStore, masters::Masters, replica_count::ReplicaCount,
+    cluster::ClusterStore, leases::LeasedHits, masters::Masters, replica_count::ReplicaCount,
 };
 use crate::{
     certificates::{CertificateError, ClientTls},
@@ -235,6 +235,14 @@ impl Backend {
         }
     }
 
+    /// What became of the hits of leases. None for memory, which needs none.
+    pub fn leased_hits(&self) -> Option<Arc<LeasedHits>> {
+        match self {
+            Backend::Memory(_) => None,
+            Backend::Redis(backend) => Some(Arc::clone(backend.leased_hits())),
+        }
+    }
+
     /// Whether this is a Redis Cluster.
     pub fn is_cluster(&self) -> bool {
         matches!(self, Backend::Redis(backend) if backend.key_form() == KeyForm::Tagged)
@@ -287,6 +295,13 @@ impl Store {
             Store::Memory(_) => KeyForm::Whole,
             Store::Redis(store) => store.key_form(),
             Store::Cluster(store) => store.key_form(),
+        }
+    }
+
+    /// Returns hits that are reserved and not spent, before the process ends.
+    pub async fn finish(&self) {
+        if let Store::Redis(store) = self {
+            store.end_leases().await;
         }
     }
 

@@ -30,10 +30,11 @@ descriptors:
     - { key: method, rate_limit: { unit: day, requests_per_unit: 10 } }
 ";
 
-/// Metrics that only a store of another kind, TLS, rules by xDS, a decision log or traces bring along.
-const ELSEWHERE: [&str; 6] = [
+/// Metrics that only a store of another kind, TLS, rules by xDS, a decision log traces or leases bring along.
+const ELSEWHERE: [&str; 7] = [
     "tollgate_spans_",
     "tollgate_decision_log_",
+    "tollgate_lease_",
     "tollgate_tls_",
     "tollgate_xds_",
     "tollgate_store_",

@@ -40,6 +40,8 @@ pub enum AnswerSource {
     Store,
     /// The denial cache, which knows that the store would deny; so it is always a denial.
     Cache,
+    /// A lease: hits that the store has reserved for this runtime.
+    Lease,
 }
 
 /// What a request asks of one bucket.

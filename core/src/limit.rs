@@ -38,7 +38,7 @@ const MOST_IN_WINDOW_WITH_DEBT: u32 = u32::MAX / 2;
 
 /// How long a lease may last, in microseconds: more than a round trip, and so short that a client hardly notices what
 /// others hold.
-const LEASES_US: RangeInclusive<u32> = 10_000..=10_000_000;
+pub const LEASES_US: RangeInclusive<u32> = 10_000..=10_000_000;
 
 /// What a bucket holds whose store has lost it, or never had it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -116,7 +116,7 @@ pub fn decisions_in(metrics: &str) -> Result<Decisions, NotUnderstood> {
         };
         let value = value.split_whitespace().next().and_then(whole).ok_or(NotUnderstood { line })?;
         let part = match source(labels) {
-            Some("store" | "cache") => Decisions { store_made: value, fallback_answers: 0 },
+            Some("store" | "cache" | "lease") => Decisions { store_made: value, fallback_answers: 0 },
             _ => Decisions { store_made: 0, fallback_answers: value },
         };
         decisions = decisions.plus(part);

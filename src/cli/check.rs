@@ -75,7 +75,8 @@ struct Findings {
 
 impl Check {
     pub(super) fn run(&self) -> Result<ExitCode, SystemError> {
-        let defaults = Defaults { algorithm: self.default_algorithm, month: self.calendar_months.windows() };
+        let (algorithm, month) = (self.default_algorithm, self.calendar_months.windows());
+        let defaults = Defaults { algorithm, month, ..Defaults::default() };
         let findings = Findings::new(config::check(&self.files, defaults));
         let text = match self.format {
             Format::Text => format::text(&findings),

@@ -160,7 +160,8 @@ pub enum ExplainError {
 
 impl Explain {
     pub(super) fn run(&self) -> Result<ExitCode, ExplainError> {
-        let defaults = Defaults { algorithm: self.default_algorithm, month: self.calendar_months.windows() };
+        let (algorithm, month) = (self.default_algorithm, self.calendar_months.windows());
+        let defaults = Defaults { algorithm, month, ..Defaults::default() };
         let config = config::load(&self.config, defaults).map_err(|refused| refused.errors)?;
         let matcher = Matcher::new(config.domains);
         let asked = self.wanted.asked(Some(&matcher), self.hits)?;

@@ -216,7 +216,8 @@ impl Key {
         if self.config.is_empty() {
             return Ok(None);
         }
-        let defaults = Defaults { algorithm: self.default_algorithm, month: self.calendar_months.windows() };
+        let (algorithm, month) = (self.default_algorithm, self.calendar_months.windows());
+        let defaults = Defaults { algorithm, month, ..Defaults::default() };
         let config = config::load(&self.config, defaults).map_err(|refused| refused.errors)?;
         Ok(Some(Matcher::new(config.domains)))
     }

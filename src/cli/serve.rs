@@ -107,6 +107,14 @@ pub struct Serve {
         action = ArgAction::Set, value_parser = values::switch)]
     denial_cache: bool,
 
+    /// How long Tollgate may decide on hits that it has reserved in Redis, without asking it: a time from 10ms to 10s, or
+    /// off.
+    ///
+    /// It holds for each token bucket and fixed window that does not say `lease` itself. The limit holds all the same; a
+    /// request may be denied while another runtime holds hits that it has not spent.
+    #[arg(long, env = "TOLLGATE_LEASE", value_name = "TIME", default_value = "off", value_parser = values::lease)]
+    lease: u32,
+
     #[command(flatten)]
     when_store_fails: WhenStoreFails,
 
@@ -231,6 +239,11 @@ impl ServeError {
 // === impl Serve ===
 
 impl Serve {
+    fn defaults(&self) -> Defaults {
+        let (algorithm, month) = (self.default_algorithm, self.calendar_months.windows());
+        Defaults { algorithm, month, lease_us: self.lease }
+    }
+
     pub(super) fn run(&self) -> Result<(), ServeError> {
         let level = self.logs.log_level.as_deref();
         logging::init(self.logs.log_format, level.map(|level| (self.origins.name("log-level"), level)))?;
@@ -241,7 +254,7 @@ impl Serve {
         let backend = self.backend()?;
         let modes = Modes { show_values: self.logs.show_values, ..self.switches.modes()? };
         let quota_mode = self.switches.quota_mode()?;
-        let defaults = Defaults { algorithm: self.default_algorithm, month: self.calendar_months.windows() };
+        let defaults = self.defaults();
         let in_folders = self.folders.config_folder;
         let config =
             config::load_from(&self.config, in_folders, defaults).map_err(|refused| refused.errors)?;

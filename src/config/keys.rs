@@ -30,7 +30,7 @@ pub(super) enum Origin {
     Tollgate,
 }
 
-const KEYS: [(&str, Home, Origin); 33] = [
+const KEYS: [(&str, Home, Origin); 34] = [
     ("domain", Home::Root, Origin::Reference),
     ("descriptors", Home::RootAndDescriptor, Origin::Reference),
     ("key", Home::DescriptorAndMembers, Origin::Reference),
@@ -56,6 +56,7 @@ const KEYS: [(&str, Home, Origin); 33] = [
     ("overdraft", Home::Limit, Origin::Tollgate),
     ("on_store_failure", Home::Limit, Origin::Tollgate),
     ("after_store_loss", Home::Limit, Origin::Tollgate),
+    ("lease", Home::Limit, Origin::Tollgate),
     ("tiers", Home::Root, Origin::Tollgate),
     ("members", Home::Root, Origin::Tollgate),
     ("authz", Home::Root, Origin::Tollgate),

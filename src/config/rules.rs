@@ -11,7 +11,8 @@ use super::{
     yaml::Node,
 };
 use tollgate_core::{
-    limit::{AfterStoreLoss, Defaults, LimitError, LimitSpec, Overdraft, Period, Unit, Windows},
+    duration,
+    limit::{AfterStoreLoss, Defaults, LEASES_US, LimitError, LimitSpec, Overdraft, Period, Unit, Windows},
     matcher::is_wildcard,
     rules::{NamedLimit, OnStoreFailure, Options, Pattern},
 };
@@ -171,7 +172,12 @@ fn no_limit(fields: &mut Fields<'_>) -> Result<Option<LimitSpec>, Reported> {
     let name = fields.text("unit")?.filter(|name| !name.is_empty());
     let others =
         [fields.number("requests_per_unit")?, fields.number("burst")?, fields.number("unit_multiplier")?];
-    let words = [fields.text("algorithm")?, fields.text("overdraft")?, fields.text("after_store_loss")?];
+    let words = [
+        fields.text("algorithm")?,
+        fields.text("overdraft")?,
+        fields.text("after_store_loss")?,
+        fields.text("lease")?,
+    ];
     let calendar = fields.optional_flag("calendar")?;
     match name {
         Some(name) if Unit::from_name(&name).is_some() => {
@@ -200,6 +206,7 @@ fn spec(fields: &mut Fields<'_>, defaults: Defaults) -> Result<LimitSpec, Report
     let burst = fields.number("burst");
     let (algorithm, calendar) = (of_limit(fields), fields.optional_flag("calendar"));
     let overdraft = fields.word("overdraft", &Overdraft::ALL, |overdraft| overdraft.name());
+    let lease_us = lease(fields);
     let after_store_loss = fields.word("after_store_loss", &AfterStoreLoss::ALL, |after| after.name());
     if matches!((&requests_per_unit, &unit), (Ok(None), Ok(_))) {
         let at = fields.at();
@@ -217,8 +224,23 @@ fn spec(fields: &mut Fields<'_>, defaults: Defaults) -> Result<LimitSpec, Report
         burst,
         overdraft: overdraft?.unwrap_or_default(),
         after_store_loss: after_store_loss?.unwrap_or_default(),
-        lease_us: 0,
+        lease_us: defaults.lease_us(algorithm, lease_us?),
     })
+}
+
+/// In microseconds; 0 for `off`.
+fn lease(fields: &mut Fields<'_>) -> Result<Option<u32>, Reported> {
+    let Some(text) = fields.text("lease")? else { return Ok(None) };
+    if text == "off" {
+        return Ok(Some(0));
+    }
+    let lease = duration::parse(&text).ok().map(duration::micros).and_then(|us| u32::try_from(us).ok());
+    if let Some(lease_us) = lease.filter(|lease_us| LEASES_US.contains(lease_us)) {
+        return Ok(Some(lease_us));
+    }
+    let at = fields.at_value("lease");
+    let found = shorten(&text);
+    Err(fields.refuse(at, format_args!("lease must be off or a time from 10ms to 10s, found `{found}`")))
 }
 
 /// The position of the key that the error is about.
@@ -226,6 +248,7 @@ fn refuse_limit(fields: &mut Fields<'_>, spec: LimitSpec, error: LimitError) -> 
     let key = match error {
         LimitError::BurstNotTaken(_) => "burst",
         LimitError::LogCannotOwe(_) => "overdraft",
+        LimitError::LogLease | LimitError::LeaseLength { .. } => "lease",
         LimitError::LogTooLong(_) | LimitError::WindowTooLarge { .. } => "requests_per_unit",
         LimitError::PeriodTooLong { .. } | LimitError::CalendarMonths { .. } => "unit_multiplier",
         LimitError::CalendarUnit(_) => "calendar",

@@ -97,7 +97,7 @@ impl Metrics {
         self.durations.observe(door, outcome.elapsed);
         self.count_decisions(counters, request, outcome);
         let Some(call) = &outcome.store_call else { return };
-        if outcome.source != Source::Cache {
+        if !matches!(outcome.source, Source::Cache | Source::Lease) {
             self.store_seconds.observe(call.elapsed.as_secs_f64());
         }
         if let Some(error) = &call.error {

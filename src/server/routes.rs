@@ -106,6 +106,11 @@ impl<S: Service> Routes<S> {
         }
     }
 
+    /// Is called once, after the last request.
+    pub(super) async fn finish(&self) {
+        self.service.finish().await;
+    }
+
     /// Answers a request as JSON as the gRPC port answers it. A refusal is counted and logged.
     pub(super) async fn answer_json(&self, body: &[u8]) -> (StatusCode, String) {
         let answer = async {

@@ -235,6 +235,7 @@ async fn serve_connections<S: Service>(
     while let Some(ended) = connections.join_next().await {
         endings.note(ended);
     }
+    routes.finish().await;
 }
 
 // === impl OpenConnection, Running ===

@@ -18,6 +18,7 @@ mod dial;
 mod discovery;
 pub mod dispatch;
 pub mod keys;
+pub mod leases;
 pub mod legs;
 mod line;
 pub mod look;
@@ -33,6 +34,7 @@ mod tls;
 mod traced;
 
 use std::{
+    mem,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -40,7 +42,7 @@ use std::{
 use tokio::{
     sync::{Notify, oneshot},
     task::JoinHandle,
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use crate::{
@@ -52,18 +54,19 @@ use crate::{
 pub use address::{AddressError, RedisTarget};
 pub use backend::RedisBackend;
 use connection::keep_connected;
-use denial_cache::DenialCache;
+use denial_cache::{DenialCache, Trip};
 use discovery::Discovery;
 use dispatch::{
     Dispatched, Dispatcher,
     queue::{Batch, MOST_UNDER_WAY},
 };
+use leases::{Leases, Part, Spent};
 use line::Line;
 pub use password::{PasswordError, PasswordFile};
 use replica_count::Reach;
 use script::Call;
 use tollgate_core::{
-    decision::{Answer, Takes},
+    decision::{Answer, Granted, LeaseCall, Takes},
     descriptor::{BucketKey, KeyForm},
     duration::micros,
 };
@@ -71,6 +74,8 @@ use traced::Landed;
 
 /// The time between two looks for requests that have waited too long.
 const LOOK_FOR_OVERDUE_EVERY: Duration = Duration::from_millis(250);
+/// Bounds how often leases are looked through.
+const LOOK_NO_SOONER: Duration = Duration::from_millis(2);
 
 // === RedisStore ===
 
@@ -89,15 +94,18 @@ struct Runtime {
     clock: Clock,
     key_form: KeyForm,
     queues: OwnThread<Queues>,
-    /// Wakes a sender when a request was queued.
+    /// Wakes a sender when a request was queued, or a call about a lease is due.
     queued: Notify,
     tracer: Option<Tracer>,
+    /// Wakes the task that ends leases, when there is one again.
+    leased: Notify,
 }
 
 #[derive(Debug)]
 struct Queues {
     dispatcher: Dispatcher<Ticket>,
     denial_cache: DenialCache,
+    leases: Leases,
 }
 
 /// A value that only the thread of its runtime uses, so the lock is never contended. It is a mutex all the same because
@@ -132,9 +140,14 @@ impl RedisStore {
             deadline,
             clock: *backend.clock,
             key_form: backend.key_form(),
-            queues: OwnThread::new(Queues { dispatcher: Dispatcher::new(micros(deadline)), denial_cache }),
+            queues: OwnThread::new(Queues {
+                dispatcher: Dispatcher::new(micros(deadline)),
+                denial_cache,
+                leases: Leases::counted_in(&backend.leased_hits),
+            }),
             queued: Notify::new(),
             tracer: backend.tracer.clone(),
+            leased: Notify::new(),
         });
         let mut tasks = Vec::new();
         for slot in 0..MOST_UNDER_WAY {
@@ -143,6 +156,8 @@ impl RedisStore {
         }
         let queue = Arc::clone(&runtime);
         tasks.push(tasks::keep(Task::StoreQueue, move || give_up_overdue(Arc::clone(&queue))));
+        let leases = Arc::clone(&runtime);
+        tasks.push(tasks::keep(Task::StoreQueue, move || end_leases(Arc::clone(&leases))));
         let (line, discovery, advice) =
             (Arc::clone(&runtime.line), backend.discovery.clone(), Arc::clone(&backend.advice));
         tasks.push(tasks::keep(Task::StoreConnection, move || {
@@ -174,10 +189,26 @@ impl RedisStore {
         RedisStore { runtime, tasks }
     }
 
-    /// Takes all or none. Without a connection it fails at once, unless memory can deny the request.
+    /// Takes all or none. Without a connection it fails at once, unless memory can decide the request.
     pub async fn take(&self, span: Option<SpanContext>, takes: Takes) -> Result<Answer, StoreError> {
+        if takes.iter().all(|take| take.demand.lease_us == 0) {
+            return self.ask(span, takes).await;
+        }
+        match self.runtime.spend(&takes) {
+            Spent::All(answer) => Ok(answer),
+            Spent::None => self.ask(span, takes).await,
+            Spent::Part(mut part) => {
+                let rest = mem::take(&mut part.rest);
+                let mut set_aside = SetAside { runtime: &self.runtime, part: Some(part) };
+                let answer = self.ask(span, rest).await?;
+                set_aside.settle(Some(answer)).ok_or(StoreError::Abandoned)
+            }
+        }
+    }
+
+    async fn ask(&self, span: Option<SpanContext>, takes: Takes) -> Result<Answer, StoreError> {
         let (now_us, is_up) = (self.runtime.clock.now_us(), self.runtime.line.is_up());
-        let dispatched = self.runtime.queues.with(|Queues { dispatcher, denial_cache }| {
+        let dispatched = self.runtime.queues.with(|Queues { dispatcher, denial_cache, .. }| {
             if is_up {
                 let ticket = || {
                     let (caller, answer) = oneshot::channel();
@@ -198,6 +229,29 @@ impl RedisStore {
                 answer.await.unwrap_or(Err(StoreError::Abandoned))
             }
         }
+    }
+
+    /// Reports what was spent of all leases, so that the rest comes back. Returns when Redis knows, or cannot be told.
+    pub async fn end_leases(&self) {
+        let now_us = self.runtime.clock.now_us();
+        let has_any = self.runtime.queues.with(|Queues { leases, .. }| {
+            leases.end_all(now_us);
+            !leases.is_empty()
+        });
+        if !has_any {
+            return;
+        }
+        self.runtime.queued.notify_one();
+        let reported = async {
+            while self.runtime.queues.with(|Queues { leases, .. }| {
+                leases.look(self.runtime.clock.now_us());
+                !leases.is_empty()
+            }) {
+                self.runtime.queued.notify_one();
+                sleep(LOOK_NO_SOONER).await;
+            }
+        };
+        let _ = timeout(self.runtime.deadline.max(LOOK_FOR_OVERDUE_EVERY), reported).await;
     }
 
     /// The form of the keys of its buckets.
@@ -251,34 +305,53 @@ async fn send_batches(runtime: Arc<Runtime>, slot: usize) {
 /// would wait forever.
 struct SentBatch<'a> {
     runtime: &'a Runtime,
-    batch: Option<Batch<Ticket>>,
+    batch: Option<(Batch<Ticket>, Vec<LeaseCall>)>,
+}
+
+/// What a batch was answered.
+struct Answers {
+    requests: Vec<Answer>,
+    /// In the order of the calls.
+    granted: Vec<Granted>,
 }
 
 impl SentBatch<'_> {
-    async fn answers(&self, slot: usize) -> Result<Vec<Answer>, StoreError> {
+    async fn answers(&self, slot: usize) -> Result<Answers, StoreError> {
         tasks::may_panic(Task::StoreCalls);
-        let batch = self.batch.as_ref().ok_or(StoreError::Abandoned)?;
+        let (batch, leases) = self.batch.as_ref().ok_or(StoreError::Abandoned)?;
         let requests = || batch.requests.iter().map(|request| &request.takes[..]);
-        let reply = self.runtime.line.call(&Call::new(requests()), slot, self.runtime.deadline).await?;
-        script::answers(&reply, requests())
+        let mut call = Call::new(requests());
+        leases.iter().for_each(|lease| call.add_lease(lease));
+        let reply = self.runtime.line.call(&call, slot, self.runtime.deadline).await?;
+        let (answers, granted) = script::granted(&reply, leases)?;
+        Ok(Answers { requests: script::answers(answers, requests())?, granted })
     }
 
-    fn landed(&mut self, answers: Result<Vec<Answer>, StoreError>) {
-        let Some(batch) = self.batch.take() else { return };
-        let now_us = self.runtime.clock.now_us();
+    fn landed(&mut self, answers: Result<Answers, StoreError>) {
+        let Some((batch, leases)) = self.batch.take() else { return };
+        let trip = Trip { sent_us: batch.sent_us, arrived_us: self.runtime.clock.now_us() };
         if let Some(tracer) = &self.runtime.tracer {
             let landed = Landed {
                 spans: batch.requests.iter().filter_map(|request| request.ticket.span),
                 requests: batch.requests.len(),
-                took_us: now_us.saturating_sub(batch.sent_us),
+                took_us: trip.arrived_us.saturating_sub(batch.sent_us),
                 error: answers.as_ref().err(),
             };
             traced::record(tracer, landed);
         }
-        self.runtime.queues.with(|Queues { dispatcher, denial_cache }| {
-            let answers = answers.map(|all| all.into_iter().map(Ok));
-            dispatcher.landed(batch, answers, denial_cache, now_us);
+        let (answers, granted) = match answers {
+            Ok(Answers { requests, granted }) => (Ok(requests.into_iter().map(Ok)), granted),
+            Err(error) => (Err(error), Vec::new()),
+        };
+        self.runtime.queues.with(|queues| {
+            queues.dispatcher.landed(batch, answers, &mut queues.denial_cache, trip.arrived_us);
+            for (index, lease) in leases.iter().enumerate() {
+                queues.leases.landed(lease, granted.get(index), trip);
+            }
         });
+        if !leases.is_empty() {
+            self.runtime.leased.notify_one();
+        }
     }
 }
 
@@ -289,9 +362,81 @@ impl Drop for SentBatch<'_> {
 }
 
 impl Runtime {
-    fn next_batch(&self) -> Option<Batch<Ticket>> {
+    /// The next batch, with the calls about leases that travel with it.
+    fn next_batch(&self) -> Option<(Batch<Ticket>, Vec<LeaseCall>)> {
         let now_us = self.clock.now_us();
-        self.queues.with(|Queues { dispatcher, denial_cache }| dispatcher.next(denial_cache, now_us))
+        self.queues.with(|Queues { dispatcher, denial_cache, leases }| {
+            let mut batch = dispatcher.next(denial_cache, now_us);
+            let mut calls = leases.due_calls(now_us);
+            if batch.is_none() && !calls.is_empty() {
+                batch = dispatcher.errand(now_us);
+            }
+            let Some(batch) = batch else {
+                leases.not_sent(&calls);
+                return None;
+            };
+            let requests = batch.requests.iter().map(|request| &request.takes);
+            calls.extend(leases.calls(requests, now_us));
+            Some((batch, calls))
+        })
+    }
+
+    fn spend(&self, takes: &Takes) -> Spent {
+        let now_us = self.clock.now_us();
+        let (spent, is_due) = self.queues.with(|Queues { leases, .. }| {
+            let spent = leases.spend(takes, now_us);
+            (spent, leases.has_due())
+        });
+        if is_due {
+            self.queued.notify_one();
+        }
+        spent
+    }
+}
+
+/// Hits of leases that are spent if the store admits the rest of their request, and are put back if not, or if the caller
+/// goes away.
+struct SetAside<'a> {
+    runtime: &'a Runtime,
+    part: Option<Box<Part>>,
+}
+
+impl SetAside<'_> {
+    fn settle(&mut self, rest: Option<Answer>) -> Option<Answer> {
+        let part = self.part.take()?;
+        let now_us = self.runtime.clock.now_us();
+        let (answer, is_due) = self.runtime.queues.with(|Queues { leases, .. }| {
+            let answer = leases.settle(&part, rest, now_us);
+            (answer, leases.has_due())
+        });
+        if is_due {
+            self.runtime.queued.notify_one();
+        }
+        answer
+    }
+}
+
+impl Drop for SetAside<'_> {
+    fn drop(&mut self) {
+        self.settle(None);
+    }
+}
+
+/// Reports leases when they are over, forever.
+async fn end_leases(runtime: Arc<Runtime>) {
+    loop {
+        let now_us = runtime.clock.now_us();
+        let (next_us, is_due) =
+            runtime.queues.with(|Queues { leases, .. }| (leases.look(now_us), leases.has_due()));
+        if is_due {
+            runtime.queued.notify_one();
+        }
+        match next_us {
+            Some(next_us) => {
+                sleep(Duration::from_micros(next_us.saturating_sub(now_us)).max(LOOK_NO_SOONER)).await
+            }
+            None => runtime.leased.notified().await,
+        }
     }
 }
 
@@ -300,7 +445,7 @@ async fn give_up_overdue(runtime: Arc<Runtime>) {
     loop {
         sleep(LOOK_FOR_OVERDUE_EVERY).await;
         let now_us = runtime.clock.now_us();
-        runtime.queues.with(|Queues { dispatcher, denial_cache }| {
+        runtime.queues.with(|Queues { dispatcher, denial_cache, .. }| {
             dispatcher.give_up_overdue(now_us);
             // Bounds what the other runtimes have told, also while this one is idle.
             denial_cache.receive_refunds();

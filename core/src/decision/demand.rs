@@ -71,6 +71,8 @@ pub struct Tokens {
     pub burst: Exact,
     /// R of [`Exact`]; at least 1.
     pub per_us: u32,
+    /// The number of hits that they are worth; the largest one for more than a u32 holds.
+    pub hits: u32,
 }
 
 /// Hits of at most `limit` in a period.
@@ -152,6 +154,7 @@ impl Demand {
                 cost: limit.worth(hits),
                 burst: limit.worth_of_burst(),
                 per_us: limit.per_us(),
+                hits: u32::try_from(hits).unwrap_or(u32::MAX),
             }),
             Algorithm::FixedWindow => Measure::FixedWindow(count(hits)),
             Algorithm::SlidingWindowLog => Measure::SlidingLog(count(hits)),
@@ -230,8 +233,43 @@ impl Demand {
         Some(self.used_up(now_us)).filter(|state| state.spent_us() > now_us)
     }
 
-    /// What one of its hits costs: as time, or as one hit.
-    pub(super) fn cost(&self) -> Exact {
+    /// A take of one hit from the same bucket under the same limit, which never owes.
+    #[must_use]
+    pub fn one(&self) -> Demand {
+        let measure = match self.measure {
+            Measure::TokenBucket(tokens) if tokens.hits != 1 => {
+                let ticks = tokens.cost.ticks(tokens.per_us) / u128::from(tokens.hits.max(1));
+                Measure::TokenBucket(Tokens {
+                    cost: Exact::from_ticks(ticks, tokens.per_us),
+                    hits: 1,
+                    ..tokens
+                })
+            }
+            Measure::TokenBucket(tokens) => Measure::TokenBucket(tokens),
+            Measure::FixedWindow(count) => Measure::FixedWindow(Count { hits: 1, ..count }),
+            Measure::SlidingLog(count) => Measure::SlidingLog(Count { hits: 1, ..count }),
+        };
+        let (kind, enforcement) = (Kind::Take, Enforcement::Enforced);
+        Demand { kind, enforcement, overdraft: Overdraft::Never, measure, ..*self }
+    }
+
+    /// The number of its hits; the largest one for more than a u32 holds.
+    pub fn hits(&self) -> u32 {
+        match &self.measure {
+            Measure::TokenBucket(tokens) => tokens.hits,
+            Measure::FixedWindow(count) | Measure::SlidingLog(count) => {
+                u32::try_from(count.hits).unwrap_or(u32::MAX)
+            }
+        }
+    }
+
+    /// R of its costs; 1 where hits are counted.
+    pub fn per_us(&self) -> u32 {
+        self.tokens().map_or(1, |tokens| tokens.per_us)
+    }
+
+    /// What its hits cost: as time, or as their number.
+    pub fn cost(&self) -> Exact {
         match &self.measure {
             Measure::TokenBucket(tokens) => tokens.cost,
             Measure::FixedWindow(count) | Measure::SlidingLog(count) => Exact::at_us(count.hits),

@@ -19,7 +19,7 @@ use crate::{
 /// The most hits that one lease is given.
 pub const MOST_LEASED: u32 = 1 << 20;
 /// Fewer hits are not worth a lease.
-const FEWEST_LEASED: u32 = 4;
+pub const FEWEST_LEASED: u32 = 4;
 /// One lease is given at most this part of what is left.
 const SHARE: u32 = 4;
 
@@ -85,6 +85,18 @@ pub struct Granted {
     pub generation_us: u64,
     /// The bucket, in which everything that anybody has reserved counts as spent.
     pub seen: Seen,
+}
+
+// === impl Counted ===
+
+impl Counted {
+    /// The bucket in which nothing is reserved.
+    pub fn alone(self) -> State {
+        match self {
+            Counted::TokenBucket(kept) => State::TokenBucket(kept),
+            Counted::FixedWindow(window) => State::FixedWindow(window),
+        }
+    }
 }
 
 // === impl Leased ===
@@ -366,6 +378,11 @@ impl Held {
         let granted = granted.min(f64::from(call.wants.min(MOST_LEASED))) as u32;
         if granted < FEWEST_LEASED { 0 } else { granted }
     }
+}
+
+/// What this number of hits costs, given a demand for one.
+pub fn worth(one: &Demand, hits: u32) -> Exact {
+    times(one.cost(), hits, one.per_us())
 }
 
 /// The worth of this number of hits.

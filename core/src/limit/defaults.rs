@@ -10,12 +10,14 @@ pub struct Defaults {
     pub algorithm: DefaultAlgorithm,
     /// The windows of fixed windows of exactly one month. Other windows are aligned.
     pub month: Windows,
+    /// How long hits may be reserved by limits that do not say so, in microseconds; 0 for never.
+    pub lease_us: u32,
 }
 
 /// With windows that are aligned.
 impl From<DefaultAlgorithm> for Defaults {
     fn from(algorithm: DefaultAlgorithm) -> Defaults {
-        Defaults { algorithm, month: Windows::Aligned }
+        Defaults { algorithm, ..Defaults::default() }
     }
 }
 
@@ -23,7 +25,17 @@ impl Defaults {
     /// A limit that says no more than its number and its period.
     pub fn spec(self, requests_per_unit: u32, period: Period) -> LimitSpec {
         let (algorithm, windows) = self.counting(period, None, None, None);
-        LimitSpec { algorithm, windows, ..LimitSpec::new(requests_per_unit, period) }
+        let lease_us = self.lease_us(algorithm, None);
+        LimitSpec { algorithm, windows, lease_us, ..LimitSpec::new(requests_per_unit, period) }
+    }
+
+    /// How long hits may be reserved that are counted like this; `lease_us` is what the limit says.
+    pub fn lease_us(self, algorithm: Algorithm, lease_us: Option<u32>) -> u32 {
+        match algorithm {
+            Algorithm::TokenBucket | Algorithm::FixedWindow => lease_us.unwrap_or(self.lease_us),
+            // It has none, and `LimitSpec::check` refuses one that is asked for.
+            Algorithm::SlidingWindowLog => lease_us.unwrap_or(0),
+        }
     }
 
     /// How a limit counts of which this is known. Calendar months are fixed windows unless the limit names another

@@ -66,8 +66,19 @@ impl Exact {
     }
 
     /// In ticks of 1/R µs.
-    pub(super) fn ticks(self, per_us: u32) -> u128 {
+    pub(crate) fn ticks(self, per_us: u32) -> u128 {
         u128::from(self.whole_us) * u128::from(per_us) + u128::from(self.fraction)
+    }
+}
+
+impl Exact {
+    /// From ticks of 1/R µs.
+    pub(crate) fn from_ticks(ticks: u128, per_us: u32) -> Exact {
+        let per_us = u128::from(per_us.max(1));
+        Exact {
+            whole_us: u64::try_from(ticks / per_us).unwrap_or(u64::MAX),
+            fraction: u32::try_from(ticks % per_us).unwrap_or(u32::MAX),
+        }
     }
 }
 

@@ -38,6 +38,15 @@ pub(super) fn add(metrics: &Metrics, backend: &Backend, fallback: &Fallback, tls
          `local` answers as `error`: see the log, or set --replicas.",
         replicas,
     );
+    if let Some(hits) = backend.leased_hits() {
+        metrics.show_counts(
+            "tollgate_lease_hits_total",
+            "Hits of leases: reserved in Redis; spent from them without a call; lapsed, which nobody has reported in time, \
+             so Redis counts them as spent.",
+            "state",
+            move || hits.counts().to_vec(),
+        );
+    }
     if let Some(masters) = backend.masters() {
         metrics.show(
             "tollgate_store_masters",

@@ -150,7 +150,8 @@ impl RuleFlags {
     }
 
     pub(super) fn load(&self, paths: &[PathBuf]) -> Result<Config, SimulateError> {
-        let defaults = Defaults { algorithm: self.default_algorithm, month: self.calendar_months.windows() };
+        let (algorithm, month) = (self.default_algorithm, self.calendar_months.windows());
+        let defaults = Defaults { algorithm, month, ..Defaults::default() };
         Ok(config::load(paths, defaults).map_err(|refused| refused.errors)?)
     }
 }

@@ -42,7 +42,7 @@ pub struct Counts {
     /// Decisions that allowed hits near the limit.
     pub near: u64,
     /// All of these, and those without a verdict, by what made them: in the order of [`Counts::SOURCES`].
-    pub by_source: [u64; 6],
+    pub by_source: [u64; SOURCES.len() + 1],
 }
 
 // === impl RowId, Counts ===
@@ -57,13 +57,15 @@ impl Default for RowId {
 
 impl Counts {
     /// The sources, in the order of `by_source`.
-    pub const SOURCES: [Source; 6] =
-        [Source::Store, Source::Cache, Source::Local, Source::Allow, Source::Deny, Source::Error];
+    pub const SOURCES: [Source; SOURCES.len() + 1] = {
+        let [store, cache, lease, local, allow, deny] = SOURCES;
+        [store, cache, lease, local, allow, deny, Source::Error]
+    };
 
     fn new(sum: &Sum) -> Counts {
         let each = |counted| SOURCES.map(|source| sum.decisions[place(counted, source)]);
         let (allow, deny, would) = (each(Counted::Allow), each(Counted::Deny), each(Counted::WouldDeny));
-        let mut by_source = [0; 6];
+        let mut by_source = [0; SOURCES.len() + 1];
         for at in 0..SOURCES.len() {
             by_source[at] = allow[at] + deny[at] + would[at];
         }

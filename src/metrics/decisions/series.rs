@@ -15,8 +15,8 @@ use crate::fallback::Source;
 
 pub(super) const VERDICTS: [&str; 3] = ["allow", "deny", "would_deny"];
 /// The sources that make decisions. [`Source::Error`] follows them in the enum.
-pub(super) const SOURCES: [Source; 5] =
-    [Source::Store, Source::Cache, Source::Local, Source::Allow, Source::Deny];
+pub(super) const SOURCES: [Source; 6] =
+    [Source::Store, Source::Cache, Source::Lease, Source::Local, Source::Allow, Source::Deny];
 /// The place of requests without a decision, and so without a verdict.
 const UNDECIDED: usize = VERDICTS.len() * SOURCES.len();
 pub(super) const UNDECIDED_WORD: &str = "error";

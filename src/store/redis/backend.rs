@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     RedisStore, address::RedisTarget, advice::Advice, board::Board, cluster::ClusterStore,
-    denial_cache::Refunds, discovery::Discovery, masters::Masters, password::PasswordFile,
-    replica_count::ReplicaCount,
+    denial_cache::Refunds, discovery::Discovery, leases::LeasedHits, masters::Masters,
+    password::PasswordFile, replica_count::ReplicaCount,
 };
 use crate::{
     certificates::ClientTls,
@@ -27,6 +27,7 @@ pub struct RedisBackend {
     pub(super) board: Arc<Board>,
     pub(super) advice: Arc<Advice>,
     pub(super) masters: Arc<Masters>,
+    pub(super) leased_hits: Arc<LeasedHits>,
     /// The number of replicas that must acknowledge each batch.
     pub(super) acks: u32,
     /// One clock for all runtimes, since each tells the others at what time something was given back.
@@ -48,6 +49,7 @@ impl RedisBackend {
             board: Arc::default(),
             advice: Arc::default(),
             masters: Arc::default(),
+            leased_hits: Arc::default(),
             acks: 0,
             clock: Arc::new(Clock::start()),
             tracer: None,
@@ -110,6 +112,11 @@ impl RedisBackend {
     /// The number of replicas, as they count themselves.
     pub fn replica_count(&self) -> &Arc<ReplicaCount> {
         &self.replica_count
+    }
+
+    /// What became of the hits of all leases.
+    pub fn leased_hits(&self) -> &Arc<LeasedHits> {
+        &self.leased_hits
     }
 
     /// The masters behind the name of this Redis.

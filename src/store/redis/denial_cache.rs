@@ -203,6 +203,8 @@ impl DenialCache {
             let shown = match take.demand.kind {
                 Kind::GiveBack | Kind::Undo { .. } if is_charged => Shown::GivenBack,
                 Kind::GiveBack | Kind::Undo { .. } => Shown::HasRoom,
+                // What is reserved may come back at any time.
+                Kind::Take | Kind::Peek if found.is_reserved => Shown::HasRoom,
                 Kind::Take | Kind::Peek => Room::after(&take.demand, found, is_charged, answer.now_us)
                     .map_or(Shown::HasRoom, Shown::NoRoom),
             };

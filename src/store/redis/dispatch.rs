@@ -115,6 +115,17 @@ impl<T: Ticket> Dispatcher<T> {
         formed.batch
     }
 
+    /// A batch without requests, for a call that no request waits for; none if no slot is free. It must end in
+    /// [`landed`](Self::landed).
+    pub fn errand(&mut self, now_us: u64) -> Option<Batch<T>> {
+        if self.breaker.refuses(now_us) {
+            return None;
+        }
+        let batch = self.queue.errand(now_us)?;
+        self.breaker.sends();
+        Some(batch)
+    }
+
     /// Gives up the requests that have waited too long, as [`next`](Self::next) does, even while no slot is free.
     pub fn give_up_overdue(&mut self, now_us: u64) {
         for ticket in self.queue.overdue(now_us) {

@@ -23,6 +23,7 @@ use tollgate_core::{
     decision::{
         Measure, State, Take,
         fixed_window::Window,
+        lease::{Counted, Generation, Leased},
         sliding_log::{Log, Run},
     },
     descriptor::BucketKey,
@@ -195,14 +196,17 @@ fn state(value: &[u8], measure: &Measure) -> Option<State> {
     match measure {
         Measure::TokenBucket(_) => {
             let (head, rest) = value.split_first_chunk::<12>()?;
+            let (rate, rest) = rest.split_first_chunk::<4>()?;
             let (whole_us, fraction) = pair(head);
-            let per_us = u32::from_le_bytes(rest.try_into().ok()?);
+            let per_us = u32::from_le_bytes(*rate);
             let at = Exact { whole_us: sound(whole_us)?, fraction };
-            (fraction < per_us).then_some(State::TokenBucket(Kept::new(at, per_us)))
+            (fraction < per_us).then_some(())?;
+            reserved(Counted::TokenBucket(Kept::new(at, per_us)), rest)
         }
         Measure::FixedWindow(_) => {
-            let (ends_us, count) = pair(value.try_into().ok()?);
-            Some(State::FixedWindow(Window { ends_us: sound(ends_us)?, count }))
+            let (head, rest) = value.split_first_chunk::<12>()?;
+            let (ends_us, count) = pair(head);
+            reserved(Counted::FixedWindow(Window { ends_us: sound(ends_us)?, count }), rest)
         }
         Measure::SlidingLog(_) => {
             let (_held, runs) = value.split_first_chunk::<4>()?;
@@ -213,6 +217,25 @@ fn state(value: &[u8], measure: &Measure) -> Option<State> {
             rest.is_empty().then(|| State::SlidingLog(Box::new(Log::new(runs))))
         }
     }
+}
+
+/// A bucket with what is reserved in it: nothing, or two generations, each `<I8I8I4`.
+fn reserved(counted: Counted, rest: &[u8]) -> Option<State> {
+    if rest.is_empty() {
+        return Some(counted.alone());
+    }
+    let (generations, rest) = rest.as_chunks::<20>();
+    let generation = |bytes: &[u8; 20]| {
+        let (lapses_us, amount) = bytes.split_first_chunk::<8>()?;
+        let (whole_us, fraction) = pair(amount.try_into().ok()?);
+        Some(Generation {
+            lapses_us: u64::from_le_bytes(*lapses_us),
+            amount: Exact { whole_us: (whole_us < TOO_LARGE).then_some(whole_us)?, fraction },
+        })
+    };
+    let [older, younger] = generations else { return None };
+    let generations = [generation(older)?, generation(younger)?];
+    rest.is_empty().then(|| State::Leased(Box::new(Leased { counted, generations })))
 }
 
 /// Reads `<I8I4`.

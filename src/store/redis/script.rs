@@ -233,14 +233,19 @@ fn found(rest: &mut &[u8], demand: &Demand) -> Result<Found, StoreError> {
     Ok(Found { fits: head[0] & 1 == 1, seen, is_reserved: head[0] & 2 == 2 })
 }
 
-/// Reads the end of the reply to a call with one lease, and returns what comes before it.
-pub fn granted<'a>(reply: &'a [u8], lease: &LeaseCall) -> Result<(&'a [u8], Granted), StoreError> {
-    let at = reply.len().checked_sub(GRANTED).ok_or(TOO_SHORT)?;
-    let (before, grant) = reply.split_at(at);
-    let now = before.get(..NOW_AND_MALFORMED).map(exact).ok_or(TOO_SHORT)?;
+/// Reads the end of the reply to a call with these leases, and returns what comes before it.
+pub fn granted<'a>(reply: &'a [u8], leases: &[LeaseCall]) -> Result<(&'a [u8], Vec<Granted>), StoreError> {
+    let at = reply.len().checked_sub(GRANTED * leases.len()).ok_or(TOO_SHORT)?;
+    let (before, grants) = reply.split_at(at);
+    let now_us = before.get(..NOW_AND_MALFORMED).map(exact).ok_or(TOO_SHORT)?.whole_us;
+    let grants = grants.chunks_exact(GRANTED).zip(leases);
+    Ok((before, grants.map(|(grant, lease)| granted_one(grant, lease, now_us)).collect()))
+}
+
+fn granted_one(grant: &[u8], lease: &LeaseCall, now_us: u64) -> Granted {
     let (flags, pair) = (grant[0], exact(&grant[13..]));
-    let granted = Granted {
-        now_us: now.whole_us,
+    Granted {
+        now_us,
         is_found: flags & 1 == 1,
         is_extended: flags & 2 == 2,
         granted: u32::from_le_bytes(grant[1..5].try_into().expect("four bytes")),
@@ -251,8 +256,7 @@ pub fn granted<'a>(reply: &'a [u8], lease: &LeaseCall) -> Result<(&'a [u8], Gran
             }
             Measure::TokenBucket(_) | Measure::SlidingLog(_) => Seen::TokenBucket { full_at: pair },
         },
-    };
-    Ok((before, granted))
+    }
 }
 
 const TOO_SHORT: StoreError = StoreError::Reply("it is too short");

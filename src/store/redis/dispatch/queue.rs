@@ -44,7 +44,7 @@ pub struct Request<T> {
 /// Requests that travel together.
 #[derive(Debug)]
 pub struct Batch<T> {
-    /// At least one.
+    /// None for an errand.
     pub requests: Vec<Request<T>>,
     /// When it was formed, by the local clock.
     pub sent_us: u64,
@@ -149,6 +149,15 @@ impl<T> Queue<T> {
             formed.batch = Some(batch);
         }
         formed
+    }
+
+    /// A batch without requests, if a slot is free.
+    pub fn errand(&mut self, now_us: u64) -> Option<Batch<T>> {
+        if self.under_way >= self.slots {
+            return None;
+        }
+        self.under_way += 1;
+        Some(Batch { requests: Vec::new(), sent_us: now_us, awaited: Vec::new() })
     }
 
     /// A batch was answered, refused or lost. Its slot is free, and requests no longer wait for the buckets in

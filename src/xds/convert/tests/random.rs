@@ -104,7 +104,10 @@ fn any_config() -> impl Strategy<Value = RateLimitConfig> {
 fn unsaid() -> impl Strategy<Value = Unsaid> {
     let month = select(vec![Windows::Aligned, Windows::CalendarMonth]);
     (select(Overdraft::ALL.to_vec()), select(DefaultAlgorithm::ALL.to_vec()), month).prop_map(
-        |(overdraft, algorithm, month)| Unsaid { overdraft, counting: Defaults { algorithm, month } },
+        |(overdraft, algorithm, month)| Unsaid {
+            overdraft,
+            counting: Defaults { algorithm, month, ..Defaults::default() },
+        },
     )
 }
 

@@ -1,0 +1,214 @@
+//! Leases over the wire: several replicas on one Redis decide on a hot key without asking for each request, and its limit
+//! holds over every interval.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use lab::{
+    redis::Redis,
+    tollgate::{Serve, Tollgate},
+};
+use tokio::{task::JoinHandle, time::sleep};
+use tollgate::{
+    clock::Clock,
+    pb::{
+        RateLimitDescriptor, RateLimitRequest, RateLimitResponse, rate_limit_descriptor::Entry,
+        rate_limit_response::Code, rate_limit_service_client::RateLimitServiceClient,
+    },
+};
+use tollgate_core::{
+    audit::{Allowance, Remoteness, Span, WorstInterval, too_much},
+    limit::{Limit, Unit},
+};
+use tonic::{Status, transport::Channel};
+
+const REPLICAS: usize = 3;
+const CLIENTS: usize = 8;
+
+struct Stack {
+    redis: Redis,
+    replicas: Vec<Tollgate>,
+    limits: std::path::PathBuf,
+}
+
+impl Stack {
+    /// Three replicas of two runtimes each on one Redis. The deadline is long, so that a busy machine gives no fallback
+    /// answers.
+    async fn start(test: &str, rate_limit: &str) -> Option<Stack> {
+        let redis = support::redis().await?;
+        let limits = format!("domain: edge\ndescriptors:\n- key: user\n  rate_limit: {{ {rate_limit} }}\n");
+        let limits = support::file(&format!("leases-{test}.yaml"), &limits);
+        let mut stack = Stack { redis, replicas: Vec::new(), limits };
+        for _ in 0..REPLICAS {
+            let replica = stack.replica(&[]).await;
+            // It has no connection to Redis yet, and would refuse to answer.
+            until_ready(&replica).await;
+            stack.replicas.push(replica);
+        }
+        Some(stack)
+    }
+
+    async fn replica(&self, args: &[&str]) -> Tollgate {
+        let serve = Serve::new(&self.limits).store(self.redis.url());
+        let serve =
+            serve.args(&["--store-deadline", "10s", "--runtimes", "2", "--drain-wait", "0s"]).args(args);
+        Tollgate::start(&serve).await.expect("starts")
+    }
+
+    /// The sum of all samples of this name whose labels contain this.
+    async fn counted(&self, name: &str, label: &str) -> f64 {
+        let mut sum = 0.0;
+        for replica in &self.replicas {
+            let page = lab::http::get(replica.admin(), "/metrics", &[]).await.expect("a page").text();
+            let samples = page.lines().filter(|line| line.starts_with(name) && line.contains(label));
+            sum += samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>();
+        }
+        sum
+    }
+}
+
+async fn until_ready(replica: &Tollgate) {
+    loop {
+        let answer = lab::http::get(replica.admin(), "/ready", &[]).await.expect("an answer");
+        if answer.text().starts_with("OK") {
+            return;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn client(replica: &Tollgate) -> RateLimitServiceClient<Channel> {
+    let channel = Channel::from_shared(format!("http://{}", replica.grpc())).expect("an address");
+    RateLimitServiceClient::new(channel.connect().await.expect("connects"))
+}
+
+async fn ask(client: &mut RateLimitServiceClient<Channel>) -> Result<RateLimitResponse, Status> {
+    let entry = Entry { key: "user".into(), value: "one".into() };
+    let descriptor = RateLimitDescriptor { entries: vec![entry], ..RateLimitDescriptor::default() };
+    let request =
+        RateLimitRequest { domain: "edge".to_owned(), descriptors: vec![descriptor], hits_addend: 0 };
+    client.should_rate_limit(request).await.map(tonic::Response::into_inner)
+}
+
+/// What the clients saw.
+#[derive(Default)]
+struct Seen {
+    admitted: Vec<Span>,
+    denied: u64,
+    failed: u64,
+}
+
+/// Clients that ask as fast as they are answered, until they are stopped.
+struct Load {
+    stop: Arc<AtomicBool>,
+    clients: Vec<JoinHandle<Seen>>,
+}
+
+impl Load {
+    async fn start(stack: &Stack, clock: Clock) -> Load {
+        let stop = Arc::<AtomicBool>::default();
+        let mut clients = Vec::new();
+        for number in 0..CLIENTS {
+            let mut client = client(&stack.replicas[number % REPLICAS]).await;
+            let stop = Arc::clone(&stop);
+            clients.push(tokio::spawn(async move {
+                let mut seen = Seen::default();
+                while !stop.load(Ordering::Relaxed) {
+                    let start_us = clock.now_us();
+                    match ask(&mut client).await {
+                        Ok(answer) if answer.overall_code() == Code::Ok => {
+                            seen.admitted.push(Span { start_us, end_us: clock.now_us() });
+                        }
+                        Ok(_) => seen.denied += 1,
+                        Err(_) => seen.failed += 1,
+                    }
+                }
+                seen
+            }));
+        }
+        Load { stop, clients }
+    }
+
+    async fn stop(self) -> Seen {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = Seen::default();
+        for client in self.clients {
+            let seen = client.await.expect("no panic");
+            all.admitted.extend(seen.admitted);
+            (all.denied, all.failed) = (all.denied + seen.denied, all.failed + seen.failed);
+        }
+        all
+    }
+}
+
+fn assert_holds(seen: &Seen, limit: &Limit) {
+    let allowance = Allowance::for_limit(limit, Remoteness::OtherClock);
+    let worst = too_much(&seen.admitted, &allowance);
+    assert!(!worst.as_ref().is_some_and(WorstInterval::is_too_much), "{worst:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hot_key_at_its_limit_is_admitted_exactly_from_three_replicas() {
+    let rate_limit = "unit: second, requests_per_unit: 150, burst: 150, lease: 100ms";
+    let Some(stack) = Stack::start("limit", rate_limit).await else { return };
+    let clock = Clock::start();
+    let start_us = clock.now_us();
+    let load = Load::start(&stack, clock).await;
+    sleep(Duration::from_secs(4)).await;
+    let seen = load.stop().await;
+    let limit = Limit::new(150, Unit::Second, Some(150)).expect("sound");
+    assert_holds(&seen, &limit);
+    let allowed = 150 + 150 * (clock.now_us() - start_us) / 1_000_000;
+    let (admitted, denied) = (seen.admitted.len() as u64, seen.denied);
+    println!("{admitted} of {allowed} admitted, {denied} denied, {} failed", seen.failed);
+    assert!(denied > 0, "the load is too low");
+    assert!(admitted * 100 >= allowed * 95, "{admitted} of {allowed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn below_its_limit_a_hot_key_is_decided_without_a_call_and_no_hit_is_lost_or_left() {
+    let rate_limit = "unit: year, algorithm: token_bucket, requests_per_unit: 10000000, lease: 100ms";
+    let Some(mut stack) = Stack::start("below", rate_limit).await else { return };
+    let load = Load::start(&stack, Clock::start()).await;
+    sleep(Duration::from_secs(2)).await;
+    let seen = load.stop().await;
+    assert_eq!((seen.denied, seen.failed), (0, 0));
+    let admitted = seen.admitted.len() as f64;
+    let from_leases = stack.counted("tollgate_decisions_total", "source=\"lease\"").await;
+    println!("{admitted} admitted, {from_leases} by leases");
+    assert!(from_leases > admitted * 0.8, "{from_leases} of {admitted}");
+    for replica in &mut stack.replicas {
+        let status = replica.terminate(Duration::from_secs(20)).await.expect("it ends");
+        assert_eq!(status.code(), Some(0), "{}", replica.log_text());
+    }
+    // All of them have reported what they spent, and the rest has come back: nothing waits until it lapses.
+    let replica = stack.replica(&["--lease", "off"]).await;
+    until_ready(&replica).await;
+    let mut client = client(&replica).await;
+    let answer = ask(&mut client).await.expect("an answer");
+    let remaining = f64::from(answer.statuses[0].limit_remaining);
+    assert!((10_000_000.0 - admitted - 1.0 - remaining).abs() <= 1.0, "{remaining} after {admitted}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_is_killed_leaves_less_to_be_admitted_and_never_more() {
+    let rate_limit = "unit: year, algorithm: token_bucket, requests_per_unit: 1000, lease: 300ms";
+    let Some(mut stack) = Stack::start("killed", rate_limit).await else { return };
+    let load = Load::start(&stack, Clock::start()).await;
+    sleep(Duration::from_millis(600)).await;
+    stack.replicas[0].kill();
+    sleep(Duration::from_secs(4)).await;
+    let seen = load.stop().await;
+    let admitted = seen.admitted.len();
+    println!("{admitted} of 1000 admitted, {} denied, {} failed", seen.denied, seen.failed);
+    assert!(admitted <= 1_000, "{admitted}");
+    assert!(seen.failed > 0 && seen.denied > 0, "{} failed, {} denied", seen.failed, seen.denied);
+}
