@@ -58,7 +58,7 @@ algorithms: setup ## Compare token bucket, sliding log and fixed window: memory,
 	@cargo build --release --workspace --locked
 	@target/release/lab algorithms
 
-faults: setup ## Inflict every fault and check what is promised for it; about 20 minutes
+faults: setup ## Inflict every fault and check what is promised for it; about 22 minutes
 	@scripts/setup faketime
 	@cargo build --release --workspace --locked
 	@target/release/lab faults

@@ -7,8 +7,11 @@ mod asker;
 mod authz;
 mod cardinality;
 mod clock;
+mod cluster;
 mod eviction;
 mod hammer;
+mod ledger;
+mod legs;
 mod loss;
 mod nodes;
 mod outage;
@@ -17,6 +20,7 @@ mod proxy;
 mod replicas;
 mod replies;
 mod roundtrip;
+mod sentinel;
 mod shares;
 mod simulation;
 mod stack;
@@ -65,6 +69,10 @@ pub enum Scenario {
     Replies,
     /// Redis loses its data
     Loss,
+    /// A Redis Cluster is re-sharded, fails over, and loses links
+    Cluster,
+    /// Sentinels replace a master that was killed or stopped
+    Sentinel,
     /// The clock of Redis steps
     Clock,
     /// Replicas of Tollgate stop and die
@@ -201,6 +209,8 @@ impl Scenario {
             Scenario::Roundtrip => "What the round trip costs",
             Scenario::Replies => "The store misbehaves",
             Scenario::Loss => "The store loses what it held",
+            Scenario::Cluster => "The store is a Redis Cluster of three masters",
+            Scenario::Sentinel => "The store is a Redis that three Sentinels watch",
             Scenario::Clock => "The store's clock steps",
             Scenario::Replicas => "Tollgate itself stops",
             Scenario::Cardinality => "Five million keys",
@@ -215,6 +225,8 @@ impl Scenario {
             Scenario::Roundtrip => roundtrip::rows().await,
             Scenario::Replies => replies::rows().await,
             Scenario::Loss => loss::rows().await,
+            Scenario::Cluster => cluster::rows().await,
+            Scenario::Sentinel => sentinel::rows().await,
             Scenario::Clock => clock::rows().await,
             Scenario::Replicas => replicas::rows().await,
             Scenario::Cardinality => cardinality::rows().await,

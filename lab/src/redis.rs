@@ -1,10 +1,12 @@
 //! A Redis of our own: on a free port of 127.0.0.1, in memory only, gone with its owner.
 
 mod cluster;
+mod reshard;
 
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
@@ -14,12 +16,13 @@ use thiserror::Error;
 
 use crate::{
     bench::resp::RespError,
-    binaries::Part,
+    binaries::{BinaryError, Part},
     ports,
     process::{Process, ProcessError, Signal, run_folder},
 };
 
 pub use cluster::Cluster;
+pub use reshard::redis_cli;
 
 const SENTINEL: &str = "--sentinel";
 /// Between finding a port free and taking it someone else may take it; not five times in a row.
@@ -29,16 +32,21 @@ const PORTS_TRIED: usize = 5;
 pub enum RedisError {
     #[error(transparent)]
     Process(#[from] ProcessError),
+    #[error(transparent)]
+    Binary(#[from] BinaryError),
     #[error("redis: no free port on 127.0.0.1")]
     NoPort,
     #[error(transparent)]
     Command(#[from] RespError),
     #[error("redis: a Cluster that is not whole after {} s", within.as_secs())]
     NotWhole { within: Duration },
+    #[error("redis-cli cannot move slots: {why}")]
+    NotMoved { why: String },
 }
 
 #[derive(Debug)]
 pub struct Redis {
+    program: PathBuf,
     process: Process,
     addr: SocketAddr,
     args: Vec<String>,
@@ -54,12 +62,17 @@ impl Redis {
 
     /// With further arguments for redis-server, such as `["--maxmemory", "10mb"]`.
     pub async fn start_with(args: &[&str]) -> Result<Redis, RedisError> {
-        Redis::start_as(args, &[]).await
+        Redis::start_as(&Part::Redis.find()?, args, &[]).await
+    }
+
+    /// With another program than the one that tests use, such as Valkey's.
+    pub async fn start_program(program: &Path, args: &[&str]) -> Result<Redis, RedisError> {
+        Redis::start_as(program, args, &[]).await
     }
 
     /// With variables in its environment.
     pub async fn start_in(variables: &[(&str, &str)]) -> Result<Redis, RedisError> {
-        Redis::start_as(&[], variables).await
+        Redis::start_as(&Part::Redis.find()?, &[], variables).await
     }
 
     /// A Sentinel that watches the Redis at that address under the name `watched`. This many Sentinels must agree that
@@ -86,10 +99,14 @@ impl Redis {
         );
         let unusable = |source| ProcessError::Folder { folder: folder.to_path_buf(), source };
         fs::write(&config, watched).map_err(unusable)?;
-        Redis::start_as(&[&config.display().to_string(), SENTINEL], &[]).await
+        Redis::start_as(&Part::Redis.find()?, &[&config.display().to_string(), SENTINEL], &[]).await
     }
 
-    async fn start_as(args: &[&str], variables: &[(&str, &str)]) -> Result<Redis, RedisError> {
+    async fn start_as(
+        program: &Path,
+        args: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<Redis, RedisError> {
         let args: Vec<String> = args.iter().map(ToString::to_string).collect();
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let variables: Vec<(String, String)> = variables.iter().map(owned).collect();
@@ -97,8 +114,10 @@ impl Redis {
         loop {
             let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free().ok_or(RedisError::NoPort)?));
             tried += 1;
-            match serve(addr, &args, &variables).await {
-                Ok(process) => return Ok(Redis { process, addr, args, variables }),
+            match serve(program, addr, &args, &variables).await {
+                Ok(process) => {
+                    return Ok(Redis { program: program.to_owned(), process, addr, args, variables });
+                }
                 Err(ProcessError::Ended { .. }) if tried < PORTS_TRIED => {}
                 Err(error) => return Err(error.into()),
             }
@@ -109,7 +128,7 @@ impl Redis {
     /// first.
     pub async fn restart(&mut self) -> Result<(), RedisError> {
         self.kill();
-        self.process = serve(self.addr, &self.args, &self.variables).await?;
+        self.process = serve(&self.program, self.addr, &self.args, &self.variables).await?;
         Ok(())
     }
 
@@ -142,12 +161,13 @@ impl Redis {
 }
 
 async fn serve(
+    program: &Path,
     addr: SocketAddr,
     args: &[String],
     variables: &[(String, String)],
 ) -> Result<Process, ProcessError> {
     let folder = run_folder()?;
-    let mut command = Command::new(Part::Redis.find()?);
+    let mut command = Command::new(program);
     // The file of a Sentinel, which cannot be without one, must come first.
     let (first, ready) = match args {
         [file, flag] if flag == SENTINEL => (Some(file), "Sentinel ID is"),

@@ -14,7 +14,7 @@ use tollgate::{
     store::redis::keys::redis_key,
 };
 use tollgate_core::{
-    descriptor::{self, BucketKey},
+    descriptor::{self, BucketKey, KeyForm},
     limit::Limit,
 };
 use tonic::transport::Channel;
@@ -52,7 +52,13 @@ impl Asker {
 
     /// One hit for `key` = `value` in the domain `edge`.
     pub(super) async fn ask(&mut self, key: &str, value: &str) -> Answer {
-        let Ok(answer) = self.client.should_rate_limit(request(key, [value])).await else {
+        self.ask_for(key, &[value]).await
+    }
+
+    /// One hit for each of these values of `key`, which all must have room.
+    pub(super) async fn ask_for(&mut self, key: &str, values: &[&str]) -> Answer {
+        let request = request(key, values.iter().copied());
+        let Ok(answer) = self.client.should_rate_limit(request).await else {
             return Answer::None;
         };
         let answer = answer.into_inner();
@@ -97,6 +103,12 @@ pub(super) fn bucket_name(key: &str, value: &str, limit: &Limit) -> String {
     let entry = descriptor::Entry::from((key.as_bytes(), value.as_bytes()));
     let bucket = BucketKey::new(DOMAIN.as_bytes(), std::iter::once(entry), limit, None);
     String::from_utf8_lossy(&redis_key(&bucket)).into_owned()
+}
+
+/// The bucket of the same in a Redis Cluster.
+pub(super) fn tagged_bucket(key: &str, value: &str, limit: &Limit) -> BucketKey {
+    let entry = descriptor::Entry::from((key.as_bytes(), value.as_bytes()));
+    KeyForm::Tagged.key(DOMAIN.as_bytes(), std::iter::once(entry), limit, None)
 }
 
 fn request<'a>(key: &str, values: impl IntoIterator<Item = &'a str>) -> RateLimitRequest {

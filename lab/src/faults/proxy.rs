@@ -25,6 +25,8 @@ pub(super) enum Mode {
     CloseForReply,
     /// Forwards half of a decision and closes the connection.
     HalfAReply,
+    /// Forwards nothing in either direction, and leaves connections open. What was sent meanwhile arrives later.
+    Cut,
     /// Forwards nothing from the first decision on, and leaves the connection open.
     Mute,
     /// Delays each decision by this time.
@@ -65,6 +67,10 @@ impl Proxy {
         format!("redis://{}", self.addr)
     }
 
+    pub(super) const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
     pub(super) fn set(&self, mode: Mode) {
         *self.mode.lock().unwrap_or_else(PoisonError::into_inner) = mode;
     }
@@ -80,8 +86,15 @@ fn now(mode: &Mutex<Mode>) -> Mode {
     *mode.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+async fn while_cut(mode: &Mutex<Mode>) {
+    while now(mode) == Mode::Cut {
+        sleep(Duration::from_millis(2)).await;
+    }
+}
+
 /// Forwards until one side closes, or the mode ends it.
 async fn connect(client: TcpStream, redis: SocketAddr, mode: Arc<Mutex<Mode>>) -> io::Result<()> {
+    while_cut(&mode).await;
     let redis = TcpStream::connect(redis).await?;
     client.set_nodelay(true)?;
     redis.set_nodelay(true)?;
@@ -111,6 +124,7 @@ async fn ask(
         }
         while let Some((length, name)) = command(&pending) {
             let bytes: Vec<u8> = pending.drain(..length).collect();
+            while_cut(&mode).await;
             match now(&mode) {
                 Mode::Refuse(_) if name == "PING" => to_client.lock().await.write_all(b"+PONG\r\n").await?,
                 Mode::Refuse(error) if is_decision(&name) => {
@@ -140,6 +154,7 @@ async fn answer(
         }
         while let Some(length) = reply(&pending) {
             let bytes: Vec<u8> = pending.drain(..length).collect();
+            while_cut(&mode).await;
             let name = asked.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             // Errors are not decisions. Nor are the number that the replica count gets, and the twelve bytes that
             // answer the probe of a new connection, which is a call without requests.

@@ -2,14 +2,16 @@
 
 use std::{
     net::SocketAddr,
+    ops::Range,
+    path::Path,
     sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
 use super::{Redis, RedisError};
-use crate::{bench::resp, ports, process::run_folder};
+use crate::{bench::resp, binaries::Part, ports, process::run_folder};
 
-const SLOTS: usize = 16_384;
+pub(super) const SLOTS: usize = 16_384;
 const WHOLE_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long a node must be silent until the others count it as gone.
@@ -36,9 +38,19 @@ impl Cluster {
         replicas_each: usize,
         args: &[&str],
     ) -> Result<Cluster, RedisError> {
+        Cluster::start_program(&Part::Redis.find()?, masters, replicas_each, args).await
+    }
+
+    /// With another program than the one that tests use, such as Valkey's.
+    pub async fn start_program(
+        program: &Path,
+        masters: usize,
+        replicas_each: usize,
+        args: &[&str],
+    ) -> Result<Cluster, RedisError> {
         let mut nodes = Vec::new();
         for _ in 0..masters * (1 + replicas_each) {
-            nodes.push(start_node(args).await?);
+            nodes.push(start_node(program, args).await?);
         }
         let cluster = Cluster { nodes, masters };
         for number in 0..masters {
@@ -61,7 +73,7 @@ impl Cluster {
 
     /// One more node, which serves no slot. Returns its number.
     pub async fn add(&mut self) -> Result<usize, RedisError> {
-        let node = start_node(&[]).await?;
+        let node = start_node(&Part::Redis.find()?, &[]).await?;
         self.meet(node.addr())?;
         self.nodes.push(node);
         self.until_all_know(self.nodes.len()).await?;
@@ -163,10 +175,32 @@ impl Cluster {
         self.until(&["CLUSTER", "INFO"], |info| info.contains(&known)).await
     }
 
-    async fn until(&self, command: &[&str], is_so: impl Fn(&str) -> bool) -> Result<(), RedisError> {
+    pub(super) async fn until(
+        &self,
+        command: &[&str],
+        is_so: impl Fn(&str) -> bool,
+    ) -> Result<(), RedisError> {
+        self.until_these(0..self.nodes.len(), command, is_so).await
+    }
+
+    pub(super) async fn until_one(
+        &self,
+        node: usize,
+        command: &[&str],
+        is_so: impl Fn(&str) -> bool,
+    ) -> Result<(), RedisError> {
+        self.until_these(node..node + 1, command, is_so).await
+    }
+
+    async fn until_these(
+        &self,
+        nodes: Range<usize>,
+        command: &[&str],
+        is_so: impl Fn(&str) -> bool,
+    ) -> Result<(), RedisError> {
         let started = Instant::now();
         loop {
-            let infos = (0..self.nodes.len()).map(|node| self.tell(node, command));
+            let infos = nodes.clone().map(|node| self.tell(node, command));
             if infos.collect::<Result<Vec<_>, _>>()?.iter().all(|info| is_so(info)) {
                 return Ok(());
             }
@@ -178,7 +212,7 @@ impl Cluster {
     }
 }
 
-async fn start_node(args: &[&str]) -> Result<Redis, RedisError> {
+async fn start_node(program: &Path, args: &[&str]) -> Result<Redis, RedisError> {
     static STARTED: AtomicUsize = AtomicUsize::new(0);
     let folder = run_folder()?;
     let number = STARTED.fetch_add(1, Ordering::Relaxed);
@@ -188,5 +222,5 @@ async fn start_node(args: &[&str]) -> Result<Redis, RedisError> {
     let own = ["--cluster-enabled", "yes", "--cluster-config-file", &file, "--cluster-port", &bus];
     let timeout = ["--cluster-node-timeout", NODE_TIMEOUT_MS, "--cluster-require-full-coverage", "no"];
     let all: Vec<&str> = own.into_iter().chain(timeout).chain(args.iter().copied()).collect();
-    Redis::start_with(&all).await
+    Redis::start_program(program, &all).await
 }
