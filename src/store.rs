@@ -319,13 +319,12 @@ impl Store {
         self.take_in(None, takes).await
     }
 
-    /// The same for a request that is recorded as this span: the span of its batch refers to it. Batches to
-    /// a Redis Cluster have none.
+    /// The same for a request that is recorded as this span: the span of its batch refers to it.
     pub async fn take_in(&self, span: Option<SpanContext>, takes: Takes) -> Result<Answer, StoreError> {
         match self {
             Store::Memory(store) => store.take(&takes).map_err(|Full { .. }| StoreError::Full),
             Store::Redis(store) => store.take(span, takes).await,
-            Store::Cluster(store) => store.take(takes).await,
+            Store::Cluster(store) => store.take(span, takes).await,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a running Tollgate tells of single decisions: the decision log, and traces.
 
+mod batches;
 mod collector;
 mod decision_log;
 #[path = "../support/mod.rs"]

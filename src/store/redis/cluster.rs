@@ -36,6 +36,7 @@ use crate::{
         health::{LineHealth, StoreHealth},
     },
     tasks::{self, Task},
+    traces::{SpanContext, Tracer},
 };
 use master::{Kept, Master};
 use tollgate_core::{
@@ -66,6 +67,7 @@ pub(super) struct Runtime {
     clock: Clock,
     health: Arc<StoreHealth>,
     advice: Arc<Advice>,
+    tracer: Option<Tracer>,
 }
 
 /// Where a take was made.
@@ -89,6 +91,8 @@ struct Ticket {
     /// None once it was told.
     caller: Option<Caller>,
     via: Option<Via>,
+    /// The caller's span, if the request is recorded.
+    span: Option<SpanContext>,
 }
 
 #[derive(Debug)]
@@ -100,8 +104,8 @@ enum Caller {
 }
 
 impl Ticket {
-    fn new(caller: Caller) -> Ticket {
-        Ticket { caller: Some(caller), via: None }
+    fn new(caller: Caller, span: Option<SpanContext>) -> Ticket {
+        Ticket { caller: Some(caller), via: None, span }
     }
 
     fn tell(&mut self, made: Result<Made, StoreError>) {
@@ -150,6 +154,7 @@ impl ClusterStore {
             clock: *backend.clock,
             health: Arc::clone(&backend.health),
             advice: Arc::clone(&backend.advice),
+            tracer: backend.tracer.clone(),
         });
         let mut tasks = Vec::new();
         let of = |runtime: &Arc<Runtime>| Arc::clone(runtime);
@@ -177,10 +182,10 @@ impl ClusterStore {
     }
 
     /// Takes all or none. Without a connection it fails at once, unless memory can deny the request.
-    pub async fn take(&self, takes: Takes) -> Result<Answer, StoreError> {
+    pub async fn take(&self, span: Option<SpanContext>, takes: Takes) -> Result<Answer, StoreError> {
         match only_slot(&takes) {
-            Some(slot) => self.runtime.leg(slot, takes).await.map(|made| made.answer),
-            None => legs::take(&self.runtime, takes).await,
+            Some(slot) => self.runtime.leg(slot, span, takes).await.map(|made| made.answer),
+            None => legs::take(&self.runtime, span, takes).await,
         }
     }
 
@@ -219,7 +224,7 @@ fn only_slot(takes: &[Take]) -> Option<u16> {
 
 impl Runtime {
     /// Asks the master of a slot for takes from buckets of that slot, all or none.
-    async fn leg(&self, slot: u16, takes: Takes) -> Result<Made, StoreError> {
+    async fn leg(&self, slot: u16, span: Option<SpanContext>, takes: Takes) -> Result<Made, StoreError> {
         let Some(master) = self.master_of(slot) else {
             let now_us = self.clock.now_us();
             let denial = self.denial_cache.with(|denial_cache| denial_cache.denial(&takes, now_us));
@@ -227,7 +232,7 @@ impl Runtime {
         };
         let ticket = || {
             let (sender, made) = oneshot::channel();
-            (Ticket::new(Caller::One(sender)), made)
+            (Ticket::new(Caller::One(sender), span), made)
         };
         match master.dispatch(self, takes, ticket) {
             Dispatched::Denied(answer) => Ok(Made { answer, via: None }),

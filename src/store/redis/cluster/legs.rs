@@ -9,23 +9,38 @@ use redis::{Pipeline, Value};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Caller, Made, Runtime, Ticket, Via, reply};
-use crate::store::{
-    StoreError,
-    redis::{
-        denial_cache::Trip,
-        dispatch::Dispatched,
-        keys::slot,
-        legs::{Legs, Todo},
-        line::NO_LANE,
-        script::Call,
+use crate::{
+    store::{
+        StoreError,
+        redis::{
+            denial_cache::Trip,
+            dispatch::Dispatched,
+            keys::slot,
+            legs::{Legs, Todo},
+            line::NO_LANE,
+            script::Call,
+        },
     },
+    traces::SpanContext,
 };
 use tollgate_core::decision::{Answer, Takes};
 
 type Answers = mpsc::UnboundedSender<(usize, Result<Made, StoreError>)>;
 
+/// What waits for the answer of a leg.
+struct Waiting<'a> {
+    leg: usize,
+    /// The span of the request, if it is recorded.
+    span: Option<SpanContext>,
+    answers: &'a Answers,
+}
+
 /// Takes all or none.
-pub(super) async fn take(runtime: &Arc<Runtime>, takes: Takes) -> Result<Answer, StoreError> {
+pub(super) async fn take(
+    runtime: &Arc<Runtime>,
+    span: Option<SpanContext>,
+    takes: Takes,
+) -> Result<Answer, StoreError> {
     let now_us = runtime.clock.now_us();
     if let Some(denial) = runtime.denial_cache.with(|denial_cache| denial_cache.denial(&takes, now_us)) {
         return Ok(denial);
@@ -36,7 +51,7 @@ pub(super) async fn take(runtime: &Arc<Runtime>, takes: Takes) -> Result<Answer,
         return Err(error);
     }
     let (tell, told) = oneshot::channel();
-    tokio::spawn(drive(Arc::clone(runtime), legs, tell));
+    tokio::spawn(drive(Arc::clone(runtime), legs, span, tell));
     // The sender is dropped unused only if the runtime ends, or if the task panics.
     told.await.unwrap_or(Err(StoreError::Abandoned))
 }
@@ -44,6 +59,7 @@ pub(super) async fn take(runtime: &Arc<Runtime>, takes: Takes) -> Result<Answer,
 async fn drive(
     runtime: Arc<Runtime>,
     mut legs: Legs<Option<Via>>,
+    span: Option<SpanContext>,
     tell: oneshot::Sender<Result<Answer, StoreError>>,
 ) {
     let (answers, mut answered) = mpsc::unbounded_channel();
@@ -55,7 +71,7 @@ async fn drive(
             match todo {
                 Todo::Ask { leg, slot, takes } => {
                     under_way += 1;
-                    ask(&runtime, leg, slot, takes, &answers);
+                    ask(&runtime, slot, takes, Waiting { leg, span, answers: &answers });
                 }
                 Todo::GiveBack { over, takes, .. } => {
                     if let Some(via) = over {
@@ -78,11 +94,12 @@ async fn drive(
 }
 
 /// The answer comes by the channel, in any case.
-fn ask(runtime: &Arc<Runtime>, leg: usize, slot: u16, takes: Takes, answers: &Answers) {
+fn ask(runtime: &Arc<Runtime>, slot: u16, takes: Takes, waiting: Waiting<'_>) {
+    let Waiting { leg, span, answers } = waiting;
     let now = match runtime.master_of(slot) {
         None => Err(runtime.without_master(slot)),
         Some(master) => {
-            let ticket = || (Ticket::new(Caller::Leg { leg, answers: answers.clone() }), ());
+            let ticket = || (Ticket::new(Caller::Leg { leg, answers: answers.clone() }, span), ());
             match master.dispatch(runtime, takes, ticket) {
                 Dispatched::Denied(answer) => Ok(Made { answer, via: None }),
                 Dispatched::Refused(error) => Err(error),

@@ -21,6 +21,7 @@ use crate::{
             },
             line::Line,
             slots::NodeId,
+            traced::{self, Landed},
         },
     },
     tasks::{self, Task},
@@ -168,6 +169,21 @@ impl SentBatch<'_> {
     fn landed(&mut self, answers: Result<Vec<Result<Made, StoreError>>, StoreError>) {
         let Some(mut batch) = self.batch.take() else { return };
         let now_us = self.runtime.clock.now_us();
+        if let Some(tracer) = &self.runtime.tracer {
+            // One by one they may fail for many reasons; the batch failed if none has an answer.
+            let error = match &answers {
+                Ok(each) if each.iter().any(Result::is_ok) => None,
+                Ok(each) => each.first().and_then(|first| first.as_ref().err()),
+                Err(error) => Some(error),
+            };
+            let landed = Landed {
+                spans: batch.requests.iter().filter_map(|request| request.ticket.span),
+                requests: batch.requests.len(),
+                took_us: now_us.saturating_sub(batch.sent_us),
+                error,
+            };
+            traced::record(tracer, landed);
+        }
         let answers = answers.map(|answers| {
             let each = batch.requests.iter_mut().zip(answers).map(|(request, made)| {
                 let Made { answer, via } = made?;
