@@ -5,7 +5,7 @@
 //! | `GET /` | the live page for a browser, and this list as text for others |
 //! | `GET /healthcheck` | Liveness: 200 `OK`, and 500 from SIGTERM on, whatever the state of Redis; with [`HealthyAfter`] also 500 at first |
 //! | `GET /ready` | Readiness: 503 and the reason until every runtime has had a connection to a store that it can use, and from SIGTERM on. Otherwise 200: `OK`, or `degraded: ` and the reason, because Tollgate also answers without its store |
-//! | `GET /metrics` | metrics in Prometheus text format |
+//! | `GET /metrics` | metrics in Prometheus' text format, or in OpenMetrics', with exemplars, for a scraper that prefers it |
 //! | `GET /live` | each second of the process as a server-sent event, with JSON |
 //! | `GET /events` | what happened lately, as lines of JSON |
 //! | `GET /rlconfig` | a line for each limit in force, as envoyproxy/ratelimit shows them |
@@ -19,6 +19,7 @@
 
 mod buckets;
 mod connections;
+mod exposition;
 mod live;
 mod page;
 mod query;
@@ -35,20 +36,20 @@ use axum::{
     response::IntoResponse,
     routing::{any, get},
 };
-use tokio::{net::TcpListener, task};
+use tokio::net::TcpListener;
 
 use crate::{
     hands::{Order, Report},
     lifecycle::{Lifecycle, Phase},
     live::Live,
-    metrics::{self, Metrics},
+    metrics::Metrics,
     rules::Publisher,
     store::health::StoreHealth,
-    tasks::Task,
 };
 use buckets::Acts;
 pub(crate) use buckets::NotDone;
 use connections::{Bounded, Peer};
+use exposition::exposition;
 pub use token::{TokenError, TokenFile, token_in};
 
 const ROUTES: &str = "\
@@ -282,22 +283,6 @@ async fn ready(State(admin): State<Admin>) -> impl IntoResponse {
     let contact = admin.store.contact();
     let status = if contact.is_made() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, contact.to_string())
-}
-
-async fn exposition(State(admin): State<Admin>) -> impl IntoResponse {
-    let turn = Arc::clone(&admin.page).lock_owned().await;
-    let page = task::spawn_blocking(move || {
-        let _turn = turn;
-        admin.metrics.render()
-    });
-    match page.await {
-        Ok(page) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], page).into_response(),
-        // A panic, which the panic hook has logged.
-        Err(_) => {
-            Task::MetricsPage.count_panic();
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
-    }
 }
 
 // === impl Json ===

@@ -24,7 +24,7 @@ use crate::{
     limiter::{Limiter, Outcome},
     live::Recorder,
     logging::REQUESTS,
-    metrics::Metrics,
+    metrics::{Metrics, TraceIds},
     pb::{
         RateLimitRequest, authorization_server::Authorization, rate_limit_service_server::RateLimitService,
     },
@@ -111,6 +111,9 @@ impl Doors {
         self.metrics.count_outcome(call.door, rules.counters(), request, outcome);
         if let Some(recorder) = &self.recorder {
             recorder.record(rules.counters(), request, outcome);
+        }
+        if let Some(span) = call.recorded() {
+            self.metrics.exemplify(call.door, outcome, TraceIds { trace: span.trace.0, span: span.span });
         }
         call.decided(outcome);
         if let Some(log) = &self.decision_log {

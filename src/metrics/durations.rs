@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     Door,
+    open::{Exemplar, Exemplars, TraceIds},
     text::{Kind, head},
 };
 
@@ -47,39 +48,71 @@ struct OfDoor {
     /// How many fell into each bucket and no earlier one; the last is for those beyond all bounds.
     buckets: [AtomicU64; BOUNDS.len() + 1],
     sum_ns: AtomicU64,
+    /// One for each bucket.
+    exemplars: [Exemplar; BOUNDS.len() + 1],
 }
 
 // === impl Durations ===
 
 impl Durations {
     pub(super) fn observe(&self, door: Door, took: Duration) {
-        let OfDoor { buckets, sum_ns } = &self.0[door as usize];
-        let bucket = BOUNDS.iter().position(|(bound_us, _)| took <= Duration::from_micros(*bound_us));
-        buckets[bucket.unwrap_or(BOUNDS.len())].fetch_add(1, Ordering::Relaxed);
+        let OfDoor { buckets, sum_ns, .. } = &self.0[door as usize];
+        buckets[bucket_of(took)].fetch_add(1, Ordering::Relaxed);
         sum_ns.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Keeps a request that took this long as the exemplar of its bucket.
+    pub(super) fn exemplify(&self, door: Door, took: Duration, ids: TraceIds) {
+        self.0[door as usize].exemplars[bucket_of(took)].keep(ids, took.as_secs_f64());
+    }
+
+    pub(super) fn show_exemplars(&self, exemplars: &mut Exemplars) {
+        for door in Door::ALL {
+            for (exemplar, bound) in self.0[door as usize].exemplars.iter().zip(bounds()) {
+                exemplar.show(|| sample(NAME, &labels(door), bound), exemplars);
+            }
+        }
     }
 
     /// Adds the times of all doors to the page.
     pub(super) fn write(&self, page: &mut String) {
         head(page, NAME, Kind::Histogram, HELP);
         for door in Door::ALL {
-            self.write_door(door, NAME, &format!("door=\"{}\"", door.word()), page);
+            self.write_door(door, NAME, &labels(door), page);
         }
     }
 
     /// Adds the times of one door to the page, under that name and with those labels.
     pub(super) fn write_door(&self, door: Door, name: &str, labels: &str, page: &mut String) {
-        let OfDoor { buckets, sum_ns } = &self.0[door as usize];
+        let OfDoor { buckets, sum_ns, .. } = &self.0[door as usize];
         let mut count = 0;
-        let bounds = BOUNDS.iter().map(|(_, seconds)| *seconds).chain(["+Inf"]);
-        for (bucket, bound) in buckets.iter().zip(bounds) {
+        for (bucket, bound) in buckets.iter().zip(bounds()) {
             count += bucket.load(Ordering::Relaxed);
             // A String takes all that is written.
-            let _ = writeln!(page, "{name}_bucket{{{labels},le=\"{bound}\"}} {count}");
+            let _ = writeln!(page, "{} {count}", sample(name, labels, bound));
         }
         let sum_s = Duration::from_nanos(sum_ns.load(Ordering::Relaxed)).as_secs_f64();
         let _ = writeln!(page, "{name}_sum{{{labels}}} {sum_s}\n{name}_count{{{labels}}} {count}");
     }
+}
+
+/// The bucket into which a time falls first.
+fn bucket_of(took: Duration) -> usize {
+    let bucket = BOUNDS.iter().position(|(bound_us, _)| took <= Duration::from_micros(*bound_us));
+    bucket.unwrap_or(BOUNDS.len())
+}
+
+/// The bounds of all buckets, as the page shows them.
+fn bounds() -> impl Iterator<Item = &'static str> {
+    BOUNDS.iter().map(|(_, seconds)| *seconds).chain(["+Inf"])
+}
+
+fn labels(door: Door) -> String {
+    format!("door=\"{}\"", door.word())
+}
+
+fn sample(name: &str, labels: &str, bound: &str) -> String {
+    format!("{name}_bucket{{{labels},le=\"{bound}\"}}")
 }
 
 #[cfg(test)]

@@ -5,12 +5,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus::{IntCounter, Opts, Registry};
 
-use super::{LimitCounters, Metrics, registry::counters};
+use super::{
+    LimitCounters, Metrics,
+    open::{Exemplar, Exemplars, TraceIds},
+    registry::counters,
+};
 use crate::{fallback::Source, limiter::Outcome};
 use tollgate_core::{
     applied::WithoutLimit, authz::WithoutDescriptor, decision::Verdict, descriptor::Request,
 };
 
+const NAME: &str = "tollgate_requests_total";
 const REQUESTS: &str = "Requests by outcome, and by the door through which they came: rls for ShouldRateLimit, authz and \
     authz_http for ext_authz. settled are charges after the response, which are charged whether or not they fit. \
     unknown_domain, unmatched, exempt, unlimited and no_descriptor pass because no limit applies to them; \
@@ -66,6 +71,8 @@ pub enum Door {
 pub(super) struct Requests {
     /// In the order of [`Door::ALL`], and then of [`RequestOutcome::ALL`].
     outcomes: [[IntCounter; RequestOutcome::ALL.len()]; Door::ALL.len()],
+    /// In the same order.
+    exemplars: [[Exemplar; RequestOutcome::ALL.len()]; Door::ALL.len()],
     /// In the order of [`KINDS`].
     without_limit: [IntCounter; KINDS.len()],
     /// Requests that the store did not answer, in the order of [`Door::ALL`].
@@ -83,16 +90,7 @@ impl Metrics {
         request: &Request<'_>,
         outcome: &Outcome<'_>,
     ) {
-        self.requests.count(
-            door,
-            match outcome.verdict {
-                Some(_) if outcome.decisions.is_empty() => outcome_without_limit(outcome),
-                Some(_) if outcome.settles() => RequestOutcome::Settled,
-                Some(Verdict::Allow) => RequestOutcome::Allow,
-                Some(Verdict::Deny) => RequestOutcome::Deny,
-                None => RequestOutcome::Unavailable,
-            },
-        );
+        self.requests.count(door, outcome_of(outcome));
         self.requests.count_without_limit(outcome.without_limit);
         self.durations.observe(door, outcome.elapsed);
         self.count_decisions(counters, request, outcome);
@@ -127,6 +125,16 @@ impl Metrics {
     }
 }
 
+fn outcome_of(outcome: &Outcome<'_>) -> RequestOutcome {
+    match outcome.verdict {
+        Some(_) if outcome.decisions.is_empty() => outcome_without_limit(outcome),
+        Some(_) if outcome.settles() => RequestOutcome::Settled,
+        Some(Verdict::Allow) => RequestOutcome::Allow,
+        Some(Verdict::Deny) => RequestOutcome::Deny,
+        None => RequestOutcome::Unavailable,
+    }
+}
+
 /// The outcome of a request that no limit applies to, after the descriptor that comes nearest to having one.
 fn outcome_without_limit(outcome: &Outcome<'_>) -> RequestOutcome {
     match outcome.without_limit {
@@ -142,14 +150,14 @@ fn outcome_without_limit(outcome: &Outcome<'_>) -> RequestOutcome {
 
 impl Requests {
     pub(super) fn new(registry: &Registry) -> Requests {
-        let outcomes =
-            counters(registry, Opts::new("tollgate_requests_total", REQUESTS), &["door", "outcome"]);
+        let outcomes = counters(registry, Opts::new(NAME, REQUESTS), &["door", "outcome"]);
         let name = "tollgate_descriptors_without_limit_total";
         let without_limit = counters(registry, Opts::new(name, WITHOUT_LIMIT), &["kind"]);
         Requests {
             outcomes: Door::ALL.map(|door| {
                 RequestOutcome::ALL.map(|outcome| outcomes.with_label_values(&[door.word(), outcome.word()]))
             }),
+            exemplars: Default::default(),
             without_limit: KINDS.map(|kind| without_limit.with_label_values(&[kind])),
             store_failures: Default::default(),
         }
@@ -173,6 +181,20 @@ impl Requests {
     pub(super) fn count(&self, door: Door, outcome: RequestOutcome) {
         // The discriminants are the positions in `ALL`; a test holds it.
         self.outcomes[door as usize][outcome as usize].inc();
+    }
+
+    /// Keeps a request as the exemplar of its outcome.
+    pub(super) fn exemplify(&self, door: Door, outcome: &Outcome<'_>, ids: TraceIds) {
+        self.exemplars[door as usize][outcome_of(outcome) as usize].keep(ids, 1.0);
+    }
+
+    pub(super) fn show_exemplars(&self, exemplars: &mut Exemplars) {
+        for door in Door::ALL {
+            for outcome in RequestOutcome::ALL {
+                let sample = || format!("{NAME}{{door=\"{}\",outcome=\"{}\"}}", door.word(), outcome.word());
+                self.exemplars[door as usize][outcome as usize].show(sample, exemplars);
+            }
+        }
     }
 
     pub(super) fn count_without_limit(&self, descriptors: WithoutLimit) {

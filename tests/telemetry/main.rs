@@ -3,6 +3,7 @@
 mod batches;
 mod collector;
 mod decision_log;
+mod exemplars;
 #[path = "../support/mod.rs"]
 mod support;
 mod traces;
