@@ -3,6 +3,7 @@
 //! from all it needs.
 #![cfg(target_os = "linux")] // It is written for the sed of Envoy's image, which is GNU's.
 
+mod compose;
 mod dashboard;
 mod deploy;
 
