@@ -71,7 +71,11 @@ impl Act {
 
     /// What is asked of the store to do this to the buckets of these limits, which must differ from each other.
     pub fn takes<'l, 'm: 'l>(self, limits: impl IntoIterator<Item = &'l AppliedLimit<'m>>) -> Takes {
-        let demand = |limit: &Limit, hits| Demand::with_overdraft(hits, limit, Overdraft::Never);
+        // The bucket itself is asked, not what somebody has reserved in it.
+        let demand = |limit: &Limit, hits| Demand {
+            lease_us: 0,
+            ..Demand::with_overdraft(hits, limit, Overdraft::Never)
+        };
         let mut takes = Takes::new();
         for AppliedLimit { limit, take: Take { key, .. }, .. } in limits {
             let limit = &limit.limit;

@@ -92,7 +92,8 @@ fn embeds(folder: &Path, into: &mut Vec<String>) {
         }
         let text = fs::read_to_string(&path).expect("UTF-8");
         let embedded = text.split("include_str!(\"").skip(1).filter_map(|rest| rest.split('"').next());
-        let outside = embedded.filter_map(|path| path.rsplit("../").next()?.split_once('/'));
+        // Other paths stay within src.
+        let outside = embedded.filter_map(|path| path.rsplit_once("../")?.1.split_once('/'));
         into.extend(outside.map(|(folder, _)| folder.to_owned()));
     }
 }
