@@ -1,5 +1,15 @@
 //! Several runtimes with leases on one bucket, whose calls are late or lost, and clocks that drift: the limit holds over
 //! every interval, nearly all that is allowed is admitted, and every runtime gets its share.
+//!
+//! These tests must find these mutants, each within seconds in a debug build:
+//!
+//! | mutant | found by |
+//! |---|---|
+//! | a reservation lapses before its lease is over | a pause, then a flood |
+//! | a lease is counted from the arrival of its answer | windows; late calls |
+//! | what is spent while a call is under way is spent twice | every interval; windows |
+//! | what nobody has reported counts as not spent | every interval; windows |
+//! | a lease outlives a change of the limit's numbers | other numbers |
 
 use std::{collections::HashMap, iter};
 
@@ -54,8 +64,12 @@ enum Load {
     Uneven,
     /// Each runtime's load comes and goes four times a second.
     ComesAndGoes,
-    /// Silence for a lease, then a flood.
+    /// Floods that come and go.
     Flood,
+    /// Enough for a lease, a pause nearly as long as it, then a flood.
+    PauseThenFlood {
+        lease_us: u64,
+    },
 }
 
 impl Runtime {
@@ -204,6 +218,8 @@ fn arrivals(rng: &mut SmallRng, load: Load, runtime: usize, at_us: u64) -> u32 {
         Load::Uneven => runtime == 0 || rng.random_bool(0.2),
         Load::ComesAndGoes => (at_us / 125_000 + runtime as u64).is_multiple_of(2),
         Load::Flood => at_us % 400_000 < 150_000,
+        Load::PauseThenFlood { lease_us } if at_us > lease_us * 19 / 20 => return rng.random_range(0..=16),
+        Load::PauseThenFlood { lease_us } => at_us < lease_us / 5,
     };
     if is_on { rng.random_range(0..=2) } else { 0 }
 }
@@ -252,6 +268,21 @@ fn over_every_interval_the_limit_holds_whatever_happens_to_the_calls() {
         assert!(excess <= 0, "seed {seed}, run {number}: {excess} too many; {limit:?} {load:?} {weather:?}");
     }
     assert!(from_leases > 100_000, "{from_leases}");
+}
+
+#[test]
+fn what_was_leased_before_a_pause_leaves_no_more_to_a_flood_after_it() {
+    let seed: u64 = rand::random();
+    let mut rng = SmallRng::seed_from_u64(seed);
+    for lease_ms in [100, 300, 1_000] {
+        let limit = limit(8_000, 4_000, lease_ms);
+        let load = Load::PauseThenFlood { lease_us: u64::from(lease_ms) * 1_000 };
+        let weather = Weather { most_late_us: 500, lost: 0.0 };
+        let run = run(&mut rng, &limit, load, weather, u64::from(lease_ms) * 1_200);
+        let excess = excess(&limit, &run.admitted_us);
+        assert!(excess <= 0, "seed {seed}, {lease_ms} ms: {excess} too many");
+        assert!(run.from_leases > 200, "{}", run.from_leases);
+    }
 }
 
 #[test]
@@ -310,4 +341,26 @@ fn a_window_admits_its_number_in_each_window_under_leases() {
         from_leases += run.from_leases;
     }
     assert!(from_leases > 5_000, "{from_leases}");
+}
+
+#[test]
+fn a_lease_decides_nothing_under_other_numbers() {
+    let takes = |limit: &Limit| -> Takes {
+        iter::once(Take { key: KEY, demand: Demand::new(Hits::One, limit) }).collect()
+    };
+    let (before, after) = (takes(&limit(1_000, 1_000, 100)), takes(&limit(1_000, 5, 100)));
+    let mut table: HashMap<BucketKey, State> = HashMap::new();
+    let mut leases = Leases::default();
+    let calls = leases.calls(iter::repeat_n(&before, 100), 1_000);
+    let granted = lease(&calls[0], START_US, &mut table).expect("an answer");
+    leases.landed(&calls[0], Some(&granted), Trip { sent_us: 1_000, arrived_us: 1_100 });
+    assert!(matches!(leases.spend(&before, 1_200), Spent::All(_)));
+    assert!(matches!(leases.spend(&after, 1_200), Spent::None));
+    // It is over, and is reported under its own numbers.
+    assert!(
+        leases
+            .calls(iter::once(&after), 1_300)
+            .iter()
+            .all(|call| call.one == before[0].demand && call.kept == 0)
+    );
 }
