@@ -50,7 +50,7 @@ demo: setup ## Compare three Envoy nodes with and without Tollgate under the sam
 	@cargo build --release --workspace --locked
 	@target/release/lab demo
 
-bench: setup ## Measure what a decision costs, compared with alternatives; under 16 minutes
+bench: setup ## Measure what a decision costs, compared with alternatives; under 20 minutes
 	@cargo build --release --workspace --locked
 	@target/release/lab bench
 

@@ -79,6 +79,7 @@ pub async fn run(args: &BenchArgs) -> Result<ExitCode, BenchError> {
     let mut notes = adapt(&mut cases, args)?;
     let limits = args.out.join("limits.yaml");
     write(&limits, &limits::yaml())?;
+    write(&limits.with_extension(limits::SHADOWED_EXTENSION), &limits::shadowed_yaml())?;
     write(&limits.with_extension(limits::AUTHZ_EXTENSION), &limits::authz_yaml())?;
     let setting = Setting {
         limits: &limits,
@@ -115,7 +116,7 @@ pub async fn run(args: &BenchArgs) -> Result<ExitCode, BenchError> {
 }
 
 fn chosen(args: &BenchArgs) -> Result<Vec<Case>, BenchError> {
-    let all = if args.all || !args.cases.is_empty() { cases::all() } else { cases::fourteen() };
+    let all = if args.all || !args.cases.is_empty() { cases::all() } else { cases::usual() };
     if args.cases.is_empty() {
         return Ok(all);
     }

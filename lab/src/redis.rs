@@ -2,6 +2,7 @@
 
 mod cluster;
 mod reshard;
+mod watched;
 
 use std::{
     fs,
@@ -23,6 +24,7 @@ use crate::{
 
 pub use cluster::Cluster;
 pub use reshard::redis_cli;
+pub use watched::Watched;
 
 const SENTINEL: &str = "--sentinel";
 /// Between finding a port free and taking it someone else may take it; not five times in a row.

@@ -31,7 +31,7 @@ every run), on the core that is printed as the service's, then
   lab bench --rls ratelimit=127.0.0.1:8081,pid=4711,redis=127.0.0.1:6379
 
 Examples:
-  lab bench                                    # fourteen cases, five rounds, under 16 minutes
+  lab bench                                    # eighteen cases, five rounds, under 20 minutes
   lab bench --cases uniform-64,one-denied-64 --runs 3
   lab bench --all --list";
 
@@ -42,7 +42,7 @@ pub struct BenchArgs {
     /// Run only these cases
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub cases: Vec<String>,
-    /// Run the full matrix instead of the fourteen cases; this takes hours
+    /// Run the full matrix instead of the eighteen cases; this takes hours
     #[arg(long)]
     pub all: bool,
     /// Print the names and loads of all cases without measuring anything

@@ -60,6 +60,12 @@ pub enum Service {
     Redis,
     /// Redis, without the denial cache.
     RedisCacheOff,
+    /// Redis Cluster of three masters.
+    Cluster,
+    /// The same, with limits that the script's first lines do not decide.
+    ClusterLongWay,
+    /// Redis with a replica, behind three Sentinels.
+    Sentinel,
     /// A Redis without a service in front of it.
     BareRedis,
     /// A service named on the command line, by its index.
@@ -182,6 +188,18 @@ impl Contender {
 
     pub fn redis() -> Contender {
         Contender::new(labels::REDIS, Service::Redis, Via::Rls)
+    }
+
+    pub fn cluster() -> Contender {
+        Contender::new(labels::CLUSTER, Service::Cluster, Via::Rls)
+    }
+
+    pub fn cluster_long_way() -> Contender {
+        Contender::new(labels::CLUSTER_LONG_WAY, Service::ClusterLongWay, Via::Rls)
+    }
+
+    pub fn sentinel() -> Contender {
+        Contender::new(labels::SENTINEL, Service::Sentinel, Via::Rls)
     }
 
     /// The same service, asked by ext_authz.

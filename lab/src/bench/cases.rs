@@ -1,4 +1,4 @@
-//! The fourteen cases that are run by default, and the full matrix.
+//! The cases that are run by default, and the full matrix.
 
 use super::{
     case::{Case, Contender, Load, Pace, Via},
@@ -11,7 +11,7 @@ const MILLION: u32 = 1_000_000;
 
 /// Each row of the targets comes from one or two of these; the rest is what users will ask about, and one that once
 /// went wrong: requests for two keys, of which one waits for its answer.
-pub fn fourteen() -> Vec<Case> {
+fn fourteen() -> Vec<Case> {
     let allowed = |keys, concurrency| Load::closed(keys, Mix::Allowed, concurrency);
     let (floor, memory, redis) = (Contender::floor, Contender::memory, Contender::redis);
     let (incrby, one_connection) = (Contender::incrby, Contender::incrby_one_connection);
@@ -80,11 +80,37 @@ fn over_tls() -> Case {
     Case::new("tls-64", load, vec![Contender::floor(), Contender::memory(), Contender::memory_tls()])
 }
 
-/// The fourteen, the one over TLS, and each concurrency with each set of keys, number of descriptors, mix and number of runtimes.
+/// A Redis Cluster and Sentinels beside one Redis.
+fn topologies() -> Vec<Case> {
+    let case = |concurrency, descriptors, contenders| {
+        let load = Load { descriptors, ..Load::closed(THOUSAND, Mix::Allowed, concurrency) };
+        let four = if descriptors > 1 { "-four" } else { "" };
+        Case::new(format!("cluster{four}-{concurrency}"), load, contenders)
+    };
+    let three = || vec![Contender::redis(), Contender::cluster(), Contender::sentinel()];
+    let with_long_way = || {
+        vec![Contender::redis(), Contender::cluster(), Contender::cluster_long_way(), Contender::sentinel()]
+    };
+    vec![
+        case(64, 1, with_long_way()),
+        case(512, 1, with_long_way()),
+        case(64, 4, three()),
+        case(512, 4, three()),
+    ]
+}
+
+/// Those that are run by default.
+pub fn usual() -> Vec<Case> {
+    let mut cases = fourteen();
+    cases.extend(topologies());
+    cases
+}
+
+/// The usual ones, the one over TLS, and each concurrency with each set of keys, number of descriptors, mix and number of runtimes.
 ///
 /// Half denied goes with at most 1,000 keys: all that deny have to be used up first.
 pub fn all() -> Vec<Case> {
-    let mut cases = fourteen();
+    let mut cases = usual();
     cases.push(over_tls());
     for runtimes in [1, 2] {
         for concurrency in [1, 64, 512] {
@@ -127,23 +153,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_are_fourteen_cases_and_all_names_differ() {
-        assert_eq!(fourteen().len(), 14);
+    fn there_are_eighteen_usual_cases_and_all_names_differ() {
+        assert_eq!(usual().len(), 18);
         let all = all();
         let names: HashSet<&str> = all.iter().map(|case| case.name.as_str()).collect();
         assert_eq!(names.len(), all.len());
     }
 
     #[test]
-    fn the_fourteen_take_under_sixteen_minutes() {
+    fn the_usual_cases_take_under_twenty_minutes() {
         // 2 s and what is around it, five times; and at most 90 s for each contender that sees a million keys.
         let seconds = |case: &Case| {
             let runs = 5 * case.contenders.len() as u32;
             let fill = if case.fill == Some(MILLION) { 90 * case.contenders.len() as u32 } else { 0 };
             f64::from(runs) * (2.0 * f64::from(case.stretch) + 0.5) + f64::from(fill)
         };
-        let sum: f64 = fourteen().iter().map(seconds).sum();
-        assert!(sum < 940.0, "{sum} s");
+        let sum: f64 = usual().iter().map(seconds).sum();
+        assert!(sum < 1_150.0, "{sum} s");
     }
 
     #[test]

@@ -16,6 +16,9 @@ pub mod labels {
     pub const MEMORY_CHECK: &str = "memory, ext_authz";
     pub const MEMORY_BROWSER: &str = "memory, ext_authz, a browser's headers";
     pub const REDIS: &str = "Redis";
+    pub const CLUSTER: &str = "Cluster of three";
+    pub const CLUSTER_LONG_WAY: &str = "Cluster of three, the long way";
+    pub const SENTINEL: &str = "Redis by Sentinel";
     pub const REDIS_2_RUNTIMES: &str = "Redis, 2 runtimes";
     pub const REDIS_1_DESCRIPTOR: &str = "Redis, 1 descriptor";
     pub const CACHE_OFF: &str = "Redis, denial cache off";
@@ -127,6 +130,7 @@ impl Fill {
 #[cfg(test)]
 pub mod tests {
     use super::*;
+    use crate::bench::sample::Master;
 
     /// Decisions of `us` each, on the service's and on Redis' side.
     pub fn sample(us: f64) -> Sample {
@@ -134,8 +138,7 @@ pub mod tests {
             seconds: 1.0,
             ok: 100,
             service_cpu_us: Some(100.0 * us),
-            redis_cpu_us: Some(100.0 * us),
-            redis_calls: Some(100),
+            masters: vec![Master { cpu_us: 100.0 * us, calls: 100 }],
             ..Sample::default()
         }
     }

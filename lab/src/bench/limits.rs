@@ -67,6 +67,15 @@ pub fn yaml() -> String {
     format!("# Written by `lab bench`.\ndomain: {DOMAIN}\ndescriptors:\n{}", rules.concat())
 }
 
+/// In place of `yaml`, the extension of the file of [`shadowed_yaml`].
+pub const SHADOWED_EXTENSION: &str = "shadowed.yaml";
+
+/// The same limits in shadow mode: where nothing is denied they answer alike, but the script's first lines, which decide
+/// one enforced take, leave them to the rest of it.
+pub fn shadowed_yaml() -> String {
+    yaml().replace("- key: api_key\n", "- key: api_key\n    shadow_mode: true\n")
+}
+
 /// In place of `yaml`, the extension of the file with `authz`.
 pub const AUTHZ_EXTENSION: &str = "authz.yaml";
 

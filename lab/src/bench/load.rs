@@ -186,9 +186,8 @@ fn sample(measured: &Measured, shared: &Shared) -> Sample {
         p999_us: us(0.999),
         seconds: measured.seconds,
         service_cpu_us: measured.service_cpu_us,
-        redis_cpu_us: measured.redis_cpu_us,
+        masters: measured.masters.clone(),
         load_cpu_us: measured.load_cpu_us,
-        redis_calls: measured.redis_calls,
         resident_kib: measured.resident_kib,
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod json;
 pub mod markdown;
+mod scaling;
 pub mod svg;
 mod tables;
 pub mod terminal;

@@ -133,8 +133,8 @@ impl<'a> Arena<'a> {
             most: None,
             seed,
             service_pid: running.service_pid,
-            redis_pid: running.redis.map(|redis| redis.pid),
-            redis: running.redis.map(|redis| redis.addr),
+            redis_pid: running.redis.iter().map(|redis| redis.pid).collect(),
+            redis: running.redis.iter().map(|redis| redis.addr).collect(),
         }
     }
 

@@ -18,11 +18,18 @@ pub struct Sample {
     pub p999_us: f64,
     /// User + system time of the service's process, where its number is known.
     pub service_cpu_us: Option<f64>,
-    pub redis_cpu_us: Option<f64>,
+    /// One for each Redis that decides, if it is known.
+    pub masters: Vec<Master>,
     pub load_cpu_us: f64,
-    pub redis_calls: Option<u64>,
     /// The resident memory of the service at the end.
     pub resident_kib: Option<u64>,
+}
+
+/// What one Redis used, and the calls that it answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Master {
+    pub cpu_us: f64,
+    pub calls: u64,
 }
 
 // === impl Sample ===
@@ -42,7 +49,15 @@ impl Sample {
     }
 
     pub fn redis_us(&self) -> Option<f64> {
-        self.each(self.redis_cpu_us?)
+        self.each(self.redis_cpu_us()?)
+    }
+
+    pub fn redis_cpu_us(&self) -> Option<f64> {
+        (!self.masters.is_empty()).then(|| self.masters.iter().map(|master| master.cpu_us).sum())
+    }
+
+    pub fn redis_calls(&self) -> Option<u64> {
+        (!self.masters.is_empty()).then(|| self.masters.iter().map(|master| master.calls).sum())
     }
 
     pub fn load_us(&self) -> Option<f64> {
@@ -50,7 +65,7 @@ impl Sample {
     }
 
     pub fn calls(&self) -> Option<f64> {
-        self.each(self.redis_calls? as f64)
+        self.each(self.redis_calls()? as f64)
     }
 
     pub fn resident_mib(&self) -> Option<f64> {
@@ -74,9 +89,8 @@ impl Sample {
             "p99_us": self.p99_us,
             "p999_us": self.p999_us,
             "service_cpu_us": self.service_cpu_us,
-            "redis_cpu_us": self.redis_cpu_us,
+            "redis": self.masters.iter().map(|master| json!([master.cpu_us, master.calls])).collect::<Vec<_>>(),
             "load_cpu_us": self.load_cpu_us,
-            "redis_calls": self.redis_calls,
             "resident_kib": self.resident_kib,
         })
     }
@@ -94,11 +108,18 @@ impl Sample {
             p99_us: json["p99_us"].as_f64()?,
             p999_us: json["p999_us"].as_f64()?,
             service_cpu_us: json["service_cpu_us"].as_f64(),
-            redis_cpu_us: json["redis_cpu_us"].as_f64(),
+            masters: json["redis"].as_array()?.iter().map(Master::from_json).collect::<Option<_>>()?,
             load_cpu_us: json["load_cpu_us"].as_f64()?,
-            redis_calls: json["redis_calls"].as_u64(),
             resident_kib: json["resident_kib"].as_u64(),
         })
+    }
+}
+
+// === impl Master ===
+
+impl Master {
+    fn from_json(json: &Value) -> Option<Master> {
+        Some(Master { cpu_us: json[0].as_f64()?, calls: json[1].as_u64()? })
     }
 }
 
@@ -118,9 +139,8 @@ mod tests {
             p99_us: 99.0,
             p999_us: 101.0,
             service_cpu_us: Some(4_000.0),
-            redis_cpu_us: None,
+            masters: vec![Master { cpu_us: 800.0, calls: 40 }],
             load_cpu_us: 800.0,
-            redis_calls: Some(40),
             resident_kib: Some(2_048),
         }
     }
@@ -129,7 +149,7 @@ mod tests {
     fn a_denial_is_a_decision_and_an_error_is_none() {
         let sample = sample();
         assert_eq!((sample.decisions(), sample.per_second()), (400, 200.0));
-        assert_eq!((sample.service_us(), sample.redis_us()), (Some(10.0), None));
+        assert_eq!((sample.service_us(), sample.redis_us()), (Some(10.0), Some(2.0)));
         assert_eq!((sample.calls(), sample.load_us()), (Some(0.1), Some(2.0)));
     }
 

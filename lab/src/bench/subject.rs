@@ -6,7 +6,7 @@ use super::{
     BenchError,
     args::Peer,
     case::{Service, Subject},
-    limits::AUTHZ_EXTENSION,
+    limits::{AUTHZ_EXTENSION, SHADOWED_EXTENSION},
     placement::{Placement, pin},
     resp,
 };
@@ -14,7 +14,7 @@ use crate::{
     binaries,
     handshakes::{Kind, certificate},
     process::Process,
-    redis::Redis,
+    redis::{Cluster, Redis, Watched},
     tollgate::{Serve, Tollgate},
 };
 
@@ -22,6 +22,7 @@ use crate::{
 const STORE_DEADLINE: &str = "1s";
 /// A runtime connects to Redis when it starts; until then it answers UNAVAILABLE.
 const TO_CONNECT: Duration = Duration::from_millis(200);
+const CLUSTER_MASTERS: usize = 3;
 
 /// The processes of one subject.
 #[derive(Debug)]
@@ -31,7 +32,8 @@ pub struct Running {
     pub addr: SocketAddr,
     /// The process id of the service, if there is one and it is known.
     pub service_pid: Option<u32>,
-    pub redis: Option<RedisSeen>,
+    /// Those that decide.
+    pub redis: Vec<RedisSeen>,
     _owned: Owned,
 }
 
@@ -46,7 +48,58 @@ pub struct RedisSeen {
 struct Owned {
     _floor: Option<Process>,
     _tollgate: Option<Tollgate>,
-    _redis: Option<Redis>,
+    _store: Option<Store>,
+}
+
+/// What a service keeps its buckets in.
+#[derive(Debug)]
+enum Store {
+    Redis(Redis),
+    Cluster(Cluster),
+    Sentinel(Box<Watched>),
+}
+
+// === impl Store ===
+
+impl Store {
+    /// None for a service that needs none.
+    async fn start(service: Service, placement: &Placement) -> Result<Option<Store>, BenchError> {
+        let store = match service {
+            Service::Redis | Service::RedisCacheOff | Service::BareRedis => {
+                Store::Redis(Redis::start().await?)
+            }
+            Service::Cluster | Service::ClusterLongWay => {
+                Store::Cluster(Cluster::start(CLUSTER_MASTERS, 0).await?)
+            }
+            Service::Sentinel => Store::Sentinel(Box::new(Watched::start().await?)),
+            Service::Floor | Service::Memory | Service::MemoryTls | Service::Peer(_) => return Ok(None),
+        };
+        store.masters().iter().for_each(|redis| pin(redis.pid(), &placement.redis));
+        if let Store::Sentinel(watched) = &store {
+            pin(watched.replica.pid(), &placement.redis);
+        }
+        Ok(Some(store))
+    }
+
+    fn masters(&self) -> &[Redis] {
+        match self {
+            Store::Redis(redis) => std::slice::from_ref(redis),
+            Store::Cluster(cluster) => &cluster.nodes,
+            Store::Sentinel(watched) => std::slice::from_ref(&watched.master),
+        }
+    }
+
+    fn seen(&self) -> Vec<RedisSeen> {
+        self.masters().iter().map(|redis| RedisSeen { addr: redis.addr(), pid: redis.pid() }).collect()
+    }
+
+    fn url(&self) -> String {
+        match self {
+            Store::Redis(redis) => redis.url(),
+            Store::Cluster(cluster) => cluster.url(),
+            Store::Sentinel(watched) => watched.url(),
+        }
+    }
 }
 
 // === impl Running ===
@@ -60,18 +113,17 @@ impl Running {
     ) -> Result<Running, BenchError> {
         match subject.service {
             Service::Floor => Running::floor(subject, placement).await,
-            Service::Memory | Service::MemoryTls => Running::tollgate(subject, limits, None, placement).await,
-            Service::Redis | Service::RedisCacheOff => {
-                let redis = Running::redis(placement).await?;
-                Running::tollgate(subject, limits, Some(redis), placement).await
-            }
             Service::BareRedis => {
-                let redis = Running::redis(placement).await?;
-                let seen = RedisSeen { addr: redis.addr(), pid: redis.pid() };
-                let owned = Owned { _redis: Some(redis), ..Owned::default() };
-                Ok(Running { subject, addr: seen.addr, service_pid: None, redis: Some(seen), _owned: owned })
+                let store = Store::start(subject.service, placement).await?;
+                let redis = store.as_ref().map_or(Vec::new(), Store::seen);
+                let owned = Owned { _store: store, ..Owned::default() };
+                Ok(Running { subject, addr: redis[0].addr, service_pid: None, redis, _owned: owned })
             }
             Service::Peer(index) => Running::peer(subject, &peers[index]),
+            _ => {
+                let store = Store::start(subject.service, placement).await?;
+                Running::tollgate(subject, limits, store, placement).await
+            }
         }
     }
 
@@ -85,23 +137,19 @@ impl Running {
         let pid = process.pid();
         pin(pid, &placement.service);
         let owned = Owned { _floor: Some(process), ..Owned::default() };
-        Ok(Running { subject, addr, service_pid: Some(pid), redis: None, _owned: owned })
-    }
-
-    async fn redis(placement: &Placement) -> Result<Redis, BenchError> {
-        let redis = Redis::start().await?;
-        pin(redis.pid(), &placement.redis);
-        Ok(redis)
+        Ok(Running { subject, addr, service_pid: Some(pid), redis: Vec::new(), _owned: owned })
     }
 
     async fn tollgate(
         subject: Subject,
         limits: &Path,
-        redis: Option<Redis>,
+        store: Option<Store>,
         placement: &Placement,
     ) -> Result<Running, BenchError> {
         let (runtimes, authz) =
             (subject.runtimes.to_string(), limits.with_extension(AUTHZ_EXTENSION).display().to_string());
+        let shadowed = limits.with_extension(SHADOWED_EXTENSION);
+        let limits = if subject.service == Service::ClusterLongWay { &shadowed } else { limits };
         let mut serve =
             Serve::new(limits).args(&["--runtimes", &runtimes, "--store-deadline", STORE_DEADLINE]);
         serve = serve.args(&["--config", &authz]);
@@ -112,23 +160,25 @@ impl Running {
             let [certificate, key] = certificate(Kind::P256).map(|path| path.display().to_string());
             serve = serve.args(&["--grpc-tls-cert", &certificate, "--grpc-tls-key", &key]);
         }
-        if let Some(redis) = &redis {
-            serve = serve.store(redis.url());
+        if let Some(store) = &store {
+            serve = serve.store(store.url());
         }
         if subject.service == Service::RedisCacheOff {
             serve = serve.args(&["--denial-cache", "off"]);
         }
         let tollgate = Tollgate::start(&serve).await?;
         pin(tollgate.pid(), &placement.service);
-        if redis.is_some() {
-            tokio::time::sleep(TO_CONNECT).await;
+        if let Some(store) = &store {
+            // A Cluster and Sentinels are asked first who decides.
+            let steps = if matches!(store, Store::Redis(_)) { 1 } else { 5 };
+            tokio::time::sleep(TO_CONNECT * steps).await;
         }
         Ok(Running {
             subject,
             addr: tollgate.grpc(),
             service_pid: Some(tollgate.pid()),
-            redis: redis.as_ref().map(|redis| RedisSeen { addr: redis.addr(), pid: redis.pid() }),
-            _owned: Owned { _floor: None, _tollgate: Some(tollgate), _redis: redis },
+            redis: store.as_ref().map_or(Vec::new(), Store::seen),
+            _owned: Owned { _floor: None, _tollgate: Some(tollgate), _store: store },
         })
     }
 
@@ -139,7 +189,7 @@ impl Running {
             subject,
             addr: peer.addr,
             service_pid: peer.pid,
-            redis: peer.redis.map(seen).transpose()?,
+            redis: peer.redis.map(seen).transpose()?.into_iter().collect(),
             _owned: Owned::default(),
         })
     }

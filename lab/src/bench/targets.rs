@@ -39,7 +39,7 @@ pub struct Outcome {
     pub verdict: Verdict,
 }
 
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 22] = [
     Target {
         work: "memory, allowed, 64 in flight: service CPU against the floor's",
         case: "uniform-64",
@@ -87,7 +87,7 @@ pub const TARGETS: [Target; 20] = [
         measure: |case| {
             let runtimes = 1.0;
             case.pairwise([labels::REDIS], |[run]| {
-                Some((run.redis_calls? as f64 - runtimes * run.seconds) / run.ok as f64)
+                Some((run.redis_calls()? as f64 - runtimes * run.seconds) / run.ok as f64)
             })
         },
     },
@@ -159,6 +159,18 @@ pub const TARGETS: [Target; 20] = [
         case: "two-runtimes-64",
         bound: Bound::AtMost(1.1),
         measure: |case| case.ratio(labels::REDIS_2_RUNTIMES, labels::REDIS, Sample::service_us),
+    },
+    Target {
+        work: "Cluster of three, 64 in flight: service CPU against one Redis'",
+        case: "cluster-64",
+        bound: Bound::AtMost(1.25),
+        measure: |case| case.ratio(labels::CLUSTER, labels::REDIS, Sample::service_us),
+    },
+    Target {
+        work: "the same: Redis CPU of a lone take against the long way's",
+        case: "cluster-64",
+        bound: Bound::AtMost(0.7),
+        measure: |case| case.ratio(labels::CLUSTER, labels::CLUSTER_LONG_WAY, Sample::redis_us),
     },
     Target {
         work: "Redis, 512 in flight, 1,000,000 keys seen: resident MiB",

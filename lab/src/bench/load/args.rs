@@ -39,11 +39,12 @@ pub struct LoadArgs {
     /// Process id of the service, to measure its CPU time and memory
     #[arg(long)]
     pub service_pid: Option<u32>,
-    #[arg(long)]
-    pub redis_pid: Option<u32>,
-    /// Address of the Redis that the service uses
-    #[arg(long)]
-    pub redis: Option<SocketAddr>,
+    /// Process id of each Redis that decides for the service
+    #[arg(long, value_delimiter = ',')]
+    pub redis_pid: Vec<u32>,
+    /// Their addresses, in the same order
+    #[arg(long, value_delimiter = ',')]
+    pub redis: Vec<SocketAddr>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +55,11 @@ pub enum Target {
     CheckForBrowser(SocketAddr),
     Incrby(SocketAddr),
     Evalsha(SocketAddr),
+}
+
+fn listed(values: &[impl fmt::Display]) -> Option<String> {
+    let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+    (!values.is_empty()).then(|| values.join(","))
 }
 
 // === impl LoadArgs ===
@@ -78,8 +84,8 @@ impl LoadArgs {
         flag("rate", self.rate.map(|rate| rate.to_string()));
         flag("most", self.most.map(|most| most.to_string()));
         flag("service-pid", self.service_pid.map(|pid| pid.to_string()));
-        flag("redis-pid", self.redis_pid.map(|pid| pid.to_string()));
-        flag("redis", self.redis.map(|addr| addr.to_string()));
+        flag("redis-pid", listed(&self.redis_pid));
+        flag("redis", listed(&self.redis));
         words
     }
 }

@@ -16,6 +16,7 @@ use super::{
 use crate::bench::{
     proc::{self, ProcError, Usage},
     resp,
+    sample::Master,
 };
 
 /// What was used in between.
@@ -23,16 +24,15 @@ use crate::bench::{
 pub(super) struct Measured {
     pub(super) seconds: f64,
     pub(super) service_cpu_us: Option<f64>,
-    pub(super) redis_cpu_us: Option<f64>,
+    pub(super) masters: Vec<Master>,
     pub(super) load_cpu_us: f64,
-    pub(super) redis_calls: Option<u64>,
     pub(super) resident_kib: Option<u64>,
 }
 
 #[derive(Debug)]
 struct Used {
     service: Option<Usage>,
-    redis: Option<Usage>,
+    redis: Vec<Usage>,
     load: Usage,
 }
 
@@ -57,7 +57,7 @@ pub(super) fn start(
 
 fn measure(args: &LoadArgs, shared: &Shared, ended: &mpsc::Receiver<()>) -> Result<Measured, LoadError> {
     thread::sleep(Duration::from_millis(args.warm_up_ms));
-    let calls = || args.redis.map(resp::calls).transpose();
+    let calls = || args.redis.iter().map(|addr| resp::calls(*addr)).collect::<Result<Vec<u64>, _>>();
     let calls_before = calls()?;
     let before = Used::so_far(args)?;
     let started = Instant::now();
@@ -76,11 +76,17 @@ fn measure(args: &LoadArgs, shared: &Shared, ended: &mpsc::Receiver<()>) -> Resu
     Ok(Measured {
         seconds,
         service_cpu_us: cpu(before.service, after.service),
-        redis_cpu_us: cpu(before.redis, after.redis),
+        masters: masters(&before.redis, &after.redis, &calls_before, &calls_after),
         load_cpu_us: after.load.cpu_us - before.load.cpu_us,
-        redis_calls: calls_after.zip(calls_before).map(|(after, before)| after - before),
         resident_kib: after.service.map(|usage| usage.resident_kib),
     })
+}
+
+/// What each Redis used.
+fn masters(before: &[Usage], after: &[Usage], calls_before: &[u64], calls_after: &[u64]) -> Vec<Master> {
+    let cpu = before.iter().zip(after).map(|(before, after)| after.cpu_us - before.cpu_us);
+    let calls = calls_before.iter().zip(calls_after).map(|(before, after)| after - before);
+    cpu.zip(calls).map(|(cpu_us, calls)| Master { cpu_us, calls }).collect()
 }
 
 // === impl Used ===
@@ -90,7 +96,11 @@ impl Used {
         let usage = |pid: Option<u32>| pid.map(|pid| proc::usage(&pid.to_string())).transpose();
         Ok(Used {
             service: usage(args.service_pid)?,
-            redis: usage(args.redis_pid)?,
+            redis: args
+                .redis_pid
+                .iter()
+                .map(|pid| proc::usage(&pid.to_string()))
+                .collect::<Result<_, _>>()?,
             load: proc::usage("self")?,
         })
     }

@@ -24,8 +24,8 @@ fn args(to: Target) -> LoadArgs {
         most: None,
         seed: 3,
         service_pid: Some(std::process::id()),
-        redis_pid: None,
-        redis: None,
+        redis_pid: Vec::new(),
+        redis: Vec::new(),
     }
 }
 
@@ -180,7 +180,7 @@ fn what_is_asked_of_a_load_process_is_what_it_reads() {
         args: LoadArgs,
     }
     let to = Target::Incrby(SocketAddr::from((Ipv4Addr::LOCALHOST, 9)));
-    let args = LoadArgs { rate: Some(12.5), most: Some(7), redis_pid: Some(4), ..args(to) };
+    let args = LoadArgs { rate: Some(12.5), most: Some(7), redis_pid: vec![4, 5], ..args(to) };
     let words = args.command_line();
     let typed = Typed::try_parse_from(&words).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(format!("{:?}", typed.args), format!("{args:?}"));

@@ -1,6 +1,9 @@
 //! `docs/performance.md`.
 
-use super::tables::{self, Detail};
+use super::{
+    scaling,
+    tables::{self, Detail},
+};
 use crate::bench::{
     figures::{CaseFigures, Report},
     targets::Outcome,
@@ -13,6 +16,9 @@ depend on the machine; ratios are more portable.
 
 - *floor*: Tollgate's own server with a service that decides nothing and answers an empty OK.
 - *memory*, *Redis*: `tollgate serve` with that store, with one runtime unless the label says otherwise.
+- *Cluster of three*: three masters, which share the processor of a single Redis here, so that their CPU says something and the
+  latencies do not. *The long way*: the same limits in shadow mode, which the script's first lines leave to the rest of it.
+- *Redis by Sentinel*: with a replica and three Sentinels; the CPU is the master's.
 - *INCRBY+EXPIRE*: what envoyproxy/ratelimit sends to Redis: one pipeline per request, with a connection for each request in
   flight; and the same over one connection. There is no service in front, so only its Redis CPU and latency are comparable.
 - *EVALSHA, no service*: Tollgate's script, called once at a time.
@@ -33,13 +39,14 @@ pub fn markdown(report: &Report, outcomes: &[Outcome]) -> String {
     let notes: String = report.notes.iter().map(|note| format!("- {note}\n")).collect();
     format!(
         "# Performance\n\nWritten by `{command}` on {date}, in {took} s: {rounds} rounds, {machine}. Do not edit.\n\n\
-         {HOW}{pairs}{notes}\n## Targets\n\n{targets}\n## Cases\n{cases}",
+         {HOW}{pairs}{notes}\n## Targets\n\n{targets}{scaling}\n## Cases\n{cases}",
         command = report.command,
         date = report.date,
         took = report.took_s,
         rounds = report.rounds,
         machine = report.machine,
         targets = tables::targets(outcomes).markdown(),
+        scaling = scaling::section(report).unwrap_or_default(),
     )
 }
 
@@ -52,7 +59,7 @@ fn case(case: &CaseFigures) -> String {
         text.push('\n');
         text.push_str(&ratios.markdown());
     }
-    for line in tables::fills(case) {
+    for line in tables::masters(case).into_iter().chain(tables::fills(case)) {
         text.push_str(&format!("\n{line}\n"));
     }
     text

@@ -97,6 +97,24 @@ fn ratio_row(case: &CaseFigures, label: &str) -> Option<Vec<String>> {
     })
 }
 
+/// What a call costs each master; none where there is one.
+pub(super) fn masters(case: &CaseFigures) -> Vec<String> {
+    let line = |contender: &ContenderFigures| {
+        let masters = contender.runs.first()?.masters.len();
+        let of = |index: usize| {
+            with_spread(contender.spread(|run| {
+                let master = run.masters.get(index)?;
+                (master.calls > 0).then(|| master.cpu_us / master.calls as f64)
+            }))
+        };
+        (masters > 1).then(|| {
+            let each: Vec<String> = (0..masters).map(of).collect();
+            format!("{}: CPU µs of a call, by master: {}", contender.label, each.join("; "))
+        })
+    };
+    case.contenders.iter().filter_map(line).collect()
+}
+
 /// Below this a key's share of memory is noise.
 const KEYS_THAT_SHOW: u64 = 100_000;
 

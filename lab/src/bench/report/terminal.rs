@@ -52,7 +52,7 @@ fn print_case(out: &mut impl Write, case: &CaseFigures) -> io::Result<()> {
     if !ratios.is_empty() {
         write!(out, "\n{}", ratios.text())?;
     }
-    for line in tables::fills(case) {
+    for line in tables::masters(case).into_iter().chain(tables::fills(case)) {
         writeln!(out, "  {line}")?;
     }
     Ok(())

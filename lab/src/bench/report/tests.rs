@@ -57,6 +57,20 @@ fn the_page_holds_what_it_was_measured_on_and_each_ratio_with_its_spread() {
 }
 
 #[test]
+fn what_more_masters_decide_is_calculated_from_what_a_take_costs() {
+    let costs = [("Redis", &[4.0][..]), ("Cluster of three", &[8.0][..])];
+    let report = Report { cases: vec![case("cluster-64", &costs)], ..report() };
+    let page = markdown::markdown(&report, &[]);
+    for part in [
+        "| one Redis, 64 in flight | 250,000 | 500,000 | 2,500,000 |",
+        "| Cluster of 10 masters, 64 in flight | 1,250,000 | 2,500,000 | 12,500,000 |",
+        "as one Redis: 1.50 times with 64 in flight.",
+    ] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+}
+
+#[test]
 fn the_columns_of_a_terminal_table_stand_below_each_other() {
     let text = tables::figures(&report().cases[0], tables::Detail::Medians).text();
     let lines: Vec<&str> = text.lines().collect();

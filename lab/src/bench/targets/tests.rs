@@ -34,13 +34,13 @@ fn a_rate_has_to_reach_its_bound_and_a_cost_has_to_stay_below() {
 }
 
 #[test]
-fn each_target_is_read_from_one_of_the_thirteen_whose_contenders_it_names() {
+fn each_target_is_read_from_one_of_the_usual_cases_whose_contenders_it_names() {
     let figures = |case: &crate::bench::case::Case| {
         let contenders: Vec<(&str, &[f64])> =
             case.contenders.iter().map(|it| (it.label.as_str(), &[1.0][..])).collect();
         crate::bench::figures::tests::case(&case.name, &contenders)
     };
-    let mut report = report(cases::fourteen().iter().map(figures).collect());
+    let mut report = report(cases::usual().iter().map(figures).collect());
     for case in &mut report.cases {
         for contender in &mut case.contenders {
             let fill = crate::bench::figures::Fill { keys: 1, seconds: 1.0, kib_before: 1, kib_after: 2 };
