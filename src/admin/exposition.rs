@@ -84,9 +84,9 @@ mod tests {
     #[test]
     fn openmetrics_is_for_those_who_name_it_and_do_not_prefer_plain_text() {
         // As Prometheus asks.
-        let prometheus = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
+        let theirs = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
             application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
-        assert_eq!(asked(&[prometheus]), Format::Open);
+        assert_eq!(asked(&[theirs]), Format::Open);
         assert_eq!(
             asked(&["text/plain;q=0.1", "Application/OpenMetrics-Text; version=\"1.0.0\""]),
             Format::Open
