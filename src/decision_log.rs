@@ -25,6 +25,7 @@ use crate::{
     clock,
     error::SystemError,
     limiter::{Decision, Outcome},
+    logging::names::Names,
     metrics::{Door, Metrics},
     traces::TraceId,
 };
@@ -57,6 +58,8 @@ pub struct Settings {
     pub admissions: Option<NonZeroU32>,
     /// Whether the lines show the values of descriptors, which clients may have chosen.
     pub show_values: bool,
+    /// What names keys in the lines.
+    pub names: Arc<Names>,
 }
 
 /// Takes the lines of one runtime.
@@ -66,6 +69,7 @@ pub struct DecisionLog {
     counts: Arc<Counts>,
     admissions: Option<NonZeroU32>,
     show_values: bool,
+    names: Arc<Names>,
     /// Admitted requests since the last one that was logged.
     unlogged: AtomicU32,
 }
@@ -131,9 +135,9 @@ impl LogThread {
 
     /// A handle, of which each runtime needs a clone.
     pub fn handle(&self) -> DecisionLog {
-        let Settings { admissions, show_values, .. } = self.settings;
-        let (lines, counts) = (self.lines.clone(), Arc::clone(&self.counts));
-        DecisionLog { lines, counts, admissions, show_values, unlogged: AtomicU32::new(0) }
+        let Settings { admissions, show_values, ref names, .. } = self.settings;
+        let (lines, counts, names) = (self.lines.clone(), Arc::clone(&self.counts), Arc::clone(names));
+        DecisionLog { lines, counts, admissions, show_values, names, unlogged: AtomicU32::new(0) }
     }
 
     /// Waits for the lines that are left, for a second at most. All handles must be gone.
@@ -149,9 +153,9 @@ impl LogThread {
 impl Clone for DecisionLog {
     /// The clone counts admissions of its own.
     fn clone(&self) -> DecisionLog {
-        let DecisionLog { admissions, show_values, .. } = *self;
-        let (lines, counts) = (self.lines.clone(), Arc::clone(&self.counts));
-        DecisionLog { lines, counts, admissions, show_values, unlogged: AtomicU32::new(0) }
+        let DecisionLog { admissions, show_values, ref names, .. } = *self;
+        let (lines, counts, names) = (self.lines.clone(), Arc::clone(&self.counts), Arc::clone(names));
+        DecisionLog { lines, counts, admissions, show_values, names, unlogged: AtomicU32::new(0) }
     }
 }
 
@@ -176,7 +180,8 @@ impl DecisionLog {
         let (now_us, trace) = (clock::unix_us(), trace());
         for decision in wanted {
             let descriptor = &request.descriptors[decision.descriptor];
-            self.offer(&Line { now_us, door, request, outcome, decision, descriptor, trace });
+            let names = &self.names;
+            self.offer(&Line { now_us, door, request, outcome, decision, descriptor, names, trace });
         }
     }
 

@@ -13,7 +13,6 @@ mod history;
 mod keys;
 mod limiter;
 mod message;
-mod names;
 mod recorder;
 mod replicas;
 mod rows;
@@ -38,6 +37,7 @@ use tokio::sync::watch;
 use crate::{
     clock::{self, Clock},
     error::SystemError,
+    logging::names::Names,
     metrics::{Counts, RowId},
     replica,
     tasks::{self, Task},
@@ -50,7 +50,6 @@ use limiter::Limiter;
 pub use limiter::{RedisSources, Sources};
 pub use message::Extent;
 use message::Written;
-use names::Names;
 use recorder::Notes;
 pub use recorder::{MOST_SHOWN_BYTES, Recorder, Values};
 use replicas::{Others, Wanted};
@@ -72,7 +71,7 @@ pub struct Live {
     replica: &'static str,
     started_us: u64,
     clock: Clock,
-    names: Names,
+    names: Arc<Names>,
     recorders: Mutex<Vec<Weak<Recorder>>>,
     connections: OnceLock<Box<dyn Fn() -> usize + Send + Sync>>,
     state: Mutex<State>,
@@ -138,7 +137,7 @@ impl Live {
             replica: replica::name(),
             started_us,
             clock: Clock::start(),
-            names: Names::new(),
+            names: Arc::new(Names::new()),
             recorders: Mutex::default(),
             connections: OnceLock::new(),
             state: Mutex::default(),

@@ -5,6 +5,7 @@
 
 pub mod hourly;
 pub mod keys;
+pub mod names;
 mod short;
 pub mod subjects;
 

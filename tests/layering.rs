@@ -43,7 +43,7 @@ const OWNERS: [(&str, &[&str]); 14] = [
             "store/redis",
             "traces/context",
             "xds/pauses",
-            "live",
+            "logging/names",
         ],
     ),
     (

@@ -283,7 +283,7 @@ impl Serve {
         let deadline = self.when_store_fails.store_deadline;
         let fallback = self.fallback(&backend);
         gauges::add(&metrics, &backend, &fallback, tls.as_ref());
-        let telling = self.telling(modes, &metrics)?;
+        let telling = self.telling(modes, &metrics, &live)?;
         let backend = backend.traced(telling.tracer());
         if self.xds.waits_for_rules() && !source.wait(&server) {
             return Ok(());

@@ -81,7 +81,7 @@ pub struct Simulate {
     #[arg(long, value_name = "COUNT", default_value_t = 10)]
     top: u16,
 
-    /// Show the values of denied keys as they are in the log, not their names as in the decision log.
+    /// Show the values of denied keys as they are in the log, and not their digests.
     #[arg(long)]
     show_values: bool,
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::{
     fallback::Source,
     limiter::{Decision, Outcome},
-    logging::keys::key_name,
+    logging::names::{Names, number},
     metrics::Door,
     replica,
     traces::TraceId,
@@ -36,6 +36,7 @@ pub(super) struct Line<'a, 'r, 'm> {
     pub(super) outcome: &'a Outcome<'m>,
     pub(super) decision: &'a Decision<'m>,
     pub(super) descriptor: &'a Descriptor<'r>,
+    pub(super) names: &'a Names,
     pub(super) trace: Option<TraceId>,
 }
 
@@ -71,7 +72,7 @@ impl Line<'_, '_, '_> {
             numbers.burst(),
         ));
         self.write_entries(text, show_values);
-        text.put(format_args!(",\"key\":\"{}\"", key_name(&decision.key)));
+        text.put(format_args!(",\"key\":\"{}\"", self.names.of(number(&decision.key))));
         text.put(format_args!(
             ",\"verdict\":\"{}\",\"answer\":\"{}\",\"source\":\"{}\",\"hits\":{},\"remaining\":{},\"wait_us\":{}",
             self.verdict(),

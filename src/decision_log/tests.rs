@@ -34,7 +34,8 @@ fn log(admissions: u32, show_values: bool) -> Unwritten {
     let limiter = Limiter::new(store, Fallback { default: OnStoreFailure::Error, local });
     let (lines, queue) = mpsc::sync_channel(8);
     let (counts, admissions) = (Arc::default(), NonZeroU32::new(admissions));
-    let log = DecisionLog { lines, counts, admissions, show_values, unlogged: AtomicU32::new(0) };
+    let names = Arc::new(Names::new());
+    let log = DecisionLog { lines, counts, admissions, show_values, names, unlogged: AtomicU32::new(0) };
     Unwritten { log, queue, limiter, matcher }
 }
 
@@ -91,7 +92,7 @@ async fn a_value_shows_only_if_it_is_asked_for_and_its_key_has_a_name_in_any_cas
         let line = log.lines().pop().expect("a line");
         assert_eq!(line["entries"], serde_json::from_str::<Value>(entries).expect("sound"));
         let key = line["key"].as_str().expect("a text");
-        assert!(key.starts_with("k-") && key.len() == 14, "{key}");
+        assert!(key.starts_with("c-") && key.len() == 14, "{key}");
         assert_eq!(line["trace_id"], "00000000000000000000000000000abc");
         let limit =
             serde_json::json!({"requests": 1, "window": "day", "burst": 1, "algorithm": "token_bucket"});

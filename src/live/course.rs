@@ -6,10 +6,9 @@ use serde_json::{Value, json};
 
 use super::{
     history::SECONDS,
-    names::Names,
-    sketch::number,
     watched::{LookedLimit, Points},
 };
+use crate::logging::names::{Names, number};
 use tollgate_core::{descriptor::BucketKey, limit::Algorithm};
 
 /// What was admitted under one limit.

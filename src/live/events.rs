@@ -7,7 +7,8 @@ use std::{collections::VecDeque, sync::Arc};
 
 use serde_json::{Value, json};
 
-use super::{names::Names, recorder::cut};
+use super::recorder::cut;
+use crate::logging::names::Names;
 
 /// The most events that are kept.
 pub const MOST_EVENTS: usize = 10_000;

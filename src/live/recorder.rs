@@ -10,10 +10,11 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::sketch::{self, Known, Sketch, Verdict as Seen};
+use super::sketch::{Known, Sketch, Verdict as Seen};
 use crate::{
     fallback::Source,
     limiter::{Decision, Outcome},
+    logging::names::number,
     metrics::LimitCounters,
 };
 use tollgate_core::{
@@ -81,7 +82,7 @@ impl Recorder {
             let level = (decision.limit.limit.burst(), decision.remaining);
             let known = notes.sketch.count(&decision.key, row, seen(decision), level);
             if self.values == Values::Shown && known == Known::FromNowOn {
-                notes.texts.insert(sketch::number(&decision.key), text(request, outcome, decision));
+                notes.texts.insert(number(&decision.key), text(request, outcome, decision));
             }
             if !notes.watched.is_empty() {
                 notes.watch(request, outcome, decision);

@@ -4,7 +4,7 @@
 use std::sync::{Arc, PoisonError, Weak, atomic::Ordering};
 
 use super::{Live, State, replicas::Wanted};
-use crate::store::redis::board::Board;
+use crate::{logging::names::Names, store::redis::board::Board};
 
 impl Live {
     /// Shows the last second to the other replicas, if a reader of any replica wants it.
@@ -36,6 +36,14 @@ impl Live {
         let wanted = Arc::new((domain.to_owned(), rule.to_owned()));
         self.tops.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&wanted));
         wanted
+    }
+
+    /// What gives keys their names. The secret that the replicas share is asked for from here on, also without a reader.
+    pub fn names(&self) -> Arc<Names> {
+        if let Some(redis) = &self.sources.redis {
+            redis.board.ask_for_secret();
+        }
+        Arc::clone(&self.names)
     }
 
     /// Waits a moment for the secret that gives keys the same names in all replicas.

@@ -5,7 +5,7 @@
 //! and El Abbadi, 2005). So no count is too low for a key that is in the table; one that was taken over states how much
 //! it may be too high; and a key that is not in the table had at most [`Sketch::most_evicted`] decisions.
 
-use crate::metrics::RowId;
+use crate::{logging::names::number, metrics::RowId};
 use tollgate_core::descriptor::BucketKey;
 
 const WAYS: usize = 8;
@@ -129,13 +129,6 @@ impl Sketch {
         self.counted.fill([Counted::default(); WAYS]);
         self.most_evicted = 0;
     }
-}
-
-/// The key as a number.
-pub(super) fn number(key: &BucketKey) -> u128 {
-    // Two limits of a descriptor may have keys that differ in this alone.
-    let limit = u128::from(key.tagged_limit().unwrap_or_default());
-    u128::from_le_bytes(*key.digest()) ^ limit << 64
 }
 
 fn set_of(key: u128) -> usize {

@@ -11,7 +11,8 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Live, course::LimitCourse, names::Names};
+use super::{Live, course::LimitCourse};
+use crate::logging::names::Names;
 use tollgate_core::{descriptor::BucketKey, limit::Algorithm};
 
 /// The most keys that are watched at once.

@@ -130,3 +130,37 @@ async fn standard_output_has_the_lines_and_the_log_of_the_process_does_not() {
     service.until_logged("\"verdict\":\"deny\"").await;
     assert!(!service.process.log_text().contains(VALUE));
 }
+
+#[tokio::test]
+async fn a_key_has_one_name_in_the_logs_of_all_replicas_and_on_the_live_page() {
+    let Some(redis) = super::support::redis().await else { return };
+    let store = redis.url();
+    let mut replicas = Vec::new();
+    for name in ["one", "two"] {
+        let file = path(&format!("names-{name}"));
+        let more = ["--store", &store[..], "--store-deadline", "5s"];
+        let service = logging_to(&format!("names-{name}"), &file, &more).await;
+        service.until_ready().await;
+        replicas.push((service, file));
+    }
+    // The secret is asked for at the end of a second, and until then each process has names of its own.
+    for _ in 0..200 {
+        for (service, _) in &mut replicas {
+            service.ask("once", &[]).await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let newest = |file: &PathBuf| lines(file).pop().map(|line| line["key"].clone());
+        let (one, two) = (newest(&replicas[0].1), newest(&replicas[1].1));
+        if let (Some(name), true) = (&one, one == two) {
+            let name = name.as_str().expect("a text");
+            assert!(name.starts_with("c-"), "{name}");
+            for (service, _) in &replicas {
+                let events =
+                    lab::http::get(service.process.admin(), "/events", &[]).await.expect("an answer");
+                assert!(events.text().contains(name), "{name} {}", events.text());
+            }
+            return;
+        }
+    }
+    panic!("the names differ: {:?}", replicas.iter().map(|(_, file)| lines(file).pop()).collect::<Vec<_>>());
+}

@@ -7,6 +7,7 @@ use clap::Args;
 use super::ServeError;
 use crate::{
     decision_log::{Destination, LogThread, Settings},
+    live::Live,
     metrics::Metrics,
     protocol::Modes,
 };
@@ -29,10 +30,16 @@ pub(super) struct DecisionLogFlags {
 
 impl DecisionLogFlags {
     /// The thread that writes the log, if there is to be one.
-    pub(super) fn start(&self, modes: Modes, metrics: &Metrics) -> Result<Option<LogThread>, ServeError> {
+    pub(super) fn start(
+        &self,
+        modes: Modes,
+        metrics: &Metrics,
+        live: &Live,
+    ) -> Result<Option<LogThread>, ServeError> {
         let Some(destination) = self.decision_log.clone() else { return Ok(None) };
         let admissions = NonZeroU32::new(self.decision_log_admissions);
-        let settings = Settings { destination, admissions, show_values: modes.show_values };
+        let settings =
+            Settings { destination, admissions, show_values: modes.show_values, names: live.names() };
         let thread = LogThread::start(settings).map_err(ServeError::DecisionLog)?;
         thread.show(metrics);
         Ok(Some(thread))

@@ -3,6 +3,7 @@
 use super::{Serve, ServeError};
 use crate::{
     decision_log::LogThread,
+    live::Live,
     metrics::Metrics,
     protocol::{Doors, Modes},
     traces::{TraceThread, Tracer},
@@ -16,8 +17,13 @@ pub(super) struct Telling {
 
 impl Serve {
     /// Starts what the flags ask for.
-    pub(super) fn telling(&self, modes: Modes, metrics: &Metrics) -> Result<Telling, ServeError> {
-        let decision_log = self.decision_log.start(modes, metrics)?;
+    pub(super) fn telling(
+        &self,
+        modes: Modes,
+        metrics: &Metrics,
+        live: &Live,
+    ) -> Result<Telling, ServeError> {
+        let decision_log = self.decision_log.start(modes, metrics, live)?;
         Ok(Telling { decision_log, traces: self.traces.start(metrics)? })
     }
 }

@@ -21,7 +21,7 @@ const MOST_DENIED: usize = 100_000;
 /// Whether values of entries are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Values {
-    /// A key has the name that it has in the decision log and on the live page.
+    /// A key is named by its digest.
     Hashed,
     Shown,
 }

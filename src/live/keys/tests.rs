@@ -57,7 +57,7 @@ fn denials_of_a_key_begin_once_and_end_after_ten_quiet_seconds() {
     assert_eq!(began_and_ended(&keys.tick(START + 17, std::iter::empty())), (0, 0));
     let turns = keys.tick(START + 18, std::iter::empty());
     let ended =
-        Turn::Ended { row, key: crate::live::sketch::number(&key(1)), text: None, denied: 5, seconds: 9 };
+        Turn::Ended { row, key: crate::logging::names::number(&key(1)), text: None, denied: 5, seconds: 9 };
     assert_eq!(turns, [ended]);
     assert_eq!(began_and_ended(&keys.tick(START + 19, denied(1).iter_mut())), (1, 0));
 }

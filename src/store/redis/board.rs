@@ -83,6 +83,11 @@ impl Board {
         self.notices().secret
     }
 
+    /// Asks for the secret every second, until it is known.
+    pub fn ask_for_secret(&self) {
+        self.notices().needs_secret = true;
+    }
+
     /// Asks for the secret, and waits for it as long as one call may take.
     pub async fn shared_secret(&self) -> Option<[u8; 32]> {
         let answered = self.answered.notified();

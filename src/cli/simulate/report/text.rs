@@ -122,7 +122,7 @@ fn by_key(keys: &[&DeniedKey<'_>], title: &str, values: Values, first_us: u64) -
         table.add([name, place(key.limit), key.denied.to_string(), key.asked.to_string(), first, last]);
     }
     let hint = match values {
-        Values::Hashed => "\n(names as in the decision log; --show-values shows the values)",
+        Values::Hashed => "\n(names are digests of the keys; --show-values shows the values)",
         Values::Shown => "",
     };
     format!("{}{hint}", table.text())
