@@ -10,11 +10,12 @@ mod legs;
 mod master;
 mod reply;
 mod rounds;
+mod ticket;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::oneshot,
     task::{JoinHandle, JoinSet},
     time::{sleep, timeout},
 };
@@ -23,7 +24,7 @@ use super::{
     LOOK_FOR_OVERDUE_EVERY, OwnThread, RedisBackend,
     advice::Advice,
     denial_cache::DenialCache,
-    dispatch::{self, Dispatched},
+    dispatch::Dispatched,
     keys::{slot, slot_of_name},
     line::Line,
     replica_count::Reach,
@@ -39,6 +40,7 @@ use crate::{
     traces::{SpanContext, Tracer},
 };
 use master::{Kept, Master};
+use ticket::{Caller, Made, Ticket, Via};
 use tollgate_core::{
     decision::{Answer, Take, Takes},
     descriptor::{BucketKey, KeyForm},
@@ -68,75 +70,6 @@ pub(super) struct Runtime {
     health: Arc<StoreHealth>,
     advice: Arc<Advice>,
     tracer: Option<Tracer>,
-}
-
-/// Where a take was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Via {
-    master: NodeId,
-    /// The number of the connection.
-    connection: u64,
-}
-
-/// An answer, and where it was made; none if memory gave it.
-#[derive(Debug)]
-struct Made {
-    answer: Answer,
-    via: Option<Via>,
-}
-
-/// Who waits for the answer of one slot.
-#[derive(Debug)]
-struct Ticket {
-    /// None once it was told.
-    caller: Option<Caller>,
-    via: Option<Via>,
-    /// The caller's span, if the request is recorded.
-    span: Option<SpanContext>,
-}
-
-#[derive(Debug)]
-enum Caller {
-    /// The caller of a request whose buckets lie in one slot.
-    One(oneshot::Sender<Result<Made, StoreError>>),
-    /// The task of a request over several slots, which waits for each leg.
-    Leg { leg: usize, answers: mpsc::UnboundedSender<(usize, Result<Made, StoreError>)> },
-}
-
-impl Ticket {
-    fn new(caller: Caller, span: Option<SpanContext>) -> Ticket {
-        Ticket { caller: Some(caller), via: None, span }
-    }
-
-    fn tell(&mut self, made: Result<Made, StoreError>) {
-        // Fails if the caller has gone meanwhile.
-        match self.caller.take() {
-            Some(Caller::One(sender)) => drop(sender.send(made)),
-            Some(Caller::Leg { leg, answers }) => drop(answers.send((leg, made))),
-            None => {}
-        }
-    }
-}
-
-impl dispatch::Ticket for Ticket {
-    fn is_gone(&self) -> bool {
-        match &self.caller {
-            Some(Caller::One(sender)) => sender.is_closed(),
-            Some(Caller::Leg { answers, .. }) => answers.is_closed(),
-            None => true,
-        }
-    }
-
-    fn answer(mut self, answer: Result<Answer, StoreError>) {
-        let via = self.via;
-        self.tell(answer.map(|answer| Made { answer, via }));
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.tell(Err(StoreError::Abandoned));
-    }
 }
 
 // === impl ClusterStore ===
