@@ -28,9 +28,13 @@
 //! | a bucket stays awaited after its batch has landed | nobody waits in vain | 0.3 |
 //! | each replica's local bucket has the full limit | with fallback answers never more than twice | 2.5 |
 //! | a lost bucket starts full where it must start empty | the store's answer is exact | 0.8 |
-//! | undoing a take gives back the whole | burst and refill hold over several masters | 1.6 |
-//! | a take is undone twice | burst and refill hold over several masters | 1.1 |
-//! | hits are given back before the verdict | a denied request gives nothing back | 11.5 |
+//! | undoing a take gives back the whole | a take is undone as it was charged | 0.4 |
+//! | the same, without that check | burst and refill hold over several masters | 1.5 |
+//! | a take is undone over the connection of another | a take is undone where it was charged | 1.3 |
+//! | a take is undone by the clock of another master | a take is undone as it was charged | 1.6 |
+//! | a take is undone twice | a take is undone once | 1.1 |
+//! | a leg is sent again after silence | a leg is executed at most once | 3.3 |
+//! | hits are given back before the verdict | a denied request gives nothing back | 1.3 |
 
 mod audits;
 mod breaker;

@@ -180,9 +180,9 @@ impl Plan {
     fn any_take(&self, rng: &mut SmallRng) -> Take {
         let bucket = self.buckets.choose(rng).expect("one");
         let hits = match rng.random_range(0..40) {
-            0 if self.has_refunds(number_of(&bucket.key)) => Hits::GiveBack(1),
-            1 => Hits::Peek,
-            2..6 => Hits::Take(rng.random_range(1..=u64::from(bucket.limit.burst()))),
+            0..6 if self.has_refunds(number_of(&bucket.key)) => Hits::GiveBack(1),
+            0 => Hits::Peek,
+            1..6 => Hits::Take(rng.random_range(1..=u64::from(bucket.limit.burst()))),
             _ => Hits::Take(1),
         };
         let enforcement = match rng.random_range(0..12) {

@@ -1,5 +1,9 @@
 //! Clients, runtimes, masters and what travels between them, in the order of one virtual time.
 
+mod batches;
+mod masters;
+mod requests;
+
 use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap},
@@ -10,7 +14,7 @@ use std::{
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
 use super::{
-    audit::{Elapsed, Taken, bucket_of, hits, is_refund},
+    audit::{Elapsed, Taken},
     plan::Plan,
 };
 use tollgate::store::{
@@ -18,14 +22,14 @@ use tollgate::store::{
     redis::{
         denial_cache::{DenialCache, Refunds, Trip},
         dispatch::{
-            self, Dispatched, Dispatcher,
+            self, Dispatcher,
             queue::{Batch, MOST_UNDER_WAY},
         },
-        legs::{Legs, Todo},
+        legs::Legs,
     },
 };
 use tollgate_core::{
-    decision::{Answer, Kind, State, Takes, Verdict, decide},
+    decision::{Answer, State, Takes, Verdict},
     descriptor::BucketKey,
 };
 
@@ -34,6 +38,16 @@ use tollgate_core::{
 pub(super) struct Via {
     shard: usize,
     connection: u32,
+}
+
+/// What a master charged, as it happened, whatever its client learns of it.
+#[derive(Debug)]
+struct Charge {
+    via: Via,
+    /// By the clock of the master.
+    at_us: u64,
+    takes: Takes,
+    is_undone: bool,
 }
 
 type Answered = (usize, usize, Result<Answer, StoreError>);
@@ -92,7 +106,6 @@ struct Sent {
     /// Request, leg, and what is asked.
     asked: Vec<(usize, usize, Takes)>,
     answers: Vec<Option<Result<Answer, StoreError>>>,
-    is_executed: Vec<bool>,
 }
 
 #[derive(Debug)]
@@ -102,7 +115,7 @@ enum Event {
     Execute { sent: usize, shard: usize, which: Vec<usize>, round: u32 },
     Land { sent: usize },
     Deadline { sent: usize },
-    Undo { runtime: usize, via: Via, slot: u16, takes: Takes },
+    Undo { request: usize, via: Via, slot: u16, takes: Takes },
     Learn { runtime: usize, takes: Takes, answer: Answer, sent_us: u64 },
     Move,
     Fail { behind_ns: u64 },
@@ -125,6 +138,10 @@ pub(super) struct World<'p> {
     post: Rc<RefCell<Vec<Answered>>>,
     /// Where each leg was decided last.
     made: HashMap<(usize, usize), Via>,
+    /// How often each leg was asked and that was not executed.
+    open: HashMap<(usize, usize), usize>,
+    /// Where the takes of a request in a slot were charged, when, and what they were.
+    charged: HashMap<(usize, u16), Charge>,
     pub(super) taken: Vec<Taken>,
     pub(super) refunded_by: Vec<usize>,
     pub(super) broken: Option<String>,
@@ -168,6 +185,8 @@ impl<'p> World<'p> {
             sent: Vec::new(),
             post: Rc::default(),
             made: HashMap::new(),
+            open: HashMap::new(),
+            charged: HashMap::new(),
             taken: Vec::new(),
             refunded_by: Vec::new(),
             broken: None,
@@ -194,7 +213,7 @@ impl<'p> World<'p> {
                 Event::Execute { sent, shard, which, round } => self.execute(sent, shard, which, round),
                 Event::Land { sent } => self.land(sent, None),
                 Event::Deadline { sent } => self.land(sent, Some(StoreError::Deadline)),
-                Event::Undo { runtime, via, slot, takes } => self.undo(runtime, via, slot, takes),
+                Event::Undo { request, via, slot, takes } => self.undo(request, via, slot, &takes),
                 Event::Learn { runtime, takes, answer, sent_us } => {
                     let trip = Trip { sent_us, arrived_us: self.local_us(runtime) };
                     self.runtimes[runtime].memory.learn(&takes, &answer, trip);
@@ -219,261 +238,11 @@ impl<'p> World<'p> {
         self.plan.runtimes[runtime].1.now_us(self.now_ns)
     }
 
+    fn breaks(&mut self, promise: String) {
+        self.broken.get_or_insert(promise);
+    }
+
     fn clock_us(&self, shard: usize) -> u64 {
         self.plan.shards[shard].now_us(self.now_ns) + self.shards[shard].ahead_us
-    }
-
-    // === requests ===
-
-    fn ask(&mut self) {
-        if self.now_ns > self.plan.until_ns {
-            return;
-        }
-        let gap_ns = self.rng.random_range(self.plan.gap_ns.clone());
-        self.schedule(gap_ns, Event::Ask);
-        let takes = self.plan.request(&mut self.rng);
-        let whole = decide(&takes, self.plan.shards[0].now_us(self.now_ns), &mut self.one_store);
-        self.admitted_by_one_store += usize::from(whole.verdict == Verdict::Allow);
-        let (plan, request) = (self.plan, self.requests.len());
-        let runtime = self.rng.random_range(0..self.runtimes.len());
-        let mut legs = Legs::new(takes.clone(), |key| plan.slot(key));
-        if legs.slots().count() == 1 {
-            self.requests.push(Request { runtime, legs: None, told: None });
-            return self.dispatch(request, 0, plan.slot(&takes[0].key), takes);
-        }
-        let local_us = self.local_us(runtime);
-        let todos = legs.begin(&mut self.runtimes[runtime].memory, local_us);
-        self.requests.push(Request { runtime, legs: Some(legs), told: None });
-        todos.into_iter().for_each(|todo| self.carry_out(request, todo));
-    }
-
-    fn carry_out(&mut self, request: usize, todo: Todo<Via>) {
-        match todo {
-            Todo::Ask { leg, slot, takes } => self.dispatch(request, leg, slot, takes),
-            Todo::GiveBack { slot, over, takes } => {
-                self.undone += 1;
-                if !self.rng.random_bool(self.plan.give_back_lost) {
-                    let (runtime, way_ns) = (self.requests[request].runtime, self.way_ns());
-                    self.schedule(way_ns, Event::Undo { runtime, via: over, slot, takes });
-                }
-            }
-            Todo::Done(outcome) => self.tell(request, outcome),
-        }
-    }
-
-    fn tell(&mut self, request: usize, outcome: Result<Answer, StoreError>) {
-        let told = self.requests[request].told.replace(outcome.ok().map(|answer| answer.verdict));
-        if told.is_some() {
-            self.broken = Some(format!("request {request} is answered twice"));
-        }
-    }
-
-    fn dispatch(&mut self, request: usize, leg: usize, slot: u16, takes: Takes) {
-        let number = self.requests[request].runtime;
-        let local_us = self.local_us(number);
-        let runtime = &mut self.runtimes[number];
-        let shard = runtime.owners[usize::from(slot)];
-        let ticket = || (Ticket { request, leg, post: Rc::clone(&self.post) }, ());
-        match runtime.dispatchers[shard].dispatch(takes, ticket, &mut runtime.memory, local_us) {
-            Dispatched::Denied(denial) => self.post.borrow_mut().push((request, leg, Ok(denial))),
-            Dispatched::Refused(error) => self.post.borrow_mut().push((request, leg, Err(error))),
-            Dispatched::Queued(()) => self.wake(number, shard),
-        }
-    }
-
-    fn deliver(&mut self) {
-        loop {
-            let Some((request, leg, answer)) = self.post.borrow_mut().pop() else { return };
-            let via = self.made.get(&(request, leg)).copied().unwrap_or_default();
-            match &mut self.requests[request].legs {
-                None => self.tell(request, answer),
-                Some(legs) => {
-                    let todos = legs.answered(leg, answer.map(|answer| (answer, via)));
-                    todos.into_iter().for_each(|todo| self.carry_out(request, todo));
-                }
-            }
-        }
-    }
-
-    // === batches ===
-
-    fn wake(&mut self, runtime: usize, shard: usize) {
-        if let Some(idle) = self.runtimes[runtime].idle[shard].checked_sub(1) {
-            self.runtimes[runtime].idle[shard] = idle;
-            self.schedule(10_000, Event::Next { runtime, shard });
-        }
-    }
-
-    fn next(&mut self, number: usize, shard: usize) {
-        let local_us = self.local_us(number);
-        let runtime = &mut self.runtimes[number];
-        let Some(batch) = runtime.dispatchers[shard].next(&mut runtime.memory, local_us) else {
-            runtime.idle[shard] += 1;
-            return;
-        };
-        let (sent, count) = (self.sent.len(), batch.requests.len());
-        let via = Via { shard, connection: self.shards[shard].connection };
-        let answers = vec![None; count];
-        let asked = batch.requests.iter();
-        let asked = asked.map(|one| (one.ticket.request, one.ticket.leg, one.takes.clone())).collect();
-        self.calls += count;
-        self.sent.push(Sent {
-            runtime: number,
-            via,
-            batch: Some(batch),
-            asked,
-            answers,
-            is_executed: vec![false; count],
-        });
-        self.schedule(self.plan.deadline_us * 1_000, Event::Deadline { sent });
-        if !self.rng.random_bool(self.plan.lost) {
-            let way_ns = self.way_ns();
-            self.schedule(way_ns, Event::Execute { sent, shard, which: (0..count).collect(), round: 0 });
-        }
-    }
-
-    /// Each request of a batch is answered alone, and one whose slot is elsewhere is sent on.
-    fn execute(&mut self, sent: usize, shard: usize, which: Vec<usize>, round: u32) {
-        let via = Via { shard, connection: self.shards[shard].connection };
-        let is_given_up = self.sent[sent].batch.is_none();
-        if round == 0 && self.sent[sent].via != via || round > 0 && is_given_up {
-            return;
-        }
-        let mut elsewhere: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for one in which {
-            let (request, leg, takes) = self.sent[sent].asked[one].clone();
-            let slot = usize::from(self.plan.slot(&takes[0].key));
-            let owner = self.owners[slot];
-            if owner != shard {
-                self.redirected += 1;
-                let runtime = self.sent[sent].runtime;
-                self.runtimes[runtime].owners[slot] = owner;
-                elsewhere.entry(owner).or_default().push(one);
-                continue;
-            }
-            if std::mem::replace(&mut self.sent[sent].is_executed[one], true) {
-                self.broken = Some(format!("leg {leg} of request {request} is executed twice"));
-            }
-            let answer = self.decide(shard, request, &takes);
-            if !is_given_up {
-                self.made.insert((request, leg), via);
-                self.sent[sent].answers[one] = Some(Ok(answer));
-            }
-        }
-        for (owner, which) in elsewhere {
-            if round < 3 {
-                let way_ns = self.way_ns() + self.way_ns();
-                self.schedule(way_ns, Event::Execute { sent, shard: owner, which, round: round + 1 });
-            }
-        }
-        if !is_given_up
-            && self.sent[sent].answers.iter().all(Option::is_some)
-            && !self.rng.random_bool(self.plan.lost)
-        {
-            let way_ns = self.way_ns();
-            self.schedule(way_ns, Event::Land { sent });
-        }
-    }
-
-    fn decide(&mut self, number: usize, request: usize, takes: &Takes) -> Answer {
-        let clock_us = self.clock_us(number);
-        let shard = &mut self.shards[number];
-        for take in takes {
-            shard.changes.push((self.now_ns, take.key, shard.buckets.get(&take.key).cloned()));
-        }
-        let answer = decide(takes, clock_us, &mut shard.buckets);
-        for (take, found) in takes.iter().zip(&answer.found) {
-            if !take.is_charged(found, answer.verdict) {
-                continue;
-            }
-            let slot = usize::from(self.plan.slot(&take.key));
-            let (at_us, bucket) = (self.elapsed[slot].at(clock_us), bucket_of(take));
-            let amount = hits(take, &self.plan.buckets[bucket].limit);
-            let taken = |hits| Taken { request, bucket, at_us, at_ns: self.now_ns, hits, is_lost: false };
-            match take.demand.kind {
-                Kind::Take => self.taken.push(taken(amount)),
-                Kind::GiveBack if is_refund(take) => {
-                    self.taken.push(taken(-amount));
-                    self.refunded_by.push(request);
-                }
-                _ => {}
-            }
-        }
-        answer
-    }
-
-    fn land(&mut self, sent: usize, error: Option<StoreError>) {
-        let Some(batch) = self.sent[sent].batch.take() else { return };
-        let (number, shard) = (self.sent[sent].runtime, self.sent[sent].via.shard);
-        let answers = self.sent[sent].answers.drain(..).flatten().collect::<Vec<_>>();
-        let answers = error.map_or(Ok(answers), Err);
-        let local_us = self.local_us(number);
-        let runtime = &mut self.runtimes[number];
-        runtime.dispatchers[shard].landed(batch, answers, &mut runtime.memory, local_us);
-        self.next(number, shard);
-    }
-
-    fn undo(&mut self, runtime: usize, via: Via, slot: u16, takes: Takes) {
-        let shard = via.shard;
-        let is_there = self.owners[usize::from(slot)] == shard;
-        // The connection is gone, or the slot has moved.
-        if self.shards[shard].connection != via.connection || !is_there {
-            return;
-        }
-        let answer = self.decide(shard, usize::MAX, &takes);
-        let (way_ns, sent_us) = (self.way_ns(), self.local_us(runtime));
-        self.schedule(way_ns, Event::Learn { runtime, takes, answer, sent_us });
-    }
-
-    // === what happens to masters ===
-
-    fn move_slot(&mut self) {
-        let slot = self.rng.random_range(0..self.owners.len());
-        // One that came back within the time of a give-back would be as a clock that steps forward and back.
-        if std::mem::replace(&mut self.has_moved[slot], true) {
-            return;
-        }
-        let (from, to) = (self.owners[slot], self.rng.random_range(0..self.shards.len()));
-        let (old_us, new_us) = (self.clock_us(from), self.clock_us(to));
-        let keys: Vec<BucketKey> = self.shards[from].buckets.keys().copied().collect();
-        for key in keys.into_iter().filter(|key| usize::from(self.plan.slot(key)) == slot) {
-            let state = self.shards[from].buckets.remove(&key);
-            self.shards[to].buckets.extend(state.map(|state| (key, state)));
-        }
-        self.elapsed[slot] = self.elapsed[slot].passes(old_us, new_us);
-        self.owners[slot] = to;
-        // A replica of either has received this.
-        self.shards[from].changes.clear();
-        self.shards[to].changes.clear();
-    }
-
-    /// A replica takes over, with a clock of its own, and without what it had not received.
-    fn fail_over(&mut self, behind_ns: u64) {
-        let number = self.rng.random_range(0..self.shards.len());
-        let old_us = self.clock_us(number);
-        let since_ns = self.now_ns.saturating_sub(behind_ns);
-        let shard = &mut self.shards[number];
-        let mut lost_since_ns = self.now_ns;
-        while let Some((at_ns, key, before)) = shard.changes.pop_if(|change| change.0 >= since_ns) {
-            lost_since_ns = at_ns;
-            match before {
-                Some(state) => shard.buckets.insert(key, state),
-                None => shard.buckets.remove(&key),
-            };
-        }
-        shard.changes.clear();
-        shard.connection += 1;
-        shard.ahead_us += self.rng.random_range(0..100_000);
-        let new_us = self.clock_us(number);
-        for slot in (0..self.owners.len()).filter(|slot| self.owners[*slot] == number) {
-            self.elapsed[slot] = self.elapsed[slot].passes(old_us, new_us);
-        }
-        let (plan, owners) = (self.plan, &self.owners);
-        let is_lost = |taken: &Taken| {
-            let slot = plan.slot(&plan.buckets[taken.bucket].key);
-            owners[usize::from(slot)] == number && taken.at_ns >= lost_since_ns
-        };
-        self.taken.iter_mut().filter(|taken| is_lost(taken)).for_each(|taken| taken.is_lost = true);
-        self.failovers += 1;
     }
 }
