@@ -13,17 +13,18 @@ use tollgate_core::{
 
 use crate::{DEADLINE, a_year, ask, audit::Told, cluster, key, open, take, until};
 
-/// A take in the slots of that master.
-fn in_slots_of(master: usize, limit: &Limit) -> Take {
+/// A take in the slots of that master, of a descriptor that is another for each number.
+pub(crate) fn in_slots_of(master: usize, number: u32, limit: &Limit) -> Take {
     let is_there = |take: &Take| usize::from(slot(&take.key)) * 3 / 16_384 == master;
-    (0..).map(|descriptor| take(key(descriptor, 7), limit)).find(is_there).expect("some")
+    let first = number * 1_000;
+    (first..).map(|descriptor| take(key(descriptor, 7), limit)).find(is_there).expect("some")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_over_three_masters_is_charged_to_all_or_to_none() {
     let Some(cluster) = cluster(3, 0).await else { return };
     let store = open(&cluster.url()).await;
-    let takes = [(0, 100), (1, 5), (2, 100)].map(|(master, burst)| in_slots_of(master, &a_year(burst)));
+    let takes = [(0, 100), (1, 5), (2, 100)].map(|(master, burst)| in_slots_of(master, 0, &a_year(burst)));
     let mut told = Told::default();
     for number in 0..12 {
         let answer = ask(&store, &takes).await.expect("an answer");
@@ -39,7 +40,8 @@ async fn a_request_over_three_masters_is_charged_to_all_or_to_none() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_requests_at_once_admit_no_more_than_the_scarcest_limit_has() {
     let Some(cluster) = cluster(3, 0).await else { return };
-    let takes = [(0, 1_000), (1, 40), (2, 1_000)].map(|(master, burst)| in_slots_of(master, &a_year(burst)));
+    let takes =
+        [(0, 1_000), (1, 40), (2, 1_000)].map(|(master, burst)| in_slots_of(master, 0, &a_year(burst)));
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..3 {
         let store = Arc::new(Backend::parse(&cluster.url()).expect("a URL").open(DEADLINE));
@@ -82,7 +84,7 @@ async fn a_request_with_a_leg_that_cannot_be_asked_takes_nothing_from_the_others
     let backend = Backend::parse(&cluster.url()).expect("a URL");
     let store = backend.open(DEADLINE);
     until("the store is ready", || backend.health().contact().to_string() == "OK").await;
-    let takes = [0, 1, 2].map(|master| in_slots_of(master, &a_year(100)));
+    let takes = [0, 1, 2].map(|master| in_slots_of(master, 0, &a_year(100)));
     cluster.nodes[2].kill();
     until("it is noticed", || backend.health().contact().to_string().contains("away: ")).await;
     for _ in 0..5 {

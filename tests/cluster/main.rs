@@ -2,6 +2,7 @@
 
 mod acks;
 mod audit;
+mod bounds;
 mod legs;
 mod moves;
 mod outages;
