@@ -32,7 +32,7 @@
 //! | the same, without that check | burst and refill hold over several masters | 1.5 |
 //! | a take is undone over the connection of another | a take is undone where it was charged | 1.3 |
 //! | a take is undone by the clock of another master | a take is undone as it was charged | 1.6 |
-//! | a take is undone twice | a take is undone once | 1.1 |
+//! | a take is undone twice | a take is undone once | 0.4 |
 //! | a leg is sent again after silence | a leg is executed at most once | 3.3 |
 //! | hits are given back before the verdict | a denied request gives nothing back | 1.3 |
 
