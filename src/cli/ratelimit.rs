@@ -45,7 +45,7 @@ pub(super) struct Translated {
 /// What operators are told at the start.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    honoured: Vec<&'static str>,
+    honoured: Vec<String>,
     without_effect: Vec<String>,
     overridden: Vec<String>,
     warnings: Vec<String>,

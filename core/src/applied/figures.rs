@@ -69,7 +69,7 @@ pub fn never_fits_wait_us(limit: &Limit, now_us: Option<u64>) -> u64 {
 /// The bucket of a take as it was seen, and the demand that was then charged to it, if it was.
 ///
 /// On a denial only metering takes are charged. Any other take shows its bucket as the last charged take before it left
-/// the bucket; if there is none, as the first take of the bucket found it.
+/// the bucket; if there is none, as it was before the request.
 fn seen_and_charged<'a>(
     limits: &'a [AppliedLimit<'_>],
     answer: &Answer,
@@ -82,7 +82,10 @@ fn seen_and_charged<'a>(
     }
     let is_same = |at: &usize| limits[*at].take.key == limits[index].take.key;
     let charged = (0..index).rev().filter(is_same).find(|at| is_charged(*at));
-    seen_at(charged.or_else(|| (0..=index).find(is_same)).unwrap_or(index))
+    // What the take itself saw is exact, unless earlier takes of the bucket changed what it saw.
+    let changed = |at: usize| answer.found[at].fits && !limits[at].take.demand.changes_nothing();
+    let first = || (0..index).filter(is_same).any(changed).then(|| (0..index).find(is_same)).flatten();
+    seen_at(charged.or_else(first).unwrap_or(index))
 }
 
 /// The hits that a request takes from one bucket, all of which have to fit at once.

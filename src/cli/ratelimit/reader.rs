@@ -46,7 +46,7 @@ pub(super) struct Flag {
 pub(super) struct Reader<'e> {
     environment: &'e Environment,
     pub(super) flags: Vec<Flag>,
-    pub(super) honoured: BTreeSet<&'static str>,
+    pub(super) honoured: BTreeSet<String>,
     /// Not read, because of this variable.
     pub(super) overridden: BTreeMap<&'static str, String>,
     pub(super) warnings: Vec<String>,
@@ -157,15 +157,14 @@ impl<'e> Reader<'e> {
     }
 
     pub(super) fn honour(&mut self, names: &[&'static str]) {
-        self.honoured.extend(names.iter().filter(|name| self.environment.get(name).is_some()));
+        let set = names.iter().filter(|name| self.environment.get(name).is_some());
+        self.honoured.extend(set.map(|name| (*name).to_owned()));
     }
 
     /// All variables of this row, whose name ends in `*`, are read.
     pub(super) fn honour_prefix(&mut self, row: &'static str) {
         let is_of = |name: &str| table::find(name).is_some_and(|found| found.name == row);
-        if self.environment.names().any(is_of) {
-            self.honoured.insert(row);
-        }
+        self.honoured.extend(self.environment.names().filter(|name| is_of(name)).map(str::to_owned));
     }
 
     /// These variables are not read, because another one is set.
@@ -183,10 +182,9 @@ impl<'e> Reader<'e> {
 
     /// Variables that are set and change nothing.
     pub(super) fn without_effect(&self) -> Vec<String> {
-        let known = self.environment.names().filter_map(|name| Some((name, table::find(name)?)));
+        let known = self.environment.names().filter(|name| table::find(name).is_some());
         let is_left = |name: &str| !self.honoured.contains(name) && !self.overridden.contains_key(name);
-        let is_left = |name: &str, row: &table::Row| is_left(name) && !self.honoured.contains(row.name);
-        known.filter(|(name, row)| is_left(name, row)).map(|(name, _)| name.to_owned()).collect()
+        known.filter(|name| is_left(name)).map(str::to_owned).collect()
     }
 
     /// A variable whose value is checked was found to be one that Tollgate honours.
