@@ -15,6 +15,13 @@ const NEVER_USED_UP: [&str; 6] = [
     "examples/quota.yaml",
     "examples/tiers.yaml",
 ];
+/// The times of these are those of a log.
+const IN_THE_PAST: [&str; 4] = [
+    "tests/simulate/page.rs",
+    "tests/simulate/formats.rs",
+    "tests/simulate/verdicts.rs",
+    "tests/simulate/broken.rs",
+];
 /// `tests/examples.rs` and the demo wait for the edge of these. A limit of 0 denies in every window.
 const WAITED_FOR: [&str; 4] =
     ["examples/shadow.yaml", "examples/drop-in.yaml", "examples/demo.yaml", "examples/limits.yaml"];
@@ -49,7 +56,7 @@ fn a_test_with_a_window_of_a_day_or_longer_keeps_away_from_its_edge() {
         let name = path.strip_prefix(root).expect("below it").display().to_string();
         let text = fs::read_to_string(&path).expect("it can be read");
         let is_left_out = name == "tests/windows.rs" || text.contains("\nalgorithm: token_bucket\n");
-        let excuses = [&NEVER_USED_UP[..], &WAITED_FOR[..]].concat();
+        let excuses = [&NEVER_USED_UP[..], &IN_THE_PAST[..], &WAITED_FOR[..]].concat();
         if is_left_out || !text.lines().any(is_window) {
             continue;
         }

@@ -1,6 +1,6 @@
 //! The whole service on a Redis Cluster.
 
-use std::{path::PathBuf, sync::OnceLock};
+use std::{path::PathBuf, sync::OnceLock, time::Duration};
 
 use lab::{
     http, ports,
@@ -29,6 +29,7 @@ descriptors:
 ";
 
 async fn start(store: &str, args: &[&str]) -> Tollgate {
+    lab::midnight::not_within(Duration::from_secs(60)).await;
     // Written once, since another test may read it at the same time.
     static FILE: OnceLock<PathBuf> = OnceLock::new();
     let limits = FILE.get_or_init(|| support::file("cluster.yaml", LIMITS));
@@ -49,7 +50,7 @@ async fn until_ready_says(tollgate: &Tollgate, status: u16, words: &str) {
         if last.0 == status && last.1.contains(words) {
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("/ready never says {status} {words:?}: {last:?}");
 }

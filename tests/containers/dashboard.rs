@@ -15,8 +15,7 @@ use tollgate::pb::{
 };
 use tonic::transport::Channel;
 
-const LIMITS: &str =
-    "domain: edge\ndescriptors: [{ key: user, rate_limit: { unit: day, requests_per_unit: 2 } }]\n";
+const LIMITS: &str = "domain: edge\ndescriptors: [{ key: user, rate_limit: { unit: day, algorithm: token_bucket, requests_per_unit: 2 } }]\n";
 /// Only TLS, rules by xDS, and exporters of other systems bring these along; docs/operate.md has them.
 const ELSEWHERE: [&str; 2] = ["tollgate_tls_", "tollgate_xds_"];
 

@@ -51,6 +51,7 @@ fn token_file(test: &str) -> String {
 
 /// A replica whose admin port accepts the token.
 async fn replica(test: &str, store: &str) -> Tollgate {
+    lab::midnight::not_within(Duration::from_secs(60)).await;
     let token = token_file(test);
     // Loaded machines must not make the store late.
     let args =
