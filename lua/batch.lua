@@ -305,7 +305,7 @@ local function lease(at)
     parse('<I2I2BI4I8I4I8I4I8I4I4I4I4I4', requests, at)
   local is_window = asked % 128 >= 32
   local guarded = asked >= 128
-  local w, f, g, ends, state = first[k], second[k], reserved[k], 0
+  local w, f, g, ends = first[k], second[k], reserved[k], 0
   local under, most_w, most_f = R, now + c, d
   if is_window then
     -- The hits of a window are kept as whole microseconds are, under an R of 1.

@@ -19,6 +19,7 @@ mod discovery;
 pub mod dispatch;
 pub mod keys;
 pub mod leases;
+mod leasing;
 pub mod legs;
 mod line;
 pub mod look;
@@ -42,7 +43,7 @@ use std::{
 use tokio::{
     sync::{Notify, oneshot},
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::sleep,
 };
 
 use crate::{
@@ -60,7 +61,8 @@ use dispatch::{
     Dispatched, Dispatcher,
     queue::{Batch, MOST_UNDER_WAY},
 };
-use leases::{Leases, Part, Spent};
+use leases::{Leases, Spent};
+use leasing::SetAside;
 use line::Line;
 pub use password::{PasswordError, PasswordFile};
 use replica_count::Reach;
@@ -74,8 +76,6 @@ use traced::Landed;
 
 /// The time between two looks for requests that have waited too long.
 const LOOK_FOR_OVERDUE_EVERY: Duration = Duration::from_millis(250);
-/// Bounds how often leases are looked through.
-const LOOK_NO_SOONER: Duration = Duration::from_millis(2);
 
 // === RedisStore ===
 
@@ -157,7 +157,7 @@ impl RedisStore {
         let queue = Arc::clone(&runtime);
         tasks.push(tasks::keep(Task::StoreQueue, move || give_up_overdue(Arc::clone(&queue))));
         let leases = Arc::clone(&runtime);
-        tasks.push(tasks::keep(Task::StoreQueue, move || end_leases(Arc::clone(&leases))));
+        tasks.push(tasks::keep(Task::StoreQueue, move || leasing::end(Arc::clone(&leases))));
         let (line, discovery, advice) =
             (Arc::clone(&runtime.line), backend.discovery.clone(), Arc::clone(&backend.advice));
         tasks.push(tasks::keep(Task::StoreConnection, move || {
@@ -199,7 +199,7 @@ impl RedisStore {
             Spent::None => self.ask(span, takes).await,
             Spent::Part(mut part) => {
                 let rest = mem::take(&mut part.rest);
-                let mut set_aside = SetAside { runtime: &self.runtime, part: Some(part) };
+                let mut set_aside = SetAside::new(&self.runtime, part);
                 let answer = self.ask(span, rest).await?;
                 set_aside.settle(Some(answer)).ok_or(StoreError::Abandoned)
             }
@@ -229,29 +229,6 @@ impl RedisStore {
                 answer.await.unwrap_or(Err(StoreError::Abandoned))
             }
         }
-    }
-
-    /// Reports what was spent of all leases, so that the rest comes back. Returns when Redis knows, or cannot be told.
-    pub async fn end_leases(&self) {
-        let now_us = self.runtime.clock.now_us();
-        let has_any = self.runtime.queues.with(|Queues { leases, .. }| {
-            leases.end_all(now_us);
-            !leases.is_empty()
-        });
-        if !has_any {
-            return;
-        }
-        self.runtime.queued.notify_one();
-        let reported = async {
-            while self.runtime.queues.with(|Queues { leases, .. }| {
-                leases.look(self.runtime.clock.now_us());
-                !leases.is_empty()
-            }) {
-                self.runtime.queued.notify_one();
-                sleep(LOOK_NO_SOONER).await;
-            }
-        };
-        let _ = timeout(self.runtime.deadline.max(LOOK_FOR_OVERDUE_EVERY), reported).await;
     }
 
     /// The form of the keys of its buckets.
@@ -379,64 +356,6 @@ impl Runtime {
             calls.extend(leases.calls(requests, now_us));
             Some((batch, calls))
         })
-    }
-
-    fn spend(&self, takes: &Takes) -> Spent {
-        let now_us = self.clock.now_us();
-        let (spent, is_due) = self.queues.with(|Queues { leases, .. }| {
-            let spent = leases.spend(takes, now_us);
-            (spent, leases.has_due())
-        });
-        if is_due {
-            self.queued.notify_one();
-        }
-        spent
-    }
-}
-
-/// Hits of leases that are spent if the store admits the rest of their request, and are put back if not, or if the caller
-/// goes away.
-struct SetAside<'a> {
-    runtime: &'a Runtime,
-    part: Option<Box<Part>>,
-}
-
-impl SetAside<'_> {
-    fn settle(&mut self, rest: Option<Answer>) -> Option<Answer> {
-        let part = self.part.take()?;
-        let now_us = self.runtime.clock.now_us();
-        let (answer, is_due) = self.runtime.queues.with(|Queues { leases, .. }| {
-            let answer = leases.settle(&part, rest, now_us);
-            (answer, leases.has_due())
-        });
-        if is_due {
-            self.runtime.queued.notify_one();
-        }
-        answer
-    }
-}
-
-impl Drop for SetAside<'_> {
-    fn drop(&mut self) {
-        self.settle(None);
-    }
-}
-
-/// Reports leases when they are over, forever.
-async fn end_leases(runtime: Arc<Runtime>) {
-    loop {
-        let now_us = runtime.clock.now_us();
-        let (next_us, is_due) =
-            runtime.queues.with(|Queues { leases, .. }| (leases.look(now_us), leases.has_due()));
-        if is_due {
-            runtime.queued.notify_one();
-        }
-        match next_us {
-            Some(next_us) => {
-                sleep(Duration::from_micros(next_us.saturating_sub(now_us)).max(LOOK_NO_SOONER)).await
-            }
-            None => runtime.leased.notified().await,
-        }
     }
 }
 
