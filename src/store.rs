@@ -300,8 +300,10 @@ impl Store {
 
     /// Returns hits that are reserved and not spent, before the process ends.
     pub async fn finish(&self) {
-        if let Store::Redis(store) = self {
-            store.end_leases().await;
+        match self {
+            Store::Memory(_) => {}
+            Store::Redis(store) => store.end_leases().await,
+            Store::Cluster(store) => store.end_leases().await,
         }
     }
 

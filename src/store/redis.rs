@@ -35,7 +35,6 @@ mod tls;
 mod traced;
 
 use std::{
-    mem,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -61,8 +60,8 @@ use dispatch::{
     Dispatched, Dispatcher,
     queue::{Batch, MOST_UNDER_WAY},
 };
-use leases::{Leases, Spent};
-use leasing::SetAside;
+use leases::Leases;
+use leasing::Lessee;
 use line::Line;
 pub use password::{PasswordError, PasswordFile};
 use replica_count::Reach;
@@ -189,21 +188,14 @@ impl RedisStore {
         RedisStore { runtime, tasks }
     }
 
-    /// Takes all or none. Without a connection it fails at once, unless memory can decide the request.
+    /// Takes all or none. Without a connection it fails at once, unless memory or a lease can decide the request.
     pub async fn take(&self, span: Option<SpanContext>, takes: Takes) -> Result<Answer, StoreError> {
-        if takes.iter().all(|take| take.demand.lease_us == 0) {
-            return self.ask(span, takes).await;
-        }
-        match self.runtime.spend(&takes) {
-            Spent::All(answer) => Ok(answer),
-            Spent::None => self.ask(span, takes).await,
-            Spent::Part(mut part) => {
-                let rest = mem::take(&mut part.rest);
-                let mut set_aside = SetAside::new(&self.runtime, part);
-                let answer = self.ask(span, rest).await?;
-                set_aside.settle(Some(answer)).ok_or(StoreError::Abandoned)
-            }
-        }
+        leasing::take(&*self.runtime, takes, async |rest| self.ask(span, rest).await).await
+    }
+
+    /// Reports what was spent of all leases, so that the rest comes back. Returns when Redis knows, or cannot be told.
+    pub async fn end_leases(&self) {
+        leasing::end_all(&*self.runtime).await;
     }
 
     async fn ask(&self, span: Option<SpanContext>, takes: Takes) -> Result<Answer, StoreError> {
@@ -343,19 +335,30 @@ impl Runtime {
     fn next_batch(&self) -> Option<(Batch<Ticket>, Vec<LeaseCall>)> {
         let now_us = self.clock.now_us();
         self.queues.with(|Queues { dispatcher, denial_cache, leases }| {
-            let mut batch = dispatcher.next(denial_cache, now_us);
-            let mut calls = leases.due_calls(now_us);
-            if batch.is_none() && !calls.is_empty() {
-                batch = dispatcher.errand(now_us);
-            }
-            let Some(batch) = batch else {
-                leases.not_sent(&calls);
-                return None;
-            };
-            let requests = batch.requests.iter().map(|request| &request.takes);
-            calls.extend(leases.calls(requests, now_us));
-            Some((batch, calls))
+            leasing::next_batch(dispatcher, denial_cache, leases, |_| true, now_us)
         })
+    }
+}
+
+impl Lessee for Runtime {
+    fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    fn leases<R>(&self, use_them: impl FnOnce(&mut Leases) -> R) -> R {
+        self.queues.with(|queues| use_them(&mut queues.leases))
+    }
+
+    fn wake_senders(&self) {
+        self.queued.notify_one();
+    }
+
+    fn leased(&self) -> &Notify {
+        &self.leased
     }
 }
 

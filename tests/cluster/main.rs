@@ -3,6 +3,7 @@
 mod acks;
 mod audit;
 mod bounds;
+mod leases;
 mod legs;
 mod moves;
 mod outages;

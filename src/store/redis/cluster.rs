@@ -15,7 +15,7 @@ mod ticket;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::oneshot,
+    sync::{Notify, oneshot},
     task::{JoinHandle, JoinSet},
     time::{sleep, timeout},
 };
@@ -26,6 +26,8 @@ use super::{
     denial_cache::DenialCache,
     dispatch::Dispatched,
     keys::{slot, slot_of_name},
+    leases::Leases,
+    leasing::{self, Lessee},
     line::Line,
     replica_count::Reach,
     slots::{NodeId, Slots},
@@ -70,6 +72,10 @@ pub(super) struct Runtime {
     health: Arc<StoreHealth>,
     advice: Arc<Advice>,
     tracer: Option<Tracer>,
+    /// Those of all masters, so that a request over several slots is decided from them as any other.
+    leases: OwnThread<Leases>,
+    /// Wakes the task that ends leases, when there is one again.
+    leased: Notify,
 }
 
 // === impl ClusterStore ===
@@ -88,6 +94,8 @@ impl ClusterStore {
             health: Arc::clone(&backend.health),
             advice: Arc::clone(&backend.advice),
             tracer: backend.tracer.clone(),
+            leases: OwnThread::new(Leases::counted_in(&backend.leased_hits)),
+            leased: Notify::new(),
         });
         let mut tasks = Vec::new();
         let of = |runtime: &Arc<Runtime>| Arc::clone(runtime);
@@ -96,6 +104,8 @@ impl ClusterStore {
         tasks.push(tasks::keep(Task::StoreConnection, move || follow(of(&followed), Arc::clone(&unmet))));
         let queues = of(&runtime);
         tasks.push(tasks::keep(Task::StoreQueue, move || give_up_overdue(of(&queues))));
+        let leases = of(&runtime);
+        tasks.push(tasks::keep(Task::StoreQueue, move || leasing::end(of(&leases))));
         if slots.is_free() {
             let slots = Arc::clone(slots);
             tasks.push(tasks::keep(Task::StoreConnection, move || Arc::clone(&slots).watch()));
@@ -114,12 +124,21 @@ impl ClusterStore {
         ClusterStore { runtime, tasks }
     }
 
-    /// Takes all or none. Without a connection it fails at once, unless memory can deny the request.
+    /// Takes all or none. Without a connection it fails at once, unless memory or a lease can decide the request.
     pub async fn take(&self, span: Option<SpanContext>, takes: Takes) -> Result<Answer, StoreError> {
+        leasing::take(&*self.runtime, takes, async |rest| self.ask(span, rest).await).await
+    }
+
+    async fn ask(&self, span: Option<SpanContext>, takes: Takes) -> Result<Answer, StoreError> {
         match only_slot(&takes) {
             Some(slot) => self.runtime.leg(slot, span, takes).await.map(|made| made.answer),
             None => legs::take(&self.runtime, span, takes).await,
         }
+    }
+
+    /// Reports what was spent of all leases, so that the rest comes back. Returns when Redis knows, or cannot be told.
+    pub async fn end_leases(&self) {
+        leasing::end_all(&*self.runtime).await;
     }
 
     /// The form of the keys of its buckets.
@@ -221,6 +240,32 @@ impl Runtime {
     /// The line to the master that holds a key of Tollgate's own.
     pub(super) fn line_of_key(&self, key: &str) -> Option<Arc<Line>> {
         self.line(slot_of_name(key))
+    }
+}
+
+impl Lessee for Runtime {
+    fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    fn leases<R>(&self, use_them: impl FnOnce(&mut Leases) -> R) -> R {
+        self.leases.with(use_them)
+    }
+
+    fn wake_senders(&self) {
+        // A call whose slot nobody serves stays due, and is looked at again.
+        let slots: Vec<u16> = self.leases.with(|leases| leases.due().iter().map(slot).collect());
+        for master in slots.into_iter().filter_map(|slot| self.master_of(slot)) {
+            master.wake_sender();
+        }
+    }
+
+    fn leased(&self) -> &Notify {
+        &self.leased
     }
 }
 

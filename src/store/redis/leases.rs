@@ -197,11 +197,16 @@ impl Leases {
         calls
     }
 
-    /// The calls that no request waits for. Each must end in [`landed`](Self::landed) or in
+    /// The buckets with a call that no request waits for.
+    pub fn due(&self) -> &[BucketKey] {
+        &self.due
+    }
+
+    /// Those of these calls whose bucket is here. Each must end in [`landed`](Self::landed) or in
     /// [`not_sent`](Self::not_sent).
-    pub fn due_calls(&mut self, now_us: u64) -> Vec<LeaseCall> {
-        let due = mem::take(&mut self.due);
-        let calls = due.iter().filter_map(|key| self.buckets.get_mut(key)?.call(key, now_us));
+    pub fn due_calls(&mut self, is_here: impl Fn(&BucketKey) -> bool, now_us: u64) -> Vec<LeaseCall> {
+        let due = self.due.extract_if(.., |key| is_here(key));
+        let calls = due.filter_map(|key| self.buckets.get_mut(&key)?.call(&key, now_us));
         calls.collect()
     }
 

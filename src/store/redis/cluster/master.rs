@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::Notify, task::JoinHandle, time::timeout};
 
-use super::{Made, Runtime, Ticket, rounds::Rounds};
+use super::{
+    Made, Runtime, Ticket,
+    rounds::{Replies, Rounds, orders},
+};
 use crate::{
     store::{
         StoreError,
@@ -14,11 +17,14 @@ use crate::{
             OwnThread,
             address::Place,
             connection::keep_connected,
+            denial_cache::Trip,
             discovery::Discovery,
             dispatch::{
                 Dispatched, Dispatcher,
                 queue::{Batch, MOST_UNDER_WAY, PATIENCE_US},
             },
+            keys::slot,
+            leasing,
             line::Line,
             slots::NodeId,
             traced::{self, Landed},
@@ -26,7 +32,11 @@ use crate::{
     },
     tasks::{self, Task},
 };
-use tollgate_core::{decision::Takes, duration::micros};
+use tollgate_core::{
+    decision::{LeaseCall, Takes},
+    descriptor::BucketKey,
+    duration::micros,
+};
 
 #[derive(Debug)]
 pub(super) struct Master {
@@ -118,11 +128,21 @@ impl Master {
         self.dispatcher.with(|dispatcher| dispatcher.give_up_overdue(now_us));
     }
 
-    fn next_batch(&self, runtime: &Runtime) -> Option<Batch<Ticket>> {
+    pub(super) fn wake_sender(&self) {
+        self.queued.notify_one();
+    }
+
+    /// The next batch, with the calls about leases that travel with it.
+    fn next_batch(&self, runtime: &Runtime) -> Option<(Batch<Ticket>, Vec<LeaseCall>)> {
         let now_us = runtime.clock.now_us();
-        runtime
-            .denial_cache
-            .with(|denial_cache| self.dispatcher.with(|dispatcher| dispatcher.next(denial_cache, now_us)))
+        let is_here = |key: &BucketKey| runtime.slots.owner(slot(key)) == Some(self.id);
+        runtime.denial_cache.with(|denial_cache| {
+            self.dispatcher.with(|dispatcher| {
+                runtime
+                    .leases
+                    .with(|leases| leasing::next_batch(dispatcher, denial_cache, leases, is_here, now_us))
+            })
+        })
     }
 
     /// Returns when the first connection was opened, or could not be, or when a request has waited for long enough.
@@ -153,21 +173,25 @@ async fn send_batches(runtime: Arc<Runtime>, master: Arc<Master>, lane: usize) {
 struct SentBatch<'a> {
     master: &'a Arc<Master>,
     runtime: &'a Arc<Runtime>,
-    batch: Option<Batch<Ticket>>,
+    batch: Option<(Batch<Ticket>, Vec<LeaseCall>)>,
 }
 
 impl SentBatch<'_> {
-    async fn answers(&self, lane: usize) -> Result<Vec<Result<Made, StoreError>>, StoreError> {
+    async fn answers(&self, lane: usize) -> Result<Replies, StoreError> {
         tasks::may_panic(Task::StoreCalls);
-        let batch = self.batch.as_ref().ok_or(StoreError::Abandoned)?;
-        let takes = batch.requests.iter().map(|request| &request.takes[..]).collect();
+        let (batch, leases) = self.batch.as_ref().ok_or(StoreError::Abandoned)?;
+        let takes = batch.requests.iter().map(|request| &request.takes[..]);
         let patience_us = PATIENCE_US.max(micros(self.runtime.deadline));
         let until_us = batch.sent_us.saturating_add(patience_us);
-        Rounds::new(self.runtime, lane, takes, until_us).send(self.master).await
+        Rounds::new(self.runtime, lane, orders(takes, leases), until_us).send(self.master).await
     }
 
-    fn landed(&mut self, answers: Result<Vec<Result<Made, StoreError>>, StoreError>) {
-        let Some(mut batch) = self.batch.take() else { return };
+    fn landed(&mut self, replies: Result<Replies, StoreError>) {
+        let Some((mut batch, leases)) = self.batch.take() else { return };
+        let (answers, granted) = match replies {
+            Ok(Replies { made, granted }) => (Ok(made), granted),
+            Err(error) => (Err(error), Vec::new()),
+        };
         let now_us = self.runtime.clock.now_us();
         if let Some(tracer) = &self.runtime.tracer {
             // One by one they may fail for many reasons; the batch failed if none has an answer.
@@ -192,9 +216,20 @@ impl SentBatch<'_> {
             });
             each.collect::<Vec<_>>()
         });
+        let trip = Trip { sent_us: batch.sent_us, arrived_us: now_us };
         self.runtime.denial_cache.with(|denial_cache| {
             self.master.dispatcher.with(|dispatcher| dispatcher.landed(batch, answers, denial_cache, now_us));
         });
+        if leases.is_empty() {
+            return;
+        }
+        self.runtime.leases.with(|all| {
+            for lease in &leases {
+                let granted = granted.iter().find(|(key, _)| *key == lease.key).map(|(_, granted)| granted);
+                all.landed(lease, granted, trip);
+            }
+        });
+        self.runtime.leased.notify_one();
     }
 }
 

@@ -1,7 +1,5 @@
 //! What the reply to one request of a pipeline means.
 
-use std::iter;
-
 use redis::{ServerError, Value};
 
 use crate::store::{
@@ -9,12 +7,16 @@ use crate::store::{
     redis::{address::Place, script, slots::place},
     refusal::{Complaint, Refusal},
 };
-use tollgate_core::decision::{Answer, Take};
+use tollgate_core::decision::{Answer, Granted, LeaseCall, Take};
 
 /// What becomes of a request.
 #[derive(Debug)]
 pub(super) enum Judged {
-    Answered(Answer),
+    /// To the request, if there was one, and about each lease.
+    Answered {
+        answer: Option<Answer>,
+        granted: Vec<Granted>,
+    },
     /// Nothing ran, and the request may be sent again.
     Again(Again),
     /// Nothing ran, or it is not known what did.
@@ -37,22 +39,32 @@ pub(super) enum Again {
 
 /// The answer, if there is one.
 pub(super) fn answer(reply: Value, takes: &[Take], asked: &Place) -> Option<Answer> {
-    match judge(reply, takes, asked) {
-        Judged::Answered(answer) => Some(answer),
+    match judge(reply, Some(takes), &[], asked) {
+        Judged::Answered { answer, .. } => answer,
         Judged::Again(_) | Judged::Failed(_) | Judged::Refused(_) => None,
     }
 }
 
-/// Judges the reply of the node at this place.
-pub(super) fn judge(reply: Value, takes: &[Take], asked: &Place) -> Judged {
+/// Judges the reply of the node at this place to a request, or none, and to calls about leases.
+pub(super) fn judge(reply: Value, takes: Option<&[Take]>, leases: &[LeaseCall], asked: &Place) -> Judged {
     match reply {
-        Value::BulkString(bytes) => match script::answers(&bytes, iter::once(takes)) {
-            Ok(mut answers) => answers.pop().map_or(Judged::Failed(NO_ANSWER), Judged::Answered),
+        Value::BulkString(bytes) => match answered(&bytes, takes, leases) {
+            Ok((answer, granted)) => Judged::Answered { answer, granted },
             Err(error) => Judged::Failed(error),
         },
         Value::ServerError(error) => refused(&error, asked),
         _ => Judged::Failed(NO_ANSWER),
     }
+}
+
+fn answered(
+    reply: &[u8],
+    takes: Option<&[Take]>,
+    leases: &[LeaseCall],
+) -> Result<(Option<Answer>, Vec<Granted>), StoreError> {
+    let (before, granted) = script::granted(reply, leases)?;
+    let answer = script::answers(before, takes.into_iter())?.pop();
+    Ok((answer, granted))
 }
 
 const NO_ANSWER: StoreError = StoreError::Reply("it is not a string");

@@ -1,11 +1,12 @@
 //! Carries a batch to a master of a Redis Cluster, and those of its requests that were sent elsewhere to where they
 //! belong.
 //!
-//! A batch is a pipeline of one call for each request, and each reply is judged alone. A request is sent again only after
+//! A batch is a pipeline of one call for each request, and each reply is judged alone. Calls about leases travel with a
+//! request for their bucket, or each by itself. A request is sent again only after
 //! a reply which proves that nothing ran, and in three rounds at most. After silence, or if the connection breaks, the
 //! whole pipeline counts as lost and is never sent again.
 
-use std::{iter, mem, sync::Arc};
+use std::{mem, sync::Arc};
 
 use redis::{Pipeline, Value};
 
@@ -19,22 +20,54 @@ use crate::store::{
     redis::script::{self, Call, Now},
     refusal::Refusal,
 };
-use tollgate_core::decision::Take;
+use tollgate_core::{
+    decision::{Granted, LeaseCall, Take},
+    descriptor::BucketKey,
+};
 
 const ROUNDS: usize = 3;
 
-/// The requests of one batch on their way.
+/// One call: a request, or none, and what there is to report and to ask for about leases of its buckets.
+pub(super) struct Order<'a> {
+    takes: Option<&'a [Take]>,
+    leases: Vec<LeaseCall>,
+}
+
+/// What was answered to a batch.
+pub(super) struct Replies {
+    /// For each order; the requests come first, as in the batch.
+    pub(super) made: Vec<Result<Made, StoreError>>,
+    /// The answers about leases, each with its bucket.
+    pub(super) granted: Vec<(BucketKey, Granted)>,
+}
+
+/// The calls for these requests, in their order, and behind them those for leases of other buckets.
+pub(super) fn orders<'a>(takes: impl Iterator<Item = &'a [Take]>, leases: &[LeaseCall]) -> Vec<Order<'a>> {
+    let mut orders: Vec<Order> =
+        takes.map(|takes| Order { takes: Some(takes), leases: Vec::new() }).collect();
+    for lease in leases {
+        let names =
+            |order: &&mut Order| order.takes.iter().copied().flatten().any(|take| take.key == lease.key);
+        match orders.iter_mut().find(names) {
+            Some(order) => order.leases.push(*lease),
+            None => orders.push(Order { takes: None, leases: vec![*lease] }),
+        }
+    }
+    orders
+}
+
+/// The orders of one batch on their way.
 pub(super) struct Rounds<'a> {
     runtime: &'a Arc<Runtime>,
     lane: usize,
-    takes: Vec<&'a [Take]>,
+    orders: Vec<Order<'a>>,
     /// After this time no further round begins.
     until_us: u64,
-    made: Vec<Result<Made, StoreError>>,
+    replies: Replies,
     again: Vec<Errand>,
 }
 
-/// A request to be sent.
+/// An order to be sent.
 struct Errand {
     /// Its place in the batch.
     index: usize,
@@ -59,19 +92,17 @@ impl<'a> Rounds<'a> {
     pub(super) fn new(
         runtime: &'a Arc<Runtime>,
         lane: usize,
-        takes: Vec<&'a [Take]>,
+        orders: Vec<Order<'a>>,
         until_us: u64,
     ) -> Rounds<'a> {
-        let made = takes.iter().map(|_| Err(StoreError::Abandoned)).collect();
-        Rounds { runtime, lane, takes, until_us, made, again: Vec::new() }
+        let made = orders.iter().map(|_| Err(StoreError::Abandoned)).collect();
+        let replies = Replies { made, granted: Vec::new() };
+        Rounds { runtime, lane, orders, until_us, replies, again: Vec::new() }
     }
 
     /// Sends all requests to this master, and some of them on. Fails if the master's reply is missing.
-    pub(super) async fn send(
-        mut self,
-        master: &Arc<Master>,
-    ) -> Result<Vec<Result<Made, StoreError>>, StoreError> {
-        let all = (0..self.takes.len()).map(|index| (index, Manner::default())).collect();
+    pub(super) async fn send(mut self, master: &Arc<Master>) -> Result<Replies, StoreError> {
+        let all = (0..self.orders.len()).map(|index| (index, Manner::default())).collect();
         self.exchange(master, all).await?;
         for _ in 1..ROUNDS {
             if self.again.is_empty() || self.runtime.clock.now_us() > self.until_us {
@@ -81,9 +112,9 @@ impl<'a> Rounds<'a> {
         }
         for errand in self.again {
             let refusal = errand.manner.after.unwrap_or(Refusal::Other);
-            self.made[errand.index] = Err(StoreError::Refused(refusal));
+            self.replies.made[errand.index] = Err(StoreError::Refused(refusal));
         }
-        Ok(self.made)
+        Ok(self.replies)
     }
 
     /// One round of the requests that are sent again, one master after the other.
@@ -101,7 +132,7 @@ impl<'a> Rounds<'a> {
             let indices: Vec<usize> = group.iter().map(|(index, _)| *index).collect();
             if let Err(error) = self.exchange(&to, group).await {
                 for index in indices {
-                    self.made[index] = Err(error.clone());
+                    self.replies.made[index] = Err(error.clone());
                 }
             }
         }
@@ -124,8 +155,12 @@ impl<'a> Rounds<'a> {
                 replies.next();
             }
             let reply = replies.next().unwrap_or(Value::Nil);
-            self.made[index] = match judge(reply, self.takes[index], &master.place) {
-                Judged::Answered(answer) => Ok(Made { answer, via: Some(via) }),
+            let Order { takes, leases } = &self.orders[index];
+            self.replies.made[index] = match judge(reply, *takes, leases, &master.place) {
+                Judged::Answered { answer, granted } => {
+                    self.replies.granted.extend(leases.iter().map(|lease| lease.key).zip(granted));
+                    answer.map(|answer| Made { answer, via: Some(via) }).ok_or(StoreError::Abandoned)
+                }
                 Judged::Failed(error) => Err(error),
                 Judged::Refused(complaint) => {
                     // One reply of many tells enough.
@@ -141,7 +176,7 @@ impl<'a> Rounds<'a> {
                     let refusal = again.refusal();
                     match self.errand(index, master, again, manner) {
                         Some(errand) => self.again.push(errand),
-                        None => self.made[index] = Err(StoreError::Refused(refusal)),
+                        None => self.replies.made[index] = Err(StoreError::Refused(refusal)),
                     }
                     continue;
                 }
@@ -157,7 +192,9 @@ impl<'a> Rounds<'a> {
             if manner.asking {
                 pipeline.cmd("ASKING");
             }
-            let call = Call::new(iter::once(self.takes[*index]));
+            let Order { takes, leases } = &self.orders[*index];
+            let mut call = Call::new(*takes);
+            leases.iter().for_each(|lease| call.add_lease(lease));
             if call.needs_epoch() {
                 self.runtime.slots.asks_for_epochs();
             }

@@ -193,7 +193,7 @@ impl World<'_> {
         }
         let local_us = runtime.local_us(now_us);
         let requests = std::mem::take(&mut runtime.waiting).min(128);
-        let mut calls = runtime.leases.due_calls(local_us);
+        let mut calls = runtime.leases.due_calls(|_| true, local_us);
         calls.extend(runtime.leases.calls(iter::repeat_n(&*takes, requests), local_us));
         let mut way_us = || rng.random_range(50..=50 + weather.most_late_us);
         let (there_us, back_us) = (way_us(), way_us());
@@ -267,7 +267,7 @@ fn over_every_interval_the_limit_holds_whatever_happens_to_the_calls() {
         let excess = excess(&limit, &run.admitted_us);
         assert!(excess <= 0, "seed {seed}, run {number}: {excess} too many; {limit:?} {load:?} {weather:?}");
     }
-    assert!(from_leases > 100_000, "{from_leases}");
+    assert!(from_leases > 20_000, "{from_leases}");
 }
 
 #[test]
