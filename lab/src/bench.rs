@@ -1,17 +1,20 @@
 //! `lab bench`: what a decision costs, beside what else could be asked, on one machine and in one run.
 //!
 //! A [`case`] is one load and those who bear it in turn; [`rounds`] runs it, each run by a [`load`] generator
-//! in a process of its own. [`figures`] sets runs of the same round beside each other, [`targets`] says what
+//! in a process of its own. [`peers`] starts other services, and [`admission`] counts what they admit. [`figures`] sets runs of the same round beside each other, [`targets`] says what
 //! is to be reached, [`report`] shows it all. The [`floor`] is what a service costs that decides nothing.
 
+mod admission;
 mod args;
 mod case;
 mod cases;
+mod far;
 mod figures;
 pub mod floor;
 mod keys;
 mod limits;
 pub mod load;
+mod peers;
 mod placement;
 pub mod proc;
 mod report;
@@ -40,18 +43,26 @@ pub use args::BenchArgs;
 use case::{Case, Contender, Service};
 use figures::Report;
 use proc::ProcError;
-use report::{json, markdown, svg, terminal};
+use report::{json, markdown, merge, svg, terminal};
 use resp::RespError;
 use rounds::Setting;
 
 #[derive(Debug, Error)]
 pub enum BenchError {
-    #[error("there is no case {name}; --list names them (with --all those of the matrix too)")]
+    #[error(
+        "there is no case {name}; --list names them (with --all those of the matrix too), and there is admission"
+    )]
     NoCase { name: String },
     #[error("a contender cannot be started")]
     Process(#[from] ProcessError),
     #[error("a contender cannot be started")]
     Redis(#[from] RedisError),
+    #[error("the peer {name} cannot be started; docs/performance.md says how to get it")]
+    Peer { name: &'static str, source: ProcessError },
+    #[error("there can be no proxy in front of a Redis")]
+    Far(#[source] io::Error),
+    #[error("a replica does not accept a connection")]
+    Connect(#[source] tonic::transport::Error),
     #[error("a contender cannot be found")]
     Binary(#[from] BinaryError),
     #[error("cannot tell where this program itself lies")]
@@ -84,7 +95,8 @@ pub async fn run(args: &BenchArgs) -> Result<ExitCode, BenchError> {
     let setting = Setting {
         limits: &limits,
         peers: &args.rls,
-        rounds: args.runs as usize,
+        binaries: &args.peer,
+        rounds: args.runs.map(|runs| runs as usize),
         measure_ms: (args.seconds * 1_000.0) as u64,
     };
     let started = Instant::now();
@@ -101,14 +113,21 @@ pub async fn run(args: &BenchArgs) -> Result<ExitCode, BenchError> {
             Err(error) => return Err(error),
         }
     }
+    let admissions = match counted(args) {
+        contenders if contenders.is_empty() => Vec::new(),
+        contenders => {
+            terminal::say("admission: across the edge of a second, and of 2,000 at once");
+            admission::run(&contenders, &setting).await?
+        }
+    };
     let failed = figures.len() < cases.len();
     let report = Report {
         machine: machine(),
         command: command_line(),
         date: today(),
-        rounds: setting.rounds,
         took_s: started.elapsed().as_secs(),
         cases: figures,
+        admissions,
         notes,
     };
     publish(&report, args)?;
@@ -124,26 +143,49 @@ fn chosen(args: &BenchArgs) -> Result<Vec<Case>, BenchError> {
         let found = all.iter().find(|case| case.name == *name).cloned();
         found.ok_or_else(|| BenchError::NoCase { name: name.clone() })
     };
-    args.cases.iter().map(named).collect()
+    args.cases.iter().filter(|name| *name != admission::NAME).map(named).collect()
+}
+
+/// Whose admissions are counted: nobody's, unless they are asked for or peers take part in all cases.
+fn counted(args: &BenchArgs) -> Vec<Contender> {
+    let named = args.cases.iter().any(|name| name == admission::NAME);
+    if !named && (args.peer.is_empty() || !args.cases.is_empty()) {
+        return Vec::new();
+    }
+    let peers = args.peer.iter().map(|binary| Contender::started(binary.program));
+    [Contender::redis(), Contender::leased()].into_iter().chain(peers).collect()
 }
 
 /// Adds the peers, and leaves out what the Tollgate at hand cannot do. Returns what readers have to know.
 fn adapt(cases: &mut [Case], args: &BenchArgs) -> Result<Vec<String>, BenchError> {
     let mut notes = Vec::new();
-    let denial_cache = subject::has_denial_cache_flag()?;
+    let denial_cache = subject::has_flag("--denial-cache ")?;
     if !denial_cache {
         notes.push("this tollgate has no --denial-cache: nothing ran with the denial cache off".to_owned());
     }
-    if args.seconds < 2.0 || args.runs < 5 {
-        notes.push("short: figures want five rounds of two seconds".to_owned());
+    let leases = subject::has_flag("--lease ")?;
+    if !leases {
+        notes.push("this tollgate has no --lease: nothing ran with leases".to_owned());
+    }
+    if args.seconds < 1.0 || args.runs.is_some_and(|runs| runs < 5) {
+        notes.push("short: figures want five rounds of a second".to_owned());
     }
     if !args.rls.is_empty() {
-        notes.push("peers run where they were started; they are not pinned here".to_owned());
+        notes.push(
+            "peers named by --rls run where they were started; they are not pinned by the benchmark"
+                .to_owned(),
+        );
     }
+    let programs = peers::programs(&args.peer);
     for case in cases {
-        case.contenders.retain(|it| denial_cache || it.subject.service != Service::RedisCacheOff);
+        case.contenders.retain(|it| match it.subject.service {
+            Service::RedisCacheOff => denial_cache,
+            Service::RedisLeased | Service::FarRedisLeased => leases,
+            _ => true,
+        });
         let peers = args.rls.iter().enumerate().map(|(index, peer)| Contender::peer(&peer.name, index));
         case.contenders.extend(peers.map(|peer| Contender { descriptors: case.load.descriptors, ..peer }));
+        case.contenders.extend(cases::peers_in(case, &programs));
     }
     Ok(notes)
 }
@@ -157,7 +199,9 @@ fn publish(report: &Report, args: &BenchArgs) -> Result<(), BenchError> {
         (args.out.join("performance.md"), page.clone()),
     ];
     if args.write_docs {
-        files.push((binaries::checkout().join("docs/performance.md"), page));
+        let docs = binaries::checkout().join("docs/performance.md");
+        let kept = std::fs::read_to_string(&docs).unwrap_or_default();
+        files.push((docs, merge::merged(&page, &kept)));
     }
     let mut written = Vec::new();
     for (path, text) in files {

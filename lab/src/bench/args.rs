@@ -4,6 +4,8 @@ use std::{net::SocketAddr, net::ToSocketAddrs as _, path::PathBuf, str::FromStr}
 
 use clap::Args;
 
+use super::peers::Binary;
+
 const EXAMPLES: &str = "\
 What runs, each as a process of its own, pinned where there are cores to spare:
   floor          Tollgate's server with a service that decides nothing: what gRPC costs here
@@ -20,18 +22,24 @@ request.
 In each round, all contenders of a case take turns, so that drift affects all of them equally;
 ratios are computed within a round. A decision is a request that was answered OK or OVER_LIMIT, however
 many descriptors it has. CPU time is the user and system time of the whole process, in nanoseconds from
-/proc/PID/task/*/schedstat, or else in ticks of 10 ms from /proc/PID/stat, so keep runs at 2 s or
-more. The load generator is a separate process, and its own CPU time is shown.
+/proc/PID/task/*/schedstat, or else in ticks of 10 ms from /proc/PID/stat, so keep runs at
+one second or more. The load generator is a separate process, and its own CPU time is shown.
 
 Results go to the terminal, and to bench.json, bench.svg and performance.md in --out. A missed
 target does not fail the run.
 
-To measure another rate-limit service beside Tollgate, start it with the limits in target/bench/limits.yaml (the same in
-every run), on the core that is printed as the service's, then
+--peer starts another rate-limit service with a Redis of its own, in the cases uniform-64, uniform-512,
+one-denied-64, four-64 and one-at-a-time, and in the measurement `admission`: how many requests it and
+Tollgate admit across the edge of a second, and of 2,000 at once over three replicas.
+docs/performance.md says how to get the binaries, and with which settings they run.
+
+To measure one that the benchmark cannot start, start it with the limits in target/bench/limits.yaml
+(the same in every run), on the core that is printed as the service's, then
   lab bench --rls ratelimit=127.0.0.1:8081,pid=4711,redis=127.0.0.1:6379
 
 Examples:
-  lab bench                                    # eighteen cases, five rounds, under 20 minutes
+  lab bench                                    # all usual cases, five rounds, under 20 minutes
+  lab bench --peer envoyproxy-ratelimit=$HOME/go/bin/service_cmd
   lab bench --cases uniform-64,one-denied-64 --runs 3
   lab bench --all --list";
 
@@ -39,28 +47,31 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct BenchArgs {
-    /// Run only these cases
+    /// Run only these cases; a case takes at most a minute. `admission` is one too
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub cases: Vec<String>,
-    /// Run the full matrix instead of the eighteen cases; this takes hours
+    /// Run the full matrix instead of the usual cases; this takes hours
     #[arg(long)]
     pub all: bool,
     /// Print the names and loads of all cases without measuring anything
     #[arg(long)]
     pub list: bool,
-    /// Rounds of each case; use at least five for stable medians
-    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    pub runs: u32,
+    /// Rounds of each case [default: 5, and 9 where a target is about p99 with leases]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub runs: Option<u32>,
     /// Measured length of each run, after 0.3 s of warm-up
-    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
     pub seconds: f64,
+    /// Also start and measure this rate-limit service: envoyproxy-ratelimit=PATH or limitador=PATH
+    #[arg(long, value_name = "NAME=PATH")]
+    pub peer: Vec<Binary>,
     /// Also measure, in each case, a rate-limit service already running on this machine
     #[arg(long, value_name = "NAME=HOST:PORT[,pid=N][,redis=HOST:PORT]")]
     pub rls: Vec<Peer>,
     /// Folder for the results
     #[arg(long, value_name = "FOLDER", default_value = "target/bench")]
     pub out: PathBuf,
-    /// Also write docs/performance.md
+    /// Also write docs/performance.md; what did not run keeps the figures that it has there
     #[arg(long)]
     pub write_docs: bool,
 }

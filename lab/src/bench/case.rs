@@ -5,6 +5,7 @@ use std::fmt;
 use super::{
     figures::labels,
     keys::{Keys, Mix},
+    peers::Program,
 };
 
 /// One load, borne by several contenders in turn.
@@ -17,7 +18,12 @@ pub struct Case {
     pub fill: Option<u32>,
     /// Runs are longer by this factor, because rare events need time to be counted.
     pub stretch: u32,
+    /// The rounds that it needs, unless it is told.
+    pub rounds: usize,
 }
+
+/// A tail needs more rounds than a mean.
+pub const ROUNDS: usize = 5;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
@@ -32,7 +38,7 @@ pub struct Load {
 pub enum Pace {
     /// As fast as answers come.
     ClosedLoop,
-    /// At half the rate that Tollgate with Redis reaches in a closed loop.
+    /// At half the rate that Tollgate with Redis reaches in a closed loop; where it does not take part, the last contender.
     HalfPeak,
 }
 
@@ -60,6 +66,12 @@ pub enum Service {
     Redis,
     /// Redis, without the denial cache.
     RedisCacheOff,
+    /// Redis, with a lease on each limit.
+    RedisLeased,
+    /// A Redis that is two milliseconds away.
+    FarRedis,
+    /// The same, with a lease on each limit.
+    FarRedisLeased,
     /// Redis Cluster of three masters.
     Cluster,
     /// The same, with limits that the script's first lines do not decide.
@@ -68,8 +80,10 @@ pub enum Service {
     Sentinel,
     /// A Redis without a service in front of it.
     BareRedis,
-    /// A service named on the command line, by its index.
+    /// A service named on the command line, by its index, which runs already.
     Peer(usize),
+    /// A service whose binary is named on the command line.
+    Started(Program),
 }
 
 /// How the load reaches it.
@@ -98,7 +112,13 @@ impl Case {
                 ..contender
             })
             .collect();
-        Case { name: name.into(), load, contenders, fill: None, stretch: 1 }
+        Case { name: name.into(), load, contenders, fill: None, stretch: 1, rounds: ROUNDS }
+    }
+
+    #[must_use]
+    pub fn in_rounds(mut self, rounds: usize) -> Case {
+        self.rounds = rounds;
+        self
     }
 
     #[must_use]
@@ -137,7 +157,7 @@ impl fmt::Display for Load {
         }
         match self.pace {
             Pace::ClosedLoop => write!(f, ", {} in flight", self.concurrency)?,
-            Pace::HalfPeak => write!(f, ", at half the rate that Redis reaches with {}", self.concurrency)?,
+            Pace::HalfPeak => write!(f, ", at half the peak rate with {}", self.concurrency)?,
         }
         if self.descriptors > 1 {
             write!(f, ", {} descriptors", self.descriptors)?;
@@ -190,6 +210,18 @@ impl Contender {
         Contender::new(labels::REDIS, Service::Redis, Via::Rls)
     }
 
+    pub fn leased() -> Contender {
+        Contender::new(labels::LEASED, Service::RedisLeased, Via::Rls)
+    }
+
+    pub fn far() -> Contender {
+        Contender::new(labels::FAR, Service::FarRedis, Via::Rls)
+    }
+
+    pub fn far_leased() -> Contender {
+        Contender::new(labels::FAR_LEASED, Service::FarRedisLeased, Via::Rls)
+    }
+
     pub fn cluster() -> Contender {
         Contender::new(labels::CLUSTER, Service::Cluster, Via::Rls)
     }
@@ -230,6 +262,10 @@ impl Contender {
         Contender::new(name, Service::Peer(index), Via::Rls)
     }
 
+    pub fn started(program: Program) -> Contender {
+        Contender::new(program.label(), Service::Started(program), Via::Rls)
+    }
+
     /// Under a label of its own.
     #[must_use]
     pub fn with_runtimes(mut self, label: &str, runtimes: usize) -> Contender {
@@ -244,6 +280,11 @@ impl Contender {
         label.clone_into(&mut self.label);
         self.descriptors = descriptors;
         self
+    }
+
+    /// Whether it is another service than Tollgate.
+    pub const fn is_peer(&self) -> bool {
+        matches!(self.subject.service, Service::Peer(_) | Service::Started(_))
     }
 
     /// Whether what it answers depends on limits.

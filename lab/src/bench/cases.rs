@@ -4,10 +4,14 @@ use super::{
     case::{Case, Contender, Load, Pace, Via},
     figures::labels,
     keys::{Keys, Mix},
+    peers::Program,
 };
 
 const THOUSAND: Keys = Keys::Uniform(1_000);
 const MILLION: u32 = 1_000_000;
+
+/// The cases in which other services take part.
+const BESIDE_PEERS: [&str; 5] = ["one-at-a-time", "uniform-64", "uniform-512", "four-64", "one-denied-64"];
 
 /// Each row of the targets comes from one or two of these; the rest is what users will ask about, and one that once
 /// went wrong: requests for two keys, of which one waits for its answer.
@@ -18,7 +22,7 @@ fn fourteen() -> Vec<Case> {
     let all = || vec![floor(), memory(), redis(), incrby(), one_connection()];
     let four = || {
         let one = redis().with_descriptors(labels::REDIS_1_DESCRIPTOR, 1);
-        vec![floor(), memory(), redis(), one, incrby(), one_connection()]
+        vec![floor(), memory(), redis(), one, incrby()]
     };
     let runtimes = || {
         let memory_2 = memory().with_runtimes(labels::MEMORY_2_RUNTIMES, 2);
@@ -37,8 +41,16 @@ fn fourteen() -> Vec<Case> {
         ),
         Case::new("uniform-64", allowed(THOUSAND, 64), all()),
         Case::new("uniform-512", allowed(THOUSAND, 512), all()),
-        Case::new("hot-64", allowed(Keys::One, 64), vec![floor(), memory(), redis(), incrby()]),
-        Case::new("zipf-64", allowed(Keys::Zipf(MILLION), 64), vec![floor(), memory(), redis(), incrby()]),
+        Case::new(
+            "hot-64",
+            allowed(Keys::One, 64),
+            vec![floor(), memory(), redis(), Contender::leased(), incrby()],
+        ),
+        Case::new(
+            "zipf-64",
+            allowed(Keys::Zipf(MILLION), 64),
+            vec![floor(), memory(), redis(), Contender::leased(), incrby()],
+        ),
         Case::new("zipf-512", allowed(Keys::Zipf(MILLION), 512), vec![floor(), redis(), incrby()]),
         Case::new("four-64", Load { descriptors: 4, ..allowed(THOUSAND, 64) }, four()),
         Case::new(
@@ -51,8 +63,7 @@ fn fourteen() -> Vec<Case> {
             "one-denied-64",
             Load::closed(Keys::One, Mix::Denied, 64),
             vec![floor(), memory(), redis(), Contender::cache_off()],
-        )
-        .stretched(2),
+        ),
         Case::new(
             "pairs-512",
             Load { descriptors: 2, ..Load::closed(Keys::Uniform(30), Mix::Pairs, 512) },
@@ -71,6 +82,23 @@ fn fourteen() -> Vec<Case> {
             vec![memory(), redis()],
         )
         .filled(MILLION),
+    ]
+}
+
+/// What leases are for: a hot key at a rate that leaves time, and a Redis that is not near. And what an abuser costs Redis
+/// on a machine with many cores.
+fn off_the_hot_path() -> Vec<Case> {
+    let hot = Load::closed(Keys::One, Mix::Allowed, 64);
+    let many = Contender::redis().with_runtimes(labels::REDIS_8_RUNTIMES, 8);
+    vec![
+        Case::new(
+            "hot-half-peak-64",
+            Load { pace: Pace::HalfPeak, ..hot },
+            vec![Contender::memory(), Contender::leased()],
+        )
+        .in_rounds(9),
+        Case::new("far-64", hot, vec![Contender::memory(), Contender::far(), Contender::far_leased()]),
+        Case::new("eight-denied-64", Load { mix: Mix::Denied, ..hot }, vec![many]).stretched(2),
     ]
 }
 
@@ -102,8 +130,21 @@ fn topologies() -> Vec<Case> {
 /// Those that are run by default.
 pub fn usual() -> Vec<Case> {
     let mut cases = fourteen();
+    cases.extend(off_the_hot_path());
     cases.extend(topologies());
     cases
+}
+
+/// Those of these programs that take part in the case.
+pub fn peers_in(case: &Case, programs: &[Program]) -> Vec<Contender> {
+    let takes_part = |program: &&Program| {
+        // Its cache is for keys that are over their limit.
+        BESIDE_PEERS.contains(&case.name.as_str())
+            && (**program != Program::RatelimitCached || case.load.mix == Mix::Denied)
+    };
+    let contender =
+        |program: &Program| Contender { descriptors: case.load.descriptors, ..Contender::started(*program) };
+    programs.iter().filter(takes_part).map(contender).collect()
 }
 
 /// The usual ones, the one over TLS, and each concurrency with each set of keys, number of descriptors, mix and number of runtimes.
@@ -151,25 +192,58 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::bench::rounds::FILL_MS;
+
+    /// All that can take part.
+    fn with_peers(mut cases: Vec<Case>) -> Vec<Case> {
+        for case in &mut cases {
+            let peers = peers_in(case, &[Program::Ratelimit, Program::RatelimitCached, Program::Limitador]);
+            case.contenders.extend(peers);
+        }
+        cases
+    }
+
+    /// What a case takes by default: a second and what is around it, for each run; the peak; and at most 20 s for each
+    /// contender that sees a million keys.
+    fn seconds(case: &Case) -> f64 {
+        let run = f64::from(case.stretch) + 0.45;
+        let fill = if case.fill == Some(MILLION) { FILL_MS as f64 / 1_000.0 } else { 0.0 };
+        let peak = if case.load.pace == Pace::HalfPeak { 3.0 * run } else { 0.0 };
+        case.contenders.len() as f64 * (case.rounds as f64 * run + fill) + peak
+    }
 
     #[test]
-    fn there_are_eighteen_usual_cases_and_all_names_differ() {
-        assert_eq!(usual().len(), 18);
+    fn there_are_twenty_one_usual_cases_and_all_names_differ() {
+        assert_eq!(usual().len(), 21);
         let all = all();
         let names: HashSet<&str> = all.iter().map(|case| case.name.as_str()).collect();
         assert_eq!(names.len(), all.len());
     }
 
     #[test]
-    fn the_usual_cases_take_under_twenty_minutes() {
-        // 2 s and what is around it, five times; and at most 90 s for each contender that sees a million keys.
-        let seconds = |case: &Case| {
-            let runs = 5 * case.contenders.len() as u32;
-            let fill = if case.fill == Some(MILLION) { 90 * case.contenders.len() as u32 } else { 0 };
-            f64::from(runs) * (2.0 * f64::from(case.stretch) + 0.5) + f64::from(fill)
+    fn the_usual_cases_take_under_twenty_minutes_with_all_peers() {
+        let sum: f64 = with_peers(usual()).iter().map(seconds).sum();
+        assert!(sum < 1_000.0, "{sum} s");
+    }
+
+    #[test]
+    fn a_case_takes_under_a_minute_with_all_peers() {
+        for case in with_peers(usual()) {
+            assert!(seconds(&case) < 57.0, "{}: {} s", case.name, seconds(&case));
+        }
+    }
+
+    #[test]
+    fn peers_take_part_where_the_comparison_is_and_the_local_cache_where_it_answers() {
+        let cases = with_peers(usual());
+        let with = |label: &str| -> Vec<&str> {
+            let has = |case: &&Case| case.contenders.iter().any(|it| it.label == label);
+            cases.iter().filter(has).map(|case| case.name.as_str()).collect()
         };
-        let sum: f64 = usual().iter().map(seconds).sum();
-        assert!(sum < 1_150.0, "{sum} s");
+        assert_eq!(with(Program::Limitador.label()).len(), BESIDE_PEERS.len());
+        assert_eq!(with(Program::RatelimitCached.label()), ["one-denied-64"]);
+        let four = cases.iter().find(|case| case.name == "four-64").unwrap();
+        assert!(four.contenders.iter().filter(|it| it.label == "limitador").all(|it| it.descriptors == 4));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! All measurements, and the ratios between contenders.
 
 use super::{
+    admission::Admission,
     keys::{KEYS_AT_LIMIT, Mix},
     limits::Rule,
     sample::Sample,
@@ -19,6 +20,10 @@ pub mod labels {
     pub const CLUSTER: &str = "Cluster of three";
     pub const CLUSTER_LONG_WAY: &str = "Cluster of three, the long way";
     pub const SENTINEL: &str = "Redis by Sentinel";
+    pub const LEASED: &str = "Redis, leases";
+    pub const FAR: &str = "Redis 2 ms away";
+    pub const FAR_LEASED: &str = "Redis 2 ms away, leases";
+    pub const REDIS_8_RUNTIMES: &str = "Redis, 8 runtimes";
     pub const REDIS_2_RUNTIMES: &str = "Redis, 2 runtimes";
     pub const REDIS_1_DESCRIPTOR: &str = "Redis, 1 descriptor";
     pub const CACHE_OFF: &str = "Redis, denial cache off";
@@ -32,9 +37,9 @@ pub struct Report {
     pub machine: String,
     pub command: String,
     pub date: String,
-    pub rounds: usize,
     pub took_s: u64,
     pub cases: Vec<CaseFigures>,
+    pub admissions: Vec<Admission>,
     pub notes: Vec<String>,
 }
 
@@ -47,6 +52,9 @@ pub struct CaseFigures {
     pub placement: String,
     /// Requests per second, if the load is an open loop.
     pub rate: Option<f64>,
+    pub rounds: usize,
+    /// The measured length of each run.
+    pub seconds: f64,
     pub contenders: Vec<ContenderFigures>,
 }
 
@@ -55,6 +63,8 @@ pub struct ContenderFigures {
     pub label: String,
     /// Whether what it answers depends on limits.
     pub decides: bool,
+    /// Whether it is another service than Tollgate.
+    pub is_peer: bool,
     /// One for each round, in their order.
     pub runs: Vec<Sample>,
     pub fill: Option<Fill>,
@@ -147,6 +157,7 @@ pub mod tests {
         let contender = |(label, us): &(&str, &[f64])| ContenderFigures {
             label: (*label).to_owned(),
             decides: true,
+            is_peer: label.contains("peer"),
             runs: us.iter().map(|us| sample(*us)).collect(),
             fill: None,
         };
@@ -156,6 +167,8 @@ pub mod tests {
             mix: Mix::Allowed,
             placement: "anywhere".to_owned(),
             rate: None,
+            rounds: 3,
+            seconds: 1.0,
             contenders: contenders.iter().map(contender).collect(),
         }
     }

@@ -16,19 +16,22 @@ pub enum Rule {
     Ten,
     /// One a month: a bucket that stays, and denies from the second take on.
     Once,
+    /// A hundred a minute, of which far more are asked for at once.
+    Hundred,
 }
 
 // === impl Rule ===
 
 impl Rule {
-    pub const ALL: [Rule; 6] =
-        [Rule::Open(0), Rule::Open(1), Rule::Open(2), Rule::Open(3), Rule::Ten, Rule::Once];
+    pub const ALL: [Rule; 7] =
+        [Rule::Open(0), Rule::Open(1), Rule::Open(2), Rule::Open(3), Rule::Ten, Rule::Once, Rule::Hundred];
 
     pub fn route(self) -> String {
         match self {
             Rule::Open(number) => format!("open{number}"),
             Rule::Ten => "ten".to_owned(),
             Rule::Once => "once".to_owned(),
+            Rule::Hundred => "hundred".to_owned(),
         }
     }
 
@@ -42,6 +45,7 @@ impl Rule {
             Rule::Open(_) => 10_000_000,
             Rule::Once => 1,
             Rule::Ten => 10,
+            Rule::Hundred => 100,
         }
     }
 
@@ -49,6 +53,7 @@ impl Rule {
         match self {
             Rule::Open(_) | Rule::Once => Unit::Month,
             Rule::Ten => Unit::Second,
+            Rule::Hundred => Unit::Minute,
         }
     }
 }
@@ -65,6 +70,29 @@ pub fn yaml() -> String {
         )
     });
     format!("# Written by `lab bench`.\ndomain: {DOMAIN}\ndescriptors:\n{}", rules.concat())
+}
+
+/// The same limits as limitador writes them: its descriptors are a list, and a request may have fewer than a limit looks at.
+pub fn limitador_yaml() -> String {
+    let limits = Rule::ALL.map(|rule| {
+        let descriptor = match rule {
+            Rule::Open(number) => number,
+            Rule::Ten | Rule::Once | Rule::Hundred => 0,
+        };
+        let seconds = match rule.unit() {
+            Unit::Second => 1,
+            Unit::Minute => 60,
+            _ => 30 * 86_400,
+        };
+        format!(
+            "- namespace: {DOMAIN}\n  max_value: {most}\n  seconds: {seconds}\n  conditions:\n  \
+             - \"size(descriptors) > {descriptor} && descriptors[{descriptor}]['route'] == '{route}'\"\n  \
+             variables:\n  - \"descriptors[{descriptor}]['api_key']\"\n",
+            most = rule.requests_per_unit(),
+            route = rule.route(),
+        )
+    });
+    format!("# Written by `lab bench`.\n{}", limits.concat())
 }
 
 /// In place of `yaml`, the extension of the file of [`shadowed_yaml`].
@@ -121,6 +149,20 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         std::fs::remove_file(&authz).unwrap();
         assert_eq!(loaded.unwrap().domains.len(), 1);
+    }
+
+    #[test]
+    fn limitador_has_the_same_limits_each_with_the_descriptor_that_meets_it() {
+        let limits = limitador_yaml();
+        assert_eq!(limits.matches("- namespace: bench\n").count(), Rule::ALL.len());
+        for part in [
+            "max_value: 10000000\n  seconds: 2592000\n",
+            "max_value: 100\n  seconds: 60\n",
+            "- \"size(descriptors) > 2 && descriptors[2]['route'] == 'open2'\"\n  variables:\n  - \"descriptors[2]['api_key']\"\n",
+            "- \"size(descriptors) > 0 && descriptors[0]['route'] == 'ten'\"\n",
+        ] {
+            assert!(limits.contains(part), "{part} in {limits}");
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 pub mod json;
 pub mod markdown;
+pub mod merge;
+mod peers;
 mod scaling;
 pub mod svg;
 mod tables;

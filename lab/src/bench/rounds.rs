@@ -12,6 +12,7 @@ use super::{
     figures::{CaseFigures, ContenderFigures, Fill, labels},
     keys::Keys,
     load::{LoadArgs, Target},
+    peers::Binary,
     placement::{Placement, pinned},
     proc,
     report::terminal,
@@ -24,8 +25,8 @@ use crate::process::Process;
 const WARM_UP_MS: u64 = 300;
 /// Envoy opens a connection for each of its workers.
 const CONNECTIONS: usize = 8;
-/// The time to ask for a million keys; the rest is left out.
-const FILL_MS: u64 = 90_000;
+/// The time to ask for a million keys, of which a quiet machine needs half; the rest is left out.
+pub const FILL_MS: u64 = 20_000;
 /// The time to find the peak rate, half of which is then asked.
 const PEAK_MS: u64 = 1_000;
 /// A load that has not ended this long after its time hangs.
@@ -36,7 +37,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Setting<'a> {
     pub limits: &'a Path,
     pub peers: &'a [Peer],
-    pub rounds: usize,
+    pub binaries: &'a [Binary],
+    /// None: what each case needs.
+    pub rounds: Option<usize>,
     pub measure_ms: u64,
 }
 
@@ -56,6 +59,7 @@ pub async fn run(case: &Case, setting: &Setting<'_>) -> Result<CaseFigures, Benc
         contenders.push(ContenderFigures {
             label: contender.label.clone(),
             decides: contender.decides(),
+            is_peer: contender.is_peer(),
             runs: Vec::new(),
             fill: arena.fill(contender).await?,
         });
@@ -63,7 +67,8 @@ pub async fn run(case: &Case, setting: &Setting<'_>) -> Result<CaseFigures, Benc
     if case.load.pace == Pace::HalfPeak {
         arena.rate = Some(arena.peak().await? / 2.0);
     }
-    for round in 0..setting.rounds {
+    let rounds = setting.rounds.unwrap_or(case.rounds);
+    for round in 0..rounds {
         let mut turns: Vec<usize> = (0..contenders.len()).collect();
         // The first contender finds the machine at rest, so it is not always the same.
         if round % 2 == 1 {
@@ -74,7 +79,7 @@ pub async fn run(case: &Case, setting: &Setting<'_>) -> Result<CaseFigures, Benc
             let args = arena.args(&case.contenders[turn], seed);
             contenders[turn].runs.push(arena.load(&case.contenders[turn], &args).await?);
         }
-        terminal::round(round + 1, setting.rounds, &contenders);
+        terminal::round(round + 1, rounds, &contenders);
     }
     Ok(CaseFigures {
         name: case.name.clone(),
@@ -82,6 +87,8 @@ pub async fn run(case: &Case, setting: &Setting<'_>) -> Result<CaseFigures, Benc
         mix: case.load.mix,
         placement: arena.placement.to_string(),
         rate: arena.rate,
+        rounds,
+        seconds: arena.measure_ms as f64 / 1_000.0,
         contenders,
     })
 }
@@ -95,7 +102,7 @@ impl<'a> Arena<'a> {
         for contender in &case.contenders {
             if running.iter().all(|it| it.subject != contender.subject) {
                 let subject = contender.subject;
-                running.push(Running::start(subject, setting.limits, setting.peers, &placement).await?);
+                running.push(Running::start(subject, setting, &placement).await?);
             }
         }
         let measure_ms = setting.measure_ms * u64::from(case.stretch);

@@ -6,9 +6,12 @@ use super::{
     BenchError,
     args::Peer,
     case::{Service, Subject},
+    far::Far,
     limits::{AUTHZ_EXTENSION, SHADOWED_EXTENSION},
+    peers::{self, Program, Started},
     placement::{Placement, pin},
     resp,
+    rounds::Setting,
 };
 use crate::{
     binaries,
@@ -21,8 +24,11 @@ use crate::{
 /// Long, because a run is about speed: the delays of a starved machine should appear as latencies, not as errors.
 const STORE_DEADLINE: &str = "1s";
 /// A runtime connects to Redis when it starts; until then it answers UNAVAILABLE.
-const TO_CONNECT: Duration = Duration::from_millis(200);
+pub const TO_CONNECT: Duration = Duration::from_millis(200);
 const CLUSTER_MASTERS: usize = 3;
+/// Both ways are the two milliseconds of [`Service::FarRedis`].
+const EACH_WAY: Duration = Duration::from_millis(1);
+const LEASE: &str = "100ms";
 
 /// The processes of one subject.
 #[derive(Debug)]
@@ -48,6 +54,7 @@ pub struct RedisSeen {
 struct Owned {
     _floor: Option<Process>,
     _tollgate: Option<Tollgate>,
+    _peer: Option<Started>,
     _store: Option<Store>,
 }
 
@@ -55,6 +62,7 @@ struct Owned {
 #[derive(Debug)]
 enum Store {
     Redis(Redis),
+    Far(Far, Redis),
     Cluster(Cluster),
     Sentinel(Box<Watched>),
 }
@@ -65,8 +73,14 @@ impl Store {
     /// None for a service that needs none.
     async fn start(service: Service, placement: &Placement) -> Result<Option<Store>, BenchError> {
         let store = match service {
-            Service::Redis | Service::RedisCacheOff | Service::BareRedis => {
-                Store::Redis(Redis::start().await?)
+            Service::Redis
+            | Service::RedisCacheOff
+            | Service::RedisLeased
+            | Service::BareRedis
+            | Service::Started(_) => Store::Redis(Redis::start().await?),
+            Service::FarRedis | Service::FarRedisLeased => {
+                let redis = Redis::start().await?;
+                Store::Far(Far::start(redis.addr(), EACH_WAY).map_err(BenchError::Far)?, redis)
             }
             Service::Cluster | Service::ClusterLongWay => {
                 Store::Cluster(Cluster::start(CLUSTER_MASTERS, 0).await?)
@@ -83,7 +97,7 @@ impl Store {
 
     fn masters(&self) -> &[Redis] {
         match self {
-            Store::Redis(redis) => std::slice::from_ref(redis),
+            Store::Redis(redis) | Store::Far(_, redis) => std::slice::from_ref(redis),
             Store::Cluster(cluster) => &cluster.nodes,
             Store::Sentinel(watched) => std::slice::from_ref(&watched.master),
         }
@@ -96,6 +110,7 @@ impl Store {
     fn url(&self) -> String {
         match self {
             Store::Redis(redis) => redis.url(),
+            Store::Far(far, _) => far.url(),
             Store::Cluster(cluster) => cluster.url(),
             Store::Sentinel(watched) => watched.url(),
         }
@@ -107,8 +122,7 @@ impl Store {
 impl Running {
     pub async fn start(
         subject: Subject,
-        limits: &Path,
-        peers: &[Peer],
+        setting: &Setting<'_>,
         placement: &Placement,
     ) -> Result<Running, BenchError> {
         match subject.service {
@@ -119,12 +133,35 @@ impl Running {
                 let owned = Owned { _store: store, ..Owned::default() };
                 Ok(Running { subject, addr: redis[0].addr, service_pid: None, redis, _owned: owned })
             }
-            Service::Peer(index) => Running::peer(subject, &peers[index]),
+            Service::Peer(index) => Running::peer(subject, &setting.peers[index]),
+            Service::Started(program) => Running::started(subject, program, setting, placement).await,
             _ => {
                 let store = Store::start(subject.service, placement).await?;
-                Running::tollgate(subject, limits, store, placement).await
+                Running::tollgate(subject, setting.limits, store, placement).await
             }
         }
+    }
+
+    async fn started(
+        subject: Subject,
+        program: Program,
+        setting: &Setting<'_>,
+        placement: &Placement,
+    ) -> Result<Running, BenchError> {
+        let binary = peers::binary(setting.binaries, program).expect("only what was named takes part");
+        let folder = setting.limits.parent().unwrap_or(Path::new("."));
+        let redis = Redis::start().await?;
+        pin(redis.pid(), &placement.redis);
+        let peer = Started::start(program, binary, &redis, subject.runtimes, folder).await?;
+        pin(peer.pid(), &placement.service);
+        let store = Store::Redis(redis);
+        Ok(Running {
+            subject,
+            addr: peer.addr,
+            service_pid: Some(peer.pid()),
+            redis: store.seen(),
+            _owned: Owned { _peer: Some(peer), _store: Some(store), ..Owned::default() },
+        })
     }
 
     async fn floor(subject: Subject, placement: &Placement) -> Result<Running, BenchError> {
@@ -146,31 +183,15 @@ impl Running {
         store: Option<Store>,
         placement: &Placement,
     ) -> Result<Running, BenchError> {
-        let (runtimes, authz) =
-            (subject.runtimes.to_string(), limits.with_extension(AUTHZ_EXTENSION).display().to_string());
-        let shadowed = limits.with_extension(SHADOWED_EXTENSION);
-        let limits = if subject.service == Service::ClusterLongWay { &shadowed } else { limits };
-        let mut serve =
-            Serve::new(limits).args(&["--runtimes", &runtimes, "--store-deadline", STORE_DEADLINE]);
-        serve = serve.args(&["--config", &authz]);
-        // The file names no algorithm, because a peer would not know it, but token buckets are to be measured. A
-        // variable says so, because an older Tollgate does not know the flag.
-        serve = serve.variable("TOLLGATE_DEFAULT_ALGORITHM", "token_bucket");
-        if subject.service == Service::MemoryTls {
-            let [certificate, key] = certificate(Kind::P256).map(|path| path.display().to_string());
-            serve = serve.args(&["--grpc-tls-cert", &certificate, "--grpc-tls-key", &key]);
-        }
+        let mut serve = serve(subject, limits);
         if let Some(store) = &store {
             serve = serve.store(store.url());
-        }
-        if subject.service == Service::RedisCacheOff {
-            serve = serve.args(&["--denial-cache", "off"]);
         }
         let tollgate = Tollgate::start(&serve).await?;
         pin(tollgate.pid(), &placement.service);
         if let Some(store) = &store {
             // A Cluster and Sentinels are asked first who decides.
-            let steps = if matches!(store, Store::Redis(_)) { 1 } else { 5 };
+            let steps = if matches!(store, Store::Redis(_) | Store::Far(..)) { 1 } else { 5 };
             tokio::time::sleep(TO_CONNECT * steps).await;
         }
         Ok(Running {
@@ -178,7 +199,7 @@ impl Running {
             addr: tollgate.grpc(),
             service_pid: Some(tollgate.pid()),
             redis: store.as_ref().map_or(Vec::new(), Store::seen),
-            _owned: Owned { _floor: None, _tollgate: Some(tollgate), _store: store },
+            _owned: Owned { _tollgate: Some(tollgate), _store: store, ..Owned::default() },
         })
     }
 
@@ -195,14 +216,36 @@ impl Running {
     }
 }
 
+/// As each Tollgate of a subject is started, but for its store.
+pub fn serve(subject: Subject, limits: &Path) -> Serve {
+    let (runtimes, authz) =
+        (subject.runtimes.to_string(), limits.with_extension(AUTHZ_EXTENSION).display().to_string());
+    let shadowed = limits.with_extension(SHADOWED_EXTENSION);
+    let limits = if subject.service == Service::ClusterLongWay { &shadowed } else { limits };
+    // The file names no algorithm, because a peer would not know it, but token buckets are to be measured. A variable says
+    // so, because an older Tollgate does not know the flag.
+    let serve = Serve::new(limits)
+        .args(&["--runtimes", &runtimes, "--store-deadline", STORE_DEADLINE, "--config", &authz])
+        .variable("TOLLGATE_DEFAULT_ALGORITHM", "token_bucket");
+    match subject.service {
+        Service::MemoryTls => {
+            let [certificate, key] = certificate(Kind::P256).map(|path| path.display().to_string());
+            serve.args(&["--grpc-tls-cert", &certificate, "--grpc-tls-key", &key])
+        }
+        Service::RedisCacheOff => serve.args(&["--denial-cache", "off"]),
+        Service::RedisLeased | Service::FarRedisLeased => serve.args(&["--lease", LEASE]),
+        _ => serve,
+    }
+}
+
 pub fn this_program() -> Result<std::path::PathBuf, BenchError> {
     std::env::current_exe().map_err(BenchError::NoSelf)
 }
 
-/// Whether this tollgate has the flag that switches the denial cache off.
-pub fn has_denial_cache_flag() -> Result<bool, BenchError> {
+/// Whether `tollgate serve` of the Tollgate at hand has this flag.
+pub fn has_flag(flag: &str) -> Result<bool, BenchError> {
     let tollgate = binaries::tollgate()?;
     let help = Command::new(&tollgate).args(["serve", "--help"]).output();
     let help = help.map_err(|source| BenchError::Help { path: tollgate.display().to_string(), source })?;
-    Ok(String::from_utf8_lossy(&help.stdout).contains("--denial-cache "))
+    Ok(String::from_utf8_lossy(&help.stdout).contains(flag))
 }

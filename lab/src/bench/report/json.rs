@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::bench::{
+    admission::{Admission, Answers},
     figures::{CaseFigures, ContenderFigures, Report},
     sample::Sample,
     stats::Spread,
@@ -14,11 +15,11 @@ pub fn json(report: &Report, outcomes: &[Outcome]) -> Value {
         "machine": report.machine,
         "command": report.command,
         "date": report.date,
-        "rounds": report.rounds,
         "took_s": report.took_s,
         "notes": report.notes,
         "targets": outcomes.iter().map(target).collect::<Vec<_>>(),
         "cases": report.cases.iter().map(case).collect::<Vec<_>>(),
+        "admissions": report.admissions.iter().map(admission).collect::<Vec<_>>(),
     })
 }
 
@@ -37,8 +38,22 @@ fn case(case: &CaseFigures) -> Value {
         "name": case.name,
         "load": case.load,
         "placement": case.placement,
+        "rounds": case.rounds,
+        "seconds": case.seconds,
         "asked_per_second": case.rate,
         "contenders": case.contenders.iter().map(|it| contender(case, it)).collect::<Vec<_>>(),
+    })
+}
+
+fn admission(admission: &Admission) -> Value {
+    let each = |answers: &[Answers]| -> Vec<Value> {
+        let one = |it: &Answers| json!({ "admitted": it.admitted, "denied": it.denied, "errors": it.errors });
+        answers.iter().map(one).collect()
+    };
+    json!({
+        "label": admission.label,
+        "across_an_edge": each(&admission.edge),
+        "at_once": each(&admission.at_once),
     })
 }
 

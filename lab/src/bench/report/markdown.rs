@@ -1,7 +1,7 @@
 //! `docs/performance.md`.
 
 use super::{
-    scaling,
+    merge, peers, scaling,
     tables::{self, Detail},
 };
 use crate::bench::{
@@ -15,7 +15,8 @@ equally. Ratios are computed within a round. A figure is the median over the rou
 depend on the machine; ratios are more portable.
 
 - *floor*: Tollgate's own server with a service that decides nothing and answers an empty OK.
-- *memory*, *Redis*: `tollgate serve` with that store, with one runtime unless the label says otherwise.
+- *memory*, *Redis*: `tollgate serve` with that store, with one runtime unless the label says otherwise. *Leases*: with
+  `--lease 100ms`. *2 ms away*: behind a proxy that delays each direction by 1 ms.
 - *Cluster of three*: three masters, which share the processor of a single Redis here, so that their CPU says something and the
   latencies do not. *The long way*: the same limits in shadow mode, which the script's first lines leave to the rest of it.
 - *Redis by Sentinel*: with a replica and three Sentinels; the CPU is the master's.
@@ -33,26 +34,34 @@ const PAIRS: &str = "\
   call asks Redis for it, and so does the rest of its request.
 ";
 
+/// The sections that a run has; [`merge::merged`] adds those of another run.
 pub fn markdown(report: &Report, outcomes: &[Outcome]) -> String {
-    let cases: String = report.cases.iter().map(case).collect();
+    let cases: String = report.cases.iter().map(|it| case(it, &report.date)).collect();
     let pairs = if report.cases.iter().any(|case| case.name == "pairs-512") { PAIRS } else { "" };
     let notes: String = report.notes.iter().map(|note| format!("- {note}\n")).collect();
+    let targets = format!("\n{}\n", tables::targets(outcomes).markdown());
+    let sections = [
+        (merge::PEERS, peers::section(report).map(|text| format!("\n{text}\n"))),
+        (merge::TARGETS, Some(targets)),
+        (merge::SCALING, scaling::section(report).map(|text| format!("{text}\n"))),
+        (merge::CASES, Some(cases)),
+    ];
+    let sections: String =
+        sections.into_iter().filter_map(|(heading, body)| Some(format!("## {heading}\n{}", body?))).collect();
     format!(
-        "# Performance\n\nWritten by `{command}` on {date}, in {took} s: {rounds} rounds, {machine}. Do not edit.\n\n\
-         {HOW}{pairs}{notes}\n## Targets\n\n{targets}{scaling}\n## Cases\n{cases}",
-        command = report.command,
+        "# Performance\n\nWritten by `lab bench` on {date}, {machine}. Do not edit. Each case says when it was run.\n\n\
+         {HOW}{pairs}{notes}\n{sections}",
         date = report.date,
-        took = report.took_s,
-        rounds = report.rounds,
         machine = report.machine,
-        targets = tables::targets(outcomes).markdown(),
-        scaling = scaling::section(report).unwrap_or_default(),
     )
 }
 
-fn case(case: &CaseFigures) -> String {
+fn case(case: &CaseFigures, date: &str) -> String {
     let rate = case.rate.map_or(String::new(), |rate| format!(" Asked {rate:.0} times a second."));
-    let mut text = format!("\n### {}\n\n{}; {}.{rate}\n\n", case.name, case.load, case.placement);
+    let mut text = format!(
+        "\n### {}\n\n{}; {}.{rate} Run on {date}: {} rounds of {} s.\n\n",
+        case.name, case.load, case.placement, case.rounds, case.seconds
+    );
     text.push_str(&tables::figures(case, Detail::Spreads).markdown());
     let ratios = tables::ratios(case);
     if !ratios.is_empty() {

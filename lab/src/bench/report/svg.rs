@@ -37,7 +37,7 @@ pub fn svg(report: &Report) -> String {
         body.push_str(&case(figures, y));
         y += HEAD + ROW * figures.contenders.len() as f64;
     }
-    let desc = format!("Medians of {} rounds, lines from the least to the most", report.rounds);
+    let desc = "Medians over the rounds, lines from the least to the most".to_owned();
     let head = format!(
         r#"<text class="title" x="10" y="26">CPU per decision: {}</text>
 <text class="axis" x="10" y="46">{}; {}</text>

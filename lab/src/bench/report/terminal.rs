@@ -3,10 +3,11 @@
 use std::io::{self, Write};
 
 use super::{
-    median,
+    median, peers,
     tables::{self, Detail},
 };
 use crate::bench::{
+    admission,
     case::Case,
     figures::{CaseFigures, ContenderFigures, Report},
     sample::Sample,
@@ -34,6 +35,11 @@ pub fn list(cases: &[Case]) {
     for case in cases {
         let _ = writeln!(out, "{:<28} {}", case.name, case.load);
     }
+    let _ = writeln!(
+        out,
+        "{:<28} three replicas: across the edge of a second, and 2,000 at once",
+        admission::NAME
+    );
 }
 
 /// Prints a case as soon as it is measured.
@@ -68,7 +74,12 @@ fn print_summary(
     outcomes: &[Outcome],
     files: &[String],
 ) -> io::Result<()> {
-    writeln!(out, "\nTargets: medians over {} rounds, ratios within a round\n", report.rounds)?;
+    let admissions = peers::admissions(report);
+    if !admissions.is_empty() {
+        writeln!(out, "\nAdmission: three replicas; limits of 10 a second and of 100 a minute\n")?;
+        write!(out, "{}", admissions.text())?;
+    }
+    writeln!(out, "\nTargets: medians over the rounds, ratios within a round\n")?;
     write!(out, "{}", tables::targets(outcomes).text())?;
     writeln!(out)?;
     for note in &report.notes {

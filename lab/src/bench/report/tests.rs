@@ -1,5 +1,6 @@
 use super::*;
 use crate::bench::{
+    admission::{Admission, Answers},
     figures::{Fill, Report, tests::case},
     targets,
 };
@@ -17,8 +18,8 @@ fn report() -> Report {
         machine: "2 cores of A&B".to_owned(),
         command: "lab bench".to_owned(),
         date: "2026-11-25".to_owned(),
-        rounds: 3,
         took_s: 60,
+        admissions: Vec::new(),
         cases: vec![uniform, case("empty", &[])],
         notes: vec!["a note".to_owned()],
     }
@@ -46,6 +47,7 @@ fn the_page_holds_what_it_was_measured_on_and_each_ratio_with_its_spread() {
     let page = markdown::markdown(&report, &targets::evaluate(&report));
     for part in [
         "`lab bench` on 2026-11-25",
+        "anywhere. Run on 2026-11-25: 3 rounds of 1 s.",
         "2 cores of A&B",
         "- a note",
         "| Redis | 1.50 [1.43 2.22] |",
@@ -98,4 +100,77 @@ fn the_json_holds_every_run_and_what_came_of_them() {
     assert_eq!(redis["service_cpu_us_per_decision"]["median"], 12.0);
     assert_eq!(redis["fill"]["bytes_per_key"], 100.0);
     assert_eq!(json["targets"].as_array().unwrap().len(), targets::TARGETS.len());
+}
+
+/// With another service, and what it and Tollgate admitted.
+fn beside_a_peer() -> Report {
+    let answers = |admitted: &[u64]| -> Vec<Answers> {
+        admitted.iter().map(|admitted| Answers { admitted: *admitted, ..Answers::default() }).collect()
+    };
+    let admission = |label: &str, edge: &[u64], at_once: &[u64]| Admission {
+        label: label.to_owned(),
+        edge: answers(edge),
+        at_once: answers(at_once),
+    };
+    let admissions =
+        vec![admission("Redis", &[11, 11], &[100, 101, 101]), admission("<peer>", &[20], &[100])];
+    Report { admissions, ..report() }
+}
+
+#[test]
+fn the_first_table_has_tollgate_and_each_other_service_and_what_they_admit() {
+    let page = markdown::markdown(&beside_a_peer(), &[]);
+    let (first, second) = (page.find("## Beside other services"), page.find("## Targets"));
+    assert!(first.is_some() && first < second);
+    for part in [
+        "| uniform-64 | Tollgate | 100 | 0.00 | 0.00 | 12.0 [10.0 20.0] | 12.0 [10.0 20.0] | - |",
+        "| uniform-64 | <peer> | 100 | 0.00 | 0.00 | 12.0 [10.0 20.0] | 12.0 [10.0 20.0] | 1.00 |",
+        "| Tollgate | 11 | 101 [100 101] of 2,000 | 0 |",
+        "| <peer> | 20 | 100 of 2,000 | 0 |",
+        "It has not been run for this page",
+    ] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    assert!(!markdown::markdown(&Report { cases: Vec::new(), ..report() }, &[]).contains("## Beside"));
+}
+
+#[test]
+fn a_run_of_one_case_keeps_what_the_page_says_of_the_others() {
+    let kept = Report {
+        cases: vec![case("hot-64", &[("floor", &[1.0])]), report().cases.remove(0)],
+        ..beside_a_peer()
+    };
+    let kept = markdown::markdown(&kept, &targets::evaluate(&kept));
+    let slower: &[f64] = &[30.0];
+    let again = case("uniform-64", &[("floor", &[10.0]), ("Redis", slower), ("another peer", slower)]);
+    let new = Report { date: "2026-12-24".to_owned(), cases: vec![again], ..report() };
+    let new = markdown::markdown(&new, &targets::evaluate(&new));
+    let page = merge::merged(&new, &kept);
+    for part in [
+        "`lab bench` on 2026-12-24",
+        "### hot-64\n\nsome; anywhere. Run on 2026-11-25",
+        "### uniform-64\n\nsome; anywhere. Run on 2026-12-24",
+        "| uniform-64 | ≤ 1.35 | 3.00 | MISSED |",
+        "| uniform-64 | another peer |",
+        // Nobody has counted admissions again.
+        "| Tollgate | 11 | 101 [100 101] of 2,000 | 0 |",
+    ] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    assert!(!page.contains("| uniform-64 | <peer> |"), "{page}");
+    assert_eq!(page.matches("### uniform-64").count(), 1);
+    assert_eq!(merge::merged(&page, &page), page);
+    // A row that only the kept page has.
+    let only = Report { cases: Vec::new(), ..report() };
+    let only = markdown::markdown(&only, &targets::evaluate(&only));
+    let kept = merge::merged(&only, &page);
+    assert!(kept.contains("| uniform-64 | ≤ 1.35 | 3.00 | MISSED |"), "{kept}");
+    assert!(kept.contains("| uniform-64 | another peer |"), "{kept}");
+}
+
+#[test]
+fn without_a_page_to_keep_the_new_one_stands_alone() {
+    let new = markdown::markdown(&beside_a_peer(), &[]);
+    // Its second case is not one that is known, and so is left out.
+    assert!(merge::merged(&new, "").contains("### uniform-64"));
 }

@@ -3,7 +3,7 @@ use crate::bench::{cases, figures::tests::case};
 
 fn report(cases: Vec<CaseFigures>) -> Report {
     let (machine, command, date) = (String::new(), String::new(), String::new());
-    Report { machine, command, date, rounds: 3, took_s: 1, cases, notes: Vec::new() }
+    Report { machine, command, date, took_s: 1, cases, admissions: Vec::new(), notes: Vec::new() }
 }
 
 fn outcome(report: &Report, work: &str) -> Outcome {
@@ -25,6 +25,12 @@ fn the_median_of_the_rounds_decides_and_not_the_worst() {
 #[test]
 fn what_was_not_run_is_neither_met_nor_missed() {
     assert!(evaluate(&report(vec![])).iter().all(|outcome| outcome.verdict == Verdict::NotMeasured));
+}
+
+#[test]
+fn targets_can_be_told_apart_by_their_words() {
+    let words: std::collections::HashSet<&str> = TARGETS.iter().map(|target| target.work).collect();
+    assert_eq!(words.len(), TARGETS.len());
 }
 
 #[test]
