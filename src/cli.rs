@@ -9,10 +9,10 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::
 use thiserror::Error;
 
 pub mod check;
+mod defaults;
 pub mod explain;
 pub mod hands;
 pub mod healthcheck;
-mod months;
 mod ratelimit;
 pub mod schema;
 pub mod serve;

@@ -11,12 +11,11 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
-use super::months::CalendarMonths;
+use super::defaults::DefaultFlags;
 use crate::{
     config::{self, Checked, ConfigError, Problem},
     error::SystemError,
 };
-use tollgate_core::limit::{DefaultAlgorithm, Defaults};
 
 // clap wraps these lines.
 const EXAMPLES: &str = "\
@@ -38,12 +37,8 @@ pub struct Check {
     #[arg(required = true, value_name = "PATH")]
     files: Vec<PathBuf>,
 
-    /// Algorithm where neither the limit nor its domain has `algorithm`; give the same as to `tollgate serve`.
-    #[arg(long, env = "TOLLGATE_DEFAULT_ALGORITHM", value_name = "ALGORITHM", default_value = "by_period")]
-    default_algorithm: DefaultAlgorithm,
-
     #[command(flatten)]
-    calendar_months: CalendarMonths,
+    defaults: DefaultFlags,
 
     /// Exit with 1 on warnings too.
     #[arg(long)]
@@ -75,9 +70,7 @@ struct Findings {
 
 impl Check {
     pub(super) fn run(&self) -> Result<ExitCode, SystemError> {
-        let (algorithm, month) = (self.default_algorithm, self.calendar_months.windows());
-        let defaults = Defaults { algorithm, month, ..Defaults::default() };
-        let findings = Findings::new(config::check(&self.files, defaults));
+        let findings = Findings::new(config::check(&self.files, self.defaults.defaults()));
         let text = match self.format {
             Format::Text => format::text(&findings),
             Format::Json => format::json(&findings),

@@ -24,7 +24,7 @@ use clap::{Args, ValueEnum, builder::PathBufValueParser};
 use thiserror::Error;
 
 use super::{
-    months::CalendarMonths,
+    defaults::DefaultFlags,
     serve::{Deciding, Headers, ServeError},
     store::{StoreFlags, WrongStore},
     values::Item,
@@ -40,11 +40,7 @@ pub(super) use descriptors::Asked;
 use report::Report;
 pub(super) use text::shown;
 use told::Serving;
-use tollgate_core::{
-    descriptor::BadRequest,
-    limit::{DefaultAlgorithm, Defaults},
-    matcher::Matcher,
-};
+use tollgate_core::{descriptor::BadRequest, matcher::Matcher};
 pub use wanted::NotAsked;
 pub(super) use wanted::Wanted;
 
@@ -74,12 +70,8 @@ pub struct Explain {
         value_parser = Item(PathBufValueParser::new()))]
     config: Vec<PathBuf>,
 
-    /// Algorithm where neither the limit nor its domain has `algorithm`; give the same as to `tollgate serve`.
-    #[arg(long, env = "TOLLGATE_DEFAULT_ALGORITHM", value_name = "ALGORITHM", default_value = "by_period")]
-    default_algorithm: DefaultAlgorithm,
-
     #[command(flatten)]
-    calendar_months: CalendarMonths,
+    defaults: DefaultFlags,
 
     #[command(flatten)]
     wanted: Wanted,
@@ -160,9 +152,8 @@ pub enum ExplainError {
 
 impl Explain {
     pub(super) fn run(&self) -> Result<ExitCode, ExplainError> {
-        let (algorithm, month) = (self.default_algorithm, self.calendar_months.windows());
-        let defaults = Defaults { algorithm, month, ..Defaults::default() };
-        let config = config::load(&self.config, defaults).map_err(|refused| refused.errors)?;
+        let config =
+            config::load(&self.config, self.defaults.defaults()).map_err(|refused| refused.errors)?;
         let matcher = Matcher::new(config.domains);
         let asked = self.wanted.asked(Some(&matcher), self.hits)?;
         let (levels, serving) = (self.levels()?, self.as_serve.serving()?);

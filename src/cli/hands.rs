@@ -14,8 +14,8 @@ use std::{
 };
 
 use super::{
+    defaults::DefaultFlags,
     explain::Wanted,
-    months::CalendarMonths,
     store::{StoreFlags, WrongStore},
     values::Item,
     variables::Origins,
@@ -30,11 +30,7 @@ use clap::{Args, ValueEnum, builder::PathBufValueParser};
 pub use error::ActError;
 use reached::{Reached, Way};
 use remote::AdminUrl;
-use tollgate_core::{
-    act::Act,
-    limit::{DefaultAlgorithm, Defaults},
-    matcher::Matcher,
-};
+use tollgate_core::{act::Act, matcher::Matcher};
 
 // clap wraps these lines.
 const EXAMPLES: &str = "\
@@ -93,12 +89,8 @@ struct Key {
         value_parser = Item(PathBufValueParser::new()))]
     config: Vec<PathBuf>,
 
-    /// Algorithm where neither the limit nor its domain has `algorithm`; give the same as to `tollgate serve`.
-    #[arg(long, env = "TOLLGATE_DEFAULT_ALGORITHM", value_name = "ALGORITHM", default_value = "by_period")]
-    default_algorithm: DefaultAlgorithm,
-
     #[command(flatten)]
-    calendar_months: CalendarMonths,
+    defaults: DefaultFlags,
 
     #[command(flatten)]
     wanted: Wanted,
@@ -216,9 +208,8 @@ impl Key {
         if self.config.is_empty() {
             return Ok(None);
         }
-        let (algorithm, month) = (self.default_algorithm, self.calendar_months.windows());
-        let defaults = Defaults { algorithm, month, ..Defaults::default() };
-        let config = config::load(&self.config, defaults).map_err(|refused| refused.errors)?;
+        let config =
+            config::load(&self.config, self.defaults.defaults()).map_err(|refused| refused.errors)?;
         Ok(Some(Matcher::new(config.domains)))
     }
 }

@@ -22,7 +22,7 @@ use thiserror::Error;
 use tracing::warn;
 
 use super::{
-    months::CalendarMonths,
+    defaults::DefaultFlags,
     ratelimit::Told,
     store::{StoreFlags, WrongStore},
     values::{self, Item, NotASwitch},
@@ -49,10 +49,7 @@ use folders::FolderFlags;
 use pages::PageFlags;
 use source::Source;
 use tls::TlsFlags;
-use tollgate_core::{
-    limit::{DefaultAlgorithm, Defaults},
-    matcher::Matcher,
-};
+use tollgate_core::{limit::Defaults, matcher::Matcher};
 use traces::{TraceFlags, WrongTraces};
 use xds::XdsFlags;
 
@@ -87,15 +84,8 @@ pub struct Serve {
     #[command(flatten)]
     folders: FolderFlags,
 
-    /// Algorithm where neither the limit nor its domain has `algorithm`: by_period, token_bucket or fixed_window.
-    ///
-    /// by_period means a token bucket, which refills, for periods shorter than a day, and a fixed window, which resets
-    /// at UTC boundaries, for a day and longer. A limit with a burst is always a token bucket.
-    #[arg(long, env = "TOLLGATE_DEFAULT_ALGORITHM", value_name = "ALGORITHM", default_value = "by_period")]
-    default_algorithm: DefaultAlgorithm,
-
     #[command(flatten)]
-    calendar_months: CalendarMonths,
+    defaults: DefaultFlags,
 
     #[command(flatten)]
     store: StoreFlags,
@@ -240,8 +230,7 @@ impl ServeError {
 
 impl Serve {
     fn defaults(&self) -> Defaults {
-        let (algorithm, month) = (self.default_algorithm, self.calendar_months.windows());
-        Defaults { algorithm, month, lease_us: self.lease }
+        Defaults { lease_us: self.lease, ..self.defaults.defaults() }
     }
 
     pub(super) fn run(&self) -> Result<(), ServeError> {

@@ -7,6 +7,7 @@ use crate::{
     cli::{Cli, Command, variables},
     response::{Group, Jitter},
 };
+use tollgate_core::limit::DefaultAlgorithm;
 use tollgate_core::rules::OnStoreFailure;
 
 fn parse(flags: &[&str]) -> Result<Box<Serve>, clap::Error> {
@@ -33,7 +34,7 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(serve.when_store_fails.on_store_failure, OnStoreFailure::Local);
     assert_eq!(serve.logs.log_format, logging::Format::Text);
     assert!(serve.store.store.is_none());
-    assert_eq!(serve.default_algorithm, DefaultAlgorithm::ByPeriod);
+    assert_eq!(serve.defaults().algorithm, DefaultAlgorithm::ByPeriod);
     let contract = serve.answers.contract(&Origins::default()).unwrap();
     assert_eq!(contract.groups(), Group::DEFAULT);
     assert_eq!(contract.jitter(), Jitter::default());

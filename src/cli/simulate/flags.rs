@@ -12,16 +12,12 @@ use super::{
 };
 use crate::{
     cli::{
-        months::CalendarMonths,
+        defaults::DefaultFlags,
         values::{self, Item},
     },
     config::{self, Config},
 };
-use tollgate_core::{
-    applied::QuotaMode,
-    duration,
-    limit::{DefaultAlgorithm, Defaults, Unit},
-};
+use tollgate_core::{applied::QuotaMode, duration, limit::Unit};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
@@ -36,12 +32,8 @@ pub(super) struct RuleFlags {
         value_parser = Item(PathBufValueParser::new()))]
     pub(super) against: Vec<PathBuf>,
 
-    /// Algorithm where neither the limit nor its domain has `algorithm`; give the same as to `tollgate serve`.
-    #[arg(long, env = "TOLLGATE_DEFAULT_ALGORITHM", value_name = "ALGORITHM", default_value = "by_period")]
-    default_algorithm: DefaultAlgorithm,
-
     #[command(flatten)]
-    calendar_months: CalendarMonths,
+    defaults: DefaultFlags,
 
     /// Deny a request only when all of its limits are used up, as `tollgate serve --quota-mode`.
     #[arg(long, env = "TOLLGATE_QUOTA_MODE", value_name = "SWITCH", num_args = 0..=1, require_equals = true,
@@ -150,9 +142,7 @@ impl RuleFlags {
     }
 
     pub(super) fn load(&self, paths: &[PathBuf]) -> Result<Config, SimulateError> {
-        let (algorithm, month) = (self.default_algorithm, self.calendar_months.windows());
-        let defaults = Defaults { algorithm, month, ..Defaults::default() };
-        Ok(config::load(paths, defaults).map_err(|refused| refused.errors)?)
+        Ok(config::load(paths, self.defaults.defaults()).map_err(|refused| refused.errors)?)
     }
 }
 
