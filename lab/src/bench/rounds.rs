@@ -81,7 +81,7 @@ pub async fn run(case: &Case, setting: &Setting<'_>) -> Result<CaseFigures, Benc
         }
         terminal::round(round + 1, rounds, &contenders);
     }
-    Ok(CaseFigures {
+    let figures = CaseFigures {
         name: case.name.clone(),
         load: case.load.to_string(),
         mix: case.load.mix,
@@ -90,7 +90,11 @@ pub async fn run(case: &Case, setting: &Setting<'_>) -> Result<CaseFigures, Benc
         rounds,
         seconds: arena.measure_ms as f64 / 1_000.0,
         contenders,
-    })
+    };
+    for running in arena.running {
+        running.end().await?;
+    }
+    Ok(figures)
 }
 
 // === impl Arena ===

@@ -26,6 +26,7 @@ const STORE_DEADLINE: &str = "1s";
 /// A runtime connects to Redis when it starts; until then it answers UNAVAILABLE.
 pub const TO_CONNECT: Duration = Duration::from_millis(200);
 const CLUSTER_MASTERS: usize = 3;
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
 /// Both ways are the two milliseconds of [`Service::FarRedis`].
 const EACH_WAY: Duration = Duration::from_millis(1);
 const LEASE: &str = "100ms";
@@ -40,7 +41,7 @@ pub struct Running {
     pub service_pid: Option<u32>,
     /// Those that decide.
     pub redis: Vec<RedisSeen>,
-    _owned: Owned,
+    owned: Owned,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +54,7 @@ pub struct RedisSeen {
 #[derive(Debug, Default)]
 struct Owned {
     _floor: Option<Process>,
-    _tollgate: Option<Tollgate>,
+    tollgate: Option<Tollgate>,
     _peer: Option<Started>,
     _store: Option<Store>,
 }
@@ -131,7 +132,7 @@ impl Running {
                 let store = Store::start(subject.service, placement).await?;
                 let redis = store.as_ref().map_or(Vec::new(), Store::seen);
                 let owned = Owned { _store: store, ..Owned::default() };
-                Ok(Running { subject, addr: redis[0].addr, service_pid: None, redis, _owned: owned })
+                Ok(Running { subject, addr: redis[0].addr, service_pid: None, redis, owned })
             }
             Service::Peer(index) => Running::peer(subject, &setting.peers[index]),
             Service::Started(program) => Running::started(subject, program, setting, placement).await,
@@ -160,7 +161,7 @@ impl Running {
             addr: peer.addr,
             service_pid: Some(peer.pid()),
             redis: store.seen(),
-            _owned: Owned { _peer: Some(peer), _store: Some(store), ..Owned::default() },
+            owned: Owned { _peer: Some(peer), _store: Some(store), ..Owned::default() },
         })
     }
 
@@ -174,7 +175,7 @@ impl Running {
         let pid = process.pid();
         pin(pid, &placement.service);
         let owned = Owned { _floor: Some(process), ..Owned::default() };
-        Ok(Running { subject, addr, service_pid: Some(pid), redis: Vec::new(), _owned: owned })
+        Ok(Running { subject, addr, service_pid: Some(pid), redis: Vec::new(), owned })
     }
 
     async fn tollgate(
@@ -199,8 +200,16 @@ impl Running {
             addr: tollgate.grpc(),
             service_pid: Some(tollgate.pid()),
             redis: store.as_ref().map_or(Vec::new(), Store::seen),
-            _owned: Owned { _tollgate: Some(tollgate), _store: store, ..Owned::default() },
+            owned: Owned { tollgate: Some(tollgate), _store: store, ..Owned::default() },
         })
+    }
+
+    /// Tollgate exits by itself: a profile is written at exit, and the training of `make release-pgo` wants one.
+    pub async fn end(mut self) -> Result<(), BenchError> {
+        if let Some(tollgate) = &mut self.owned.tollgate {
+            tollgate.terminate(ENDS_WITHIN).await?;
+        }
+        Ok(())
     }
 
     /// It is not pinned: it belongs to somebody else.
@@ -211,7 +220,7 @@ impl Running {
             addr: peer.addr,
             service_pid: peer.pid,
             redis: peer.redis.map(seen).transpose()?.into_iter().collect(),
-            _owned: Owned::default(),
+            owned: Owned::default(),
         })
     }
 }
@@ -226,7 +235,9 @@ pub fn serve(subject: Subject, limits: &Path) -> Serve {
     // so, because an older Tollgate does not know the flag.
     let serve = Serve::new(limits)
         .args(&["--runtimes", &runtimes, "--store-deadline", STORE_DEADLINE, "--config", &authz])
-        .variable("TOLLGATE_DEFAULT_ALGORITHM", "token_bucket");
+        .variable("TOLLGATE_DEFAULT_ALGORITHM", "token_bucket")
+        // Nobody is left to hear from the health checks that it stops.
+        .variable("TOLLGATE_DRAIN_WAIT", "0s");
     match subject.service {
         Service::MemoryTls => {
             let [certificate, key] = certificate(Kind::P256).map(|path| path.display().to_string());
