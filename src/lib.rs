@@ -129,7 +129,7 @@
 //! | its name and what a limit may say with it | [`tollgate_core::limit`]: `Algorithm`, `LimitSpec::check`, `share` |
 //! | its state, and what a demand does to it | [`tollgate_core::decision`]: a module beside `token_bucket`, then `State`, `Seen`, `Measure` |
 //! | what clients are told | `core/src/applied/figures.rs`: `left`, `wait_us` |
-//! | the same in Lua | `lua/`: a file beside `token_bucket.lua`, then `batch.lua` |
+//! | the same in Lua | `lua/`: a file beside `token_bucket.lua`, then `long_way.lua` |
 //! | its file in the script, its arguments and reply | `store/redis/script.rs`: `ALGORITHMS`, `algorithm_bits`, `put`, `found` |
 //! | what `tollgate explain` reads | `store/redis/look.rs`: `state` |
 //! | what may be denied from memory | `store/redis/denial_cache/room.rs` |

@@ -16,6 +16,7 @@ use tollgate_core::{
 };
 
 const TEXT: &str = include_str!("../../../lua/batch.lua");
+const LONG_WAY: &str = include_str!("../../../lua/long_way.lua");
 const ALGORITHMS: &str = concat!(
     include_str!("../../../lua/token_bucket.lua"),
     include_str!("../../../lua/fixed_window.lua"),
@@ -45,11 +46,12 @@ pub enum Now {
 
 /// The script as it is sent to Redis.
 pub fn text(now: Now) -> String {
-    let expression = match now {
-        Now::Server => "(function() local t = redis.call('TIME') return t[1] * 1000000 + t[2] end)()",
-        Now::Argument => "tonumber(ARGV[2])",
+    let statement = match now {
+        Now::Server => "local time = call('TIME'); local now = time[1] * 1000000 + time[2]",
+        Now::Argument => "local now = tonumber(ARGV[2])",
     };
-    TEXT.replace("$ALGORITHMS", ALGORITHMS).replace("$NOW", expression)
+    let long_way = LONG_WAY.replace("$ALGORITHMS", ALGORITHMS);
+    TEXT.replace("$NOW", statement).replace("$LONG_WAY", &long_way)
 }
 
 /// A call of the script: each bucket's key once, then the packed requests.
@@ -65,7 +67,9 @@ impl Call {
     pub fn new<'a>(requests: impl IntoIterator<Item = &'a [Take]>) -> Call {
         let mut call = Call { keys: Vec::new(), requests: Vec::new(), needs_epoch: false };
         for takes in requests {
-            call.requests.extend_from_slice(&u16_from(takes.len()).to_le_bytes());
+            let goes_the_long_way = takes.iter().any(|take| demand_byte(&take.demand) != 0);
+            let flag = if goes_the_long_way { LONG_WAY_FLAG } else { 0 };
+            call.requests.extend_from_slice(&(u16_from(takes.len()) | flag).to_le_bytes());
             for take in takes {
                 let index = call.index(take.key);
                 call.put(index, &take.demand);
@@ -143,8 +147,7 @@ impl Call {
     }
 }
 
-/// What is demanded, in one byte, as `lua/batch.lua` documents it. Zero is an enforced take from a token bucket,
-/// which the script decides first.
+/// What is demanded, in one byte, as `lua/batch.lua` documents it. Zero is an enforced take from a token bucket.
 fn demand_byte(demand: &Demand) -> u8 {
     kind_bits(demand.kind)
         | enforcement_bits(demand.enforcement)
@@ -153,6 +156,8 @@ fn demand_byte(demand: &Demand) -> u8 {
         | if demand.after_store_loss == AfterStoreLoss::Empty { EMPTY_IF_MISSING } else { 0 }
 }
 
+/// Beside the number of takes: some demand is not zero.
+const LONG_WAY_FLAG: u16 = 1 << 15;
 /// In place of the number of takes.
 const LEASE: u16 = u16::MAX;
 /// In place of the length of a window.

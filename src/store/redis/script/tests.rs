@@ -17,6 +17,16 @@ fn a_bucket_that_is_named_twice_is_one_key_of_the_call() {
     assert_eq!(call.requests.len(), 2 * 2 + 4 * 31);
 }
 
+/// As `lua/batch.lua` documents it: the number of takes, and 32768 if any of them goes the long way.
+#[test]
+fn a_request_of_enforced_takes_from_token_buckets_is_told_from_others() {
+    let limit = Limit::new(10, Unit::Second, None).unwrap();
+    let take = |hits| Take { key: BucketKey::from_bytes([1; 16]), demand: Demand::new(hits, &limit) };
+    let head = |takes: &[Take]| Call::new([takes]).requests[..2].to_vec();
+    assert_eq!(head(&[take(Hits::Take(1)), take(Hits::Take(2))]), 2_u16.to_le_bytes());
+    assert_eq!(head(&[take(Hits::Take(1)), take(Hits::Peek)]), 32_770_u16.to_le_bytes());
+}
+
 #[test]
 fn one_line_of_the_script_sets_the_time() {
     let (server, argument) = (text(Now::Server), text(Now::Argument));
