@@ -13,6 +13,7 @@
 //! Pure: requests, answers and the time go in; answers and calls come out.
 
 mod bucket;
+mod twice;
 
 use std::{
     collections::HashMap,
@@ -32,6 +33,7 @@ use tollgate_core::{
     decision::{Answer, AnswerSource, Enforcement, Found, Granted, LeaseCall, Takes, Verdict, verdict},
     descriptor::BucketKey,
 };
+use twice::Twice;
 
 /// The number of buckets that are watched at once. Others are asked for one by one.
 const MOST: usize = 32_768;
@@ -42,6 +44,8 @@ const SWEEP_EVERY_US: u64 = 1_000_000;
 #[derive(Debug, Default)]
 pub struct Leases {
     buckets: HashMap<BucketKey, Bucket, RandomState>,
+    /// Decides which keys get a bucket here.
+    twice: Twice,
     /// Buckets under lease.
     leased: Vec<BucketKey>,
     /// Buckets whose holder has something to report or to ask for.
@@ -186,11 +190,13 @@ impl Leases {
     pub fn calls<'a>(&mut self, requests: impl Iterator<Item = &'a Takes>, now_us: u64) -> Vec<LeaseCall> {
         let mut calls = Vec::new();
         for take in requests.flatten().filter(|take| take.demand.lease_us > 0) {
-            let is_new = !self.buckets.contains_key(&take.key);
-            if is_new && self.buckets.len() >= MOST {
-                continue;
+            if !self.buckets.contains_key(&take.key)
+                && self.buckets.len() < MOST
+                && self.twice.note(&take.key)
+            {
+                self.buckets.insert(take.key, Bucket::new(&take.demand, now_us));
             }
-            let bucket = self.buckets.entry(take.key).or_insert_with(|| Bucket::new(&take.demand, now_us));
+            let Some(bucket) = self.buckets.get_mut(&take.key) else { continue };
             bucket.is_asked(&take.demand, now_us);
             calls.extend(bucket.call(&take.key, now_us));
         }
