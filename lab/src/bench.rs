@@ -180,7 +180,7 @@ fn adapt(cases: &mut [Case], args: &BenchArgs) -> Result<Vec<String>, BenchError
     for case in cases {
         case.contenders.retain(|it| match it.subject.service {
             Service::RedisCacheOff => denial_cache,
-            Service::RedisLeased | Service::FarRedisLeased => leases,
+            Service::RedisLeased | Service::RedisLeasedLong | Service::FarRedisLeased => leases,
             _ => true,
         });
         let peers = args.rls.iter().enumerate().map(|(index, peer)| Contender::peer(&peer.name, index));

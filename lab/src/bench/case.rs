@@ -68,6 +68,8 @@ pub enum Service {
     RedisCacheOff,
     /// Redis, with a lease on each limit.
     RedisLeased,
+    /// The same, with longer leases.
+    RedisLeasedLong,
     /// A Redis that is two milliseconds away.
     FarRedis,
     /// The same, with a lease on each limit.
@@ -212,6 +214,10 @@ impl Contender {
 
     pub fn leased() -> Contender {
         Contender::new(labels::LEASED, Service::RedisLeased, Via::Rls)
+    }
+
+    pub fn leased_long() -> Contender {
+        Contender::new(labels::LEASED_LONG, Service::RedisLeasedLong, Via::Rls)
     }
 
     pub fn far() -> Contender {

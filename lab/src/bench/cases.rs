@@ -49,7 +49,7 @@ fn fourteen() -> Vec<Case> {
         Case::new(
             "zipf-64",
             allowed(Keys::Zipf(MILLION), 64),
-            vec![floor(), memory(), redis(), Contender::leased(), incrby()],
+            vec![floor(), memory(), redis(), Contender::leased(), Contender::leased_long(), incrby()],
         ),
         Case::new("zipf-512", allowed(Keys::Zipf(MILLION), 512), vec![floor(), redis(), incrby()]),
         Case::new("four-64", Load { descriptors: 4, ..allowed(THOUSAND, 64) }, four()),

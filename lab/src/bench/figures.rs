@@ -21,6 +21,7 @@ pub mod labels {
     pub const CLUSTER_LONG_WAY: &str = "Cluster of three, the long way";
     pub const SENTINEL: &str = "Redis by Sentinel";
     pub const LEASED: &str = "Redis, leases";
+    pub const LEASED_LONG: &str = "Redis, leases of 1 s";
     pub const FAR: &str = "Redis 2 ms away";
     pub const FAR_LEASED: &str = "Redis 2 ms away, leases";
     pub const REDIS_8_RUNTIMES: &str = "Redis, 8 runtimes";

@@ -30,6 +30,7 @@ const ENDS_WITHIN: Duration = Duration::from_secs(10);
 /// Both ways are the two milliseconds of [`Service::FarRedis`].
 const EACH_WAY: Duration = Duration::from_millis(1);
 const LEASE: &str = "100ms";
+const LONG_LEASE: &str = "1s";
 
 /// The processes of one subject.
 #[derive(Debug)]
@@ -77,6 +78,7 @@ impl Store {
             Service::Redis
             | Service::RedisCacheOff
             | Service::RedisLeased
+            | Service::RedisLeasedLong
             | Service::BareRedis
             | Service::Started(_) => Store::Redis(Redis::start().await?),
             Service::FarRedis | Service::FarRedisLeased => {
@@ -245,6 +247,7 @@ pub fn serve(subject: Subject, limits: &Path) -> Serve {
         }
         Service::RedisCacheOff => serve.args(&["--denial-cache", "off"]),
         Service::RedisLeased | Service::FarRedisLeased => serve.args(&["--lease", LEASE]),
+        Service::RedisLeasedLong => serve.args(&["--lease", LONG_LEASE]),
         _ => serve,
     }
 }

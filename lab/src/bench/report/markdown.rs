@@ -16,7 +16,7 @@ depend on the machine; ratios are more portable.
 
 - *floor*: Tollgate's own server with a service that decides nothing and answers an empty OK.
 - *memory*, *Redis*: `tollgate serve` with that store, with one runtime unless the label says otherwise. *Leases*: with
-  `--lease 100ms`. *2 ms away*: behind a proxy that delays each direction by 1 ms.
+  `--lease 100ms`, or as long as the label says. *2 ms away*: behind a proxy that delays each direction by 1 ms.
 - *Cluster of three*: three masters, which share the processor of a single Redis here, so that their CPU says something and the
   latencies do not. *The long way*: the same limits in shadow mode, which the script's first lines leave to the rest of it.
 - *Redis by Sentinel*: with a replica and three Sentinels; the CPU is the master's.
@@ -36,7 +36,7 @@ const PAIRS: &str = "\
 
 /// The sections that a run has; [`merge::merged`] adds those of another run.
 pub fn markdown(report: &Report, outcomes: &[Outcome]) -> String {
-    let cases: String = report.cases.iter().map(|it| case(it, &report.date)).collect();
+    let cases: String = report.cases.iter().map(|it| case(it, report)).collect();
     let pairs = if report.cases.iter().any(|case| case.name == "pairs-512") { PAIRS } else { "" };
     let notes: String = report.notes.iter().map(|note| format!("- {note}\n")).collect();
     let targets = format!("\n{}\n", tables::targets(outcomes).markdown());
@@ -49,18 +49,17 @@ pub fn markdown(report: &Report, outcomes: &[Outcome]) -> String {
     let sections: String =
         sections.into_iter().filter_map(|(heading, body)| Some(format!("## {heading}\n{}", body?))).collect();
     format!(
-        "# Performance\n\nWritten by `lab bench` on {date}, {machine}. Do not edit. Each case says when it was run.\n\n\
+        "# Performance\n\nWritten by `lab bench` on {}. Do not edit. Each case says when it was run, and on which machine.\n\n\
          {HOW}{pairs}{notes}\n{sections}",
-        date = report.date,
-        machine = report.machine,
+        report.date,
     )
 }
 
-fn case(case: &CaseFigures, date: &str) -> String {
+fn case(case: &CaseFigures, report: &Report) -> String {
     let rate = case.rate.map_or(String::new(), |rate| format!(" Asked {rate:.0} times a second."));
     let mut text = format!(
-        "\n### {}\n\n{}; {}.{rate} Run on {date}: {} rounds of {} s.\n\n",
-        case.name, case.load, case.placement, case.rounds, case.seconds
+        "\n### {}\n\n{}; {}.{rate} Run on {}: {} rounds of {} s, {}.\n\n",
+        case.name, case.load, case.placement, report.date, case.rounds, case.seconds, report.machine
     );
     text.push_str(&tables::figures(case, Detail::Spreads).markdown());
     let ratios = tables::ratios(case);

@@ -47,7 +47,7 @@ fn the_page_holds_what_it_was_measured_on_and_each_ratio_with_its_spread() {
     let page = markdown::markdown(&report, &targets::evaluate(&report));
     for part in [
         "`lab bench` on 2026-11-25",
-        "anywhere. Run on 2026-11-25: 3 rounds of 1 s.",
+        "anywhere. Run on 2026-11-25: 3 rounds of 1 s, 2 cores of A&B.",
         "2 cores of A&B",
         "- a note",
         "| Redis | 1.50 [1.43 2.22] |",
