@@ -50,13 +50,13 @@ if #KEYS == 1 and #ARGV[1] == 33 then
     local full_w = now + burst_w
     if w < full_w or (w == full_w and f <= burst_f) then
       fits = 1
-      local expires = floor(w / 1000000) + 1
+      local last_second = w - w % 1000000
       if w == now and f == 0 then
         if value then call('DEL', key) end
-      elseif value and floor(found_w / 1000000) + 1 == expires then
+      elseif value and found_w - found_w % 1000000 == last_second then
         call('SETRANGE', key, '0', pack('<I8I4I4', w, f, R))
       else
-        call('SET', key, pack('<I8I4I4', w, f, R), 'EXAT', string.format('%d', expires))
+        call('SET', key, pack('<I8I4I4', w, f, R), 'EXAT', string.format('%d', last_second / 1000000 + 1))
       end
     end
     return pack('<I8I4BI8I4', now, 0, fits, found_w, found_f)
@@ -72,7 +72,7 @@ local stored = call('MGET', unpack(keys))
 local first = { nil, nil, nil, nil, nil, nil, nil, nil }
 local second = { nil, nil, nil, nil, nil, nil, nil, nil }
 local rate = { nil, nil, nil, nil, nil, nil, nil, nil }
--- When a stored, well-formed bucket expires, in seconds.
+-- The whole second in which a stored, well-formed bucket has its last instant, in microseconds; it expires a second later.
 local kept = { nil, nil, nil, nil, nil, nil, nil, nil }
 local malformed = 0
 local epoch, is_new_epoch
@@ -82,7 +82,7 @@ local reply, said = { '', nil, nil, nil, nil, nil, nil, nil }, 1
 -- The changed buckets, each once: a bucket is added when it gets its first entry in `rate`.
 local writes, written = {}, 0
 -- The changes by the current request's takes, in groups of four: the bucket, and its previous first, second and rate, or
--- false where there was none.
+-- false if there was none.
 local undo = {}
 
 -- === decide ===
@@ -108,7 +108,7 @@ while at <= size do
         local written_under
         found_w, found_f, written_under = parse('<I8I4I4', value)
         if found_w >= TOO_LARGE or found_f >= written_under then break end
-        kept[k] = floor(found_w / 1000000) + 1
+        kept[k] = found_w - found_w % 1000000
         if written_under ~= R and found_f > 0 then found_w, found_f = found_w + 1, 0 end
       end
     else
@@ -124,7 +124,7 @@ while at <= size do
       fits = 1
       if takes > 1 then
         undo[undone + 1], undo[undone + 2] = k, first[k] or false
-        undo[undone + 3], undo[undone + 4] = second[k] or false, rate[k] or false
+        if first[k] then undo[undone + 3], undo[undone + 4] = second[k], rate[k] end
         undone = undone + 4
       end
       if not rate[k] then
@@ -144,7 +144,11 @@ while at <= size do
   if denied or left > 0 then
     for i = undone - 3, 1, -4 do
       local k = undo[i]
-      first[k], second[k], rate[k] = undo[i + 1] or nil, undo[i + 2] or nil, undo[i + 3] or nil
+      if undo[i + 1] then
+        first[k], second[k], rate[k] = undo[i + 1], undo[i + 2], undo[i + 3]
+      else
+        first[k], rate[k] = nil, nil
+      end
     end
     written = written_before
   end
@@ -177,9 +181,9 @@ for i = 1, written do
   if not value then
     if stored[k] then call('DEL', keys[k]) end
   else
-    local expires = floor(last / 1000000) + 1
-    if kept[k] ~= expires then
-      call('SET', keys[k], value, 'EXAT', string.format('%d', expires))
+    local last_second = last - last % 1000000
+    if kept[k] ~= last_second then
+      call('SET', keys[k], value, 'EXAT', string.format('%d', last_second / 1000000 + 1))
     elseif #value == #stored[k] then
       call('SETRANGE', keys[k], '0', value)
     else

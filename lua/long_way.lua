@@ -18,10 +18,10 @@ local function read_full_at(k, R)
   if #value == 16 or #value == 56 then
     local w, f, written_under = parse('<I8I4I4', value)
     if w < TOO_LARGE and f < written_under then
-      local expires = floor(w / 1000000) + 1
+      local last_second = w - w % 1000000
       if written_under ~= R and f > 0 then w, f = w + 1, 0 end
       if #value == 16 then
-        kept[k] = expires
+        kept[k] = last_second
         return w, f
       end
       local g = { parse('<I8I8I4I8I8I4', value, 17) }
@@ -42,7 +42,7 @@ local function read_window(k)
   if #value == 12 or #value == 52 then
     local ends, counted = parse('<I8I4', value)
     if ends < TOO_LARGE then
-      kept[k] = floor(ends / 1000000) + 1
+      kept[k] = ends - ends % 1000000
       if #value == 52 and ends > now then
         local g = { parse('<I8I8I4I8I8I4', value, 13) }
         local lapsed, _, rest = leases().lapse(counted, 0, g, 1, true, now)
@@ -62,7 +62,7 @@ local function read_log(k)
     local last = 0
     if #value > 4 then last = parse('<I8', value, #value - RUN + 1) end
     if last < TOO_LARGE then
-      kept[k] = floor(last / 1000000) + 1
+      kept[k] = last - last % 1000000
       return string.sub(value, 5), parse('<I4', value)
     end
   end
