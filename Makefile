@@ -1,6 +1,6 @@
 # Commands for contributors. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test kinds compose-test page-test gateway-test istio-test manifests manifests-test alerts-test lint deny demo bench algorithms faults fuzz image release clean
+.PHONY: help setup build test kinds compose-test page-test gateway-test istio-test manifests manifests-test alerts-test lint deny demo bench algorithms faults fuzz image release release-pgo clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ image: ## Build the image with its version as tag: make image VERSION=0.1.0
 
 release: ## Make the archive of a release for x86-64 Linux, and its checksum, in target/dist/
 	@scripts/release
+
+release-pgo: setup ## Build with a profile of the bench's load, in target/pgo/; needs llvm-profdata
+	@scripts/release-pgo
 
 clean: ## Remove everything that was built or fetched
 	cargo clean
