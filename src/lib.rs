@@ -72,7 +72,7 @@
 //! | 17 | `src/store/redis/line.rs` | knows whether there is a connection |
 //! | 18 | `src/store/redis/dispatch.rs` | denies, queues or refuses the request |
 //! | 19 | `src/store/redis/denial_cache.rs` | knows whether Redis would deny it |
-//! | 20 | `src/store/redis/denial_cache/refunds.rs` | hands over what other runtimes gave back |
+//! | 20 | `src/store/redis/denial_cache/shared.rs` | hands over what other runtimes gave back, and have learnt |
 //! | 21 | `src/store/redis/dispatch/queue.rs` | holds the request |
 //! | 22 | `src/store/redis/dispatch.rs` | is asked for the next batch |
 //! | 23 | `src/store/redis/dispatch/queue.rs` | forms it |

@@ -1,5 +1,7 @@
 //! The number of allocations of a decision, without those of tonic and hyper, so that it does not rise unnoticed.
 
+mod support;
+
 use std::{alloc::System, hint::black_box, sync::Arc, time::Duration};
 
 use lab::http::BROWSER;
@@ -24,7 +26,7 @@ use tollgate::{
     protocol::{Doors, authz::codec::CheckMessage},
     response::Contract,
     rules::{CompiledRules, CurrentRules},
-    store::Backend,
+    store::{Backend, Store},
 };
 use tollgate_core::{
     actions::{Action, ActionSpec, RateLimit},
@@ -44,13 +46,15 @@ const DENIED: usize = 2;
 const CHECKED: usize = 2;
 const CHECKED_FOR_BROWSER: usize = 2;
 
-fn service() -> Doors {
+fn service(store: Store) -> Doors {
     let rule = |key: &str, requests| {
         Pattern::with_limit(key, None, Limit::new(requests, Unit::Day, None).expect("sound"))
     };
     let spec = LimitSpec { overdraft: Overdraft::Auto, ..LimitSpec::new(1_000_000, Unit::Day) };
     let cost = Pattern::with_limit("cost", None, spec.check().expect("sound"));
-    let descriptors = vec![rule("user", 1_000_000), rule("once", 1), cost];
+    let spec = LimitSpec { lease_us: 1_000_000, ..LimitSpec::new(1_000_000, Unit::Second) };
+    let leased = Pattern::with_limit("leased", None, spec.check().expect("sound"));
+    let descriptors = vec![rule("user", 1_000_000), rule("once", 1), cost, leased];
     let action = |name: &str| {
         let spec = ActionSpec::RequestHeaders {
             header_name: name.to_owned(),
@@ -63,7 +67,6 @@ fn service() -> Doors {
     let authz = vec![AuthzEntry { rate_limits: vec![list], ..AuthzEntry::default() }];
     let matcher =
         Matcher::new(vec![Domain { name: "edge".to_owned(), descriptors, authz, ..Domain::default() }]);
-    let store = Backend::memory(1_000).open(Duration::from_secs(1));
     let limiter = Limiter::new(
         store,
         Fallback { default: OnStoreFailure::Error, local: Arc::new(Local::new(1_000, Box::new(|| None))) },
@@ -126,7 +129,7 @@ async fn allocations_of_check(service: &Doors, others: &[(&str, &str)]) -> usize
 /// There is only one test, so that no other thread allocates meanwhile.
 #[tokio::test]
 async fn a_decision_allocates_no_more_than_is_recorded() {
-    let service = service();
+    let service = service(Backend::memory(1_000).open(Duration::from_secs(1)));
     assert_eq!(allocations(&service, "user", Code::Ok).await, ALLOWED);
     assert_eq!(allocations(&service, "cost", Code::Ok).await, ALLOWED);
     assert_eq!(allocations(&service, "once", Code::OverLimit).await, DENIED);
@@ -134,4 +137,26 @@ async fn a_decision_allocates_no_more_than_is_recorded() {
     assert_eq!(allocations(&service, "nobody", Code::Ok).await, ALLOWED);
     assert_eq!(allocations_of_check(&service, &[]).await, CHECKED);
     assert_eq!(allocations_of_check(&service, &BROWSER).await, CHECKED_FOR_BROWSER);
+    without_a_call().await;
+}
+
+/// On Redis, what is decided without a call: by the denial cache that two runtimes share, and by a lease.
+async fn without_a_call() {
+    let Some(redis) = support::redis().await else { return };
+    let backend = Backend::parse(&redis.url()).expect("a URL");
+    let [here, there] = [0, 1].map(|_| service(backend.open(Duration::from_secs(5))));
+    for runtime in [&here, &there] {
+        while runtime.should_rate_limit(request("once")).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    for runtime in [&here, &there] {
+        assert_eq!(allocations(runtime, "once", Code::OverLimit).await, DENIED);
+    }
+    // A call that renews the lease may be under way at the same time.
+    let mut least = usize::MAX;
+    for _ in 0..50 {
+        least = least.min(allocations(&here, "leased", Code::Ok).await);
+    }
+    assert_eq!(least, ALLOWED);
 }

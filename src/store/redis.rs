@@ -133,7 +133,8 @@ impl dispatch::Ticket for Ticket {
 impl RedisStore {
     /// Starts connecting and returns at once. Must be called within a tokio runtime.
     pub fn open(backend: &RedisBackend, deadline: Duration) -> RedisStore {
-        let denial_cache = backend.refunds.as_ref().map_or_else(DenialCache::off, DenialCache::sharing);
+        let denial_cache = backend.denials.as_deref().map_or_else(DenialCache::off, DenialCache::sharing);
+        let answered = denial_cache.answered_elsewhere();
         let runtime = Arc::new(Runtime {
             line: Arc::new(Line::new(LineHealth::new(&backend.health), backend.acks, None)),
             deadline,
@@ -155,6 +156,13 @@ impl RedisStore {
         }
         let queue = Arc::clone(&runtime);
         tasks.push(tasks::keep(Task::StoreQueue, move || give_up_overdue(Arc::clone(&queue))));
+        if let Some(answered) = answered {
+            let runtime = Arc::clone(&runtime);
+            tasks.push(tasks::keep(Task::StoreQueue, move || {
+                let runtime = Arc::clone(&runtime);
+                denial_cache::when_answered(Arc::clone(&answered), move || runtime.queued.notify_one())
+            }));
+        }
         let leases = Arc::clone(&runtime);
         tasks.push(tasks::keep(Task::StoreQueue, move || leasing::end(Arc::clone(&leases))));
         let (line, discovery, advice) =

@@ -62,9 +62,9 @@ impl World<'_> {
         let record = &self.requests[request];
         let runtime = self.plan.clients[record.client].runtime;
         self.store_would_deny(runtime, &record.takes, answer)?;
-        let heard = &self.runtimes[runtime].heard;
         let is_fresh = |heard: &Heard| self.local_us(runtime) - heard.sent_us < SERVES_US;
-        if let Some(wish) = record.wishes.iter().find(|wish| !heard.get(&wish.bucket).is_some_and(is_fresh)) {
+        let is_known = |bucket| self.heard_by_its_process(runtime, bucket).any(is_fresh);
+        if let Some(wish) = record.wishes.iter().find(|wish| !is_known(wish.bucket)) {
             let detail = format!("request {request}");
             return Err(Broken::new("memory serves for a second at most", wish.bucket, detail));
         }
@@ -104,10 +104,12 @@ impl World<'_> {
                 let detail = format!("request {request}: {answer:?}");
                 return Err(Broken::new("memory answers only where nothing fits", wish.bucket, detail));
             }
-            let heard = self.runtimes[runtime].heard.get(&wish.bucket).filter(|heard| !heard.is_overtaken);
+            // What another runtime heard last counts as well, if this one has taken it over.
+            let heard = self.heard_by_its_process(runtime, wish.bucket);
+            let oldest = heard.min_by_key(|heard| heard.newest).filter(|heard| !heard.is_overtaken);
             let per_us = self.plan.buckets[wish.bucket].limits[wish.edition].per_us();
             let full_at =
-                heard.and_then(|heard| self.store.is_still_full_at(wish.bucket, per_us, heard.newest));
+                oldest.and_then(|heard| self.store.is_still_full_at(wish.bucket, per_us, heard.newest));
             if full_at.is_some_and(|full_at| full_at != found.full_at())
                 && !self.store.was_set_back_lately(self.now_ns)
             {
@@ -121,6 +123,11 @@ impl World<'_> {
     /// When the denial cache tells the same again, the store's time has advanced by the time that has passed.
     fn counts_down(&mut self, runtime: usize, bucket: usize, told: Told) -> Result<(), Broken> {
         let Some(last) = self.runtimes[runtime].told.insert(bucket, told) else { return Ok(()) };
+        // What was learnt there may replace what is known here at any time.
+        let others = self.others_of_its_process(runtime);
+        if others.iter().any(|other| self.runtimes[*other].heard.contains_key(&bucket)) {
+            return Ok(());
+        }
         let passed_us = told.local_us - last.local_us;
         let counted_us = told.now_us.saturating_sub(last.now_us);
         if last.full_at != told.full_at || counted_us + 2 + passed_us / 500 < passed_us {
@@ -166,8 +173,14 @@ impl World<'_> {
 
     /// Whether memory may still serve what this runtime knew about a bucket before the store was last disturbed.
     fn is_stale(&self, runtime: usize, bucket: usize) -> bool {
-        let stale_us = self.runtimes[runtime].heard.get(&bucket).and_then(|heard| heard.stale_us);
-        stale_us.is_some_and(|stale_us| self.local_us(runtime) - stale_us < SERVES_US)
+        let mut stale_us = self.heard_by_its_process(runtime, bucket).filter_map(|heard| heard.stale_us);
+        stale_us.any(|stale_us| self.local_us(runtime) - stale_us < SERVES_US)
+    }
+
+    /// What each runtime of a process has heard of a bucket: all of them know it.
+    pub(super) fn heard_by_its_process(&self, runtime: usize, bucket: usize) -> impl Iterator<Item = &Heard> {
+        let all = std::iter::once(runtime).chain(self.others_of_its_process(runtime));
+        all.filter_map(move |runtime| self.runtimes[runtime].heard.get(&bucket))
     }
 
     // === batches ===
@@ -248,6 +261,11 @@ impl World<'_> {
         for wish in requests.iter().flat_map(|request| &self.requests[*request].wishes) {
             let heard = &self.runtimes[*runtime].heard[&wish.bucket];
             let is_in_order = heard.is_apart || !self.store.was_set_back_lately(self.now_ns);
+            let is_newest =
+                self.heard_by_its_process(*runtime, wish.bucket).all(|other| other.newest <= heard.newest);
+            let is_alone = self.heard_by_its_process(*runtime, wish.bucket).count() == 1;
+            let is_in_order =
+                is_in_order && (is_alone || is_newest && !self.store.was_set_back_lately(self.now_ns));
             if heard.is_overtaken || !is_in_order {
                 continue;
             }

@@ -1,7 +1,5 @@
 //! Disturbances of a whole process or of the store in the middle of a run.
 
-use std::sync::Arc;
-
 use rand::{RngExt, rngs::SmallRng, seq::IndexedRandom};
 
 use super::{
@@ -12,7 +10,7 @@ use super::{
 use tollgate::{
     fallback::local::Local,
     store::redis::{
-        denial_cache::{DenialCache, Refunds},
+        denial_cache::{DenialCache, Shared},
         dispatch::Dispatcher,
     },
 };
@@ -59,7 +57,7 @@ fn any(rng: &mut SmallRng, replicas: usize) -> Disturbance {
 /// What the runtimes of a process share.
 #[derive(Debug)]
 pub(super) struct Replica {
-    refunds: Arc<Refunds>,
+    denials: Shared,
     pub(super) local: Local,
     /// The edition of the limits that it has.
     pub(super) edition: usize,
@@ -69,12 +67,12 @@ pub(super) struct Replica {
 impl Replica {
     pub(super) fn new(edition: usize) -> Replica {
         let local = Local::new(1_000_000, Box::new(|| None));
-        Replica { refunds: Arc::default(), local, edition, restarts: 0 }
+        Replica { denials: Shared::default(), local, edition, restarts: 0 }
     }
 
     pub(super) fn runtime(&self, denial_cache: CacheMode, deadline_us: u64) -> Runtime {
         let denial_cache = match denial_cache {
-            CacheMode::On => DenialCache::sharing(&self.refunds),
+            CacheMode::On => DenialCache::sharing(&self.denials),
             CacheMode::Off => DenialCache::off(),
         };
         Runtime::new(Dispatcher::new(deadline_us), denial_cache)

@@ -187,6 +187,9 @@ impl World<'_> {
             self.is_learnt(sent)?;
         }
         self.deliver()?;
+        for other in self.others_of_its_process(runtime) {
+            self.wake(other);
+        }
         // The slot of this batch continues with the next.
         self.next_batch(runtime)
     }

@@ -149,6 +149,8 @@ pub(super) struct Request {
     /// Its place among all that the store executed, and for each wish whether the same would fit once more.
     pub(super) order: u64,
     pub(super) fits_again: Vec<bool>,
+    /// The batches of other runtimes for one of which it waits, if it ever did.
+    pub(super) elsewhere: Option<Vec<usize>>,
     /// At some time a batch had no room for everything in the queue.
     pub(super) is_crowded: bool,
     /// When it was answered, and what.
@@ -208,6 +210,7 @@ impl Request {
             executed: None,
             order: 0,
             fits_again: Vec::new(),
+            elsewhere: None,
             is_crowded: false,
             answered: None,
         }
@@ -280,6 +283,13 @@ impl<'a> World<'a> {
 
     pub(super) fn local_us(&self, runtime: usize) -> u64 {
         self.plan.runtimes[runtime].clock.now_us(self.now_ns)
+    }
+
+    /// The runtimes that share what they learn with this one.
+    pub(super) fn others_of_its_process(&self, runtime: usize) -> Vec<usize> {
+        let replica = |runtime: usize| self.plan.runtimes[runtime].replica;
+        let others = (0..self.runtimes.len()).filter(|other| *other != runtime);
+        others.filter(|other| replica(*other) == replica(runtime)).collect()
     }
 
     pub(super) fn note(&mut self, request: usize, line: impl FnOnce(&Request) -> String) {

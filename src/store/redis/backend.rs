@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     RedisStore, address::RedisTarget, advice::Advice, board::Board, cluster::ClusterStore,
-    denial_cache::Refunds, discovery::Discovery, leases::LeasedHits, masters::Masters,
-    password::PasswordFile, replica_count::ReplicaCount,
+    denial_cache::Shared, discovery::Discovery, leases::LeasedHits, masters::Masters, password::PasswordFile,
+    replica_count::ReplicaCount,
 };
 use crate::{
     certificates::ClientTls,
@@ -22,7 +22,7 @@ pub struct RedisBackend {
     pub(super) discovery: Discovery,
     pub(super) health: Arc<StoreHealth>,
     /// None if the denial cache is off.
-    pub(super) refunds: Option<Arc<Refunds>>,
+    pub(super) denials: Option<Arc<Shared>>,
     pub(super) replica_count: Arc<ReplicaCount>,
     pub(super) board: Arc<Board>,
     pub(super) advice: Arc<Advice>,
@@ -30,7 +30,7 @@ pub struct RedisBackend {
     pub(super) leased_hits: Arc<LeasedHits>,
     /// The number of replicas that must acknowledge each batch.
     pub(super) acks: u32,
-    /// One clock for all runtimes, since each tells the others at what time something was given back.
+    /// One clock for all runtimes, since each tells the others what it has learnt, and when.
     pub(super) clock: Arc<Clock>,
     /// None: batches are not recorded.
     pub(super) tracer: Option<Tracer>,
@@ -44,7 +44,7 @@ impl RedisBackend {
             discovery: Discovery::new(&target, &health),
             health,
             target,
-            refunds: Some(Arc::default()),
+            denials: Some(Arc::default()),
             replica_count: Arc::default(),
             board: Arc::default(),
             advice: Arc::default(),
@@ -145,6 +145,6 @@ impl RedisBackend {
     /// Asks Redis about every take, even if memory could deny it.
     #[must_use]
     pub fn without_denial_cache(self) -> RedisBackend {
-        RedisBackend { refunds: None, ..self }
+        RedisBackend { denials: None, ..self }
     }
 }

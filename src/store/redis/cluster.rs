@@ -23,7 +23,7 @@ use tokio::{
 use super::{
     LOOK_FOR_OVERDUE_EVERY, OwnThread, RedisBackend,
     advice::Advice,
-    denial_cache::DenialCache,
+    denial_cache::{self, DenialCache},
     dispatch::Dispatched,
     keys::{slot, slot_of_name},
     leases::Leases,
@@ -83,7 +83,8 @@ pub(super) struct Runtime {
 impl ClusterStore {
     /// Starts connecting and returns at once. Must be called within a tokio runtime.
     pub(super) fn open(backend: &RedisBackend, slots: &Arc<Slots>, deadline: Duration) -> ClusterStore {
-        let denial_cache = backend.refunds.as_ref().map_or_else(DenialCache::off, DenialCache::sharing);
+        let denial_cache = backend.denials.as_deref().map_or_else(DenialCache::off, DenialCache::sharing);
+        let answered = denial_cache.answered_elsewhere();
         let runtime = Arc::new(Runtime {
             slots: Arc::clone(slots),
             masters: OwnThread::default(),
@@ -104,6 +105,14 @@ impl ClusterStore {
         tasks.push(tasks::keep(Task::StoreConnection, move || follow(of(&followed), Arc::clone(&unmet))));
         let queues = of(&runtime);
         tasks.push(tasks::keep(Task::StoreQueue, move || give_up_overdue(of(&queues))));
+        if let Some(answered) = answered {
+            let queues = of(&runtime);
+            tasks.push(tasks::keep(Task::StoreQueue, move || {
+                let runtime = of(&queues);
+                let wake = move || runtime.masters().iter().for_each(|master| master.wake_sender());
+                denial_cache::when_answered(Arc::clone(&answered), wake)
+            }));
+        }
         let leases = of(&runtime);
         tasks.push(tasks::keep(Task::StoreQueue, move || leasing::end(of(&leases))));
         if slots.is_free() {

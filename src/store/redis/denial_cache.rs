@@ -6,18 +6,22 @@
 //! memory never denies what Redis would admit, and it never admits. Refunds and resets made through another replica,
 //! lost data and forward steps of Redis' clock are noticed within one second, since no entry serves longer.
 
+mod known;
 mod refunds;
 mod room;
+mod shared;
 
-use std::{cmp::Ordering, collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use foldhash::fast::RandomState;
+use tokio::sync::Notify;
 
-pub use refunds::Refunds;
-use refunds::{Exchange, Refund};
+use known::{Entries, Known, Shown};
+use refunds::Refund;
 use room::Room;
+use shared::Member;
+pub use shared::{Shared, when_answered};
 use tollgate_core::{
-    decision::{self, Answer, AnswerSource, Buckets, Demand, Kind, State, Take, Verdict},
+    decision::{self, Answer, AnswerSource, Buckets, Kind, State, Take, Verdict},
     descriptor::BucketKey,
 };
 
@@ -28,47 +32,28 @@ pub const RECALLS_US: u64 = 2_000_000;
 /// The number of entries in one generation; there are two.
 const MOST: usize = 32_768;
 
-/// One runtime's denial cache. Only that runtime's thread uses it; other runtimes reach it through [`Refunds`].
-#[derive(Debug, Default)]
+/// One runtime's denial cache. Only that runtime's thread uses it; what other runtimes learn comes through [`Shared`].
+#[derive(Debug)]
 pub struct DenialCache {
-    /// When the current generation is full or two seconds old it replaces the previous one, so that nothing has to be
-    /// searched for old entries.
-    current: HashMap<BucketKey, Known, RandomState>,
-    previous: HashMap<BucketKey, Known, RandomState>,
-    turned_us: u64,
+    entries: Entries,
     mode: Mode,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 enum Mode {
     /// Learns nothing, and so denies nothing.
     Off,
-    /// No other runtime gives anything back.
-    #[default]
+    /// There is no other runtime.
     Alone,
-    Shared(Exchange),
+    OneOf(Member),
 }
 
-/// A bucket as an answer from Redis showed it, after what that answer charged.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Known {
-    shown: Shown,
-    /// Whether that answer changed the bucket, so that what other answers of its batch have shown before is older.
-    is_charged: bool,
-    /// Redis' clock at that answer.
-    told_us: u64,
-    /// The local clock before the take was sent and after its answer had arrived.
-    sent_us: u64,
-    arrived_us: u64,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Shown {
-    NoRoom(Room),
-    /// Room for the same take again, so that what was learnt before denies nothing.
-    HasRoom,
-    /// Something was given back, so everything learnt before `told_us` is void.
-    GivenBack,
+/// Why memory cannot answer.
+enum Unknown {
+    /// Of some bucket nothing is known that could deny the take.
+    Never,
+    /// What is known of all buckets denies no longer. Another runtime may know more.
+    RanOut,
 }
 
 /// When a batch was sent and when its answer arrived, by the local clock.
@@ -80,74 +65,27 @@ pub struct Trip {
     pub arrived_us: u64,
 }
 
-// === impl Known ===
+// === impl DenialCache ===
 
-impl Known {
-    fn new(shown: Shown, is_charged: bool, told_us: u64, trip: Trip) -> Known {
-        Known { shown, is_charged, told_us, sent_us: trip.sent_us, arrived_us: trip.arrived_us }
-    }
-
-    /// The latest instant that Redis' clock can show by now: counted from before the take was sent, with room for
-    /// clocks that drift apart by one in a thousand. Clocks show whole microseconds, so up to one more has passed.
-    fn latest_us(&self, local_us: u64) -> u64 {
-        let passed = local_us.saturating_sub(self.sent_us).saturating_add(1);
-        self.told_us.saturating_add(passed).saturating_add(passed.div_ceil(1_000))
-    }
-
-    /// The earliest instant: counted from after the answer arrived, with the same room. Waits told to clients are
-    /// computed from it, so none is too short.
-    fn earliest_us(&self, local_us: u64) -> u64 {
-        let passed = local_us.saturating_sub(self.arrived_us).saturating_sub(1);
-        self.told_us.saturating_add(passed - passed.div_ceil(1_000))
-    }
-
-    fn room(&self) -> Option<&Room> {
-        match &self.shown {
-            Shown::NoRoom(room) => Some(room),
-            Shown::HasRoom | Shown::GivenBack => None,
-        }
-    }
-
-    fn is_served_at(&self, local_us: u64) -> bool {
-        local_us.saturating_sub(self.sent_us) < SERVES_US
-    }
-
-    /// Whether the other entry is newer. An older answer never lowers what a newer one has shown.
-    fn gives_way_to(&self, other: &Known) -> bool {
-        // It was sent after this one had arrived, so it is newer whatever Redis' clock shows, which may have stepped
-        // back. So an entry that no longer serves always gives way.
-        if other.sent_us > self.arrived_us {
-            return true;
-        }
-        match (self.told_us.cmp(&other.told_us), &self.shown, &other.shown) {
-            (Ordering::Less, ..) => true,
-            (Ordering::Greater, ..) | (_, Shown::GivenBack, _) => false,
-            // Of two entries of one instant, a change counts, or else the one that denies for longer. (A change may deny
-            // for less: a missing bucket that counts as used up may be so for longer under other numbers.)
-            (_, Shown::NoRoom(old), Shown::NoRoom(new)) => other.is_charged || new.lasts_longer_than(old),
-            // All answers of a batch have one instant, and are learnt in their order.
-            (Ordering::Equal, ..) => true,
-        }
-    }
-
-    /// None if Redis must be asked about a take like this.
-    fn room_for(&self, demand: &Demand) -> Option<&Room> {
-        let room = self.room().filter(|room| room.is_known_for(demand))?;
-        (!demand.kind.gives_back() && !demand.meters()).then_some(room)
+impl Default for DenialCache {
+    fn default() -> DenialCache {
+        DenialCache::of(Mode::Alone)
     }
 }
 
-// === impl DenialCache ===
-
 impl DenialCache {
-    /// A cache that learns nothing, for a Tollgate that asks Redis about every take.
-    pub fn off() -> DenialCache {
-        DenialCache { mode: Mode::Off, ..DenialCache::default() }
+    fn of(mode: Mode) -> DenialCache {
+        DenialCache { entries: Entries::new(MOST), mode }
     }
 
-    /// The cache of one of several runtimes: what any of them gives back, none goes on denying.
-    pub fn sharing(refunds: &Arc<Refunds>) -> DenialCache {
-        DenialCache { mode: Mode::Shared(Exchange::join(refunds)), ..DenialCache::default() }
+    /// A cache that learns nothing, for a Tollgate that asks Redis about every take.
+    pub fn off() -> DenialCache {
+        DenialCache::of(Mode::Off)
+    }
+
+    /// The cache of one of several runtimes of a process.
+    pub fn sharing(shared: &Shared) -> DenialCache {
+        DenialCache::of(Mode::OneOf(Member::join(shared)))
     }
 
     /// The denial that Redis would answer now. None if Redis might admit, or must be asked for another reason: the
@@ -155,27 +93,53 @@ impl DenialCache {
     /// its takes would fit. (Others may have taken from a bucket with room since, and the answer tells what is left.)
     pub fn denial(&mut self, takes: &[Take], local_us: u64) -> Option<Answer> {
         self.receive_refunds();
-        if self.current.is_empty() && self.previous.is_empty() {
+        if self.entries.are_none() {
             return None;
         }
+        match self.own_denial(takes, local_us) {
+            Err(Unknown::RanOut) if self.catch_up(takes) => self.own_denial(takes, local_us).ok(),
+            own => own.ok(),
+        }
+    }
+
+    fn own_denial(&self, takes: &[Take], local_us: u64) -> Result<Answer, Unknown> {
         let (mut latest_us, mut earliest_us, mut ends_us) = (0, 0, u64::MAX);
+        let mut is_served = true;
         for take in takes {
-            let known = self.known(&take.key).filter(|known| known.is_served_at(local_us))?;
-            ends_us = known.room_for(&take.demand)?.ends_us().min(ends_us);
+            let known = self.known(&take.key).ok_or(Unknown::Never)?;
+            match known.room_for(&take.demand) {
+                Some(room) => ends_us = room.ends_us().min(ends_us),
+                // Other numbers may be known elsewhere.
+                None if known.room().is_some() && known::may_be_denied(&take.demand) => is_served = false,
+                None => return Err(Unknown::Never),
+            }
+            is_served &= known.is_served_at(local_us);
             latest_us = known.latest_us(local_us).max(latest_us);
             earliest_us = known.earliest_us(local_us).max(earliest_us);
         }
-        if latest_us >= ends_us {
-            return None;
+        if !is_served || latest_us >= ends_us {
+            return Err(Unknown::RanOut);
         }
         let mut view = View { cache: self, changed: Vec::new() };
         let answer = decision::decide(takes, latest_us, &mut view);
-        let fits_nowhere = answer.found.iter().all(|found| !found.fits);
-        (answer.verdict == Verdict::Deny && fits_nowhere).then_some(Answer {
-            now_us: earliest_us.min(latest_us),
-            source: AnswerSource::Cache,
-            ..answer
-        })
+        if answer.verdict != Verdict::Deny || answer.found.iter().any(|found| found.fits) {
+            return Err(Unknown::RanOut);
+        }
+        Ok(Answer { now_us: earliest_us.min(latest_us), source: AnswerSource::Cache, ..answer })
+    }
+
+    /// Takes over what other runtimes have learnt since about these buckets. Returns whether there was anything.
+    fn catch_up(&mut self, takes: &[Take]) -> bool {
+        let Mode::OneOf(member) = &self.mode else { return false };
+        let mut has_newer = false;
+        for take in takes {
+            let newer = self.entries.known(&take.key).and_then(|known| member.newer(&take.key, known));
+            if let Some(newer) = newer {
+                self.entries.insert(take.key, newer);
+                has_newer = true;
+            }
+        }
+        has_newer
     }
 
     /// Whether this bucket was seen without room, by an entry that still serves.
@@ -218,7 +182,13 @@ impl DenialCache {
             if others.iter().any(|other| other.key == take.key) {
                 continue;
             }
-            self.insert(take.key, Known::new(shown, is_charged, answer.now_us, trip));
+            let known = Known::new(shown, is_charged, answer.now_us, trip);
+            // Others have nothing to replace if this is the first that any runtime hears of the bucket. So a flood of
+            // keys that are each asked for once costs no more than its answers.
+            if let (Mode::OneOf(member), Some(_)) = (&self.mode, self.known(&take.key)) {
+                member.tell(take.key, &known);
+            }
+            self.entries.insert(take.key, known);
         }
         let given_back = takes
             .iter()
@@ -227,8 +197,8 @@ impl DenialCache {
         for (take, _) in given_back {
             let refund = Refund { key: take.key, told_us: answer.now_us, trip };
             self.void(refund);
-            if let Mode::Shared(exchange) = &self.mode {
-                exchange.tell(refund);
+            if let Mode::OneOf(member) = &self.mode {
+                member.tell_refund(refund);
             }
         }
     }
@@ -236,29 +206,48 @@ impl DenialCache {
     /// Reads what other runtimes gave back. Each method that answers begins with it, so that no answer is older than a
     /// refund that was told.
     pub fn receive_refunds(&mut self) {
-        if let Mode::Shared(exchange) = &self.mode {
-            exchange.receive().into_iter().for_each(|refund| self.void(refund));
+        if let Mode::OneOf(member) = &self.mode {
+            member.refunds().into_iter().for_each(|refund| self.void(refund));
         }
     }
 
     fn void(&mut self, refund: Refund) {
-        self.insert(refund.key, Known::new(Shown::GivenBack, true, refund.told_us, refund.trip));
+        self.entries.insert(refund.key, refund.known());
+    }
+
+    // === questions ===
+
+    /// Another runtime is asking Redis for this bucket, so its answer is about to be known. This runtime is woken when
+    /// it is. Returns the number of the question; none if nobody else asks.
+    pub fn asked_elsewhere(&self, key: &BucketKey, local_us: u64) -> Option<u64> {
+        let Mode::OneOf(member) = &self.mode else { return None };
+        member.asked_elsewhere(key, local_us)
+    }
+
+    /// This runtime is about to ask Redis for these buckets. It must [say](Self::has_asked) when that is over.
+    pub fn asks(&self, keys: &[BucketKey], local_us: u64) {
+        if let Mode::OneOf(member) = &self.mode {
+            keys.iter().for_each(|key| member.asks(*key, local_us));
+        }
+    }
+
+    /// What was answered is learnt, or there is no answer: wakes the runtimes that wait for it.
+    pub fn has_asked(&self, keys: &[BucketKey]) {
+        if let Mode::OneOf(member) = &self.mode {
+            keys.iter().for_each(|key| member.has_asked(key));
+        }
+    }
+
+    /// Is notified when another runtime has the answer that this one waits for. None if there is no other runtime.
+    pub fn answered_elsewhere(&self) -> Option<Arc<Notify>> {
+        match &self.mode {
+            Mode::OneOf(member) => Some(Arc::clone(&member.waker)),
+            Mode::Off | Mode::Alone => None,
+        }
     }
 
     fn known(&self, key: &BucketKey) -> Option<&Known> {
-        self.current.get(key).or_else(|| self.previous.get(key))
-    }
-
-    fn insert(&mut self, key: BucketKey, known: Known) {
-        if self.known(&key).is_some_and(|old| !old.gives_way_to(&known)) {
-            return;
-        }
-        let is_old = known.arrived_us.saturating_sub(self.turned_us) >= RECALLS_US;
-        if is_old || self.current.len() >= MOST {
-            self.previous = std::mem::take(&mut self.current);
-            self.turned_us = known.arrived_us;
-        }
-        self.current.insert(key, known);
+        self.entries.known(key)
     }
 }
 

@@ -18,7 +18,7 @@ pub mod queue;
 
 use super::denial_cache::{DenialCache, Trip};
 use crate::store::StoreError;
-use queue::{Batch, Queue, Request};
+use queue::{Batch, Held, Queue, Request};
 use tollgate_core::decision::{Answer, Takes};
 
 /// The number of batches in a row that must be lost: one that was unlucky trips nothing.
@@ -83,7 +83,7 @@ impl<T: Ticket> Dispatcher<T> {
             return Dispatched::Refused(StoreError::Tripped);
         }
         let (ticket, awaited) = ticket();
-        self.queue.push(Request { takes, ticket, queued_us: now_us });
+        self.queue.push(Request { takes, ticket, queued_us: now_us, held: Held::Not });
         Dispatched::Queued(awaited)
     }
 
@@ -154,11 +154,13 @@ impl<T: Ticket> Dispatcher<T> {
                     }
                     request.ticket.answer(answer);
                 }
+                denial_cache.has_asked(&batch.awaited);
             }
             Err(error) => {
                 for request in batch.requests {
                     request.ticket.answer(Err(error.clone()));
                 }
+                denial_cache.has_asked(&batch.awaited);
             }
         }
     }

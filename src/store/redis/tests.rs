@@ -1,6 +1,8 @@
 //! Bugs provoked on a real Redis: each costs only the requests that it meets.
 
-use std::time::Duration;
+mod runtimes;
+
+use std::{sync::atomic::Ordering, time::Duration};
 
 use lab::{binaries::Part, redis::Redis};
 

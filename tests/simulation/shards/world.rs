@@ -8,7 +8,6 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap},
     rc::Rc,
-    sync::Arc,
 };
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -20,7 +19,7 @@ use super::{
 use tollgate::store::{
     StoreError,
     redis::{
-        denial_cache::{DenialCache, Refunds, Trip},
+        denial_cache::{DenialCache, Shared, Trip},
         dispatch::{
             self, Dispatcher,
             queue::{Batch, MOST_UNDER_WAY},
@@ -159,12 +158,12 @@ pub(super) struct World<'p> {
 impl<'p> World<'p> {
     pub(super) fn new(plan: &'p Plan, seed: u64) -> World<'p> {
         let owners: Vec<usize> = (0..plan.slots()).map(|slot| plan.first_owner(slot)).collect();
-        let refunds: Vec<Arc<Refunds>> = plan.runtimes.iter().map(|_| Arc::default()).collect();
+        let denials: Vec<Shared> = plan.runtimes.iter().map(|_| Shared::default()).collect();
         let runtime = |&(replica, _): &(usize, _)| Runtime {
             dispatchers: plan.shards.iter().map(|_| Dispatcher::new(plan.deadline_us)).collect(),
             idle: vec![MOST_UNDER_WAY; plan.shards.len()],
             memory: match plan.has_memory {
-                true => DenialCache::sharing(&refunds[replica]),
+                true => DenialCache::sharing(&denials[replica]),
                 false => DenialCache::off(),
             },
             owners: owners.clone(),

@@ -1,5 +1,5 @@
-//! Refunds that one runtime of a process tells the others: what one of them gave back, no other may go on denying.
-//! This is all that the denial caches of a process share.
+//! Refunds that one runtime of a process tells the others: what one of them gave back, no
+//! other may go on denying.
 
 use std::{
     mem,
@@ -9,12 +9,15 @@ use std::{
     },
 };
 
-use super::Trip;
+use super::{
+    Trip,
+    known::{Known, Shown},
+};
 use tollgate_core::descriptor::BucketKey;
 
 /// The inboxes of all runtimes of a process.
 #[derive(Debug, Default)]
-pub struct Refunds(Mutex<Vec<Weak<Inbox>>>);
+pub(super) struct Refunds(Mutex<Vec<Weak<Inbox>>>);
 
 /// Hits were given back to a bucket.
 #[derive(Debug, Clone, Copy)]
@@ -75,6 +78,13 @@ impl Exchange {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+impl Refund {
+    /// What is known of the bucket from then on.
+    pub(super) fn known(self) -> Known {
+        Known::new(Shown::GivenBack, true, self.told_us, self.trip)
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

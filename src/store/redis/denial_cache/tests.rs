@@ -1,8 +1,9 @@
 mod alike;
+mod shared;
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
-use super::{DenialCache, MOST, RECALLS_US, Refund, SERVES_US, Trip};
+use super::{DenialCache, MOST, RECALLS_US, Refund, SERVES_US, Shared, Trip};
 use tollgate_core::{
     decision::{self, Answer, AnswerSource, Buckets, Demand, Found, Seen, State, Take, Verdict},
     descriptor::{BucketKey, Hits},
@@ -131,7 +132,7 @@ fn after_a_step_back_of_the_stores_clock_memory_serves_as_before() {
     assert!(is_served(&mut cache, SERVES_US));
     let mut cache = known_before();
     cache.learn(&one(2), &deny_at(STORE_US), trip(RECALLS_US));
-    assert!(cache.previous.contains_key(&one(1)[0].key));
+    assert!(cache.entries.previous.contains_key(&one(1)[0].key));
     cache.learn(&one(1), &deny_at(STORE_US - HOUR_US), trip(RECALLS_US + 10));
     assert!(is_served(&mut cache, RECALLS_US + 10));
     // So does what was given back before the step.
@@ -342,12 +343,12 @@ fn however_many_buckets_are_denied_memory_stays_bounded() {
         let takes = [Take { key: BucketKey::from_bytes(bytes), demand: Demand::new(Hits::Take(1), &limit) }];
         cache.learn(&takes, &decision::decide(&takes, STORE_US, &mut Table::default()), trip(number / 1_000));
     }
-    assert!(cache.current.len() + cache.previous.len() <= 2 * MOST);
+    assert!(cache.entries.current.len() + cache.entries.previous.len() <= 2 * MOST);
 }
 
 #[test]
 fn a_refund_through_one_runtime_is_known_to_all_and_to_the_cache_of_no_other_process() {
-    let (here, elsewhere) = (Arc::default(), Arc::default());
+    let (here, elsewhere) = (Shared::default(), Shared::default());
     let mut caches = [&here, &here, &elsewhere].map(DenialCache::sharing);
     drop(DenialCache::sharing(&here));
     let mut table = Table::default();

@@ -4,7 +4,7 @@
 //! once; nothing waits to fill a batch. A request is held back only if a batch under way asks for one of its buckets
 //! that was recently seen without room, since the answer to that batch will probably deny the request too. It is sent
 //! at the latest when the batches that were under way have landed: meanwhile younger requests for its buckets without
-//! room wait behind it.
+//! room wait behind it. A request that was not held back yet also waits for one such call of another runtime.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -12,6 +12,7 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
+use smallvec::SmallVec;
 
 use crate::store::redis::denial_cache::{DenialCache, Trip};
 use tollgate_core::{
@@ -39,6 +40,19 @@ pub struct Request<T> {
     pub ticket: T,
     /// When it was queued, by the local clock.
     pub queued_us: u64,
+    /// Whether it was held back.
+    pub(super) held: Held,
+}
+
+/// For what a request has been held back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Held {
+    #[default]
+    Not,
+    /// Only for the answer to this question of another runtime.
+    For(u64),
+    /// For older requests of its runtime. No other runtime may hold it back any more.
+    BehindOlder,
 }
 
 /// Requests that travel together.
@@ -116,7 +130,7 @@ impl<T> Queue<T> {
         let mut takes = 0;
         let mut held = VecDeque::new();
         self.reserved.clear();
-        while let Some(request) = self.requests.pop_front() {
+        while let Some(mut request) = self.requests.pop_front() {
             if is_gone(&request.ticket) {
                 continue;
             }
@@ -124,7 +138,10 @@ impl<T> Queue<T> {
                 formed.overdue.push(request.ticket);
             } else if let Some(answer) = denial_cache.denial(&request.takes, now_us) {
                 formed.denied.push((request.ticket, answer));
-            } else if self.must_wait(&request.takes) {
+            } else if self.must_wait(&request.takes) || waits_elsewhere(&mut request, denial_cache, now_us) {
+                if !matches!(request.held, Held::For(_)) {
+                    request.held = Held::BehindOlder;
+                }
                 // Without this, younger requests would be sent with one of its buckets while another is under way, by
                 // turns and forever. A bucket with room cannot hold it up, and reserving that too would stop requests
                 // that need not wait.
@@ -145,6 +162,7 @@ impl<T> Queue<T> {
         self.requests = held;
         if !batch.requests.is_empty() {
             batch.awaited.retain(|key| self.awaited.insert(*key));
+            denial_cache.asks(&batch.awaited, now_us);
             self.under_way += 1;
             formed.batch = Some(batch);
         }
@@ -206,6 +224,22 @@ impl<T> Queue<T> {
         // An empty set does not even hash the key.
         takes.iter().any(|take| self.awaited.contains(&take.key) || self.reserved.contains(&take.key))
     }
+}
+
+/// Whether a request waits for what another runtime is asking.
+fn waits_elsewhere<T>(request: &mut Request<T>, denial_cache: &mut DenialCache, now_us: u64) -> bool {
+    if request.held == Held::BehindOlder {
+        return false;
+    }
+    let asked: SmallVec<[BucketKey; 4]> = without_room(denial_cache, &request.takes, now_us).collect();
+    let mut questions = asked.iter().filter_map(|key| denial_cache.asked_elsewhere(key, now_us));
+    let question = match request.held {
+        Held::Not => questions.next(),
+        Held::For(number) => questions.find(|question| *question == number),
+        Held::BehindOlder => None,
+    };
+    request.held = question.map_or(request.held, Held::For);
+    question.is_some()
 }
 
 /// The buckets of a request for which others may wait. Nobody waits for a give-back: its answer helps no other request.

@@ -133,6 +133,13 @@ impl World<'_> {
         let local_us = self.local_us(number);
         let runtime = &mut self.runtimes[number];
         runtime.dispatchers[shard].landed(batch, answers, &mut runtime.memory, local_us);
+        // Requests of the other runtimes of its process may have waited for this.
+        let replica = self.plan.runtimes[number].0;
+        for other in (0..self.runtimes.len()).filter(|other| *other != number) {
+            if self.plan.runtimes[other].0 == replica {
+                (0..self.shards.len()).for_each(|shard| self.wake(other, shard));
+            }
+        }
         self.next(number, shard);
     }
 

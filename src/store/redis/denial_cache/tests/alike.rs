@@ -2,7 +2,7 @@
 
 use proptest::{prelude::any, prop_assert, prop_assert_eq, proptest, sample, test_runner::TestCaseError};
 
-use super::{DenialCache, LOCAL_US, STORE_US, Table, Trip};
+use super::{DenialCache, LOCAL_US, STORE_US, Shared, Table, Trip};
 use tollgate_core::{
     decision::{self, Demand, Enforcement, Found, Seen, Take, Verdict},
     descriptor::{BucketKey, Hits},
@@ -10,39 +10,40 @@ use tollgate_core::{
 };
 
 proptest! {
-    /// The store goes on being asked by others; whatever they do, and under whatever numbers, what memory denies the
+    /// Two runtimes share what they learn, and the store goes on being asked by others; whatever they do, and under whatever numbers, what memory denies the
     /// store would deny.
     #[test]
     fn memory_never_denies_what_the_store_would_admit(
         bursts in proptest::array::uniform3(1..4_u32),
         steps in proptest::collection::vec(
-            (0..120_000_u64, 1..4_u64, any::<bool>(), 0..3_000_u64, sample::select(vec![0, 0, 0, 1, 2])),
+            (0..120_000_u64, 1..4_u64, 0..4_usize, 0..3_000_u64, sample::select(vec![0, 0, 0, 1, 2])),
             1..60,
         ),
         drift in 0..1_000_u64,
     ) {
         let limit = |index: usize| Limit::new([10, 7, 63][index], Unit::Second, Some(bursts[index])).unwrap();
         let limits = [0, 1, 2].map(limit);
-        let (mut cache, mut table) = (DenialCache::default(), Table::default());
+        let (shared, mut table) = (Shared::default(), Table::default());
+        let mut caches = [0, 1].map(|_| DenialCache::sharing(&shared));
         let (mut local_us, mut store_us) = (LOCAL_US, STORE_US);
-        for (step, hits, mine, travels, numbers) in steps {
+        for (step, hits, by, travels, numbers) in steps {
             local_us += step;
             // The store's clock runs faster than ours, by up to one in a thousand.
             store_us += step + step * drift / 1_000_000;
             let demand = Demand::new(Hits::Take(hits), &limits[numbers]);
             let takes = [Take { key: BucketKey::from_bytes([1; 16]), demand }];
-            if cache.denial(&takes, local_us).is_some() {
+            if caches.iter_mut().any(|cache| cache.denial(&takes, local_us).is_some()) {
                 let mut copy = table.clone();
                 prop_assert_eq!(decision::decide(&takes, store_us, &mut copy).verdict, Verdict::Deny);
             }
             let answer = decision::decide(&takes, store_us, &mut table);
-            if mine {
+            if let Some(cache) = caches.get_mut(by) {
                 let sent_us = local_us - travels;
                 cache.learn(&takes, &answer, Trip { sent_us, arrived_us: local_us + travels });
                 local_us += travels;
                 store_us += travels;
             }
-            prop_assert!(cache.current.len() <= 1);
+            prop_assert!(caches.iter().all(|cache| cache.entries.current.len() <= 1));
         }
     }
 

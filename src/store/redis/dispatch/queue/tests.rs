@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 
-use super::{Batch, Formed, MOST_TAKES, PATIENCE_US, Queue, Request};
-use crate::store::redis::denial_cache::{DenialCache, SERVES_US, Trip};
+use super::{Batch, Formed, Held, MOST_TAKES, PATIENCE_US, Queue, Request};
+use crate::store::redis::denial_cache::{DenialCache, SERVES_US, Shared, Trip};
 use tollgate_core::{
     decision::{self, Buckets, Demand, Kind, State, Take, Verdict},
     descriptor::{BucketKey, Hits},
@@ -16,7 +16,7 @@ fn take(number: u8) -> Take {
 }
 
 fn request(ticket: u32, takes: Vec<Take>) -> Request<u32> {
-    Request { takes: takes.into(), ticket, queued_us: 0 }
+    Request { takes: takes.into(), ticket, queued_us: 0, held: Held::Not }
 }
 
 fn queue(tickets: impl IntoIterator<Item = u32>) -> Queue<u32> {
@@ -173,6 +173,42 @@ fn a_request_for_two_buckets_without_room_is_sent_when_all_that_was_under_way_ha
         });
         assert_eq!(left, Some(1), "it waits for the two that were under way, and no others");
     }
+}
+
+#[test]
+fn a_request_waits_for_one_question_of_another_runtime_and_for_no_second_one() {
+    let (shared, now_us) = (Shared::default(), 100_000);
+    let [mut here, mut there] = [0, 1].map(|_| DenialCache::sharing(&shared));
+    for cache in [&mut here, &mut there] {
+        learn_emptied(cache, 1);
+    }
+    let key = take(1).key;
+    let queued = |ticket, number| Request { queued_us: now_us, ..request(ticket, vec![take(number)]) };
+    let mut queue = Queue::new(DEADLINE_US);
+    there.asks(&[key], now_us);
+    for ticket in 1..3 {
+        queue.push(queued(ticket, 1));
+    }
+    queue.push(queued(3, 7));
+    let sent = |queue: &mut Queue<u32>, here: &mut DenialCache| {
+        queue.next(here, now_us + 1, |_| false).batch.map(|batch| tickets(&batch))
+    };
+    assert_eq!(sent(&mut queue, &mut here), Some(vec![3]), "another bucket does not wait");
+    assert_eq!(sent(&mut queue, &mut here), None, "it still waits for the same question");
+    there.has_asked(&[key]);
+    there.asks(&[key], now_us);
+    assert_eq!(sent(&mut queue, &mut here), Some(vec![1, 2]), "the answer denied nothing");
+    // Nor does a request that waited for an older one of its own runtime.
+    let mut queue = Queue::new(DEADLINE_US);
+    there.has_asked(&[key]);
+    queue.push(queued(1, 1));
+    let first = queue.next(&mut here, now_us, |_| false).batch.unwrap();
+    queue.push(queued(2, 1));
+    assert_eq!(sent(&mut queue, &mut here), None);
+    queue.landed(&first.awaited, quick());
+    here.has_asked(&first.awaited);
+    there.asks(&[key], now_us);
+    assert_eq!(sent(&mut queue, &mut here), Some(vec![2]));
 }
 
 #[test]
