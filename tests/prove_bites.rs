@@ -22,9 +22,10 @@ fn prove(targets: &[&Limiter], more: &[&str]) -> Proof {
 
 fn prove_limit(limit: &str, targets: &[&Limiter], more: &[&str]) -> Proof {
     let mut line = vec!["prove".to_owned()];
-    line.extend(
-        ["--limit", limit, "--burst", "20", "--duration", "1s", "--concurrency", "8"].map(str::to_owned),
-    );
+    line.extend(["--limit", limit, "--duration", "1s", "--concurrency", "8"].map(str::to_owned));
+    if !more.contains(&"--burst") {
+        line.extend(["--burst", "20"].map(str::to_owned));
+    }
     for target in targets {
         line.extend(["--target".to_owned(), target.url()]);
     }
@@ -173,6 +174,40 @@ fn half_of_the_limit_is_too_little() {
     expect(&prove(&[&limiter(Manner::HalfTheLimit)], &[]), Verdict::TooLittle, 1, "unjustified");
 }
 
+// === leases ===
+
+const LEASE: [&str; 2] = ["--lease", "100ms"];
+
+#[test]
+fn what_leases_hold_back_is_too_little_only_where_none_are_promised() {
+    let holds_back = || limiter(Manner::HoldsBack(6));
+    expect(&prove(&[&holds_back()], &[]), Verdict::TooLittle, 1, "unjustified");
+    let proof = prove(&[&holds_back()], &LEASE);
+    expect(&proof, Verdict::Holds, 0, " by leases alone)");
+    // A burst of 20, less what each grant leaves.
+    assert!(proof.report.contains("\nleases          hold back 8 hits at most; "), "{}", proof.report);
+}
+
+#[test]
+fn more_than_leases_may_hold_back_is_too_little_with_leases_too() {
+    let proof = prove(&[&limiter(Manner::HoldsBack(15))], &LEASE);
+    expect(&proof, Verdict::TooLittle, 1, "of which leases may hold back");
+    for manner in [Manner::DeniesAll, Manner::DeniesHalf] {
+        expect(&prove(&[&limiter(manner)], &LEASE), Verdict::TooLittle, 1, "unjustified");
+    }
+    let window = Limiter::start(Manner::DeniesAll, 20, 20, Http::One);
+    expect(&prove_window(&[&window], &LEASE), Verdict::TooLittle, 1, "its window had room");
+}
+
+#[test]
+fn leases_excuse_nothing_that_is_too_much_and_no_limit_too_small_for_them() {
+    let nodes = [limiter(Manner::Exact), limiter(Manner::Exact)];
+    expect(&prove(&[&nodes[0], &nodes[1]], &LEASE), Verdict::TooMuch, 1, "(burst 20 + ");
+    let one = Limiter::start(Manner::HoldsBack(3), 15, 100, Http::One);
+    let proof = prove(&[&one], &[&LEASE[..], &["--burst", "15"]].concat());
+    expect(&proof, Verdict::TooLittle, 1, "unjustified");
+}
+
 // === the rest ===
 
 #[test]
@@ -260,6 +295,7 @@ fn the_process_exits_with_2_on_misuse_and_prints_no_report() {
         (&["--limit", "10"][..], "such as 10/s"),
         (&["--limit", "10/s", "--duration", "25h"], "--duration must be between 1ms and 24h"),
         (&["--limit", "1/d", "--burst", "4000000000"], "invalid limit"),
+        (&["--limit", "1/s", "--lease", "1ms"], "a lease lasts from 10ms to 10s"),
         (&[], "--limit"),
     ] {
         let (status, stdout, stderr) = process(&[&target[..], more].concat());

@@ -5,13 +5,16 @@
 //! the bucket held a token whenever the denial was decided. So both findings are proofs, and what hides
 //! in wide spans is not reported. Pure: spans in, findings out, integers only.
 //!
-//! Below stands this for a token bucket, in `windows` for a limit that resets, and `bound` is either.
+//! Below stands this for a token bucket, in `windows` for a limit that resets, and `bound` is either. `leases` says how
+//! much leases may hold back from a denied request.
 
 mod bound;
+mod leases;
 mod tree;
 mod windows;
 
 pub use bound::{Bound, Worst};
+pub use leases::HeldBack;
 use tree::Tree;
 pub use windows::{Windows, WorstWindows};
 
@@ -80,6 +83,8 @@ pub struct Unjustified {
     pub denial: Span,
     /// Thousandths of a token that the bucket held at the very least; 1000 or more.
     pub level_milli: u64,
+    /// Of these, what leases may have held back, in thousandths; less by 1000 or more.
+    pub held_back_milli: u64,
 }
 
 /// What the denials of a run come to.
@@ -87,9 +92,11 @@ pub struct Unjustified {
 pub struct Denials {
     /// The number of denials that were examined.
     pub checked: u64,
+    /// The number of denials that only leases explain.
+    pub held_back: u64,
     /// The number of denials that no state of the bucket explains.
     pub unjustified: u64,
-    /// The unjustified one with the most tokens in the bucket.
+    /// The unjustified one with the most tokens in the bucket that no lease held back.
     pub worst: Option<Unjustified>,
 }
 
@@ -222,6 +229,16 @@ fn best_start(admitted: &[Span], to_us: u64, allowance: &Allowance) -> (u64, u64
 /// The left side is smallest at s = a or where a charged request ends. Charged requests are added in
 /// the order of their starts, up to b; leaf k stands for the k-th end.
 pub fn too_little(charged: &[Span], denied: &[Span], allowance: &Allowance) -> Denials {
+    too_little_beside(charged, denied, allowance, None)
+}
+
+/// The same, where leases may hold back hits: a denial is unjustified if a token was there beside them.
+fn too_little_beside(
+    charged: &[Span],
+    denied: &[Span],
+    allowance: &Allowance,
+    leases: Option<&HeldBack>,
+) -> Denials {
     let mut by_start = charged.to_vec();
     by_start.sort_unstable_by_key(|span| span.start_us);
     let mut ends: Vec<u64> = charged.iter().map(|span| span.end_us).collect();
@@ -244,21 +261,26 @@ pub fn too_little(charged: &[Span], denied: &[Span], allowance: &Allowance) -> D
         if let Some(most) = tree.max_of_first(up_to(&ends, denial.start_us)) {
             level = level.min(allowance.burst + refill * i128::from(denial.start_us) - most);
         }
-        findings.add(denial, level, allowance);
+        findings.add(denial, level, allowance, leases);
     }
     findings
 }
 
 impl Denials {
-    fn add(&mut self, denial: Span, level: i128, allowance: &Allowance) {
+    fn add(&mut self, denial: Span, level: i128, allowance: &Allowance, leases: Option<&HeldBack>) {
         self.checked += 1;
         if level < allowance.token {
             return;
         }
+        let held_back = leases.map_or(0, |leases| i128::from(leases.hits(denial)) * allowance.token);
+        if level - held_back < allowance.token {
+            return;
+        }
         self.unjustified += 1;
-        let level_milli = allowance.milli(level);
-        if self.worst.is_none_or(|worst| level_milli > worst.level_milli) {
-            self.worst = Some(Unjustified { denial, level_milli });
+        let (level_milli, held_back_milli) = (allowance.milli(level), allowance.milli(held_back));
+        let beside = |worst: Unjustified| worst.level_milli - worst.held_back_milli;
+        if self.worst.is_none_or(|worst| level_milli - held_back_milli > beside(worst)) {
+            self.worst = Some(Unjustified { denial, level_milli, held_back_milli });
         }
     }
 }

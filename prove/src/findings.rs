@@ -8,7 +8,7 @@ use super::{
     record::{Broken, Class, Entry, Record, count},
 };
 use tollgate_core::{
-    audit::{Bound, Denials, Worst},
+    audit::{Bound, Denials, HeldBack, Span, Worst},
     limit::Limit,
 };
 
@@ -29,6 +29,8 @@ pub(super) struct Findings {
     pub(super) timeline: Vec<u64>,
     pub(super) worst: Option<Worst>,
     pub(super) denials: Denials,
+    /// The most hits that leases may have held back from a denied request.
+    pub(super) leases_hold: u64,
     pub(super) broken: BTreeMap<&'static str, Broken>,
     pub(super) silences: BTreeMap<&'static str, Broken>,
     pub(super) denied_by: BTreeMap<String, u64>,
@@ -96,6 +98,9 @@ impl Findings {
     pub(super) fn new(run: Run) -> Findings {
         let Run { limit, bound, is_other_clock, targets, record, course, fallback_answers } = run;
         let worst = bound.too_much(&record.admitted());
+        let (charged, denied) = (record.charged(), record.denied());
+        let asked: Vec<Span> = record.entries.iter().map(|entry| entry.span).collect();
+        let leases = HeldBack::new(&limit, asked.iter());
         let entries = &record.entries;
         let count_target = |(name, target): (String, u16)| {
             (name, Counts::from_entries(entries.iter().filter(|entry| entry.target == target)))
@@ -109,7 +114,8 @@ impl Findings {
             under_load: under_load(&course, &record, &limit, &bound),
             timeline: timeline(&course, &record),
             worst,
-            denials: bound.too_little(&record.charged(), &record.denied()),
+            denials: bound.too_little(&charged, &denied, &leases),
+            leases_hold: leases.most_hits(&denied),
             limit,
             broken: record.broken,
             silences: record.silences,

@@ -42,6 +42,7 @@ pub(super) fn json(findings: &Findings, verdict: Verdict, reason: &str) -> Strin
             "unit": limit.per().to_string(),
             "burst": limit.burst(),
             "algorithm": limit.algorithm().name(),
+            "lease_ms": limit.lease_us() / 1_000,
         },
         "other_clock": findings.is_other_clock,
         "all": counts(&findings.counts),
@@ -86,10 +87,13 @@ fn denials(findings: &Findings) -> Value {
             "from_us": worst.denial.start_us,
             "to_us": worst.denial.end_us,
             "tokens_at_least": thousandths(worst.level_milli),
+            "held_back_at_most": thousandths(worst.held_back_milli),
         })
     });
     json!({
         "checked": findings.denials.checked,
+        "justified_by_leases": findings.denials.held_back,
+        "leases_hold_at_most": findings.leases_hold,
         "unjustified": findings.denials.unjustified,
         "worst": worst,
     })

@@ -93,6 +93,10 @@ fn too_little(findings: &Findings, worst: &Unjustified) -> String {
         Algorithm::FixedWindow => format!("its window had room for at least {level} more"),
         _ => format!("the bucket held at least {level} tokens"),
     };
+    let room = match worst.held_back_milli {
+        0 => room,
+        held_back => format!("{room}, of which leases may hold back {}", milli(held_back)),
+    };
     format!(
         "{} of {} denials were unjustified; one between {} and {}, when {room}",
         findings.denials.unjustified,
@@ -175,7 +179,12 @@ fn holds(findings: &Findings) -> String {
         _ => format!("in no interval were more than burst {most} + refill admitted"),
     };
     format!(
-        "{bound} ({admitted} in all), and each of {denied} denials{by} was justified and told its client when to come back"
+        "{bound} ({admitted} in all), and each of {denied} denials{by} was justified{} and told its client when to come \
+         back",
+        match findings.denials.held_back {
+            0 => String::new(),
+            held_back => format!(" ({held_back} by leases alone)"),
+        }
     )
 }
 

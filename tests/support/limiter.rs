@@ -3,6 +3,7 @@
 //! Each runs on a thread of its own, and stops when it is dropped.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     net::SocketAddr,
     sync::{Arc, Mutex},
@@ -31,6 +32,8 @@ pub(crate) enum Manner {
     DeniesHalf,
     /// Has half the burst and half the refill.
     HalfTheLimit,
+    /// Holds back half of the hits that it was asked for in the last 300 ms, as leases of 100 ms may, and at most so many.
+    HoldsBack(u64),
     /// Admits everything, and its answers do not show who made them.
     Unlimited,
     /// Exact, but every 50th answer is a 503.
@@ -121,6 +124,7 @@ struct Bucket {
     window: (u64, u64),
     asked: u64,
     fitted: u64,
+    lately_us: VecDeque<u64>,
 }
 
 impl Bucket {
@@ -136,6 +140,7 @@ impl Bucket {
             window: (0, 0),
             asked: 0,
             fitted: 0,
+            lately_us: VecDeque::new(),
         }
     }
 
@@ -174,8 +179,9 @@ impl Bucket {
             _ => now_us,
         };
         let then_full_at_us = self.full_at_us.max(floor_us) + self.cost_us;
-        if then_full_at_us > now_us + worth_us {
-            return then_full_at_us - (now_us + worth_us);
+        let held_back_us = self.holds_back(now_us) * self.cost_us;
+        if then_full_at_us + held_back_us > now_us + worth_us {
+            return then_full_at_us + held_back_us - (now_us + worth_us);
         }
         self.fitted += 1;
         if self.manner == Manner::DeniesHalf && self.fitted.is_multiple_of(2) {
@@ -183,6 +189,17 @@ impl Bucket {
         }
         self.full_at_us = then_full_at_us;
         0
+    }
+}
+
+impl Bucket {
+    fn holds_back(&mut self, now_us: u64) -> u64 {
+        let Manner::HoldsBack(most) = self.manner else { return 0 };
+        self.lately_us.push_back(now_us);
+        while self.lately_us.front().is_some_and(|at_us| at_us + 300_000 < now_us) {
+            self.lately_us.pop_front();
+        }
+        (self.lately_us.len() as u64 / 2).min(most)
     }
 }
 

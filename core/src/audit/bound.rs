@@ -1,7 +1,8 @@
 //! What a run is held against: a bucket that refills, or windows that reset.
 
 use super::{
-    Allowance, Clocks, Denials, Remoteness, Span, Windows, WorstInterval, WorstWindows, too_little, too_much,
+    Allowance, Clocks, Denials, HeldBack, Remoteness, Span, Windows, WorstInterval, WorstWindows,
+    too_little_beside, too_much,
 };
 use crate::limit::{Algorithm, Limit};
 
@@ -62,12 +63,22 @@ impl Bound {
         })
     }
 
-    /// `charged` is all that may have taken a token; what may do so at any later time ends at [`u64::MAX`].
-    pub fn too_little(&self, charged: &[Span], denied: &[Span]) -> Denials {
-        match self {
-            Bound::Bucket(allowance) => too_little(charged, denied, allowance),
-            Bound::Windows(windows) => windows.too_little(charged, denied),
+    /// `charged` is all that may have taken a token; what may do so at any later time ends at [`u64::MAX`]. A token that
+    /// leases may have held back was not there.
+    pub fn too_little(&self, charged: &[Span], denied: &[Span], leases: &HeldBack) -> Denials {
+        let judged = |charged: &[Span], leases| match self {
+            Bound::Bucket(allowance) => too_little_beside(charged, denied, allowance, leases),
+            Bound::Windows(windows) => windows.too_little_beside(charged, denied, leases),
+        };
+        let without = judged(charged, None);
+        if leases.is_none() {
+            return without;
         }
+        let found = match self {
+            Bound::Bucket(_) => judged(&leases.until_counted(charged), Some(leases)),
+            Bound::Windows(_) => judged(charged, Some(leases)),
+        };
+        Denials { held_back: without.unjustified - found.unjustified, ..found }
     }
 
     /// In thousandths, on top of what the limit allows at once.

@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, ops::RangeInclusive};
 
-use super::{Allowance, Clocks, Denials, Remoteness, Span, WorstInterval, too_much};
+use super::{Allowance, Clocks, Denials, HeldBack, Remoteness, Span, WorstInterval, too_much};
 use crate::{
     calendar::Month,
     limit::{Limit, Windows as Edges},
@@ -117,6 +117,15 @@ impl Windows {
     ///
     /// `charged` is all that may have been counted; what may be at any later time ends at [`u64::MAX`].
     pub fn too_little(&self, charged: &[Span], denied: &[Span]) -> Denials {
+        self.too_little_beside(charged, denied, None)
+    }
+
+    pub(super) fn too_little_beside(
+        &self,
+        charged: &[Span],
+        denied: &[Span],
+        leases: Option<&HeldBack>,
+    ) -> Denials {
         let mut by_start = charged.to_vec();
         by_start.sort_unstable_by_key(|span| span.start_us);
         let mut by_end = denied.to_vec();
@@ -143,7 +152,7 @@ impl Windows {
                     + never_ending.partition_point(|&first| first <= number)
             };
             let fullest = self.touched_by(denial).map(count).max().unwrap_or(0);
-            findings.add(denial, most - super::count(fullest), &hits);
+            findings.add(denial, most - super::count(fullest), &hits, leases);
         }
         findings
     }

@@ -33,6 +33,9 @@ fn figures(lines: &mut Lines, findings: &Findings) {
     lines.add("worst interval", worst(findings));
     let denials = &findings.denials;
     lines.add("denials", format!("{} unjustified of {} checked", denials.unjustified, denials.checked));
+    if findings.limit.lease_us() > 0 {
+        lines.add("leases", leases(findings));
+    }
     for (rule, count) in &findings.denied_by {
         lines.add("denied by", format!("{}, {count} times", rule.escape_debug()));
     }
@@ -94,6 +97,11 @@ fn worst(findings: &Findings) -> String {
     };
     let (from, to) = (seconds(interval.from_us), seconds(interval.to_us));
     format!("{from} to {to}: {} admitted, {allowed} allowed{surplus}", interval.admitted)
+}
+
+fn leases(findings: &Findings) -> String {
+    let (hold, by_leases) = (findings.leases_hold, findings.denials.held_back);
+    format!("hold back {hold} hits at most; {by_leases} denials are justified by leases alone")
 }
 
 fn contract(lines: &mut Lines, findings: &Findings) {
