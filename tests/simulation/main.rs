@@ -1,9 +1,9 @@
 //! Replicas, one Redis and a bad network in virtual time: the promises hold for every seed. Processes restart and
 //! reload, Redis loses its buckets, falls silent and its clock steps, and local buckets answer in its place.
 //!
-//! The dispatchers, denial caches and batches are those of production, and so is `decide`; clocks, clients, the
+//! The dispatchers, denial caches, leases and batches are those of production, and so is `decide`; clocks, clients, the
 //! network and the store are models. A seed decides everything, so a seed that fails can be replayed. By default
-//! random seeds run for a minute; `TOLLGATE_SEED` replays one, and `TOLLGATE_SIM_SECONDS` sets the time.
+//! random seeds run for two minutes; `TOLLGATE_SEED` replays one, and `TOLLGATE_SIM_SECONDS` sets the time.
 //!
 //! It must find these mutants. The times are those of the debug build on two busy cores.
 //!
@@ -35,6 +35,14 @@
 //! | a take is undone twice | a take is undone once | 0.4 |
 //! | a leg is sent again after silence | a leg is executed at most once | 3.3 |
 //! | hits are given back before the verdict | a denied request gives nothing back | 1.3 |
+//! | a reservation lapses before its lease is over | a reservation lapses a quarter of a lease after it | 0.4 |
+//! | a lease counts from the arrival of its answer | a lease is over in time | 0.5 |
+//! | a lease outlasts its window | a lease is over in time | 2.0 |
+//! | what is spent while a call is under way is spent twice | over every interval the limit holds | 0.9 |
+//! | a lease outlives a reload | no lease outlives its limit's numbers | 0.6 |
+//! | what nobody has reported counts as not spent | a reservation is found until it lapses | 0.9 |
+//! | a lease is given half of what is left | a lease is given at most a quarter of what is left | 0.6 |
+//! | memory learns what is reserved as spent | memory denies nothing that fits | 1.3 |
 
 mod audits;
 mod breaker;
@@ -44,6 +52,7 @@ mod clients;
 mod clock;
 mod disturbance;
 mod journal;
+mod leases;
 mod meter;
 mod network;
 mod plan;

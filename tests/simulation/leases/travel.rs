@@ -1,0 +1,274 @@
+//! Requests, the batches and calls about leases that travel for them, and the store at the other end.
+
+use std::rc::Rc;
+
+use rand::RngExt;
+
+use super::world::{Event, Held, Request, Sent, Ticket, World};
+use tollgate::store::{
+    StoreError,
+    redis::{denial_cache::Trip, dispatch::Dispatched, leases::Spent},
+};
+use tollgate_core::decision::{Answer, Seen, Takes, Verdict, decide, lease};
+
+const BUSY_NS: u64 = 20_000;
+
+impl World<'_> {
+    pub(super) fn ask(&mut self, runtime: usize) {
+        let edition = self.editions[self.plan.runtimes[runtime].0];
+        let request = self.requests.len();
+        let wishes = self.wishes();
+        let takes: Takes =
+            wishes.iter().map(|(bucket, hits)| self.plan.take(*bucket, edition, *hits)).collect();
+        let now_us = self.local_us(runtime);
+        let state = &mut self.runtimes[runtime];
+        state.asked += 1;
+        let mut record = Request {
+            runtime,
+            life: state.life,
+            edition,
+            wishes,
+            asked_ns: self.now_ns,
+            part: None,
+            allowed: None,
+            answered_ns: None,
+        };
+        self.post.gone.borrow_mut().push(false);
+        let rest = match state.leases.spend(&takes, now_us) {
+            Spent::All(_) => {
+                let buckets: Vec<usize> = record.wishes.iter().map(|(bucket, _)| *bucket).collect();
+                self.requests.push(record);
+                self.from_leases += 1;
+                self.spends(request, &buckets);
+                return self.wake_if_due(runtime);
+            }
+            Spent::None => takes,
+            Spent::Part(mut part) => {
+                let rest = std::mem::take(&mut part.rest);
+                let is_rest =
+                    |bucket: &usize| rest.iter().any(|take| crate::bucket::number_of(&take.key) == *bucket);
+                let buckets = record.wishes.iter().map(|(bucket, _)| *bucket);
+                record.part = Some((part, buckets.filter(|bucket| !is_rest(bucket)).collect()));
+                rest
+            }
+        };
+        self.requests.push(record);
+        self.wake_if_due(runtime);
+        let state = &mut self.runtimes[runtime];
+        let ticket = || (Ticket { request, post: Rc::clone(&self.post) }, ());
+        match state.dispatcher.dispatch(rest, ticket, state.denial_cache.get_mut(), now_us) {
+            Dispatched::Denied(denial) => self.answered(request, Ok(denial)),
+            Dispatched::Refused(error) => self.answered(request, Err(error)),
+            Dispatched::Queued(()) => self.wake(runtime),
+        }
+    }
+
+    /// Mostly one hit of the first bucket.
+    fn wishes(&mut self) -> Vec<(usize, u64)> {
+        let buckets = self.plan.buckets.len();
+        let hits = |world: &mut World<'_>| {
+            if world.rng.random_bool(world.plan.many) { world.rng.random_range(2..=5) } else { 1 }
+        };
+        let first = if self.rng.random_bool(0.8) { 0 } else { self.rng.random_range(0..buckets) };
+        let mut wishes = vec![(first, hits(self))];
+        if buckets > 1 && self.rng.random_bool(0.1) {
+            wishes.push(((first + 1) % buckets, hits(self)));
+        }
+        wishes
+    }
+
+    // === slots ===
+
+    fn wake_if_due(&mut self, runtime: usize) {
+        if self.runtimes[runtime].leases.has_due() {
+            self.wake(runtime);
+        }
+    }
+
+    /// Wakes a slot if one waits; otherwise the next slot that would wait continues at once.
+    pub(super) fn wake(&mut self, runtime: usize) {
+        let wake_ns = self.rng.random_range(0..50_000);
+        let state = &mut self.runtimes[runtime];
+        if state.idle == 0 {
+            state.permit = true;
+            return;
+        }
+        state.idle -= 1;
+        let life = state.life;
+        self.schedule(wake_ns, Event::NextBatch { runtime, life });
+    }
+
+    pub(super) fn next_batch(&mut self, runtime: usize) {
+        loop {
+            let now_us = self.local_us(runtime);
+            let state = &mut self.runtimes[runtime];
+            let mut batch = state.dispatcher.next(state.denial_cache.get_mut(), now_us);
+            let mut calls = state.leases.due_calls(|_| true, now_us);
+            if batch.is_none() && !calls.is_empty() {
+                batch = state.dispatcher.errand(now_us);
+            }
+            let Some(batch) = batch else {
+                state.leases.not_sent(&calls);
+                if !state.permit {
+                    state.idle += 1;
+                    return;
+                }
+                state.permit = false;
+                continue;
+            };
+            let requests = batch.requests.iter().map(|request| &request.takes);
+            calls.extend(state.leases.calls(requests, now_us));
+            let requests = batch.requests.iter().map(|request| request.ticket.request).collect();
+            self.calls += 1;
+            self.sent.push(Sent {
+                runtime,
+                batch: Some(batch),
+                requests,
+                calls,
+                executed_ns: 0,
+                reply: None,
+            });
+            return self.send(self.sent.len() - 1);
+        }
+    }
+
+    fn way_ns(&mut self) -> u64 {
+        let network = &self.plan.network;
+        let late_ns = if self.rng.random_bool(network.late) {
+            self.rng.random_range(0..network.most_late_ns)
+        } else {
+            0
+        };
+        self.rng.random_range(network.way_ns.clone()) + late_ns
+    }
+
+    fn send(&mut self, sent: usize) {
+        self.schedule(self.plan.deadline_us * 1_000, Event::Deadline { sent });
+        if !self.rng.random_bool(self.plan.network.lost_there) && self.silent_until_ns <= self.now_ns {
+            let arrives_ns = self.now_ns + self.way_ns();
+            let start_ns = self.free_ns.max(arrives_ns);
+            self.free_ns = start_ns + BUSY_NS;
+            self.schedule(start_ns - self.now_ns, Event::Execute { sent });
+        }
+    }
+
+    // === the store ===
+
+    pub(super) fn execute(&mut self, sent: usize) {
+        let now_us = self.store_us();
+        let requests = self.sent[sent].requests.clone();
+        let answers: Vec<Answer> = requests.into_iter().map(|request| self.execute_one(request)).collect();
+        let mut grants = Vec::new();
+        for call in self.sent[sent].calls.clone() {
+            let bucket = crate::bucket::number_of(&call.key);
+            self.begins(bucket);
+            let granted = lease(&call, now_us, &mut self.table).expect("no log has leases");
+            if let Err(promise) = self.accounts[bucket].settle(&call, &granted, now_us) {
+                self.breaks(promise, format!("{call:?} {granted:?}, {:?}", self.accounts[bucket]));
+            }
+            grants.push(granted);
+        }
+        self.sent[sent].executed_ns = self.now_ns;
+        self.sent[sent].reply = Some((answers, grants));
+        if !self.rng.random_bool(self.plan.network.lost_back) {
+            let way_ns = self.way_ns();
+            self.schedule(way_ns, Event::Land { sent });
+        }
+    }
+
+    /// A full bucket expires, and a store that has lost its epoch begins anew.
+    pub(super) fn begins(&mut self, bucket: usize) {
+        let now_us = self.store_us();
+        if self.table.has_forgotten(bucket, now_us) {
+            self.table.states[bucket] = None;
+        }
+        if self.table.epoch_us.is_none() && self.plan.buckets[bucket].is_guarded() {
+            self.table.epoch_us = Some(now_us);
+            for (account, bucket) in
+                self.accounts.iter_mut().zip(&self.plan.buckets).filter(|(_, of)| of.is_guarded())
+            {
+                account.begin(now_us, bucket);
+            }
+        }
+    }
+
+    fn execute_one(&mut self, request: usize) -> Answer {
+        let (now_us, is_partly) = (self.store_us(), self.requests[request].part.is_some());
+        let Request { edition, wishes, part, .. } = &self.requests[request];
+        let spent = part.as_ref().map(|(_, buckets)| buckets.clone()).unwrap_or_default();
+        let rest = wishes.iter().copied().filter(|(bucket, _)| !(is_partly && spent.contains(bucket)));
+        let takes: Vec<_> =
+            rest.map(|(bucket, hits)| (bucket, self.plan.take(bucket, *edition, hits))).collect();
+        takes.iter().for_each(|(bucket, _)| self.begins(*bucket));
+        let asked: Takes = takes.iter().map(|(_, take)| *take).collect();
+        let answer = decide(&asked, now_us, &mut self.table);
+        for ((bucket, take), found) in takes.iter().zip(&answer.found) {
+            let fits = self.accounts[*bucket].fits(&take.demand, now_us);
+            if fits != found.fits {
+                let detail = format!("{take:?} fits: {}, {:?}", found.fits, self.accounts[*bucket]);
+                self.breaks("a take fits beside what is reserved, or not at all", detail);
+            }
+        }
+        if answer.verdict == Verdict::Allow {
+            for (bucket, take) in takes {
+                self.accounts[bucket].charge(&take.demand, now_us);
+                self.admits(bucket, &take.demand, now_us);
+            }
+        }
+        answer
+    }
+
+    // === the way back ===
+
+    pub(super) fn reply(&mut self, sent: usize) {
+        if self.sent[sent].batch.is_some() {
+            let (answers, grants) = self.sent[sent].reply.take().expect("the store has answered");
+            self.landed(sent, Ok(answers), &grants);
+        }
+    }
+
+    pub(super) fn run_out(&mut self, sent: usize) {
+        if self.sent[sent].batch.is_some() {
+            self.landed(sent, Err(StoreError::Deadline), &[]);
+        }
+    }
+
+    fn landed(
+        &mut self,
+        sent: usize,
+        answers: Result<Vec<Answer>, StoreError>,
+        grants: &[tollgate_core::decision::Granted],
+    ) {
+        let Sent { runtime, executed_ns, .. } = self.sent[sent];
+        let batch = self.sent[sent].batch.take().expect("it is under way");
+        let now_us = self.local_us(runtime);
+        let trip = Trip { sent_us: batch.sent_us, arrived_us: now_us };
+        let state = &mut self.runtimes[runtime];
+        let answers = answers.map(|all| all.into_iter().map(Ok));
+        state.dispatcher.landed(batch, answers, state.denial_cache.get_mut(), now_us);
+        for (index, call) in self.sent[sent].calls.iter().enumerate() {
+            state.leases.landed(call, grants.get(index), trip);
+            if let Some(granted) = grants.get(index).filter(|granted| granted.is_extended) {
+                let window_ends_us = match granted.seen {
+                    Seen::FixedWindow(window) => window.ends_us,
+                    _ => u64::MAX,
+                };
+                let (granted_us, lapses_us) = (granted.now_us, granted.generation_us.min(window_ends_us));
+                let held = Held { call: *call, granted_ns: executed_ns, granted_us, lapses_us };
+                state.held.insert(crate::bucket::number_of(&call.key), held);
+            }
+        }
+        if !self.sent[sent].calls.is_empty() && !self.runtimes[runtime].looks {
+            self.look(runtime);
+        }
+        self.deliver();
+        // The other runtimes of its process may have waited for these answers.
+        for other in (0..self.runtimes.len()).filter(|other| *other != runtime) {
+            if self.plan.runtimes[other].0 == self.plan.runtimes[runtime].0 {
+                self.wake(other);
+            }
+        }
+        // The slot of this batch continues with the next.
+        self.next_batch(runtime);
+    }
+}
