@@ -9,9 +9,9 @@ use lab::{binaries::Part, redis::Redis};
 use super::*;
 use crate::{clock, tasks::seam};
 use tollgate_core::{
-    decision::{Demand, Take},
+    decision::{AnswerSource, Demand, Take},
     descriptor::Hits,
-    limit::{Limit, Unit},
+    limit::{Limit, LimitSpec, Unit},
 };
 
 const GENEROUS: Duration = Duration::from_secs(5);
@@ -85,4 +85,40 @@ async fn a_take_that_no_task_sends_is_given_up() {
         call.abort();
     }
     assert!(matches!(take(&store).await, Err(StoreError::Overload)));
+}
+
+// === leases ===
+
+#[tokio::test]
+async fn a_renewal_that_is_under_way_when_leases_end_leaves_nothing_reserved() {
+    let Some((mut redis, backend, store)) = store(GENEROUS).await else { return };
+    // Long, so that what is left reserved shows.
+    let spec = LimitSpec { burst: Some(100_000), lease_us: 10_000_000, ..LimitSpec::new(1, Unit::Second) };
+    let demand = Demand::new(Hits::Take(1), &spec.check().unwrap());
+    let ask = async |demand: Demand| {
+        let take = Take { key: BucketKey::from_bytes([8; 16]), demand };
+        store.take(None, Takes::from_elem(take, 1)).await.unwrap()
+    };
+    for _ in 0..500 {
+        ask(demand).await;
+    }
+    while ask(demand).await.source != AnswerSource::Lease {}
+    redis.pause().unwrap();
+    while !store.runtime.queues.with(|queues| queues.leases.has_due()) {
+        assert_eq!(ask(demand).await.source, AnswerSource::Lease);
+    }
+    // Nobody waits for the renewal. It is sent to a Redis that does not answer yet.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(!store.runtime.queues.with(|queues| queues.leases.has_due()), "it is not sent");
+    let reserved = || backend.leased_hits.counts()[0];
+    store.runtime.queues.with(|queues| queues.leases.look(0));
+    let before = reserved();
+    let resumed = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        redis.resume().unwrap();
+    };
+    tokio::join!(store.end_leases(), resumed);
+    assert!(reserved() > before, "{:?}: it was not granted", reserved());
+    let answer = ask(Demand { lease_us: 0, ..demand }).await;
+    assert!(!answer.found[0].is_reserved, "{answer:?}");
 }
