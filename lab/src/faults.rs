@@ -10,6 +10,7 @@ mod clock;
 mod cluster;
 mod eviction;
 mod hammer;
+mod leases;
 mod ledger;
 mod legs;
 mod loss;
@@ -77,6 +78,8 @@ pub enum Scenario {
     Clock,
     /// Replicas of Tollgate stop and die
     Replicas,
+    /// Redis and replicas end while leases are held
+    Leases,
     /// Five million keys
     Cardinality,
     /// Everything at once, in virtual time
@@ -213,6 +216,7 @@ impl Scenario {
             Scenario::Sentinel => "The store is a Redis that three Sentinels watch",
             Scenario::Clock => "The store's clock steps",
             Scenario::Replicas => "Tollgate itself stops",
+            Scenario::Leases => "With leases",
             Scenario::Cardinality => "Five million keys",
             Scenario::Simulation => "Everything at once, in virtual time",
         }
@@ -229,6 +233,7 @@ impl Scenario {
             Scenario::Sentinel => sentinel::rows().await,
             Scenario::Clock => clock::rows().await,
             Scenario::Replicas => replicas::rows().await,
+            Scenario::Leases => leases::rows().await,
             Scenario::Cardinality => cardinality::rows().await,
             Scenario::Simulation => simulation::rows(args.simulate).await,
         }
