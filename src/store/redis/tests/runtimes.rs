@@ -70,11 +70,12 @@ async fn ask_on(store: Arc<RedisStore>, is_over: Arc<AtomicBool>, pause: Option<
 }
 
 #[tokio::test]
-async fn eight_runtimes_ask_twice_at_most_for_each_admission_of_a_denied_key() {
+async fn eight_runtimes_do_not_each_ask_for_every_admission_of_a_denied_key() {
     let lasts = Duration::from_secs(3);
     let Some(asked) = asked(8, lasts, Some(Duration::from_millis(1))).await else { return };
     assert!(asked.admitted >= 50, "{} of 60 were admitted", asked.admitted);
-    assert!(asked.calls <= 2.0, "{} calls per admission", asked.calls);
+    // 1.6 alone, and up to 2.5 beside other tests; without questions 4.8, without the table 8.3.
+    assert!(asked.calls <= 4.0, "{} calls per admission", asked.calls);
 }
 
 /// Figures for docs/decisions.md.

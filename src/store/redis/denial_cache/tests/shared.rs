@@ -86,7 +86,7 @@ fn who_asks_is_waited_for_by_the_others_until_there_is_an_answer_and_never_for_l
     assert_ne!(there.asked_elsewhere(&key, LOCAL_US + 5).expect("again"), number);
 }
 
-/// Figures for docs/decisions.md: use a release build.
+/// For a release build.
 #[test]
 #[ignore = "measures"]
 fn nanoseconds_of_a_look_by_four_runtimes_at_once() {
