@@ -297,11 +297,10 @@ impl SentBatch<'_> {
         tasks::may_panic(Task::StoreCalls);
         let (batch, leases) = self.batch.as_ref().ok_or(StoreError::Abandoned)?;
         let requests = || batch.requests.iter().map(|request| &request.takes[..]);
-        let mut call = Call::new(requests());
-        leases.iter().for_each(|lease| call.add_lease(lease));
+        let call = Call::with_leases(requests(), leases);
         let reply = self.runtime.line.call(&call, slot, self.runtime.deadline).await?;
-        let (answers, granted) = script::granted(&reply, leases)?;
-        Ok(Answers { requests: script::answers(answers, requests())?, granted })
+        let (requests, granted) = script::replies(&reply, requests(), leases)?;
+        Ok(Answers { requests, granted })
     }
 
     fn landed(&mut self, answers: Result<Answers, StoreError>) {
@@ -361,7 +360,7 @@ impl Lessee for Runtime {
         self.queues.with(|queues| use_them(&mut queues.leases))
     }
 
-    fn wake_senders(&self) {
+    fn wake_senders(&self, _: &[BucketKey]) {
         self.queued.notify_one();
     }
 

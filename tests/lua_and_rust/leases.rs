@@ -1,5 +1,7 @@
 //! The script and `decision` agree on what is reserved, reported and granted, among ordinary takes of the same buckets.
 
+use std::iter;
+
 use rand::{RngExt, rngs::SmallRng, seq::IndexedRandom};
 use redis::{Pipeline, pipe};
 use tollgate::store::redis::script::{self, Call, EPOCH_KEY};
@@ -9,7 +11,7 @@ use tollgate_core::{
     limit::{AfterStoreLoss, Algorithm, Exact, LimitSpec, Overdraft, Unit},
 };
 
-use crate::{Table, answer, dice, known, load, sequences::START_US, support};
+use crate::{Table, dice, known, load, sequences::START_US, support};
 
 const SEQUENCES: u64 = 8_000;
 const IN_A_PIPELINE: u64 = 100;
@@ -48,10 +50,7 @@ async fn lua_and_rust_agree_on_leases() {
             let mut table = Table::new(number);
             commands.cmd("SET").arg(EPOCH_KEY).arg(table.epoch_us).ignore();
             for (step, answer, grant) in sequence(&mut rng, number, &mut table) {
-                let mut call = Call::new([&step.takes[..]]);
-                if let Some(lease) = &step.lease {
-                    call.add_lease(lease);
-                }
+                let call = Call::with_leases([&step.takes[..]], step.lease.as_slice());
                 let mut command = call.command("EVALSHA", &digest);
                 command.arg(step.now_us);
                 commands.add_command(command);
@@ -60,23 +59,53 @@ async fn lua_and_rust_agree_on_leases() {
         }
         let replies: Vec<Vec<u8>> = commands.query(&mut connection).expect("every call runs");
         for (reply, (step, expected, grant)) in replies.iter().zip(expected) {
-            let mut rest = &reply[..];
+            let leases = step.lease.as_slice();
+            let (mut answers, grants) =
+                script::replies(reply, iter::once(&step.takes[..]), leases).expect("the script's reply");
             if let (Some(lease), Some(grant)) = (&step.lease, grant) {
-                let (before, told) =
-                    script::granted(reply, std::slice::from_ref(lease)).expect("the script's reply");
-                let told = told[0];
-                let what = (&step.takes, lease, step.now_us);
+                let (told, what) = (grants[0], (&step.takes, lease, step.now_us));
                 assert_eq!(past_is_full(told), past_is_full(grant), "seed {seed}: {what:#?}");
                 granted += u64::from(told.granted);
                 lapsed += u64::from(lease.held > 0 && !told.is_found);
-                rest = before;
             }
-            let told = answer(rest, &step.takes);
+            let told = answers.pop().expect("one");
             reserved += u64::from(told.found.iter().any(|found| found.is_reserved));
             assert_eq!(known(told), known(expected), "seed {seed}: {:#?} at {}", step.takes, step.now_us);
         }
     }
     assert!(granted > 10_000 && lapsed > 100 && reserved > 1_000, "{granted} {lapsed} {reserved}");
+}
+
+#[tokio::test]
+async fn requests_of_one_batch_see_each_other_in_buckets_with_reservations() {
+    let Some(redis) = support::redis().await else { return };
+    let mut connection = support::connection(&redis);
+    let (seed, mut rng) = dice();
+    let digest = load(&mut connection);
+    let mut run = |call: &Call, epoch_us: u64| -> Vec<u8> {
+        let mut command = call.command("EVALSHA", &digest);
+        command.arg(START_US);
+        let mut both = pipe();
+        both.cmd("SET").arg(EPOCH_KEY).arg(epoch_us).ignore().add_command(command);
+        let replies: Vec<Vec<u8>> = both.query(&mut connection).expect("the call runs");
+        replies.into_iter().next().expect("a reply")
+    };
+    for number in 0..2_000 {
+        let mut table = Table::new(number);
+        let buckets: Vec<Bucket> = (0..2).map(|index| bucket(&mut rng, 1 << 40 | number, index)).collect();
+        let reserves = LeaseCall { wants: 10, ..report(&mut rng, &buckets[0], Holder::default()) };
+        run(&Call::with_leases(iter::empty(), &[reserves]), table.epoch_us);
+        lease(&reserves, START_US, &mut table);
+        let requests =
+            (0..12).map(|_| (0..rng.random_range(1..=3)).map(|_| take(&mut rng, &buckets)).collect());
+        let batch: Vec<Vec<Take>> = requests.collect();
+        let reply = run(&Call::new(batch.iter().map(|takes| &takes[..])), table.epoch_us);
+        let told = script::answers(&reply, batch.iter().map(|takes| &takes[..])).expect("the script's reply");
+        for (told, takes) in told.into_iter().zip(&batch) {
+            let expected = decide(takes, START_US, &mut table);
+            assert_eq!(known(told), known(expected), "seed {seed}, {number}: {takes:#?} of {batch:#?}");
+        }
+    }
 }
 
 fn past_is_full(mut granted: Granted) -> Granted {
@@ -108,8 +137,11 @@ fn sequence(
         let holder = rng.random_range(0..holders.len());
         let call = rng.random_bool(0.7).then(|| report(rng, &buckets[holder % 2], holders[holder]));
         let step = Step { now_us, takes, lease: call };
+        // What asks for nothing comes first, as the call has it.
+        let first = call.filter(|call| call.wants == 0).and_then(|call| lease(&call, now_us, table));
         let answer = decide(&step.takes, now_us, table);
-        let granted = call.and_then(|call| lease(&call, now_us, table));
+        let behind = call.filter(|call| call.wants > 0).and_then(|call| lease(&call, now_us, table));
+        let granted = first.or(behind);
         if let (Some(call), Some(granted)) = (call, granted) {
             let kept = if granted.is_found { call.kept } else { 0 };
             holders[holder] = Holder { generation_us: granted.generation_us, held: kept + granted.granted };

@@ -40,6 +40,7 @@
 //! | a lease outlasts its window | a lease is over in time | 2.0 |
 //! | what is spent while a call is under way is spent twice | over every interval the limit holds | 0.9 |
 //! | a lease outlives a reload | no lease outlives its limit's numbers | 0.6 |
+//! | a lease goes on being spent after it was returned | over every interval the limit holds | 12 |
 //! | what nobody has reported counts as not spent | a reservation is found until it lapses | 0.9 |
 //! | a lease is given half of what is left | a lease is given at most a quarter of what is left | 0.6 |
 //! | memory learns what is reserved as spent | memory denies nothing that fits | 1.3 |

@@ -7,7 +7,7 @@ use crate::{
     fallback::Fallback,
     metrics::Metrics,
     server::Tls,
-    store::{Backend, health::StoreHealth},
+    store::{Backend, health::StoreHealth, redis::leases::LeasedHits},
     tasks,
 };
 
@@ -39,13 +39,7 @@ pub(super) fn add(metrics: &Metrics, backend: &Backend, fallback: &Fallback, tls
         replicas,
     );
     if let Some(hits) = backend.leased_hits() {
-        metrics.show_counts(
-            "tollgate_lease_hits_total",
-            "Hits of leases: reserved in Redis; spent from them without a call; lapsed, which nobody has reported in time, \
-             so Redis counts them as spent.",
-            "state",
-            move || hits.counts().to_vec(),
-        );
+        of_leases(metrics, &hits);
     }
     if let Some(masters) = backend.masters() {
         metrics.show(
@@ -68,6 +62,23 @@ pub(super) fn add(metrics: &Metrics, backend: &Backend, fallback: &Fallback, tls
         "Buckets that this process keeps in memory, for the memory store and for local answers. If it nears \
          --memory-buckets, raise that, or look for a descriptor whose values never repeat.",
         buckets,
+    );
+}
+
+fn of_leases(metrics: &Metrics, hits: &Arc<LeasedHits>) {
+    let (hits, calls) = (Arc::clone(hits), Arc::clone(hits));
+    metrics.show_counts(
+        "tollgate_lease_calls_total",
+        "Calls to Redis about leases: answered; or lost, and what was to be reported then counts as spent.",
+        "result",
+        move || calls.calls().to_vec(),
+    );
+    metrics.show_counts(
+        "tollgate_lease_hits_total",
+        "Hits of leases: reserved in Redis; spent from them without a call; lapsed, which nobody has reported in time, \
+         so Redis counts them as spent.",
+        "state",
+        move || hits.hits().to_vec(),
     );
 }
 

@@ -141,7 +141,10 @@ impl ClusterStore {
     async fn ask(&self, span: Option<SpanContext>, takes: Takes) -> Result<Answer, StoreError> {
         match only_slot(&takes) {
             Some(slot) => self.runtime.leg(slot, span, takes).await.map(|made| made.answer),
-            None => legs::take(&self.runtime, span, takes).await,
+            None => {
+                self.runtime.want_leases(&takes);
+                legs::take(&self.runtime, span, takes).await
+            }
         }
     }
 
@@ -200,6 +203,19 @@ impl Runtime {
             Dispatched::Refused(error) => Err(error),
             Dispatched::Queued(made) => made.await.unwrap_or(Err(StoreError::Abandoned)),
         }
+    }
+
+    /// The legs of a request carry no calls about leases, since a leg may be undone: those are errands.
+    fn want_leases(&self, takes: &[Take]) {
+        if takes.iter().all(|take| take.demand.lease_us == 0) {
+            return;
+        }
+        let now_us = self.clock.now_us();
+        let due = self.leases.with(|leases| {
+            leases.asked_otherwise(takes, now_us);
+            leases.fresh()
+        });
+        self.wake_senders(&due);
     }
 
     /// The error if this runtime has no line to the master of a slot.
@@ -265,10 +281,9 @@ impl Lessee for Runtime {
         self.leases.with(use_them)
     }
 
-    fn wake_senders(&self) {
+    fn wake_senders(&self, due: &[BucketKey]) {
         // A call whose slot nobody serves stays due, and is looked at again.
-        let slots: Vec<u16> = self.leases.with(|leases| leases.due().iter().map(slot).collect());
-        for master in slots.into_iter().filter_map(|slot| self.master_of(slot)) {
+        for master in due.iter().filter_map(|key| self.master_of(slot(key))) {
             master.wake_sender();
         }
     }

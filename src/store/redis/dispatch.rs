@@ -115,6 +115,11 @@ impl<T: Ticket> Dispatcher<T> {
         formed.batch
     }
 
+    /// Whether another batch may be sent.
+    pub fn has_room(&self, now_us: u64) -> bool {
+        !self.breaker.refuses(now_us) && self.queue.has_room()
+    }
+
     /// A batch without requests, for a call that no request waits for; none if no slot is free. It must end in
     /// [`landed`](Self::landed).
     pub fn errand(&mut self, now_us: u64) -> Option<Batch<T>> {

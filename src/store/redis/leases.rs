@@ -1,6 +1,6 @@
 //! Leases: hits that this runtime has reserved in Redis, and spends without a call.
 //!
-//! A bucket that was asked for more than a few hits within the last lease is worth one. The batch that carries its next
+//! A bucket that was asked for more than a few times within the last lease is worth one. The batch that carries its next
 //! take also reserves what the runtime expects to need in half a lease. When half of that is spent, and when the lease is
 //! over, a call that no request waits for reports what was spent, and asks for more if there is still use for it. So a
 //! lease only ever admits what Redis holds for this runtime; [`mod@tollgate_core::decision::lease`] says why the limit
@@ -10,33 +10,44 @@
 //! A call whose answer is lost leaves open what Redis holds. Nothing is reported about such a lease any more: it is spent
 //! until its end, and Redis counts it as spent to the last hit.
 //!
+//! Two calls come before the requests of their batch: one that returns a lease into which a take does not fit, so that a
+//! runtime denies nothing because of what it holds itself; and one that reports what was spent before hits are given back.
+//!
 //! Pure: requests, answers and the time go in; answers and calls come out.
 
 mod bucket;
+mod counts;
+mod demanded;
+mod part;
 mod twice;
 
 use std::{
-    collections::HashMap,
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, VecDeque},
     mem,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
 };
 
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use super::denial_cache::Trip;
-use bucket::{Aside, Bucket};
+use bucket::{Bucket, Purpose};
+
+pub use counts::{Counts, LeasedHits};
+pub use part::{Part, Spent};
 use tollgate_core::{
-    decision::{Answer, AnswerSource, Enforcement, Found, Granted, LeaseCall, Takes, Verdict, verdict},
+    decision::{Answer, Enforcement, Granted, Kind, LeaseCall, Take, Takes, Verdict},
     descriptor::BucketKey,
 };
 use twice::Twice;
 
 /// The number of buckets that are watched at once. Others are asked for one by one.
 const MOST: usize = 32_768;
+/// The number of calls that no request waits for in one batch: Redis decides nothing else meanwhile.
+const MOST_DUE: usize = 32;
+/// The number of due calls that are looked at for one batch, since some may be for another master.
+const MOST_LOOKED_AT: usize = 256;
 /// The time between two looks for buckets that nobody asks for any more.
 const SWEEP_EVERY_US: u64 = 1_000_000;
 
@@ -46,75 +57,22 @@ pub struct Leases {
     buckets: HashMap<BucketKey, Bucket, RandomState>,
     /// Decides which keys get a bucket here.
     twice: Twice,
-    /// Buckets under lease.
-    leased: Vec<BucketKey>,
+    /// The number of buckets under lease.
+    leased: usize,
+    /// When each lease ends, or is looked at again; the first one comes first.
+    ends: BinaryHeap<Reverse<(u64, BucketKey)>>,
     /// Buckets whose holder has something to report or to ask for.
-    due: Vec<BucketKey>,
+    due: VecDeque<BucketKey>,
+    /// How many of the last of them nobody was woken for.
+    fresh: usize,
+    /// The number of buckets that have ever been watched.
+    births: u32,
     swept_us: u64,
     counts: Counts,
     /// The counts that were added to those of the process.
     told: Counts,
     hits: Arc<LeasedHits>,
 }
-
-/// What became of the hits of all leases; it only rises.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Granted by Redis.
-    pub reserved: u64,
-    /// Admitted from a lease.
-    pub spent: u64,
-    /// Not reported in time, so Redis counts them as spent.
-    pub lapsed: u64,
-}
-
-/// The [`Counts`] of all runtimes of a process.
-#[derive(Debug, Default)]
-pub struct LeasedHits {
-    reserved: AtomicU64,
-    spent: AtomicU64,
-    lapsed: AtomicU64,
-}
-
-impl LeasedHits {
-    /// Each count with its word in metrics.
-    pub fn counts(&self) -> [(&'static str, u64); 3] {
-        [("reserved", &self.reserved), ("spent", &self.spent), ("lapsed", &self.lapsed)]
-            .map(|(word, count)| (word, count.load(Ordering::Relaxed)))
-    }
-
-    fn add(&self, counts: Counts, told: Counts) {
-        let add = |to: &AtomicU64, now: u64, told: u64| {
-            to.fetch_add(now - told, Ordering::Relaxed);
-        };
-        add(&self.reserved, counts.reserved, told.reserved);
-        add(&self.spent, counts.spent, told.spent);
-        add(&self.lapsed, counts.lapsed, told.lapsed);
-    }
-}
-
-/// What leases can do for a request.
-#[derive(Debug)]
-pub enum Spent {
-    /// All of its takes fit.
-    All(Answer),
-    /// Some do, if the store admits the others.
-    Part(Box<Part>),
-    /// Redis must be asked for all of them.
-    None,
-}
-
-/// The takes of a request that are spent from leases if the store admits the others.
-#[derive(Debug)]
-pub struct Part {
-    /// What the store must be asked for.
-    pub rest: Takes,
-    /// For each take its enforcement, and what its lease has set aside for it; none if it is among the rest.
-    takes: SmallVec<[Share; 2]>,
-}
-
-/// The enforcement of a take, and what was set aside for it, in which bucket.
-type Share = (Enforcement, Option<(BucketKey, Aside)>);
 
 // === impl Leases ===
 
@@ -127,7 +85,7 @@ impl Leases {
     /// Decides a request, as far as its buckets are under lease. The hits of a [`Spent::Part`] stay set aside until it is
     /// given to [`settle`](Self::settle).
     pub fn spend(&mut self, takes: &Takes, now_us: u64) -> Spent {
-        if self.leased.is_empty() || takes.iter().all(|take| take.demand.lease_us == 0) {
+        if self.leased == 0 || takes.iter().all(|take| take.demand.lease_us == 0) {
             return Spent::None;
         }
         let mut part = Part { rest: Takes::new(), takes: SmallVec::new() };
@@ -169,7 +127,20 @@ impl Leases {
             let spent = bucket.settle(aside, verdict, now_us);
             self.counts.spent += u64::from(spent);
             if bucket.is_due(now_us) {
-                self.due.push(*key);
+                self.due.push_back(*key);
+                self.fresh += 1;
+            }
+        }
+    }
+
+    /// The store charged these takes. What is shown of a bucket under lease shows it from now on.
+    pub fn were_charged(&mut self, takes: &[Take], store_us: u64) {
+        if self.leased == 0 {
+            return;
+        }
+        for take in takes.iter().filter(|take| take.demand.kind == Kind::Take) {
+            if let Some(bucket) = self.buckets.get_mut(&take.key) {
+                bucket.was_charged(&take.demand, store_us);
             }
         }
     }
@@ -179,41 +150,94 @@ impl Leases {
         !self.due.is_empty()
     }
 
-    /// Whether no bucket is under lease.
-    pub fn is_empty(&self) -> bool {
-        self.leased.is_empty()
+    /// The buckets with such a call of which nobody was told yet.
+    pub fn fresh(&mut self) -> SmallVec<[BucketKey; 1]> {
+        let fresh = mem::take(&mut self.fresh).min(self.due.len());
+        self.due.range(self.due.len() - fresh..).copied().collect()
+    }
+
+    /// Some of the buckets with such a call.
+    pub fn due(&self) -> impl Iterator<Item = &BucketKey> {
+        self.due.iter().take(MOST_DUE)
     }
 
     // === calls ===
 
-    /// The calls that travel with a batch of these requests. Each must end in [`landed`](Self::landed).
+    /// The calls that travel with a batch of these requests: those that ask for nothing before the requests, and the others
+    /// behind them. Each must end in [`landed`](Self::landed).
     pub fn calls<'a>(&mut self, requests: impl Iterator<Item = &'a Takes>, now_us: u64) -> Vec<LeaseCall> {
         let mut calls = Vec::new();
-        for take in requests.flatten().filter(|take| take.demand.lease_us > 0) {
-            if !self.buckets.contains_key(&take.key)
-                && self.buckets.len() < MOST
-                && self.twice.note(&take.key)
-            {
-                self.buckets.insert(take.key, Bucket::new(&take.demand, now_us));
+        for take in requests.flatten() {
+            if take.demand.lease_us == 0 && self.leased == 0 {
+                continue;
             }
+            self.watch(take, now_us);
             let Some(bucket) = self.buckets.get_mut(&take.key) else { continue };
-            bucket.is_asked(&take.demand, now_us);
-            calls.extend(bucket.call(&take.key, now_us));
+            let purpose = if take.demand.kind.gives_back() {
+                Purpose::Report
+            } else if bucket.is_too_much(&take.demand, now_us) {
+                Purpose::Release
+            } else if take.demand.lease_us > 0 {
+                Purpose::Renew
+            } else {
+                continue;
+            };
+            if take.demand.lease_us > 0 && take.demand.kind == Kind::Take {
+                bucket.is_asked(&take.demand, now_us);
+            }
+            calls.extend(bucket.call(&take.key, purpose, now_us));
         }
         calls
     }
 
-    /// The buckets with a call that no request waits for.
-    pub fn due(&self) -> &[BucketKey] {
-        &self.due
+    /// Notes takes that travel in a way in which no call about leases can. If one of their buckets is worth a lease, a call
+    /// becomes due.
+    pub fn asked_otherwise(&mut self, takes: &[Take], now_us: u64) {
+        for take in takes.iter().filter(|take| take.demand.kind == Kind::Take && take.demand.lease_us > 0) {
+            self.watch(take, now_us);
+            let Some(bucket) = self.buckets.get_mut(&take.key) else { continue };
+            bucket.is_asked(&take.demand, now_us);
+            if bucket.is_wanting(now_us) {
+                self.due.push_back(take.key);
+                self.fresh += 1;
+            }
+        }
     }
 
-    /// Those of these calls whose bucket is here. Each must end in [`landed`](Self::landed) or in
-    /// [`not_sent`](Self::not_sent).
+    fn watch(&mut self, take: &Take, now_us: u64) {
+        let is_watched = || self.buckets.contains_key(&take.key);
+        if take.demand.lease_us == 0 || take.demand.kind != Kind::Take || is_watched() {
+            return;
+        }
+        if !self.twice.note(&take.key) {
+            return;
+        }
+        if self.buckets.len() >= MOST {
+            self.sweep(now_us);
+        }
+        if self.buckets.len() < MOST {
+            self.births = self.births.wrapping_add(1);
+            self.buckets.insert(take.key, Bucket::new(&take.demand, self.births, now_us));
+        }
+    }
+
+    /// Those of the due calls whose bucket is here, up to a number that Redis answers quickly. Each must end in
+    /// [`landed`](Self::landed) or in [`not_sent`](Self::not_sent).
     pub fn due_calls(&mut self, is_here: impl Fn(&BucketKey) -> bool, now_us: u64) -> Vec<LeaseCall> {
-        let due = self.due.extract_if(.., |key| is_here(key));
-        let calls = due.filter_map(|key| self.buckets.get_mut(&key)?.call(&key, now_us));
-        calls.collect()
+        let mut calls = Vec::new();
+        for _ in 0..self.due.len().min(MOST_LOOKED_AT) {
+            let Some(key) = self.due.pop_front() else { break };
+            if is_here(&key) {
+                let bucket = self.buckets.get_mut(&key);
+                calls.extend(bucket.and_then(|bucket| bucket.call(&key, Purpose::Renew, now_us)));
+            } else {
+                self.due.push_back(key);
+            }
+            if calls.len() >= MOST_DUE {
+                break;
+            }
+        }
+        calls
     }
 
     /// The calls could not be sent, and are still due.
@@ -221,85 +245,87 @@ impl Leases {
         for call in calls {
             if let Some(bucket) = self.buckets.get_mut(&call.key) {
                 bucket.not_sent();
-                self.due.push(call.key);
+                self.due.push_back(call.key);
             }
         }
     }
 
     /// A call was answered; or it was refused or lost, which are the same here.
     pub fn landed(&mut self, call: &LeaseCall, granted: Option<&Granted>, trip: Trip) {
-        let Some(bucket) = self.buckets.get_mut(&call.key) else { return };
-        let was_leased = bucket.is_leased();
-        self.counts.lapsed += u64::from(bucket.landed(call, granted, trip));
-        self.counts.reserved += granted.map_or(0, |granted| u64::from(granted.granted));
-        if bucket.is_leased() && !was_leased {
-            self.leased.push(call.key);
+        self.counts.answered += u64::from(granted.is_some());
+        self.counts.lost += u64::from(granted.is_none());
+        if let Some(bucket) = self.buckets.get_mut(&call.key) {
+            let was_leased = bucket.is_leased();
+            self.counts.lapsed += u64::from(bucket.landed(call, granted, trip));
+            self.counts.reserved += granted.map_or(0, |granted| u64::from(granted.granted));
+            self.leased = self.leased + usize::from(bucket.is_leased()) - usize::from(was_leased);
+            if let Some(ends_us) = bucket.ends_us_after(trip.arrived_us).filter(|_| !bucket.is_timed) {
+                bucket.is_timed = true;
+                self.ends.push(Reverse((ends_us, call.key)));
+            }
+            if bucket.is_due(trip.arrived_us) {
+                self.due.push_back(call.key);
+                self.fresh += 1;
+            }
         }
-        if bucket.is_due(trip.arrived_us) {
-            self.due.push(call.key);
-        }
+        self.tell();
     }
 
     /// Finds the leases that are over, and forgets buckets that nobody asks for. Returns when it must be called again;
     /// none while there is no lease.
     pub fn look(&mut self, now_us: u64) -> Option<u64> {
-        let mut next_us: Option<u64> = None;
-        let Leases { buckets, leased, due, counts, .. } = self;
-        leased.retain(|key| {
-            let Some(bucket) = buckets.get_mut(key) else { return false };
-            counts.lapsed += u64::from(bucket.give_up(now_us));
-            if bucket.is_due(now_us) {
-                due.push(*key);
+        while let Some(Reverse((at_us, key))) = self.ends.peek().copied() {
+            if at_us > now_us {
+                break;
             }
-            if let Some(ends_us) = bucket.ends_us_after(now_us) {
-                next_us = Some(next_us.map_or(ends_us, |next_us| next_us.min(ends_us)));
-            }
-            bucket.is_leased()
-        });
+            self.ends.pop();
+            let Some(bucket) = self.buckets.get_mut(&key) else { continue };
+            bucket.is_timed = false;
+            self.give_up(&key, now_us);
+        }
+        if now_us.saturating_sub(self.swept_us) >= SWEEP_EVERY_US {
+            self.sweep(now_us);
+        }
+        self.tell();
+        self.ends.peek().map(|Reverse((at_us, _))| *at_us)
+    }
+
+    /// If a lease is over, a call becomes due, or it is dropped. Otherwise somebody will look again.
+    fn give_up(&mut self, key: &BucketKey, now_us: u64) {
+        let Some(bucket) = self.buckets.get_mut(key) else { return };
+        let was_leased = bucket.is_leased();
+        self.counts.lapsed += u64::from(bucket.give_up(now_us));
+        self.leased = self.leased + usize::from(bucket.is_leased()) - usize::from(was_leased);
+        if bucket.is_due(now_us) {
+            self.due.push_back(*key);
+            self.fresh += 1;
+        }
+        if let Some(ends_us) = bucket.ends_us_after(now_us).filter(|_| !bucket.is_timed) {
+            bucket.is_timed = true;
+            self.ends.push(Reverse((ends_us, *key)));
+        }
+    }
+
+    fn sweep(&mut self, now_us: u64) {
         if now_us.saturating_sub(self.swept_us) >= SWEEP_EVERY_US {
             self.swept_us = now_us;
             self.buckets.retain(|_, bucket| bucket.is_used(now_us));
         }
+    }
+
+    fn tell(&mut self) {
         self.hits.add(self.counts, mem::replace(&mut self.told, self.counts));
-        next_us
     }
 
-    /// Ends all leases, so that what was not spent comes back before the process ends.
-    pub fn end_all(&mut self, now_us: u64) {
-        for key in &self.leased {
-            if let Some(bucket) = self.buckets.get_mut(key) {
-                bucket.retire(now_us);
-                self.due.push(*key);
-            }
-        }
-    }
-}
-
-// === impl Part ===
-
-impl Part {
-    fn spends(&self, key: &BucketKey) -> bool {
-        self.takes.iter().any(|(_, aside)| aside.as_ref().is_some_and(|(spent, _)| spent == key))
-    }
-
-    /// The answer to all takes, in their order.
-    fn answer(&self, rest: Option<Answer>) -> Answer {
-        let told = self.takes.iter().filter_map(|(_, aside)| Some(aside.as_ref()?.1.told_us));
-        let now_us = told.chain(rest.as_ref().map(|rest| rest.now_us)).min().unwrap_or_default();
-        let mut others = rest.iter().flat_map(|rest| rest.found.iter().copied());
-        let mut found: SmallVec<[Found; 1]> = SmallVec::with_capacity(self.takes.len());
-        for (_, aside) in &self.takes {
-            found.extend(aside.as_ref().map(|(_, aside)| aside.found).or_else(|| others.next()));
-        }
-        let judged =
-            self.takes.iter().zip(&found).map(|((enforcement, _), found)| (*enforcement, found.fits));
-        Answer {
-            now_us,
-            verdict: verdict(judged),
-            malformed: rest.as_ref().map_or(0, |rest| rest.malformed),
-            source: rest.as_ref().map_or(AnswerSource::Lease, |rest| rest.source),
-            found,
-        }
+    /// Ends all leases, so that what was not spent comes back before the process ends, and asks for no more. Returns how many
+    /// there are or may yet be granted.
+    pub fn end_all(&mut self, now_us: u64) -> usize {
+        self.buckets.values_mut().for_each(|bucket| bucket.retire(now_us));
+        let leased = self.buckets.iter().filter(|(_, bucket)| bucket.is_leased());
+        let leased: Vec<BucketKey> = leased.map(|(key, _)| *key).collect();
+        leased.iter().for_each(|key| self.give_up(key, now_us));
+        self.tell();
+        self.buckets.values().filter(|bucket| bucket.is_leased() || bucket.is_under_way()).count()
     }
 }
 

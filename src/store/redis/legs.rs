@@ -63,7 +63,8 @@ type Todos<O> = SmallVec<[Todo<O>; 4]>;
 impl<O> Legs<O> {
     /// The legs of a request.
     pub fn new(mut takes: Takes, slot_of: impl Fn(&BucketKey) -> u16) -> Legs<O> {
-        // A hit that is spent from a lease could not be undone where it was charged.
+        // A hit that is spent from a lease could not be undone where it was charged. Leases for such requests are asked for
+        // on their own.
         takes.iter_mut().for_each(|take| take.demand.lease_us = 0);
         let mut legs: SmallVec<[Leg<O>; 4]> = SmallVec::new();
         for (index, take) in takes.iter().enumerate() {

@@ -201,12 +201,12 @@ fn state(value: &[u8], measure: &Measure) -> Option<State> {
             let per_us = u32::from_le_bytes(*rate);
             let at = Exact { whole_us: sound(whole_us)?, fraction };
             (fraction < per_us).then_some(())?;
-            reserved(Counted::TokenBucket(Kept::new(at, per_us)), rest)
+            reserved(Counted::TokenBucket(Kept::new(at, per_us)), per_us, rest)
         }
         Measure::FixedWindow(_) => {
             let (head, rest) = value.split_first_chunk::<12>()?;
             let (ends_us, count) = pair(head);
-            reserved(Counted::FixedWindow(Window { ends_us: sound(ends_us)?, count }), rest)
+            reserved(Counted::FixedWindow(Window { ends_us: sound(ends_us)?, count }), 1, rest)
         }
         Measure::SlidingLog(_) => {
             let (_held, runs) = value.split_first_chunk::<4>()?;
@@ -219,8 +219,8 @@ fn state(value: &[u8], measure: &Measure) -> Option<State> {
     }
 }
 
-/// A bucket with what is reserved in it: nothing, or two generations, each `<I8I8I4`.
-fn reserved(counted: Counted, rest: &[u8]) -> Option<State> {
+/// A bucket with what is reserved in it, in fractions of `per_us`: nothing, or two generations, each `<I8I8I4`.
+fn reserved(counted: Counted, per_us: u32, rest: &[u8]) -> Option<State> {
     if rest.is_empty() {
         return Some(counted.alone());
     }
@@ -228,6 +228,7 @@ fn reserved(counted: Counted, rest: &[u8]) -> Option<State> {
     let generation = |bytes: &[u8; 20]| {
         let (lapses_us, amount) = bytes.split_first_chunk::<8>()?;
         let (whole_us, fraction) = pair(amount.try_into().ok()?);
+        (fraction < per_us).then_some(())?;
         Some(Generation {
             lapses_us: u64::from_le_bytes(*lapses_us),
             amount: Exact { whole_us: (whole_us < TOO_LARGE).then_some(whole_us)?, fraction },

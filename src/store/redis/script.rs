@@ -65,7 +65,14 @@ pub struct Call {
 impl Call {
     /// A call for these requests. They name at most 65,535 different buckets; batches stay far below that.
     pub fn new<'a>(requests: impl IntoIterator<Item = &'a [Take]>) -> Call {
+        Call::with_leases(requests, &[])
+    }
+
+    /// The same with what the holder of leases reports and asks for. What only returns hits comes before the requests, which
+    /// may need them, and what asks for some comes behind them.
+    pub fn with_leases<'a>(requests: impl IntoIterator<Item = &'a [Take]>, leases: &[LeaseCall]) -> Call {
         let mut call = Call { keys: Vec::new(), requests: Vec::new(), needs_epoch: false };
+        leases.iter().filter(|lease| lease.wants == 0).for_each(|lease| call.add_lease(lease));
         for takes in requests {
             let goes_the_long_way = takes.iter().any(|take| demand_byte(&take.demand) != 0);
             let flag = if goes_the_long_way { LONG_WAY_FLAG } else { 0 };
@@ -75,11 +82,11 @@ impl Call {
                 call.put(index, &take.demand);
             }
         }
+        leases.iter().filter(|lease| lease.wants > 0).for_each(|lease| call.add_lease(lease));
         call
     }
 
-    /// Adds what the holder of a lease reports and asks for, behind the requests.
-    pub fn add_lease(&mut self, lease: &LeaseCall) {
+    fn add_lease(&mut self, lease: &LeaseCall) {
         self.requests.extend_from_slice(&LEASE.to_le_bytes());
         let index = self.index(lease.key);
         self.put(index, &lease.one);
@@ -238,13 +245,28 @@ fn found(rest: &mut &[u8], demand: &Demand) -> Result<Found, StoreError> {
     Ok(Found { fits: head[0] & 1 == 1, seen, is_reserved: head[0] & 2 == 2 })
 }
 
-/// Reads the end of the reply to a call with these leases, and returns what comes before it.
-pub fn granted<'a>(reply: &'a [u8], leases: &[LeaseCall]) -> Result<(&'a [u8], Vec<Granted>), StoreError> {
-    let at = reply.len().checked_sub(GRANTED * leases.len()).ok_or(TOO_SHORT)?;
-    let (before, grants) = reply.split_at(at);
-    let now_us = before.get(..NOW_AND_MALFORMED).map(exact).ok_or(TOO_SHORT)?.whole_us;
-    let grants = grants.chunks_exact(GRANTED).zip(leases);
-    Ok((before, grants.map(|(grant, lease)| granted_one(grant, lease, now_us)).collect()))
+/// Reads the reply to a call for these requests and leases, as [`Call::with_leases`] makes it.
+pub fn replies<'a>(
+    reply: &[u8],
+    requests: impl Iterator<Item = &'a [Take]>,
+    leases: &[LeaseCall],
+) -> Result<(Vec<Answer>, Vec<Granted>), StoreError> {
+    if leases.is_empty() {
+        return Ok((answers(reply, requests)?, Vec::new()));
+    }
+    let (head, rest) = reply.split_at_checked(NOW_AND_MALFORMED).ok_or(TOO_SHORT)?;
+    let now_us = exact(head).whole_us;
+    let behind = leases.iter().filter(|lease| lease.wants > 0).count();
+    let (before, rest) = rest.split_at_checked(GRANTED * (leases.len() - behind)).ok_or(TOO_SHORT)?;
+    let at = rest.len().checked_sub(GRANTED * behind).ok_or(TOO_SHORT)?;
+    let (rest, behind) = rest.split_at(at);
+    let (mut before, mut behind) = (before.chunks_exact(GRANTED), behind.chunks_exact(GRANTED));
+    let granted = leases.iter().map(|lease| {
+        let grants = if lease.wants > 0 { &mut behind } else { &mut before };
+        Ok(granted_one(grants.next().ok_or(TOO_SHORT)?, lease, now_us))
+    });
+    let granted = granted.collect::<Result<_, _>>()?;
+    Ok((answers(&[head, rest].concat(), requests)?, granted))
 }
 
 fn granted_one(grant: &[u8], lease: &LeaseCall, now_us: u64) -> Granted {

@@ -2,9 +2,10 @@
 
 mod runtimes;
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{iter, sync::atomic::Ordering, time::Duration};
 
 use lab::{binaries::Part, redis::Redis};
+use tokio::task::JoinSet;
 
 use super::*;
 use crate::{clock, tasks::seam};
@@ -110,7 +111,7 @@ async fn a_renewal_that_is_under_way_when_leases_end_leaves_nothing_reserved() {
     // Nobody waits for the renewal. It is sent to a Redis that does not answer yet.
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert!(!store.runtime.queues.with(|queues| queues.leases.has_due()), "it is not sent");
-    let reserved = || backend.leased_hits.counts()[0];
+    let reserved = || backend.leased_hits.hits()[0];
     store.runtime.queues.with(|queues| queues.leases.look(0));
     let before = reserved();
     let resumed = async {
@@ -121,4 +122,34 @@ async fn a_renewal_that_is_under_way_when_leases_end_leaves_nothing_reserved() {
     assert!(reserved() > before, "{:?}: it was not granted", reserved());
     let answer = ask(Demand { lease_us: 0, ..demand }).await;
     assert!(!answer.found[0].is_reserved, "{answer:?}");
+}
+
+#[tokio::test]
+async fn thousands_of_leases_are_ended_and_none_of_their_hits_lapses() {
+    let Some((_redis, backend, store)) = store(Duration::from_secs(5)).await else { return };
+    let store = Arc::new(store);
+    let spec = LimitSpec { lease_us: 10_000_000, ..LimitSpec::new(1_000, Unit::Second) };
+    let limit = spec.check().unwrap();
+    let take = |number: u32| {
+        let mut bytes = [1; 16];
+        bytes[..4].copy_from_slice(&number.to_le_bytes());
+        Take { key: BucketKey::from_bytes(bytes), demand: Demand::new(Hits::One, &limit) }
+    };
+    // More than one call of the script can name.
+    for first in (0..9_000).step_by(100) {
+        let mut answers = JoinSet::new();
+        for take in (first..first + 100).flat_map(|number| iter::repeat_n(take(number), 8)) {
+            let store = Arc::clone(&store);
+            answers.spawn(async move { store.take(None, Takes::from_elem(take, 1)).await.is_ok() });
+        }
+        assert!(answers.join_all().await.iter().all(|is_ok| *is_ok));
+    }
+    let hits = || backend.leased_hits().hits().map(|(_, count)| count);
+    let [reserved, _, lapsed] = hits();
+    assert!(reserved > 9_000 && lapsed == 0, "{reserved} reserved, {lapsed} lapsed");
+    store.end_leases().await;
+    let [.., lapsed] = hits();
+    assert_eq!(lapsed, 0);
+    let now_us = store.runtime.clock.now_us();
+    assert_eq!(store.runtime.queues.with(|queues| queues.leases.end_all(now_us)), 0);
 }

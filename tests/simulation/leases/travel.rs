@@ -9,7 +9,7 @@ use tollgate::store::{
     StoreError,
     redis::{denial_cache::Trip, dispatch::Dispatched, leases::Spent},
 };
-use tollgate_core::decision::{Answer, Seen, Takes, Verdict, decide, lease};
+use tollgate_core::decision::{Answer, Granted, LeaseCall, Seen, Takes, Verdict, decide, lease};
 
 const BUSY_NS: u64 = 20_000;
 
@@ -155,24 +155,37 @@ impl World<'_> {
     // === the store ===
 
     pub(super) fn execute(&mut self, sent: usize) {
-        let now_us = self.store_us();
         let requests = self.sent[sent].requests.clone();
+        // What only returns hits comes before the requests.
+        let calls = self.sent[sent].calls.clone();
+        let mut grants = vec![None; calls.len()];
+        self.settle(&calls, |call| call.wants == 0, &mut grants);
         let answers: Vec<Answer> = requests.into_iter().map(|request| self.execute_one(request)).collect();
-        let mut grants = Vec::new();
-        for call in self.sent[sent].calls.clone() {
-            let bucket = crate::bucket::number_of(&call.key);
-            self.begins(bucket);
-            let granted = lease(&call, now_us, &mut self.table).expect("no log has leases");
-            if let Err(promise) = self.accounts[bucket].settle(&call, &granted, now_us) {
-                self.breaks(promise, format!("{call:?} {granted:?}, {:?}", self.accounts[bucket]));
-            }
-            grants.push(granted);
-        }
+        self.settle(&calls, |call| call.wants > 0, &mut grants);
+        let grants = grants.into_iter().flatten().collect();
         self.sent[sent].executed_ns = self.now_ns;
         self.sent[sent].reply = Some((answers, grants));
         if !self.rng.random_bool(self.plan.network.lost_back) {
             let way_ns = self.way_ns();
             self.schedule(way_ns, Event::Land { sent });
+        }
+    }
+
+    fn settle(
+        &mut self,
+        calls: &[LeaseCall],
+        is_now: impl Fn(&LeaseCall) -> bool,
+        grants: &mut [Option<Granted>],
+    ) {
+        let now_us = self.store_us();
+        for (call, grant) in calls.iter().zip(grants).filter(|(call, _)| is_now(call)) {
+            let bucket = crate::bucket::number_of(&call.key);
+            self.begins(bucket);
+            let granted = lease(call, now_us, &mut self.table).expect("no log has leases");
+            if let Err(promise) = self.accounts[bucket].settle(call, &granted, now_us) {
+                self.breaks(promise, format!("{call:?} {granted:?}, {:?}", self.accounts[bucket]));
+            }
+            *grant = Some(granted);
         }
     }
 

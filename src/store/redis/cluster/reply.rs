@@ -62,9 +62,8 @@ fn answered(
     takes: Option<&[Take]>,
     leases: &[LeaseCall],
 ) -> Result<(Option<Answer>, Vec<Granted>), StoreError> {
-    let (before, granted) = script::granted(reply, leases)?;
-    let answer = script::answers(before, takes.into_iter())?.pop();
-    Ok((answer, granted))
+    let (mut answers, granted) = script::replies(reply, takes.into_iter(), leases)?;
+    Ok((answers.pop(), granted))
 }
 
 const NO_ANSWER: StoreError = StoreError::Reply("it is not a string");

@@ -193,8 +193,7 @@ impl<'a> Rounds<'a> {
                 pipeline.cmd("ASKING");
             }
             let Order { takes, leases } = &self.orders[*index];
-            let mut call = Call::new(*takes);
-            leases.iter().for_each(|lease| call.add_lease(lease));
+            let call = Call::with_leases(*takes, leases);
             if call.needs_epoch() {
                 self.runtime.slots.asks_for_epochs();
             }

@@ -169,9 +169,14 @@ impl<T> Queue<T> {
         formed
     }
 
+    /// Whether a slot is free.
+    pub fn has_room(&self) -> bool {
+        self.under_way < self.slots
+    }
+
     /// A batch without requests, if a slot is free.
     pub fn errand(&mut self, now_us: u64) -> Option<Batch<T>> {
-        if self.under_way >= self.slots {
+        if !self.has_room() {
             return None;
         }
         self.under_way += 1;

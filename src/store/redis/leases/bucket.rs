@@ -1,11 +1,14 @@
 //! One bucket: how much it is asked for, the lease of it, and the call about it that is under way.
 
+use std::mem;
+
+use super::demanded::Demanded;
 use crate::store::redis::denial_cache::Trip;
 use tollgate_core::{
     decision::{
         Demand, Found, Granted, Kind, LeaseCall, Measure, Seen, Verdict,
         fixed_window::Window,
-        lease::{FEWEST_LEASED, MOST_LEASED, worth},
+        lease::{FEWEST_LEASED, worth},
     },
     descriptor::BucketKey,
     limit::Exact,
@@ -15,16 +18,27 @@ use tollgate_core::{
 pub(super) struct Bucket {
     /// A take of one hit, under the limit that the lease is for.
     one: Demand,
-    /// The hits asked for since `since_us`, for a lease's time, and in the lease's time before.
-    asked: u32,
-    asked_before: u32,
-    since_us: u64,
+    demanded: Demanded,
     lease: Option<Lease>,
     call: Call,
     /// Nothing was granted, so nothing is asked for until then.
     barren_until_us: u64,
-    /// Counts the leases, so that what was set aside from an earlier one is not spent from a later.
-    serial: u32,
+    /// Counts the leases of all buckets that this key has had here, so that what was set aside from an earlier one is not
+    /// spent from a later.
+    serial: u64,
+    /// Whether somebody will look when its lease ends.
+    pub(super) is_timed: bool,
+}
+
+/// Why a call is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To report what was spent, and to ask for more.
+    Renew,
+    /// To report what was spent before hits are given back to the bucket: hits that are not yet charged could not be.
+    Report,
+    /// To return everything before a take that does not fit into the lease: it would be denied what is held for it here.
+    Release,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +60,9 @@ struct Lease {
     ends_us: u64,
     /// What Redis showed, with what was spent since: `full_at`, or the count of a window.
     level: Exact,
-    /// Redis' clock then.
+    /// Redis' clock then, and the local clock after that answer had arrived.
     told_us: u64,
+    arrived_us: u64,
     /// 0 for a token bucket.
     window_ends_us: u64,
     /// Whether Redis holds what is noted here. If a call was lost, that is not known.
@@ -58,25 +73,26 @@ struct Lease {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Aside {
     hits: u32,
-    serial: u32,
+    serial: u64,
     cost: Exact,
     pub(super) found: Found,
-    pub(super) told_us: u64,
+    /// The earliest instant that Redis' clock may show by now.
+    pub(super) now_us: u64,
 }
 
 // === impl Bucket ===
 
 impl Bucket {
-    pub(super) fn new(demand: &Demand, now_us: u64) -> Bucket {
+    /// `number` tells it from all other buckets, also from those that this key had before.
+    pub(super) fn new(demand: &Demand, number: u32, now_us: u64) -> Bucket {
         Bucket {
             one: demand.one(),
-            asked: 0,
-            asked_before: 0,
-            since_us: now_us,
+            demanded: Demanded::new(now_us),
             lease: None,
             call: Call::None,
             barren_until_us: 0,
-            serial: 0,
+            serial: u64::from(number) << 32,
+            is_timed: false,
         }
     }
 
@@ -88,24 +104,21 @@ impl Bucket {
         self.lease.is_some()
     }
 
+    /// Whether a call about it has yet to be answered.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.call == Call::UnderWay
+    }
+
     /// Counts a demand.
     pub(super) fn is_asked(&mut self, demand: &Demand, now_us: u64) {
         if !self.is_for(demand) {
             if self.lease.is_some() || self.call == Call::UnderWay {
                 return self.retire(now_us);
             }
-            *self = Bucket { serial: self.serial, ..Bucket::new(demand, now_us) };
+            let Bucket { serial, is_timed, .. } = *self;
+            *self = Bucket { serial, is_timed, ..Bucket::new(demand, 0, now_us) };
         }
-        self.turn(now_us);
-        self.asked = self.asked.saturating_add(demand.hits());
-    }
-
-    fn turn(&mut self, now_us: u64) {
-        let passed_us = now_us.saturating_sub(self.since_us);
-        if passed_us >= self.lease_us() {
-            self.asked_before = if passed_us < 2 * self.lease_us() { self.asked } else { 0 };
-            (self.asked, self.since_us) = (0, now_us);
-        }
+        self.demanded.add(demand.hits(), self.lease_us(), now_us);
     }
 
     /// Whether the lease is for a demand under these numbers.
@@ -140,7 +153,23 @@ impl Bucket {
         lease.aside += hits;
         lease.level = lease.level.plus(cost, self.one.per_us());
         let found = Found { fits: true, seen, is_reserved: true };
-        Some(Aside { hits, serial, cost, found, told_us: lease.told_us })
+        let passed_us = now_us.saturating_sub(lease.arrived_us).saturating_sub(1);
+        let at_least_us = lease.told_us.saturating_add(passed_us - passed_us.div_ceil(1_000));
+        Some(Aside { hits, serial, cost, found, now_us: at_least_us })
+    }
+
+    /// Whether a take of this many hits does not fit into what the lease has left, though there is something left.
+    pub(super) fn is_too_much(&self, demand: &Demand, now_us: u64) -> bool {
+        let lease = self.lease.as_ref().filter(|lease| now_us < lease.ends_us);
+        lease.is_some_and(|lease| (1..demand.hits()).contains(&(lease.held - lease.spent - lease.aside)))
+    }
+
+    /// The store charged a take at this instant of its clock.
+    pub(super) fn was_charged(&mut self, demand: &Demand, store_us: u64) {
+        let per_us = self.one.per_us();
+        if let Some(lease) = self.lease.as_mut().filter(|lease| store_us > lease.told_us) {
+            lease.level = lease.level.plus(demand.cost(), per_us);
+        }
     }
 
     /// Spends what was set aside, or puts it back. Returns the hits that are spent.
@@ -157,8 +186,7 @@ impl Bucket {
         if verdict == Verdict::Deny {
             return 0;
         }
-        self.turn(now_us);
-        self.asked = self.asked.saturating_add(aside.hits);
+        self.demanded.add(aside.hits, self.lease_us(), now_us);
         aside.hits
     }
 
@@ -176,38 +204,56 @@ impl Bucket {
         is_due
     }
 
+    /// Whether it has no lease, and a call that asks for one has become due; it says so once.
+    pub(super) fn is_wanting(&mut self, now_us: u64) -> bool {
+        let is_wanting = self.lease.is_none() && self.call == Call::None && self.wants(0, now_us) > 0;
+        if is_wanting {
+            self.call = Call::Due;
+        }
+        is_wanting
+    }
+
     /// What there is to report and to ask for, if anything; then it is under way.
-    pub(super) fn call(&mut self, key: &BucketKey, now_us: u64) -> Option<LeaseCall> {
+    pub(super) fn call(&mut self, key: &BucketKey, purpose: Purpose, now_us: u64) -> Option<LeaseCall> {
         if self.call == Call::UnderWay {
             return None;
         }
-        self.call = Call::None;
-        let need = self.need(now_us);
+        let was = mem::replace(&mut self.call, Call::None);
+        let is_over = self.lease.as_ref().is_some_and(|lease| now_us >= lease.ends_us);
+        let returns_all = is_over || purpose == Purpose::Release;
         let mut call =
-            LeaseCall { key: *key, one: self.one, generation_us: 0, held: 0, spent: 0, kept: 0, wants: need };
+            LeaseCall { key: *key, one: self.one, generation_us: 0, held: 0, spent: 0, kept: 0, wants: 0 };
+        let mut free = 0;
         if let Some(lease) = &mut self.lease {
             if !lease.is_certain {
                 return None;
             }
-            let is_over = now_us >= lease.ends_us;
-            if is_over {
+            if returns_all {
                 // What waits for a verdict may yet be admitted.
                 lease.spent += lease.aside;
                 lease.aside = 0;
+                lease.ends_us = lease.ends_us.min(now_us);
                 self.serial = self.serial.wrapping_add(1);
             }
             let rest = lease.held - lease.spent;
-            let kept = if is_over { 0 } else { rest };
-            let wants = need.saturating_sub(kept - lease.aside);
-            let (generation_us, held, spent) = (lease.generation_us, lease.held, lease.spent);
-            call = LeaseCall { generation_us, held, spent, kept, wants, ..call };
-            if !is_over && call.wants < FEWEST_LEASED {
-                self.barren_until_us = now_us + u64::from(self.one.lease_us) / 4;
+            call.kept = if returns_all { 0 } else { rest };
+            free = call.kept - lease.aside;
+            (call.generation_us, call.held, call.spent) = (lease.generation_us, lease.held, lease.spent);
+        }
+        match purpose {
+            Purpose::Renew => {
+                call.wants = self.wants(free, now_us);
+                if self.lease.is_some() && !is_over && call.wants == 0 {
+                    self.barren_until_us = self.barren_until_us.max(now_us + self.lease_us() / 4);
+                    return None;
+                }
+            }
+            Purpose::Release => self.barren_until_us = now_us + self.lease_us(),
+            Purpose::Report if call.spent == 0 => {
+                self.call = was;
                 return None;
             }
-        }
-        if call.wants < FEWEST_LEASED || now_us < self.barren_until_us {
-            call.wants = 0;
+            Purpose::Report => {}
         }
         if call.held == 0 && call.wants == 0 {
             return None;
@@ -216,13 +262,12 @@ impl Bucket {
         Some(call)
     }
 
-    /// The hits that are expected in half a lease.
-    fn need(&mut self, now_us: u64) -> u32 {
-        self.turn(now_us);
-        let hits = u64::from(self.asked) + u64::from(self.asked_before);
-        let over_us = self.lease_us() + now_us.saturating_sub(self.since_us);
-        let need = (hits * self.lease_us()).div_ceil(2 * over_us);
-        u32::try_from(need).unwrap_or(u32::MAX).min(MOST_LEASED)
+    /// The hits to ask for, beside those that are free. 0 if a lease is not worth a call, or none is to be had.
+    fn wants(&mut self, free: u32, now_us: u64) -> u32 {
+        let need = self.demanded.in_half_a_lease(self.lease_us(), now_us);
+        let wants = need.hits.saturating_sub(free);
+        let is_worth_it = wants >= FEWEST_LEASED && need.takes >= FEWEST_LEASED;
+        if is_worth_it && now_us >= self.barren_until_us { wants } else { 0 }
     }
 
     /// Takes over what Redis answered. Returns the hits of a lease that has lapsed unreported.
@@ -242,7 +287,9 @@ impl Bucket {
                 (call.kept, lease.spent - call.spent, lease.aside, lease.ends_us)
             }
             Some(lease) if !granted.is_found && call.held > 0 => {
-                lapsed = lease.held - lease.spent;
+                // At the end of its window nobody is denied what was held for it.
+                let has_window_ended = (1..=granted.now_us).contains(&lease.window_ends_us);
+                lapsed = if has_window_ended { 0 } else { lease.held - lease.spent };
                 self.serial = self.serial.wrapping_add(1);
                 (0, 0, 0, 0)
             }
@@ -275,6 +322,7 @@ impl Bucket {
             ends_us,
             level,
             told_us,
+            arrived_us: trip.arrived_us,
             window_ends_us,
             is_certain: true,
         });
@@ -323,7 +371,7 @@ impl Bucket {
     pub(super) fn is_used(&self, now_us: u64) -> bool {
         self.lease.is_some()
             || self.call == Call::UnderWay
-            || now_us.saturating_sub(self.since_us) < 2 * self.lease_us()
+            || self.demanded.is_recent(self.lease_us(), now_us)
             || now_us < self.barren_until_us
     }
 }

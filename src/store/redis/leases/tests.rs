@@ -1,6 +1,8 @@
 //! A lease and the numbers of its limit. That limits hold over every interval whatever happens to the calls, that every
 //! runtime gets its share, and which mutants are found, is for `tests/simulation/leases.rs`.
 
+mod calls;
+
 use std::{collections::HashMap, iter};
 
 use tollgate_core::{
