@@ -33,7 +33,6 @@ use smallvec::SmallVec;
 
 use super::denial_cache::Trip;
 use bucket::{Bucket, Purpose};
-
 pub use counts::{Counts, LeasedHits};
 pub use part::{Part, Spent};
 use tollgate_core::{
@@ -127,10 +126,14 @@ impl Leases {
             let spent = bucket.settle(aside, verdict, now_us);
             self.counts.spent += u64::from(spent);
             if bucket.is_due(now_us) {
-                self.due.push_back(*key);
-                self.fresh += 1;
+                self.is_due(*key);
             }
         }
+    }
+
+    fn is_due(&mut self, key: BucketKey) {
+        self.due.push_back(key);
+        self.fresh += 1;
     }
 
     /// The store charged these takes. What is shown of a bucket under lease shows it from now on.
@@ -198,8 +201,7 @@ impl Leases {
             let Some(bucket) = self.buckets.get_mut(&take.key) else { continue };
             bucket.is_asked(&take.demand, now_us);
             if bucket.is_wanting(now_us) {
-                self.due.push_back(take.key);
-                self.fresh += 1;
+                self.is_due(take.key);
             }
         }
     }
@@ -258,15 +260,7 @@ impl Leases {
             let was_leased = bucket.is_leased();
             self.counts.lapsed += u64::from(bucket.landed(call, granted, trip));
             self.counts.reserved += granted.map_or(0, |granted| u64::from(granted.granted));
-            self.leased = self.leased + usize::from(bucket.is_leased()) - usize::from(was_leased);
-            if let Some(ends_us) = bucket.ends_us_after(trip.arrived_us).filter(|_| !bucket.is_timed) {
-                bucket.is_timed = true;
-                self.ends.push(Reverse((ends_us, call.key)));
-            }
-            if bucket.is_due(trip.arrived_us) {
-                self.due.push_back(call.key);
-                self.fresh += 1;
-            }
+            self.follow(call.key, was_leased, trip.arrived_us);
         }
         self.tell();
     }
@@ -295,14 +289,19 @@ impl Leases {
         let Some(bucket) = self.buckets.get_mut(key) else { return };
         let was_leased = bucket.is_leased();
         self.counts.lapsed += u64::from(bucket.give_up(now_us));
+        self.follow(*key, was_leased, now_us);
+    }
+
+    /// What follows if a bucket may have got a lease, or may have lost it.
+    fn follow(&mut self, key: BucketKey, was_leased: bool, now_us: u64) {
+        let Some(bucket) = self.buckets.get_mut(&key) else { return };
         self.leased = self.leased + usize::from(bucket.is_leased()) - usize::from(was_leased);
-        if bucket.is_due(now_us) {
-            self.due.push_back(*key);
-            self.fresh += 1;
-        }
         if let Some(ends_us) = bucket.ends_us_after(now_us).filter(|_| !bucket.is_timed) {
             bucket.is_timed = true;
-            self.ends.push(Reverse((ends_us, *key)));
+            self.ends.push(Reverse((ends_us, key)));
+        }
+        if bucket.is_due(now_us) {
+            self.is_due(key);
         }
     }
 
