@@ -42,7 +42,7 @@ use std::{
 use tokio::{
     sync::{Notify, oneshot},
     task::JoinHandle,
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use crate::{
@@ -269,12 +269,22 @@ async fn send_batches(runtime: Arc<Runtime>, slot: usize) {
     loop {
         // It is woken after the requests that are being read at the moment, so these travel together.
         let Some(batch) = runtime.next_batch() else {
-            runtime.queued.notified().await;
+            let waits = runtime.queues.with(|queues| queues.dispatcher.waits_elsewhere());
+            until_queued(&runtime.queued, waits).await;
             continue;
         };
         let mut sent = SentBatch { runtime: &runtime, batch: Some(batch) };
         let answers = sent.answers(slot).await;
         sent.landed(answers);
+    }
+}
+
+/// Returns when there may be something to send; soon if a request waits for another runtime, which may not get on.
+async fn until_queued(queued: &Notify, waits_elsewhere: bool) {
+    if waits_elsewhere {
+        let _ = timeout(Duration::from_micros(denial_cache::WAITS_US), queued.notified()).await;
+    } else {
+        queued.notified().await;
     }
 }
 

@@ -19,7 +19,7 @@ use known::{Entries, Known, Shown};
 use refunds::Refund;
 use room::Room;
 use shared::Member;
-pub use shared::{Shared, when_answered};
+pub use shared::{Shared, WAITS_US, when_answered};
 use tollgate_core::{
     decision::{self, Answer, AnswerSource, Buckets, Kind, State, Take, Verdict},
     descriptor::BucketKey,

@@ -115,6 +115,12 @@ impl<T: Ticket> Dispatcher<T> {
         formed.batch
     }
 
+    /// Whether a request waits for the answer to another runtime. If that does not come, the caller must ask for the
+    /// [next](Self::next) batch all the same, after [`WAITS_US`](super::denial_cache::WAITS_US).
+    pub fn waits_elsewhere(&self) -> bool {
+        self.queue.waits_elsewhere()
+    }
+
     /// Whether another batch may be sent.
     pub fn has_room(&self, now_us: u64) -> bool {
         !self.breaker.refuses(now_us) && self.queue.has_room()

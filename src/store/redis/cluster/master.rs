@@ -28,6 +28,7 @@ use crate::{
             line::Line,
             slots::NodeId,
             traced::{self, Landed},
+            until_queued,
         },
     },
     tasks::{self, Task},
@@ -159,7 +160,8 @@ async fn send_batches(runtime: Arc<Runtime>, master: Arc<Master>, lane: usize) {
             master.line.tried().await;
         }
         let Some(batch) = master.next_batch(&runtime) else {
-            master.queued.notified().await;
+            let waits = master.dispatcher.with(|dispatcher| dispatcher.waits_elsewhere());
+            until_queued(&master.queued, waits).await;
             continue;
         };
         let mut sent = SentBatch { master: &master, runtime: &runtime, batch: Some(batch) };

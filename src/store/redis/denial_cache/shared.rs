@@ -27,7 +27,7 @@ use super::{
 use tollgate_core::descriptor::BucketKey;
 
 /// A runtime that does not get on holds up others for no longer than this.
-pub(super) const WAITS_US: u64 = 10_000;
+pub const WAITS_US: u64 = 10_000;
 const SHARDS: usize = 32;
 /// The number of entries in one of the two generations of a shard: together as many as in one runtime's cache.
 const MOST: usize = super::MOST / SHARDS;

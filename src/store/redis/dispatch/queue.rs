@@ -169,6 +169,11 @@ impl<T> Queue<T> {
         formed
     }
 
+    /// Whether a request is held back for the answer to another runtime, which may never come.
+    pub fn waits_elsewhere(&self) -> bool {
+        self.requests.iter().any(|request| matches!(request.held, Held::For(_)))
+    }
+
     /// Whether a slot is free.
     pub fn has_room(&self) -> bool {
         self.under_way < self.slots

@@ -78,6 +78,26 @@ async fn eight_runtimes_do_not_each_ask_for_every_admission_of_a_denied_key() {
     assert!(asked.calls <= 4.0, "{} calls per admission", asked.calls);
 }
 
+#[tokio::test]
+async fn a_runtime_that_never_has_its_answer_holds_up_no_other() {
+    let Some((_redis, backend, store)) = store(GENEROUS).await else { return };
+    let other = DenialCache::sharing(backend.denials.as_ref().expect("it is on"));
+    let limit = Limit::new(10, Unit::Second, Some(1)).unwrap();
+    let take = Take { key: BucketKey::from_bytes([9; 16]), demand: Demand::new(Hits::Take(1), &limit) };
+    let ask = || store.take(None, Takes::from_elem(take, 1));
+    for _ in 0..2 {
+        ask().await.unwrap();
+    }
+    // Until what is known has run out.
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    other.asks(&[take.key], backend.clock.now_us());
+    let started = clock::monotonic();
+    ask().await.unwrap();
+    let took = started.elapsed();
+    assert!(took >= Duration::from_millis(5), "{took:?}: it was not held up at all");
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
 /// Figures for docs/decisions.md.
 #[tokio::test]
 #[ignore = "measures"]
