@@ -69,34 +69,36 @@
 //! | 14 | `core/src/applied/overdraft.rs` | remembers how the rule was asked |
 //! | 15 | `src/store.rs` | takes: memory or Redis |
 //! | 16 | `src/store/redis.rs` | this runtime's Redis |
-//! | 17 | `src/store/redis/line.rs` | knows whether there is a connection |
-//! | 18 | `src/store/redis/dispatch.rs` | denies, queues or refuses the request |
-//! | 19 | `src/store/redis/denial_cache.rs` | knows whether Redis would deny it |
-//! | 20 | `src/store/redis/denial_cache/shared.rs` | hands over what other runtimes gave back, and have learnt |
-//! | 21 | `src/store/redis/dispatch/queue.rs` | holds the request |
-//! | 22 | `src/store/redis/dispatch.rs` | is asked for the next batch |
-//! | 23 | `src/store/redis/dispatch/queue.rs` | forms it |
-//! | 24 | `src/store/redis/denial_cache.rs` | is asked again, since it may have learnt more |
-//! | 25 | `src/store/redis/script.rs` | packs the requests of the batch |
-//! | 26 | `src/store/redis/line/calls.rs` | sends the call, and waits for the reply |
-//! | 27 | `src/store/redis/script.rs` | makes the command |
+//! | 17 | `src/store/redis/leasing.rs` | decides it from leases, as far as they go |
+//! | 18 | `src/store/redis/line.rs` | knows whether there is a connection |
+//! | 19 | `src/store/redis/dispatch.rs` | denies, queues or refuses the request |
+//! | 20 | `src/store/redis/denial_cache.rs` | knows whether Redis would deny it |
+//! | 21 | `src/store/redis/denial_cache/shared.rs` | hands over what other runtimes gave back, and have learnt |
+//! | 22 | `src/store/redis/dispatch/queue.rs` | holds the request |
+//! | 23 | `src/store/redis/leasing.rs` | adds calls about leases to the next batch |
+//! | 24 | `src/store/redis/dispatch.rs` | is asked for the next batch |
+//! | 25 | `src/store/redis/dispatch/queue.rs` | forms it |
+//! | 26 | `src/store/redis/denial_cache.rs` | is asked again, since it may have learnt more |
+//! | 27 | `src/store/redis/script.rs` | packs the requests of the batch |
+//! | 28 | `src/store/redis/line/calls.rs` | sends the call, and waits for the reply |
+//! | 29 | `src/store/redis/script.rs` | makes the command |
 //! | | `src/store/redis/keys.rs` | names the buckets |
 //! | | `lua/batch.lua` | decides, in Redis |
-//! | 28 | `src/store/redis/script.rs` | reads the reply |
-//! | 29 | `core/src/decision/demand.rs` | gives the verdict |
-//! | 30 | `src/store/redis/dispatch.rs` | the batch has landed |
-//! | 31 | `src/store/redis/dispatch/queue.rs` | frees its slot |
-//! | 32 | `src/store/redis/denial_cache.rs` | learns from the answers; then the requests get them |
-//! | 33 | `src/store/redis/denial_cache/room.rs` | knows whether an answer shows room |
-//! | 34 | `core/src/applied/figures.rs` | turns the answer into what clients are told |
-//! | 35 | `src/protocol.rs` | observes the outcome |
-//! | 36 | `src/metrics/requests.rs` | counts it |
-//! | 37 | `src/metrics/decisions.rs` | counts each decision |
-//! | 38 | `src/live/recorder.rs` | notes the key of each decision |
-//! | 39 | `src/response/rls.rs` | makes the statuses |
-//! | 40 | `src/response.rs` | makes headers and body |
-//! | 41 | `src/response/writer.rs` | writes them as bytes |
-//! | 42 | `src/protocol/reply.rs` | puts the bytes into the answer |
+//! | 30 | `src/store/redis/script.rs` | reads the reply |
+//! | 31 | `core/src/decision/demand.rs` | gives the verdict |
+//! | 32 | `src/store/redis/dispatch.rs` | the batch has landed |
+//! | 33 | `src/store/redis/dispatch/queue.rs` | frees its slot |
+//! | 34 | `src/store/redis/denial_cache.rs` | learns from the answers; then the requests get them |
+//! | 35 | `src/store/redis/denial_cache/room.rs` | knows whether an answer shows room |
+//! | 36 | `core/src/applied/figures.rs` | turns the answer into what clients are told |
+//! | 37 | `src/protocol.rs` | observes the outcome |
+//! | 38 | `src/metrics/requests.rs` | counts it |
+//! | 39 | `src/metrics/decisions.rs` | counts each decision |
+//! | 40 | `src/live/recorder.rs` | notes the key of each decision |
+//! | 41 | `src/response/rls.rs` | makes the statuses |
+//! | 42 | `src/response.rs` | makes headers and body |
+//! | 43 | `src/response/writer.rs` | writes them as bytes |
+//! | 44 | `src/protocol/reply.rs` | puts the bytes into the answer |
 //!
 //! A check of ext_authz differs before row 4 and after row 38:
 //!
