@@ -5,9 +5,10 @@
 //! [`Keys::left_out_at_most`] says how many decisions a key that is not there may have had.
 
 mod nearness;
+mod slices;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -17,15 +18,13 @@ use super::{
 };
 use crate::metrics::RowId;
 pub(super) use nearness::Nearness;
+pub(super) use slices::WINDOW_SECONDS;
+use slices::{SLICES, Slices, Sum, slice};
 
 /// The most keys that are kept.
 const MOST_KEYS: usize = 20_000;
 /// How many stay when there are more.
 const STAY: usize = 15_000;
-/// The keys of the last minutes are those of eleven slices of half a minute, of which the newest has just begun.
-pub(super) const WINDOW_SECONDS: u64 = SLICE_SECONDS * (SLICES as u64 - 1);
-const SLICE_SECONDS: u64 = 30;
-const SLICES: usize = 11;
 /// How long the last decision on a key is told.
 const RECENT_SECONDS: u64 = 10;
 /// Denials of a key have ended after so many seconds without one.
@@ -34,7 +33,8 @@ const QUIET_SECONDS: u64 = 10;
 /// The keys of the last minutes.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    kept: HashMap<u128, KeyRow>,
+    /// A tree, because a hash table would have twice the places that it needs, and four times while it grows.
+    kept: BTreeMap<u128, KeyRow>,
     /// The decisions of a key that may have been missed, by slice from the oldest.
     missed: VecDeque<u64>,
     /// The second that is counted.
@@ -47,21 +47,11 @@ pub(super) struct Keys {
 #[derive(Debug, Default, Clone)]
 pub(super) struct KeyRow {
     row: Option<RowId>,
-    /// By slice, the newest at the end; `slice` is the number of that one.
-    slices: VecDeque<Slice>,
-    slice: u64,
+    slices: Slices,
     last: Last,
     last_second: u64,
     denials: Option<Denials>,
     pub(super) text: Option<Arc<str>>,
-}
-
-#[derive(Debug, Default, Clone, Copy)]
-struct Slice {
-    decisions: u64,
-    error: u64,
-    denied: u64,
-    would_deny: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -107,10 +97,10 @@ impl Keys {
     /// Adds what the runtimes noted in the second with this number, which rises. Returns whose denials began or ended.
     pub(super) fn tick<'n>(&mut self, second: u64, notes: impl Iterator<Item = &'n mut Notes>) -> Vec<Turn> {
         let slices = slice(second) - slice(self.second);
-        for _ in 0..slices.min(SLICES as u64) {
+        for _ in 0..slices.min(SLICES) {
             self.missed.push_back(0);
         }
-        while self.missed.len() > SLICES {
+        while self.missed.len() > SLICES as usize {
             self.missed.pop_front();
         }
         self.second = second;
@@ -129,8 +119,8 @@ impl Keys {
         for (key, row) in &mut self.kept {
             turns.extend(row.ended(second, *key));
         }
-        let oldest = slice(second).saturating_sub(SLICES as u64);
-        self.kept.retain(|_, row| row.slice > oldest || row.denials.is_some());
+        let oldest = slice(second).saturating_sub(SLICES);
+        self.kept.retain(|_, row| row.slices.newest() > oldest || row.denials.is_some());
         if self.kept.len() > MOST_KEYS {
             self.forget(&mut turns);
         }
@@ -139,14 +129,14 @@ impl Keys {
 
     /// Forgets the keys with the fewest decisions.
     fn forget(&mut self, turns: &mut Vec<Turn>) {
-        let rank = |row: &KeyRow| (row.denials.is_some(), row.sum(self.second).sure());
+        let rank = |row: &KeyRow| (row.denials.is_some(), row.slices.sum(self.second).sure());
         let mut ranks: Vec<_> = self.kept.iter().map(|(key, row)| (rank(row), *key)).collect();
         let least = self.kept.len() - STAY;
         ranks.select_nth_unstable(least);
         let mut most = 0;
         for (_, key) in &ranks[..least] {
             let Some(mut row) = self.kept.remove(key) else { continue };
-            most = most.max(row.sum(self.second).decisions);
+            most = most.max(row.slices.sum(self.second).decisions);
             turns.extend(row.ends(self.second, *key));
         }
         self.miss(most);
@@ -191,11 +181,11 @@ impl Keys {
     /// The keys of a row with the most decisions.
     pub(super) fn top(&self, row: RowId, most: usize, border: Border<'_>) -> Vec<TopKey> {
         let of_row = self.kept.iter().filter(|(_, kept)| kept.row == Some(row));
-        let mut sums: Vec<_> = of_row.map(|(key, kept)| (kept.sum(self.second), *key, kept)).collect();
+        let mut sums: Vec<_> = of_row.map(|(key, kept)| (kept.slices.sum(self.second), *key, kept)).collect();
         sums.sort_by_key(|(sum, key, _)| (std::cmp::Reverse(sum.sure()), *key));
         let top = sums.into_iter().filter(|(sum, ..)| sum.decisions > 0).take(most);
         let top = top.map(|(sum, key, kept)| {
-            let Slice { decisions, error, denied, would_deny } = sum;
+            let Sum { decisions, error, denied, would_deny } = sum;
             let (share, nearness) = (kept.share(), kept.nearness(border));
             TopKey { key, decisions, error, denied, would_deny, share, nearness, text: kept.text.clone() }
         });
@@ -203,33 +193,9 @@ impl Keys {
     }
 }
 
-fn slice(second: u64) -> u64 {
-    second / SLICE_SECONDS
-}
-
-impl Slice {
-    /// The decisions that are certain.
-    fn sure(&self) -> u64 {
-        self.decisions - self.error
-    }
-}
-
 impl KeyRow {
     fn add(&mut self, second: u64, counted: &Counted) {
-        let steps = slice(second) - self.slice;
-        for _ in 0..steps.min(SLICES as u64) {
-            self.slices.push_back(Slice::default());
-        }
-        while self.slices.len() > SLICES {
-            self.slices.pop_front();
-        }
-        self.slice = slice(second);
-        if let Some(slice) = self.slices.back_mut() {
-            slice.decisions += u64::from(counted.decisions);
-            slice.error += u64::from(counted.error);
-            slice.denied += u64::from(counted.denied);
-            slice.would_deny += u64::from(counted.would_deny);
-        }
+        self.slices.add(second, counted);
         (self.row, self.last, self.last_second) = (counted.row, counted.last, second);
     }
 
@@ -253,17 +219,6 @@ impl KeyRow {
         let Denials { since, last, denied } = self.denials.take()?;
         let seconds = last.min(second) - since + 1;
         Some(Turn::Ended { row: self.row?, key, text: self.text.clone(), denied, seconds })
-    }
-
-    fn sum(&self, second: u64) -> Slice {
-        let steps = slice(second) - self.slice;
-        let gone = usize::try_from(steps).unwrap_or(usize::MAX).saturating_sub(SLICES - self.slices.len());
-        self.slices.iter().skip(gone).fold(Slice::default(), |sum, slice| Slice {
-            decisions: sum.decisions + slice.decisions,
-            error: sum.error + slice.error,
-            denied: sum.denied + slice.denied,
-            would_deny: sum.would_deny + slice.would_deny,
-        })
     }
 
     fn share(&self) -> f64 {

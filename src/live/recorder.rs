@@ -93,6 +93,10 @@ impl Recorder {
     /// Exchanges the notes for empty ones. What is watched stays, and is counted on.
     pub(super) fn exchange(&self, empty: &mut Notes) {
         let mut notes = self.notes();
+        if notes.sketch.has_begun() {
+            // Here, so that no request does it.
+            empty.sketch.begin();
+        }
         mem::swap(&mut notes.sketch, &mut empty.sketch);
         mem::swap(&mut notes.texts, &mut empty.texts);
         empty.watched.clone_from(&notes.watched);
@@ -176,4 +180,25 @@ pub(super) fn cut(text: &str) -> String {
     }
     let end = (0..=MOST_SHOWN_BYTES).rev().find(|end| text.is_char_boundary(*end));
     format!("{}…", &text[..end.unwrap_or_default()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::RowId;
+
+    #[test]
+    fn only_the_first_decision_of_a_runtime_waits_for_a_table() {
+        let (recorder, mut other) = (Recorder::new(Values::Hidden), Notes::default());
+        recorder.exchange(&mut other);
+        assert!(!recorder.notes().sketch.has_begun() && !other.sketch.has_begun());
+        recorder.notes().sketch.count(
+            &BucketKey::from_bytes([1; 16]),
+            RowId::default(),
+            Seen::Admitted,
+            (1, 0),
+        );
+        recorder.exchange(&mut other);
+        assert!(recorder.notes().sketch.has_begun() && other.sketch.has_begun());
+    }
 }

@@ -16,8 +16,8 @@ const SETS: usize = 512;
 #[cfg(test)]
 pub(super) const MOST_KEYS: usize = WAYS * SETS;
 
-/// One runtime's keys of one second.
-#[derive(Debug)]
+/// One runtime's keys of one second. The tables begin with the first decision: a runtime that gets none needs none.
+#[derive(Debug, Default)]
 pub(super) struct Sketch {
     /// Apart from what is counted, so that a lookup reads two cache lines.
     keys: Box<[[u128; WAYS]]>,
@@ -64,16 +64,6 @@ pub(super) enum Known {
     FromNowOn,
 }
 
-impl Default for Sketch {
-    fn default() -> Sketch {
-        Sketch {
-            keys: vec![[0; WAYS]; SETS].into(),
-            counted: vec![[Counted::default(); WAYS]; SETS].into(),
-            most_evicted: 0,
-        }
-    }
-}
-
 impl Sketch {
     pub(super) fn count(
         &mut self,
@@ -84,6 +74,9 @@ impl Sketch {
     ) -> Known {
         let key = number(key);
         let set = set_of(key);
+        if !self.has_begun() {
+            self.begin();
+        }
         let found = self.keys[set].iter().position(|known| *known == key);
         let (way, known) = match found {
             Some(way) => (way, Known::Before),
@@ -99,6 +92,19 @@ impl Sketch {
         }
         counted.last = Last { burst, remaining, is_over: verdict != Verdict::Admitted };
         known
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
+    /// Makes the tables, unless they are there.
+    #[cold]
+    pub(super) fn begin(&mut self) {
+        if !self.has_begun() {
+            self.keys = vec![[0; WAYS]; SETS].into();
+            self.counted = vec![[Counted::default(); WAYS]; SETS].into();
+        }
     }
 
     /// Not inlined, because it is rare.
@@ -175,6 +181,15 @@ mod tests {
         for number in 0..40 {
             assert!(kept.contains_key(&self::number(&key(number))), "a key with many decisions is kept");
         }
+    }
+
+    #[test]
+    fn a_runtime_without_decisions_has_no_table() {
+        let mut sketch = Sketch::default();
+        sketch.clear();
+        assert!(!sketch.has_begun() && sketch.keys().next().is_none());
+        sketch.count(&key(7), RowId::default(), Verdict::Admitted, (5, 4));
+        assert!(sketch.has_begun());
     }
 
     #[test]
