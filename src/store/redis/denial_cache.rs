@@ -29,8 +29,9 @@ use tollgate_core::{
 pub const SERVES_US: u64 = 1_000_000;
 /// For how long it is recalled that a bucket was without room: a request over several masters then asks for it first.
 pub const RECALLS_US: u64 = 2_000_000;
-/// The number of entries in one generation; there are two.
-const MOST: usize = 32_768;
+/// The number of entries in one generation; there are two. A hash table with 32,768 places is full then: one more entry would
+/// double it.
+const MOST: usize = 28_672;
 
 /// One runtime's denial cache. Only that runtime's thread uses it; what other runtimes learn comes through [`Shared`].
 #[derive(Debug)]

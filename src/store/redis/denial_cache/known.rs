@@ -120,10 +120,22 @@ impl Entries {
         }
         let is_old = known.arrived_us.saturating_sub(self.turned_us) >= RECALLS_US;
         if is_old || self.current.len() >= self.most {
-            self.previous = std::mem::take(&mut self.current);
+            self.turn();
             self.turned_us = known.arrived_us;
         }
         self.current.insert(key, known);
+    }
+
+    /// The current generation becomes the previous one. The table of the one before is used again: tables that grow from
+    /// nothing in each generation would leave holes of their former sizes in the heap. One that a flood has left too
+    /// large is given back.
+    fn turn(&mut self) {
+        std::mem::swap(&mut self.current, &mut self.previous);
+        if self.current.capacity() / 8 > self.previous.len() {
+            self.current = HashMap::default();
+        } else {
+            self.current.clear();
+        }
     }
 }
 

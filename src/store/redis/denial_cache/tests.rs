@@ -1,4 +1,5 @@
 mod alike;
+mod generations;
 mod shared;
 
 use std::collections::HashMap;
@@ -331,19 +332,6 @@ fn a_peek_is_denied_and_learnt_from_as_a_take_is() {
     let mut cache = DenialCache::default();
     cache.learn(&peek, &decision::decide(&peek, STORE_US, &mut table), trip(0));
     assert!(cache.denial(&one(1), LOCAL_US + 1_000).is_some());
-}
-
-#[test]
-fn however_many_buckets_are_denied_memory_stays_bounded() {
-    let limit = Limit::new(1, Unit::Hour, None).unwrap();
-    let mut cache = DenialCache::default();
-    for number in 0..u64::try_from(3 * MOST).unwrap() {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&number.to_le_bytes());
-        let takes = [Take { key: BucketKey::from_bytes(bytes), demand: Demand::new(Hits::Take(1), &limit) }];
-        cache.learn(&takes, &decision::decide(&takes, STORE_US, &mut Table::default()), trip(number / 1_000));
-    }
-    assert!(cache.entries.current.len() + cache.entries.previous.len() <= 2 * MOST);
 }
 
 #[test]
