@@ -23,7 +23,7 @@ use crate::{
     tasks::{self, Task},
 };
 pub use shard::Full;
-use shard::{Locked, SHARDS, Shard, shard_of};
+use shard::{Locked, SHARDS, Shard, part_of, shard_of};
 use tollgate_core::{
     decision::{self, Answer, Buckets as _, State, Take},
     descriptor::BucketKey,
@@ -31,7 +31,7 @@ use tollgate_core::{
 
 /// All shards are swept in about a minute.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// The number of buckets that fit into about 200 MB.
+/// The number of buckets that fit into about 150 MB.
 pub const MOST_BUCKETS: usize = 2_000_000;
 
 /// Buckets of one process, in shards that are locked separately.
@@ -39,7 +39,6 @@ pub const MOST_BUCKETS: usize = 2_000_000;
 pub struct MemoryStore {
     clock: Clock,
     shards: Box<[Mutex<Shard>]>,
-    most_in_shard: usize,
     /// Everything before this is lost, for limits with `after_store_loss: empty`.
     epoch_us: u64,
     /// The shard that is swept next.
@@ -66,8 +65,7 @@ impl MemoryStore {
         MemoryStore {
             epoch_us: clock.now_us(),
             clock,
-            shards: (0..SHARDS).map(|_| Mutex::new(Shard::new())).collect(),
-            most_in_shard: most_buckets.div_ceil(SHARDS),
+            shards: (0..SHARDS).map(|shard| Mutex::new(Shard::new(part_of(most_buckets, shard)))).collect(),
             next_sweep: AtomicUsize::new(0),
             is_kept_swept: AtomicBool::new(false),
         }
@@ -153,7 +151,7 @@ impl MemoryStore {
         numbers.sort_unstable();
         numbers.dedup();
         let shards = numbers.into_iter().map(|number| (number, unpoisoned(&self.shards[number]))).collect();
-        Locked { shards, now_us: 0, most_in_shard: self.most_in_shard, epoch_us: self.epoch_us }
+        Locked { shards, now_us: 0, epoch_us: self.epoch_us }
     }
 }
 

@@ -11,6 +11,10 @@ use tollgate_core::{
 };
 
 pub(super) const SHARDS: usize = 64;
+/// A key has one of these places by its first bytes.
+const PLACES: usize = 1_024;
+/// The shard of each place.
+const SHARD_OF_PLACE: [u8; PLACES] = shard_of_place();
 /// A smaller shard is not worth sweeping.
 pub(super) const SMALLEST_SWEEP: usize = 1_024;
 /// A full shard is swept at most this often: in a flood of new keys, each key must not cost a sweep.
@@ -29,6 +33,8 @@ pub(super) struct Shard {
     /// Buckets that are kept until this instant even if they are full. They are few: those that were given something
     /// back soon after the start.
     pub(super) held_until_us: HashMap<BucketKey, u64, RandomState>,
+    /// The most buckets.
+    pub(super) most: usize,
     sweep_at: usize,
     /// A full shard is not swept before this instant.
     next_sweep_us: u64,
@@ -38,12 +44,37 @@ pub(super) struct Shard {
 pub(super) struct Locked<'a> {
     pub(super) shards: SmallVec<[(usize, MutexGuard<'a, Shard>); 4]>,
     pub(super) now_us: u64,
-    pub(super) most_in_shard: usize,
     pub(super) epoch_us: u64,
 }
 
 pub(super) fn shard_of(key: &BucketKey) -> usize {
-    usize::from(key.digest()[0]) % SHARDS
+    let digest = key.digest();
+    let place = usize::from(u16::from_le_bytes([digest[0], digest[1]])) % PLACES;
+    usize::from(SHARD_OF_PLACE[place])
+}
+
+/// Each shard has more places than the one before, and the last one has twice as many as the first. So shards do not all
+/// double their tables at the same number of buckets, which would leave half of the memory empty then, and would copy
+/// everything at once.
+const fn shard_of_place() -> [u8; PLACES] {
+    // The number of a place's shard plus 64 is the square root of what rises evenly from 64² to 128².
+    let mut shards = [0; PLACES];
+    let (mut place, mut shard) = (0, 0);
+    while place < PLACES {
+        let square = SHARDS * SHARDS + place * 3 * SHARDS * SHARDS / PLACES;
+        while (shard as usize + SHARDS + 1) * (shard as usize + SHARDS + 1) <= square {
+            shard += 1;
+        }
+        shards[place] = shard;
+        place += 1;
+    }
+    shards
+}
+
+/// The part of so many buckets that this shard may have, rounded down; at least one.
+pub(super) fn part_of(most_buckets: usize, shard: usize) -> usize {
+    let places = SHARD_OF_PLACE.iter().filter(|of_place| usize::from(**of_place) == shard).count();
+    (most_buckets.saturating_mul(places) / PLACES).max(1)
 }
 
 // === impl Locked ===
@@ -56,11 +87,11 @@ impl Locked<'_> {
 
     /// Whether each bucket that these takes may create exists or may be added.
     pub(super) fn has_room_for(&mut self, takes: &[Take]) -> Result<(), Full> {
-        let (now_us, most, epoch_us) = (self.now_us, self.most_in_shard, self.epoch_us);
+        let (now_us, epoch_us) = (self.now_us, self.epoch_us);
         let finds_none = |take: &Take| {
             let position = self.position(&take.key);
             let shard = &mut *self.shards[position].1;
-            if shard.buckets.len() < most
+            if shard.buckets.len() < shard.most
                 || shard.buckets.contains_key(&take.key)
                 || !take.demand.may_begin_bucket(epoch_us, now_us)
             {
@@ -70,7 +101,7 @@ impl Locked<'_> {
                 shard.sweep(now_us);
                 shard.next_sweep_us = now_us.saturating_add(SWEEP_AT_BOUND_EVERY_US);
             }
-            shard.buckets.len() >= most
+            shard.buckets.len() >= shard.most
         };
         let places = takes.iter().map(finds_none).enumerate().filter(|(_, finds_none)| *finds_none);
         let takes: SmallVec<[usize; 4]> = places.map(|(place, _)| place).collect();
@@ -114,10 +145,11 @@ impl Buckets for Locked<'_> {
 // === impl Shard ===
 
 impl Shard {
-    pub(super) fn new() -> Shard {
+    pub(super) fn new(most: usize) -> Shard {
         Shard {
             buckets: HashMap::default(),
             held_until_us: HashMap::default(),
+            most,
             sweep_at: SMALLEST_SWEEP,
             next_sweep_us: 0,
         }

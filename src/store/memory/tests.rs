@@ -1,6 +1,10 @@
 use std::thread;
 
-use super::{Full, MemoryStore, shard::SMALLEST_SWEEP, unpoisoned};
+use super::{
+    Full, MemoryStore,
+    shard::{SHARDS, SMALLEST_SWEEP, part_of},
+    unpoisoned,
+};
 use tollgate_core::{
     decision::{Demand, State, Take, Verdict},
     descriptor::{BucketKey, Hits},
@@ -152,4 +156,27 @@ fn at_the_bound_nothing_is_given_back_to_what_is_not_there() {
     // Two days later a missing one is full, and what is given back to it needs no room.
     let later_us = now_us + 2 * 86_400_000_000;
     assert!((0..10_000).all(|number| store.take_at(&[give_back(number)], later_us).is_ok()));
+}
+
+#[test]
+fn at_no_number_of_buckets_is_half_of_the_memory_empty() {
+    let (store, slow) = (MemoryStore::new(), Limit::new(1, Unit::Day, None).unwrap());
+    let mut most_empty = 0.0_f64;
+    for number in 1..=300_000_u32 {
+        store.take_at(&[take(number.into(), &slow)], 1_800_000_000_000_000).unwrap();
+        // From here on, tables that are all alike would double twice.
+        if number >= 60_000 && number % 1_000 == 0 {
+            let places: usize = store.shards.iter().map(|shard| unpoisoned(shard).buckets.capacity()).sum();
+            most_empty = most_empty.max(1.0 - f64::from(number) / f64::from(u32::try_from(places).unwrap()));
+        }
+    }
+    assert!(most_empty < 0.42, "{most_empty} of the places are empty");
+}
+
+#[test]
+fn all_shards_together_have_room_for_what_the_store_may_hold() {
+    let parts: Vec<usize> = (0..SHARDS).map(|shard| part_of(1_024_000, shard)).collect();
+    assert_eq!(parts.iter().sum::<usize>(), 1_024_000);
+    assert!(parts.iter().all(|part| (10_000..=22_000).contains(part)), "{parts:?}");
+    assert!((0..SHARDS).all(|shard| part_of(1, shard) == 1 && part_of(usize::MAX, shard) > 0));
 }
