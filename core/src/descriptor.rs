@@ -1,5 +1,7 @@
 //! A request as every protocol hands it over: descriptors, their entries and hits; and the key of a bucket.
 
+use std::hash::{Hash, Hasher};
+
 use smallvec::SmallVec;
 use thiserror::Error;
 
@@ -113,7 +115,7 @@ impl Hits {
 /// vectors in the tests hold this. The numbers of a limit are not part of the key, so a changed number or burst acts at
 /// once on the bucket that is there, and no bucket starts anew. Only the length of the period counts, so 60 minutes are
 /// an hour; calendar months are a period of their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BucketKey {
     digest: [u8; 16],
     /// 0 in a [whole](KeyForm::Whole) key, and never in a tagged one.
@@ -197,6 +199,14 @@ impl BucketKey {
     /// The tagged key of this digest, for tests and tools. `limit` must not be 0.
     pub const fn tagged(digest: [u8; 16], limit: u32) -> BucketKey {
         BucketKey { digest, limit }
+    }
+}
+
+impl Hash for BucketKey {
+    /// As numbers: bytes would be hashed with their length, piece by piece, several times in each decision.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(u128::from_le_bytes(self.digest));
+        state.write_u32(self.limit);
     }
 }
 

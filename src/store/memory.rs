@@ -23,7 +23,7 @@ use crate::{
     tasks::{self, Task},
 };
 pub use shard::Full;
-use shard::{Locked, SHARDS, Shard, part_of, shard_of};
+use shard::{Locked, Name, SHARDS, Shard, part_of, shard_of};
 use tollgate_core::{
     decision::{self, Answer, Buckets as _, State, Take},
     descriptor::BucketKey,
@@ -79,7 +79,7 @@ impl MemoryStore {
     ) -> MemoryStore {
         let store = MemoryStore { clock: Clock::set_to(now_us), epoch_us, ..MemoryStore::new() };
         for (key, state) in states {
-            unpoisoned(&store.shards[shard_of(&key)]).buckets.insert(key, state);
+            unpoisoned(&store.shards[shard_of(&key)]).buckets.insert(Name::of(&key), state);
         }
         store
     }

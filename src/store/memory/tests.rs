@@ -2,7 +2,7 @@ use std::thread;
 
 use super::{
     Full, MemoryStore,
-    shard::{SHARDS, SMALLEST_SWEEP, part_of},
+    shard::{Name, SHARDS, SMALLEST_SWEEP, part_of},
     unpoisoned,
 };
 use tollgate_core::{
@@ -99,8 +99,19 @@ fn buckets_that_no_request_asks_for_any_more_are_swept_in_time() {
 }
 
 #[test]
-fn what_a_bucket_takes_besides_its_key_is_24_bytes() {
-    assert_eq!(size_of::<State>(), 24);
+fn a_bucket_takes_40_bytes_with_its_key() {
+    assert_eq!(size_of::<(Name, State)>(), 40);
+}
+
+#[test]
+fn limits_of_one_descriptor_have_buckets_of_their_own() {
+    let (store, slow) = (MemoryStore::new(), Limit::new(1, Unit::Day, None).unwrap());
+    let keys = [BucketKey::from_bytes([1; 16]), BucketKey::tagged([1; 16], 7), BucketKey::tagged([1; 16], 8)];
+    for key in keys {
+        let take = Take { key, ..take(1, &slow) };
+        let verdicts = [(); 2].map(|()| store.take_at(&[take], 1_800_000_000_000_000).unwrap().verdict);
+        assert_eq!(verdicts, [Verdict::Allow, Verdict::Deny]);
+    }
 }
 
 #[test]
