@@ -92,7 +92,7 @@ fn a_shadow_or_a_quota_without_room_for_its_bucket_takes_nothing_from_its_reques
     // There is room for one bucket in each of 64 shards, and both of these belong into the same one.
     let both = |enforcements: [Enforcement; 2]| {
         let fallback = fallback(1, 64);
-        let limits = [applied(1, None, enforcements[0]), applied(65, None, enforcements[1])];
+        let limits = [applied(5, None, enforcements[0]), applied(9, None, enforcements[1])];
         let verdicts: Vec<_> = (0..11).map(|_| fallback.answer(&limits, |_| false).verdict).collect();
         assert_eq!(verdicts[1..10], [Some(Verdict::Allow); 9], "{enforcements:?}");
         assert_eq!(verdicts[10], Some(Verdict::Deny), "{enforcements:?}");

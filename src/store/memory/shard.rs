@@ -76,10 +76,10 @@ const fn shard_of_place() -> [u8; PLACES] {
     shards
 }
 
-/// The part of so many buckets that this shard may have, rounded down; at least one.
+/// The part of so many buckets that this shard may have, rounded down; but at least one, unless there may be none.
 pub(super) fn part_of(most_buckets: usize, shard: usize) -> usize {
     let places = SHARD_OF_PLACE.iter().filter(|of_place| usize::from(**of_place) == shard).count();
-    (most_buckets.saturating_mul(places) / PLACES).max(1)
+    (most_buckets.saturating_mul(places) / PLACES).max(most_buckets.min(1))
 }
 
 // === impl Name ===
