@@ -269,22 +269,27 @@ async fn send_batches(runtime: Arc<Runtime>, slot: usize) {
     loop {
         // It is woken after the requests that are being read at the moment, so these travel together.
         let Some(batch) = runtime.next_batch() else {
-            let waits = runtime.queues.with(|queues| queues.dispatcher.waits_elsewhere());
-            until_queued(&runtime.queued, waits).await;
+            until_queued(&runtime.queued, runtime.looks_again_us(), runtime.clock).await;
             continue;
         };
+        if runtime.looks_again_us().is_some() {
+            // This slot is taken for as long as its call takes. Another one looks after the request that waits.
+            runtime.queued.notify_one();
+        }
         let mut sent = SentBatch { runtime: &runtime, batch: Some(batch) };
         let answers = sent.answers(slot).await;
         sent.landed(answers);
     }
 }
 
-/// Returns when there may be something to send; soon if a request waits for another runtime, which may not get on.
-async fn until_queued(queued: &Notify, waits_elsewhere: bool) {
-    if waits_elsewhere {
-        let _ = timeout(Duration::from_micros(denial_cache::WAITS_US), queued.notified()).await;
-    } else {
-        queued.notified().await;
+/// Returns when there may be something to send, or when it is time to [look again](Dispatcher::looks_again_us).
+async fn until_queued(queued: &Notify, again_us: Option<u64>, clock: Clock) {
+    match again_us {
+        Some(again_us) => {
+            let wait = Duration::from_micros(again_us.saturating_sub(clock.now_us()));
+            let _ = timeout(wait, queued.notified()).await;
+        }
+        None => queued.notified().await,
     }
 }
 
@@ -354,6 +359,10 @@ impl Runtime {
         self.queues.with(|Queues { dispatcher, denial_cache, leases }| {
             leasing::next_batch(dispatcher, denial_cache, leases, |_| true, now_us)
         })
+    }
+
+    fn looks_again_us(&self) -> Option<u64> {
+        self.queues.with(|queues| queues.dispatcher.looks_again_us())
     }
 }
 

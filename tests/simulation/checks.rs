@@ -42,9 +42,13 @@ impl World<'_> {
         let waited_us = (self.now_ns - record.asked_ns) / 1_000;
         // At worst it waits for a batch to land until it is almost overdue, and is then sent itself; each batch may
         // be sent twice.
-        if waited_us > self.patience_us() + 4 * self.plan.deadline_us + 1_000 {
+        let stopped_us = self.stopped_since_us(self.plan.clients[record.client].runtime, record.asked_ns);
+        if waited_us > self.patience_us() + 4 * self.plan.deadline_us + 1_000 + stopped_us {
             let detail = format!("request {request} waited for {waited_us} µs");
             return Err(Broken::new("nothing stays queued forever", bucket, detail));
+        }
+        if record.fate == Fate::Queued {
+            self.waited_rightly(request)?;
         }
         match answer {
             Err(StoreError::Overload) => self.is_given_up_rightly(request, waited_us),

@@ -1,5 +1,6 @@
 //! Replicas, one Redis and a bad network in virtual time: the promises hold for every seed. Processes restart and
-//! reload, Redis loses its buckets, falls silent and its clock steps, and local buckets answer in its place.
+//! reload, threads stop while their calls are under way, Redis loses its buckets, falls silent and its clock steps, and
+//! local buckets answer in its place.
 //!
 //! The dispatchers, denial caches, leases and batches are those of production, and so is `decide`; clocks, clients, the
 //! network and the store are models. A seed decides everything, so a seed that fails can be replayed. By default
@@ -26,6 +27,9 @@
 //! | an overdue request is sent | what was queued too long is not sent | 2.5 |
 //! | younger requests pass a held one | nobody waits in vain | 0.6 |
 //! | a bucket stays awaited after its batch has landed | nobody waits in vain | 0.3 |
+//! | nobody looks again at a request that waits for another runtime | another runtime holds up a request for 10 ms at most | 0.8 |
+//! | a request waits for three calls of other runtimes | nobody waits in vain | 1.0 |
+//! | a request waits for other runtimes for 15 ms | nobody waits in vain | 0.6 |
 //! | each replica's local bucket has the full limit | with fallback answers never more than twice | 2.5 |
 //! | a lost bucket starts full where it must start empty | the store's answer is exact | 0.8 |
 //! | undoing a take gives back the whole | a take is undone as it was charged | 0.4 |
@@ -57,6 +61,7 @@ mod leases;
 mod meter;
 mod network;
 mod plan;
+mod questions;
 mod queue;
 mod shards;
 mod store;

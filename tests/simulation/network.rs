@@ -35,26 +35,32 @@ impl World<'_> {
             self.deliver()?;
             let is_sent = batch.is_some();
             if let Some(batch) = batch {
-                self.note_sent(runtime, batch);
+                self.note_sent(runtime, batch)?;
             }
             self.nobody_waits_in_vain(runtime, is_sent)?;
             if is_sent {
                 self.is_sent_rightly(self.sent_batches.len() - 1)?;
                 self.send(self.sent_batches.len() - 1);
+                if self.runtimes[runtime].dispatcher.looks_again_us().is_some() {
+                    self.wake(runtime);
+                }
+                self.may_stop(runtime);
                 return Ok(());
             }
             let state = &mut self.runtimes[runtime];
             if !state.permit {
                 state.idle += 1;
+                self.look_again_later(runtime);
                 return Ok(());
             }
             state.permit = false;
         }
     }
 
-    fn note_sent(&mut self, runtime: usize, batch: Batch<Ticket>) {
+    fn note_sent(&mut self, runtime: usize, batch: Batch<Ticket>) -> Result<(), Broken> {
         let requests: Vec<usize> = batch.requests.iter().map(|request| request.ticket.request).collect();
         for &request in &requests {
+            self.waited_rightly(request)?;
             self.requests[request].fate = Fate::Sent;
             self.note(request, |_| "is sent".to_owned());
         }
@@ -72,6 +78,7 @@ impl World<'_> {
             attempt: 0,
             reply: None,
         });
+        Ok(())
     }
 
     fn send(&mut self, sent: usize) {
@@ -181,6 +188,7 @@ impl World<'_> {
         let state = &mut self.runtimes[runtime];
         state.watch.landed(sent, matches!(answers, Err(StoreError::Deadline)), now_us);
         state.under_way.retain(|under_way| *under_way != sent);
+        state.landed_ns = Some(self.now_ns);
         let answers = answers.map(|all| all.into_iter().map(Ok));
         state.dispatcher.landed(batch, answers, state.denial_cache.get_mut(), now_us);
         if are_told {

@@ -87,6 +87,9 @@ pub(super) struct Network {
     /// The store answers NOSCRIPT or LOADING, and nothing runs.
     pub(super) refused: f64,
     pub(super) cancelled: f64,
+    /// The thread of the runtime stops for this long as soon as it has sent the batch.
+    pub(super) stopped: f64,
+    pub(super) stop_ns: RangeInclusive<u64>,
 }
 
 // === impl Plan ===
@@ -165,6 +168,7 @@ impl Network {
         let mut seldom = |most: f64| if rng.random_bool(0.5) { rng.random_range(0.0..most) } else { 0.0 };
         let (lost_there, lost_back, late) = (seldom(0.05), seldom(0.05), seldom(0.05));
         let (stalled, refused, cancelled) = (seldom(0.02), seldom(0.02), seldom(0.1));
+        let stopped = seldom(0.01);
         // One way may be much slower than the other, and each batch has its own times: answers overtake each other.
         let most_ns = deadline_us * 1_000 / 2;
         let mut way = || 0..=*[0, 20_000, 200_000, 2 * MS, most_ns.min(20 * MS)].choose(rng).expect("one");
@@ -180,6 +184,8 @@ impl Network {
             stall_ns: 400 * MS,
             refused,
             cancelled,
+            stopped,
+            stop_ns: *[MS, 20 * MS, 500 * MS].choose(rng).expect("one")..=2_000 * MS,
         }
     }
 
@@ -196,6 +202,8 @@ impl Network {
             stall_ns: 0,
             refused: 0.0,
             cancelled: 0.0,
+            stopped: 0.0,
+            stop_ns: 0..=0,
         }
     }
 }

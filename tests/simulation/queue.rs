@@ -83,30 +83,15 @@ impl World<'_> {
             };
             let held: Vec<usize> = wishes.iter().map(|wish| wish.bucket).collect();
             let waits = held.iter().any(|bucket| waits_for(*bucket));
-            if !waits && !self.waits_elsewhere(runtime, request, &held) {
+            if waits {
+                self.waits_here(request);
+            } else if !self.waits_elsewhere(runtime, request, &held) {
                 let detail = format!("request {request}, though a slot is free");
                 return Err(Broken::new("nobody waits in vain", held[0], detail));
             }
             reserved.extend(held.into_iter().filter(|bucket| self.knows_empty(runtime, *bucket)));
         }
         Ok(())
-    }
-
-    /// Whether a request may wait for a batch that another runtime of its process has under way. It waits for one such
-    /// batch at most.
-    fn waits_elsewhere(&mut self, runtime: usize, request: usize, asked: &[usize]) -> bool {
-        let others = self.others_of_its_process(runtime);
-        let under_way = others.iter().flat_map(|other| &self.runtimes[*other].under_way);
-        let asks = |sent: &&usize| {
-            let mut empty = self.sent_batches[**sent].empty.iter();
-            empty.any(|(_, bucket)| asked.contains(bucket) && self.knows_empty(runtime, *bucket))
-        };
-        let before = &self.requests[request].elsewhere;
-        let is_same = |sent: &&usize| before.as_ref().is_none_or(|before| before.contains(sent));
-        let may_wait_for: Vec<usize> = under_way.filter(asks).filter(is_same).copied().collect();
-        let waits = !may_wait_for.is_empty();
-        self.requests[request].elsewhere = Some(may_wait_for);
-        waits
     }
 
     fn takes_of(&self, sent: &SentBatch) -> usize {
@@ -121,24 +106,24 @@ impl World<'_> {
             let detail = format!("request {request} was given up after {waited_us} µs");
             return Err(Broken::new("patience is kept", bucket, detail));
         }
+        let record = &self.requests[request];
+        let runtime = self.plan.clients[record.client].runtime;
+        let stopped_us = self.stopped_since_us(runtime, record.asked_ns);
         let most_us = (self.patience_us() + LOOK_FOR_OVERDUE_EVERY_NS / 1_000) * 1_001 / 1_000 + 1;
+        let most_us = most_us + stopped_us;
         if waited_us > most_us {
             let detail = format!("request {request} was given up only after {waited_us} µs");
             return Err(Broken::new("an overdue request is given up though no slot is free", bucket, detail));
         }
-        let record = &self.requests[request];
-        let runtime = self.plan.clients[record.client].runtime;
         let long_ns = self.patience_us() * 1_000 / BATCHES;
-        let others = self.others_of_its_process(runtime);
         let took_ns = |sent: &SentBatch| sent.landed_ns.unwrap_or(self.now_ns) - sent.sent_ns;
         // Each batch is sent at most twice.
         let lately_ns = record.asked_ns.saturating_sub(2 * self.plan.deadline_us * 1_000);
         let lately = self.sent_batches.iter().rev().take_while(|sent| sent.sent_ns >= lately_ns);
         let mut meanwhile = lately.filter(|sent| {
-            (sent.runtime == runtime || others.contains(&sent.runtime))
-                && sent.landed_ns.is_none_or(|landed_ns| landed_ns >= record.asked_ns)
+            sent.runtime == runtime && sent.landed_ns.is_none_or(|landed_ns| landed_ns >= record.asked_ns)
         });
-        if record.is_crowded || meanwhile.any(|sent| took_ns(sent) >= long_ns) {
+        if record.is_crowded || stopped_us > 0 || meanwhile.any(|sent| took_ns(sent) >= long_ns) {
             return Ok(());
         }
         let detail = format!("request {request}");

@@ -21,6 +21,7 @@ use super::{
     disturbance::Replica,
     journal::Journal,
     plan::Plan,
+    questions::Elsewhere,
     queue::LOOK_FOR_OVERDUE_EVERY_NS,
     store::Store,
     traffic::Wish,
@@ -74,6 +75,11 @@ pub(super) enum Event {
         runtime: usize,
         life: u32,
     },
+    /// An idle slot looks at the queue again, since a request waits for another runtime.
+    LookAgain {
+        runtime: usize,
+        life: u32,
+    },
     Arrive {
         sent: usize,
         attempt: u32,
@@ -116,6 +122,10 @@ pub(super) struct Runtime {
     /// What it may know about a bucket.
     pub(super) heard: HashMap<usize, Heard>,
     pub(super) watch: BreakerWatch,
+    /// When its thread was stopped, and when it went on.
+    pub(super) stops: Vec<(u64, u64)>,
+    /// When a batch of it landed last.
+    pub(super) landed_ns: Option<u64>,
 }
 
 /// The answers about a bucket that have reached a runtime.
@@ -149,8 +159,7 @@ pub(super) struct Request {
     /// Its place among all that the store executed, and for each wish whether the same would fit once more.
     pub(super) order: u64,
     pub(super) fits_again: Vec<bool>,
-    /// The batches of other runtimes for one of which it waits, if it ever did.
-    pub(super) elsewhere: Option<Vec<usize>>,
+    pub(super) elsewhere: Elsewhere,
     /// At some time a batch had no room for everything in the queue.
     pub(super) is_crowded: bool,
     /// When it was answered, and what.
@@ -195,6 +204,8 @@ impl Runtime {
             told: HashMap::new(),
             heard: HashMap::new(),
             watch: BreakerWatch::default(),
+            stops: Vec::new(),
+            landed_ns: None,
         }
     }
 }
@@ -210,7 +221,7 @@ impl Request {
             executed: None,
             order: 0,
             fits_again: Vec::new(),
-            elsewhere: None,
+            elsewhere: Elsewhere::default(),
             is_crowded: false,
             answered: None,
         }
@@ -258,12 +269,18 @@ impl<'a> World<'a> {
         }
         while let Some(Reverse((at_ns, _, event))) = self.agenda.pop() {
             self.now_ns = at_ns;
+            if let Some(goes_on_ns) = self.stopped_until(event) {
+                self.schedule(goes_on_ns - at_ns, event);
+                continue;
+            }
             match event {
                 Event::Demand { client } => self.ask(client)?,
                 Event::Cancel { request } => self.cancel(request),
                 // The process that was woken may be gone.
-                Event::NextBatch { runtime, life } if life != self.runtimes[runtime].life => {}
+                Event::NextBatch { runtime, life } | Event::LookAgain { runtime, life }
+                    if life != self.runtimes[runtime].life => {}
                 Event::NextBatch { runtime, .. } => self.next_batch(runtime)?,
+                Event::LookAgain { runtime, .. } => self.look_again(runtime)?,
                 Event::Arrive { sent, attempt } => self.arrive(sent, attempt),
                 Event::Execute { sent, attempt } => self.execute(sent, attempt)?,
                 Event::Reply { sent, attempt } => self.reply(sent, attempt)?,

@@ -19,7 +19,7 @@ use known::{Entries, Known, Shown};
 use refunds::Refund;
 use room::Room;
 use shared::Member;
-pub use shared::{Shared, WAITS_US, when_answered};
+pub use shared::{Question, Shared, WAITS_US, when_answered};
 use tollgate_core::{
     decision::{self, Answer, AnswerSource, Buckets, Kind, State, Take, Verdict},
     descriptor::BucketKey,
@@ -218,18 +218,12 @@ impl DenialCache {
 
     // === questions ===
 
-    /// Another runtime is asking Redis for this bucket, so its answer is about to be known. This runtime is woken when
-    /// it is. Returns the number of the question; none if nobody else asks.
-    pub fn asked_elsewhere(&self, key: &BucketKey, local_us: u64) -> Option<u64> {
+    /// This runtime is about to ask Redis for this bucket, unless another asks already: then this returns the question
+    /// of the other, whose answer is about to be known and wakes this runtime. If it returns none, the runtime must
+    /// [say](Self::has_asked) when its question is over.
+    pub fn asks(&self, key: BucketKey, local_us: u64) -> Option<Question> {
         let Mode::OneOf(member) = &self.mode else { return None };
-        member.asked_elsewhere(key, local_us)
-    }
-
-    /// This runtime is about to ask Redis for these buckets. It must [say](Self::has_asked) when that is over.
-    pub fn asks(&self, keys: &[BucketKey], local_us: u64) {
-        if let Mode::OneOf(member) = &self.mode {
-            keys.iter().for_each(|key| member.asks(*key, local_us));
-        }
+        member.asks(key, local_us)
     }
 
     /// What was answered is learnt, or there is no answer: wakes the runtimes that wait for it.

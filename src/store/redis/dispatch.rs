@@ -14,11 +14,13 @@
 //!
 //! Only silence counts, of Redis or of its replicas. A refusal is an answer, and a request that waited too long in the queue was never sent.
 
+pub mod elsewhere;
 pub mod queue;
 
 use super::denial_cache::{DenialCache, Trip};
 use crate::store::StoreError;
-use queue::{Batch, Held, Queue, Request};
+use elsewhere::Elsewhere;
+use queue::{Batch, Queue, Request};
 use tollgate_core::decision::{Answer, Takes};
 
 /// The number of batches in a row that must be lost: one that was unlucky trips nothing.
@@ -83,7 +85,7 @@ impl<T: Ticket> Dispatcher<T> {
             return Dispatched::Refused(StoreError::Tripped);
         }
         let (ticket, awaited) = ticket();
-        self.queue.push(Request { takes, ticket, queued_us: now_us, held: Held::Not });
+        self.queue.push(Request { takes, ticket, queued_us: now_us, elsewhere: Elsewhere::default() });
         Dispatched::Queued(awaited)
     }
 
@@ -115,10 +117,10 @@ impl<T: Ticket> Dispatcher<T> {
         formed.batch
     }
 
-    /// Whether a request waits for the answer to another runtime. If that does not come, the caller must ask for the
-    /// [next](Self::next) batch all the same, after [`WAITS_US`](super::denial_cache::WAITS_US).
-    pub fn waits_elsewhere(&self) -> bool {
-        self.queue.waits_elsewhere()
+    /// When the caller must ask for the [next](Self::next) batch even if nothing has woken it: a request waits for the
+    /// answer to another runtime, which may not get on. None if no request does.
+    pub fn looks_again_us(&self) -> Option<u64> {
+        self.queue.looks_again_us()
     }
 
     /// Whether another batch may be sent.

@@ -146,6 +146,10 @@ impl Master {
         })
     }
 
+    fn looks_again_us(&self) -> Option<u64> {
+        self.dispatcher.with(|dispatcher| dispatcher.looks_again_us())
+    }
+
     /// Returns when the first connection was opened, or could not be, or when a request has waited for long enough.
     pub(super) async fn tried(&self) {
         let _ = timeout(Duration::from_micros(PATIENCE_US), self.line.tried()).await;
@@ -160,10 +164,13 @@ async fn send_batches(runtime: Arc<Runtime>, master: Arc<Master>, lane: usize) {
             master.line.tried().await;
         }
         let Some(batch) = master.next_batch(&runtime) else {
-            let waits = master.dispatcher.with(|dispatcher| dispatcher.waits_elsewhere());
-            until_queued(&master.queued, waits).await;
+            until_queued(&master.queued, master.looks_again_us(), runtime.clock).await;
             continue;
         };
+        if master.looks_again_us().is_some() {
+            // This lane is taken for as long as its call takes. Another one looks after the request that waits.
+            master.queued.notify_one();
+        }
         let mut sent = SentBatch { master: &master, runtime: &runtime, batch: Some(batch) };
         let answers = sent.answers(lane).await;
         sent.landed(answers);

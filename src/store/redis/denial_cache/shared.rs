@@ -2,15 +2,15 @@
 //!
 //! A runtime looks here only when what it knows itself has run out. Without more, each would then ask Redis at the same
 //! instant, when the next token is due, for one admission. So whoever asks says so first, and requests in other runtimes
-//! wait for that answer: each for one call of one other runtime at most, and never for long. Then they are denied from
+//! wait for that answer: each for two calls of other runtimes at most, and never for long. Then they are denied from
 //! what was learnt, or sent.
 //!
-//! No request waits for a lock: where one is taken, a runtime goes on as if it were alone, which costs calls and denies
-//! nothing. Only what was learnt, and that a question is over, is written whatever it takes.
+//! No request waits for a lock: where one stays taken for a microsecond, a runtime goes on as if it were alone, which
+//! costs calls and denies nothing. Only what was learnt, and that a question is over, is written whatever it takes.
 
 use std::{
     collections::HashMap,
-    mem,
+    hint, mem,
     sync::{
         Arc, Mutex, MutexGuard, TryLockError,
         atomic::{AtomicU64, Ordering},
@@ -29,6 +29,8 @@ use tollgate_core::descriptor::BucketKey;
 /// A runtime that does not get on holds up others for no longer than this.
 pub const WAITS_US: u64 = 10_000;
 const SHARDS: usize = 32;
+/// How often a lock is tried that another runtime holds: it does so for some 100 ns, unless it was stopped meanwhile.
+const TRIES: usize = 20;
 /// The number of entries in one of the two generations of a shard: together as many as in one runtime's cache.
 const MOST: usize = super::MOST / SHARDS;
 
@@ -58,12 +60,21 @@ struct Denials {
 #[derive(Debug)]
 struct Shard {
     entries: Entries,
-    questions: HashMap<BucketKey, Question, RandomState>,
+    questions: HashMap<BucketKey, Call, RandomState>,
+}
+
+/// A call of another runtime about a bucket, which has no answer yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Question {
+    /// No two questions of a process have the same.
+    pub number: u64,
+    /// From then on it holds up nobody.
+    pub until_us: u64,
 }
 
 /// A call about a bucket that is under way.
 #[derive(Debug)]
-struct Question {
+struct Call {
     number: u64,
     by: Arc<Notify>,
     since_us: u64,
@@ -112,41 +123,36 @@ impl Member {
 
     // === questions ===
 
-    pub(super) fn asked_elsewhere(&self, key: &BucketKey, local_us: u64) -> Option<u64> {
-        let mut shard = self.denials.try_shard(key)?;
-        let question = shard.questions.get_mut(key).filter(|question| question.holds_up(self, local_us))?;
-        if !question.waiting.iter().any(|waiting| Arc::ptr_eq(waiting, &self.waker)) {
-            question.waiting.push(Arc::clone(&self.waker));
-        }
-        Some(question.number)
-    }
-
-    /// Does nothing if another asks already.
-    pub(super) fn asks(&self, key: BucketKey, local_us: u64) {
-        let Some(mut shard) = self.denials.try_shard(&key) else { return };
-        let old = shard.questions.get_mut(&key);
-        if old.as_ref().is_some_and(|question| question.holds_up(self, local_us)) {
-            return;
+    /// Says that this runtime asks. Returns the question of another that asks already, whose answer wakes this runtime.
+    pub(super) fn asks(&self, key: BucketKey, local_us: u64) -> Option<Question> {
+        let mut shard = self.denials.try_shard(&key)?;
+        let mut old = shard.questions.get_mut(&key);
+        if let Some(call) = old.as_mut().filter(|call| call.holds_up(self, local_us)) {
+            if !call.waiting.iter().any(|waiting| Arc::ptr_eq(waiting, &self.waker)) {
+                call.waiting.push(Arc::clone(&self.waker));
+            }
+            return Some(Question { number: call.number, until_us: call.since_us.saturating_add(WAITS_US) });
         }
         let waiting = old.map(|old| mem::take(&mut old.waiting)).unwrap_or_default();
         let number = self.denials.questions.fetch_add(1, Ordering::Relaxed);
         let by = Arc::clone(&self.waker);
-        shard.questions.insert(key, Question { number, by, since_us: local_us, waiting });
+        shard.questions.insert(key, Call { number, by, since_us: local_us, waiting });
+        None
     }
 
     pub(super) fn has_asked(&self, key: &BucketKey) {
         let mut shard = self.denials.shard(key);
-        let is_mine = |question: &Question| Arc::ptr_eq(&question.by, &self.waker);
+        let is_mine = |call: &Call| Arc::ptr_eq(&call.by, &self.waker);
         let over =
             if shard.questions.get(key).is_some_and(is_mine) { shard.questions.remove(key) } else { None };
         drop(shard);
-        for waiting in over.into_iter().flat_map(|question| question.waiting) {
+        for waiting in over.into_iter().flat_map(|call| call.waiting) {
             waiting.notify_one();
         }
     }
 }
 
-impl Question {
+impl Call {
     fn holds_up(&self, member: &Member, local_us: u64) -> bool {
         !Arc::ptr_eq(&self.by, &member.waker) && local_us.saturating_sub(self.since_us) < WAITS_US
     }
@@ -175,12 +181,16 @@ impl Denials {
         lock(self.of(key))
     }
 
-    /// None if another runtime is at it.
+    /// None if another runtime is at it, and does not get on.
     fn try_shard(&self, key: &BucketKey) -> Option<MutexGuard<'_, Shard>> {
-        match self.of(key).try_lock() {
-            Ok(shard) => Some(shard),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
+        let shard = self.of(key);
+        for _ in 0..TRIES {
+            match shard.try_lock() {
+                Ok(shard) => return Some(shard),
+                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => hint::spin_loop(),
+            }
         }
+        None
     }
 }

@@ -4,7 +4,7 @@
 //! once; nothing waits to fill a batch. A request is held back only if a batch under way asks for one of its buckets
 //! that was recently seen without room, since the answer to that batch will probably deny the request too. It is sent
 //! at the latest when the batches that were under way have landed: meanwhile younger requests for its buckets without
-//! room wait behind it. A request that was not held back yet also waits for one such call of another runtime.
+//! room wait behind it. It also waits for such calls of other runtimes, but only for [`MOST_QUESTIONS`](super::elsewhere::MOST_QUESTIONS) of them.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -14,6 +14,7 @@ use std::{
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
+use super::elsewhere::Elsewhere;
 use crate::store::redis::denial_cache::{DenialCache, Trip};
 use tollgate_core::{
     decision::{Answer, Take, Takes},
@@ -40,19 +41,8 @@ pub struct Request<T> {
     pub ticket: T,
     /// When it was queued, by the local clock.
     pub queued_us: u64,
-    /// Whether it was held back.
-    pub(super) held: Held,
-}
-
-/// For what a request has been held back.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Held {
-    #[default]
-    Not,
-    /// Only for the answer to this question of another runtime.
-    For(u64),
-    /// For older requests of its runtime. No other runtime may hold it back any more.
-    BehindOlder,
+    /// What it waits for in other runtimes.
+    pub(super) elsewhere: Elsewhere,
 }
 
 /// Requests that travel together.
@@ -138,22 +128,18 @@ impl<T> Queue<T> {
                 formed.overdue.push(request.ticket);
             } else if let Some(answer) = denial_cache.denial(&request.takes, now_us) {
                 formed.denied.push((request.ticket, answer));
-            } else if self.must_wait(&request.takes) || waits_elsewhere(&mut request, denial_cache, now_us) {
-                if !matches!(request.held, Held::For(_)) {
-                    request.held = Held::BehindOlder;
-                }
-                // Without this, younger requests would be sent with one of its buckets while another is under way, by
-                // turns and forever. A bucket with room cannot hold it up, and reserving that too would stop requests
-                // that need not wait.
-                let without_room = request.takes.iter().filter(|take| denial_cache.knows(&take.key, now_us));
-                self.reserved.extend(without_room.map(|take| take.key));
+            } else if self.must_wait(&request.takes) {
+                request.elsewhere.until_us = None;
+                self.reserve(&request, denial_cache, now_us);
                 held.push_back(request);
             } else if takes > 0 && takes + request.takes.len() > MOST_TAKES {
                 self.requests.push_front(request);
                 break;
+            } else if batch.waits_elsewhere(&mut request, denial_cache, now_us) {
+                self.reserve(&request, denial_cache, now_us);
+                held.push_back(request);
             } else {
                 takes += request.takes.len();
-                batch.awaited.extend(without_room(denial_cache, &request.takes, now_us));
                 batch.requests.push(request);
             }
         }
@@ -162,16 +148,17 @@ impl<T> Queue<T> {
         self.requests = held;
         if !batch.requests.is_empty() {
             batch.awaited.retain(|key| self.awaited.insert(*key));
-            denial_cache.asks(&batch.awaited, now_us);
             self.under_way += 1;
             formed.batch = Some(batch);
         }
         formed
     }
 
-    /// Whether a request is held back for the answer to another runtime, which may never come.
-    pub fn waits_elsewhere(&self) -> bool {
-        self.requests.iter().any(|request| matches!(request.held, Held::For(_)))
+    /// When [`next`](Self::next) must be called again, since a request waits for another runtime that may not get on.
+    /// While no slot is free, that is when one is.
+    pub fn looks_again_us(&self) -> Option<u64> {
+        let waiting = self.requests.iter().filter_map(|request| request.elsewhere.until_us);
+        if self.has_room() { waiting.min() } else { None }
     }
 
     /// Whether a slot is free.
@@ -234,22 +221,42 @@ impl<T> Queue<T> {
         // An empty set does not even hash the key.
         takes.iter().any(|take| self.awaited.contains(&take.key) || self.reserved.contains(&take.key))
     }
+
+    /// Without this, younger requests would be sent with one of its buckets while another is under way, by turns and
+    /// forever. A bucket with room cannot hold it up, and reserving that too would stop requests that need not wait.
+    fn reserve(&mut self, held: &Request<T>, denial_cache: &mut DenialCache, now_us: u64) {
+        let without_room = held.takes.iter().filter(|take| denial_cache.knows(&take.key, now_us));
+        self.reserved.extend(without_room.map(|take| take.key));
+    }
 }
 
-/// Whether a request waits for what another runtime is asking.
-fn waits_elsewhere<T>(request: &mut Request<T>, denial_cache: &mut DenialCache, now_us: u64) -> bool {
-    if request.held == Held::BehindOlder {
-        return false;
+// === impl Batch ===
+
+impl<T> Batch<T> {
+    /// Whether a request waits for what another runtime is asking. If not, this batch asks for its buckets.
+    fn waits_elsewhere(
+        &mut self,
+        request: &mut Request<T>,
+        denial_cache: &mut DenialCache,
+        now_us: u64,
+    ) -> bool {
+        let (elsewhere, asked) = (&mut request.elsewhere, self.awaited.len());
+        let keys: SmallVec<[BucketKey; 4]> = without_room(denial_cache, &request.takes, now_us).collect();
+        for key in keys {
+            if self.awaited.contains(&key) {
+                continue;
+            }
+            let question = denial_cache.asks(key, now_us);
+            if question.is_some_and(|question| elsewhere.waits_for(question, request.queued_us, now_us)) {
+                denial_cache.has_asked(&self.awaited[asked..]);
+                self.awaited.truncate(asked);
+                return true;
+            }
+            self.awaited.push(key);
+        }
+        elsewhere.until_us = None;
+        false
     }
-    let asked: SmallVec<[BucketKey; 4]> = without_room(denial_cache, &request.takes, now_us).collect();
-    let mut questions = asked.iter().filter_map(|key| denial_cache.asked_elsewhere(key, now_us));
-    let question = match request.held {
-        Held::Not => questions.next(),
-        Held::For(number) => questions.find(|question| *question == number),
-        Held::BehindOlder => None,
-    };
-    request.held = question.map_or(request.held, Held::For);
-    question.is_some()
 }
 
 /// The buckets of a request for which others may wait. Nobody waits for a give-back: its answer helps no other request.

@@ -1,7 +1,9 @@
 //! What the runtimes of one process share.
 
-use super::{DenialCache, LOCAL_US, SERVES_US, STORE_US, Shared, Table, emptied, one, slow, take, trip};
-use crate::store::redis::denial_cache::shared::WAITS_US;
+use super::{
+    DenialCache, LOCAL_US, SERVES_US, STORE_US, Shared, Table, Trip, emptied, one, slow, take, trip,
+};
+use crate::store::redis::denial_cache::shared::{Member, WAITS_US};
 use tollgate_core::{decision, descriptor::Hits};
 
 /// Two runtimes that both saw bucket 1 emptied, and what the store has.
@@ -58,6 +60,43 @@ fn after_a_refund_no_runtime_takes_over_what_was_learnt_before_it() {
 }
 
 #[test]
+fn an_answer_that_comes_late_hides_from_no_runtime_what_a_newer_one_showed() {
+    let shared = Shared::default();
+    let [mut here, mut late, mut there] = [(); 3].map(|()| DenialCache::sharing(&shared));
+    let mut table = Table::default();
+    let answer = decision::decide(&one(1), STORE_US, &mut table);
+    for cache in [&mut here, &mut late, &mut there] {
+        cache.learn(&one(1), &answer, trip(0));
+    }
+    let old = decision::decide(&one(1), STORE_US + 50_000, &mut table);
+    here.learn(&one(1), &decision::decide(&one(1), STORE_US + 100_200, &mut table), trip(100_000));
+    late.learn(&one(1), &old, Trip { sent_us: LOCAL_US + 49_800, arrived_us: LOCAL_US + 100_600 });
+    assert!(there.denial(&one(1), LOCAL_US + 101_000).is_some(), "the next token is due at 200 ms");
+}
+
+#[test]
+fn what_all_runtimes_share_shows_no_denial_from_before_a_refund() {
+    let shared = Shared::default();
+    let (mut here, mut there) = (DenialCache::sharing(&shared), DenialCache::sharing(&shared));
+    let (mut table, key) = (Table::default(), one(1)[0].key);
+    let answer = decision::decide(&one(1), STORE_US, &mut table);
+    here.learn(&one(1), &answer, trip(0));
+    there.learn(&one(1), &answer, trip(0));
+    let (member, oldest) = (Member::join(&shared), there.known(&key).expect("it was emptied").clone());
+    let newer = |us| decision::decide(&one(1), STORE_US + us, &mut emptied().1);
+    here.learn(&one(1), &newer(99_000), trip(98_800));
+    assert!(member.newer(&key, &oldest).is_some());
+    let refund = [take(1, Hits::GiveBack(1))];
+    // By a runtime that has never heard of the bucket.
+    let mut third = DenialCache::sharing(&shared);
+    third.learn(&refund, &decision::decide(&refund, STORE_US + 99_600, &mut table), trip(99_400));
+    assert_eq!(member.newer(&key, &oldest), None);
+    // A denial from before the refund that comes late.
+    there.learn(&one(1), &newer(99_500), trip(99_300));
+    assert_eq!(member.newer(&key, &oldest), None);
+}
+
+#[test]
 fn room_that_one_runtime_saw_is_no_denial_elsewhere() {
     let (mut here, mut there, mut table) = both_emptied();
     here.learn(&one(1), &decision::decide(&one(1), STORE_US + 100_200, &mut table), trip(100_000));
@@ -72,18 +111,22 @@ fn who_asks_is_waited_for_by_the_others_until_there_is_an_answer_and_never_for_l
     let (here, there, _) = both_emptied();
     let key = one(1)[0].key;
     let alone = DenialCache::sharing(&Shared::default());
-    here.asks(&[key], LOCAL_US);
-    let number = there.asked_elsewhere(&key, LOCAL_US + 1).expect("the other asks");
-    assert_eq!((here.asked_elsewhere(&key, LOCAL_US), alone.asked_elsewhere(&key, LOCAL_US)), (None, None));
-    // It does not become the other's question, nor is it over when the other's call is.
-    there.asks(&[key], LOCAL_US + 2);
+    for cache in [&here, &here, &alone] {
+        assert_eq!(cache.asks(key, LOCAL_US), None, "nobody else asks");
+    }
+    let question = there.asks(key, LOCAL_US + 1).expect("the other asks");
+    assert_eq!(question.until_us, LOCAL_US + WAITS_US);
+    // It is not over when another's call is.
     there.has_asked(&[key]);
-    assert_eq!(there.asked_elsewhere(&key, LOCAL_US + WAITS_US - 1), Some(number));
-    assert_eq!(there.asked_elsewhere(&key, LOCAL_US + WAITS_US), None);
+    assert_eq!(there.asks(key, question.until_us - 1), Some(question));
     here.has_asked(&[key]);
-    assert_eq!(there.asked_elsewhere(&key, LOCAL_US + 3), None);
-    here.asks(&[key], LOCAL_US + 4);
-    assert_ne!(there.asked_elsewhere(&key, LOCAL_US + 5).expect("again"), number);
+    assert_eq!(there.asks(key, LOCAL_US + 3), None, "now it asks itself");
+    let next = here.asks(key, LOCAL_US + 4).expect("the other asks");
+    assert_ne!(next.number, question.number);
+    // A runtime that does not get on.
+    assert_eq!(here.asks(key, next.until_us), None);
+    there.has_asked(&[key]);
+    assert!(there.asks(key, next.until_us).is_some(), "the question is no longer the one of that runtime");
 }
 
 /// For a release build.
@@ -119,9 +162,9 @@ fn nanoseconds_of_a_look_by_four_runtimes_at_once() {
 async fn a_runtime_that_waits_is_woken_by_the_answer() {
     let (here, there, _) = both_emptied();
     let key = one(1)[0].key;
-    here.asks(&[key], LOCAL_US);
+    assert!(here.asks(key, LOCAL_US).is_none());
     let answered = there.answered_elsewhere().expect("it shares");
-    assert!(there.asked_elsewhere(&key, LOCAL_US).is_some());
+    assert!(there.asks(key, LOCAL_US).is_some());
     here.has_asked(&[key]);
     tokio::time::timeout(std::time::Duration::from_secs(5), answered.notified()).await.expect("is woken");
 }

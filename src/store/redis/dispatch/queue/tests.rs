@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use super::{Batch, Formed, Held, MOST_TAKES, PATIENCE_US, Queue, Request};
+use super::{Batch, Elsewhere, Formed, MOST_TAKES, PATIENCE_US, Queue, Request};
 use crate::store::redis::denial_cache::{DenialCache, SERVES_US, Shared, Trip};
 use tollgate_core::{
     decision::{self, Buckets, Demand, Kind, State, Take, Verdict},
@@ -16,7 +16,7 @@ fn take(number: u8) -> Take {
 }
 
 fn request(ticket: u32, takes: Vec<Take>) -> Request<u32> {
-    Request { takes: takes.into(), ticket, queued_us: 0, held: Held::Not }
+    Request { takes: takes.into(), ticket, queued_us: 0, elsewhere: Elsewhere::default() }
 }
 
 fn queue(tickets: impl IntoIterator<Item = u32>) -> Queue<u32> {
@@ -175,40 +175,84 @@ fn a_request_for_two_buckets_without_room_is_sent_when_all_that_was_under_way_ha
     }
 }
 
+/// What this runtime and another one know, who have both seen bucket 1 emptied.
+fn sharing() -> [DenialCache; 2] {
+    let shared = Shared::default();
+    let mut caches = [0, 1].map(|_| DenialCache::sharing(&shared));
+    caches.iter_mut().for_each(|cache| learn_emptied(cache, 1));
+    caches
+}
+
 #[test]
-fn a_request_waits_for_one_question_of_another_runtime_and_for_no_second_one() {
-    let (shared, now_us) = (Shared::default(), 100_000);
-    let [mut here, mut there] = [0, 1].map(|_| DenialCache::sharing(&shared));
-    for cache in [&mut here, &mut there] {
-        learn_emptied(cache, 1);
-    }
-    let key = take(1).key;
+fn a_request_waits_for_two_questions_of_other_runtimes_and_for_no_third() {
+    let (key, now_us) = (take(1).key, 100_000);
     let queued = |ticket, number| Request { queued_us: now_us, ..request(ticket, vec![take(number)]) };
-    let mut queue = Queue::new(DEADLINE_US);
-    there.asks(&[key], now_us);
-    for ticket in 1..3 {
-        queue.push(queued(ticket, 1));
-    }
-    queue.push(queued(3, 7));
     let sent = |queue: &mut Queue<u32>, here: &mut DenialCache| {
         queue.next(here, now_us + 1, |_| false).batch.map(|batch| tickets(&batch))
     };
+    let ([mut here, there], mut queue) = (sharing(), Queue::new(DEADLINE_US));
+    assert!(there.asks(key, now_us).is_none());
+    queue.push(queued(1, 1));
+    queue.push(queued(2, 1));
+    queue.push(queued(3, 7));
     assert_eq!(sent(&mut queue, &mut here), Some(vec![3]), "another bucket does not wait");
-    assert_eq!(sent(&mut queue, &mut here), None, "it still waits for the same question");
+    for _ in 0..2 {
+        assert_eq!(sent(&mut queue, &mut here), None, "it still waits for the same question");
+    }
     there.has_asked(&[key]);
-    there.asks(&[key], now_us);
-    assert_eq!(sent(&mut queue, &mut here), Some(vec![1, 2]), "the answer denied nothing");
-    // Nor does a request that waited for an older one of its own runtime.
-    let mut queue = Queue::new(DEADLINE_US);
+    assert!(there.asks(key, now_us).is_none());
+    assert_eq!(sent(&mut queue, &mut here), None, "the answer denied nothing, and the other asks again");
     there.has_asked(&[key]);
+    assert!(there.asks(key, now_us).is_none());
+    assert_eq!(sent(&mut queue, &mut here), Some(vec![1, 2]));
+    // So does one that waited for an older request of its own runtime.
+    let ([mut here, there], mut queue) = (sharing(), Queue::new(DEADLINE_US));
     queue.push(queued(1, 1));
     let first = queue.next(&mut here, now_us, |_| false).batch.unwrap();
     queue.push(queued(2, 1));
     assert_eq!(sent(&mut queue, &mut here), None);
+    assert_eq!(queue.looks_again_us(), None, "its own runtime gets on");
     queue.landed(&first.awaited, quick());
     here.has_asked(&first.awaited);
-    there.asks(&[key], now_us);
+    assert!(there.asks(key, now_us).is_none());
+    assert_eq!(sent(&mut queue, &mut here), None);
+    there.has_asked(&[key]);
     assert_eq!(sent(&mut queue, &mut here), Some(vec![2]));
+}
+
+#[test]
+fn a_request_waits_for_other_runtimes_for_ten_milliseconds_at_most() {
+    let (key, now_us) = (take(1).key, 100_000);
+    let ([mut here, there], mut queue) = (sharing(), Queue::new(DEADLINE_US));
+    let next = |queue: &mut Queue<u32>, here: &mut DenialCache, now_us| {
+        let batch = queue.next(here, now_us, |_| false).batch;
+        batch.map(|batch| (tickets(&batch), batch.awaited))
+    };
+    queue.push(Request { queued_us: now_us, ..request(1, vec![take(1)]) });
+    // Of a question that is older, for less.
+    assert!(there.asks(key, now_us - 3_000).is_none());
+    assert_eq!(next(&mut queue, &mut here, now_us), None);
+    assert_eq!(queue.looks_again_us(), Some(now_us + 7_000));
+    there.has_asked(&[key]);
+    assert!(there.asks(key, now_us + 6_000).is_none());
+    assert_eq!(next(&mut queue, &mut here, now_us + 7_000), None);
+    assert_eq!(queue.looks_again_us(), Some(now_us + 10_000));
+    assert_eq!(next(&mut queue, &mut here, now_us + 9_999), None);
+    assert_eq!(next(&mut queue, &mut here, now_us + 10_000), Some((vec![1], vec![key])));
+    assert_eq!(queue.looks_again_us(), None);
+}
+
+#[test]
+fn a_request_that_waits_for_one_bucket_asks_for_no_other() {
+    let ([mut here, mut there], now_us) = (sharing(), 100_000);
+    learn_emptied(&mut here, 2);
+    learn_emptied(&mut there, 2);
+    assert!(there.asks(take(1).key, now_us).is_none());
+    let mut queue = Queue::new(DEADLINE_US);
+    let both = vec![take(2), take(1)];
+    queue.push(Request { queued_us: now_us, ..request(1, both) });
+    assert!(queue.next(&mut here, now_us, |_| false).batch.is_none());
+    assert!(there.asks(take(2).key, now_us).is_none(), "nobody asks for it");
 }
 
 #[test]
