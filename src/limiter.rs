@@ -5,7 +5,7 @@
 
 mod act;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::{
     clock,
@@ -243,55 +243,69 @@ impl Limiter {
         matcher: &'m Matcher,
         request: &Request<'_>,
     ) -> Result<Outcome<'m>, BadRequest> {
+        let started = clock::monotonic();
+        let applied = self.applied(matcher, request)?;
+        let descriptors = request.descriptors.len();
+        if applied.limits.is_empty() {
+            let outcome = Outcome::without_store(descriptors, applied.rules, applied.without_limit);
+            return Ok(Outcome { elapsed: clock::monotonic().duration_since(started), ..outcome });
+        }
+        let takes = applied.limits.iter().map(|applied| applied.take).collect();
+        let asked = clock::monotonic();
+        let answer = self.store.take_in(span, takes).await;
+        let answered = clock::monotonic();
+        let outcome = self.decided(descriptors, applied, answer, answered.duration_since(asked));
+        Ok(Outcome { elapsed: answered.duration_since(started), ..outcome })
+    }
+
+    /// The limits that apply to a request.
+    fn applied<'m>(&self, matcher: &'m Matcher, request: &Request<'_>) -> Result<Applied<'m>, BadRequest> {
         if request.domain.is_empty() {
             return Err(BadRequest::EmptyDomain);
         }
         if request.descriptors.is_empty() {
             return Err(BadRequest::NoDescriptors);
         }
-        let started = clock::monotonic();
         let applied = match matcher.domain(request.domain) {
             Some(rules) => rules.apply(request, self.quota_mode, self.key_form)?,
             None => unknown_domain(request),
         };
         applied.note_billing(self.quota_mode);
-        let Applied { limits, rules, without_limit } = applied;
-        let mut outcome = Outcome::without_store(request.descriptors.len(), rules, without_limit);
-        let answered =
-            if limits.is_empty() { clock::monotonic() } else { self.take(span, &limits, &mut outcome).await };
-        outcome.elapsed = answered.duration_since(started);
-        Ok(outcome)
+        Ok(applied)
     }
 
-    /// Returns the instant of the answer.
-    async fn take<'m>(
+    /// The outcome, by what the store answered.
+    fn decided<'m>(
         &self,
-        span: Option<SpanContext>,
-        limits: &[AppliedLimit<'m>],
-        outcome: &mut Outcome<'m>,
-    ) -> Instant {
-        let takes = limits.iter().map(|applied| applied.take).collect();
-        let asked = clock::monotonic();
-        let answer = self.store.take_in(span, takes).await;
-        let answered = clock::monotonic();
-        let elapsed = answered.duration_since(asked);
+        descriptors: usize,
+        applied: Applied<'m>,
+        answer: Result<Answer, StoreError>,
+        elapsed: Duration,
+    ) -> Outcome<'m> {
+        let Applied { limits, rules, without_limit } = applied;
+        let outcome = Outcome::without_store(descriptors, rules, without_limit);
         match answer {
-            Ok(answer) => {
-                (outcome.verdict, outcome.source) = (Some(answer.verdict), answer.source.into());
-                outcome.decisions = decisions(limits, &answer);
-                outcome.store_call = Some(StoreCall { elapsed, malformed: answer.malformed, error: None });
-            }
+            Ok(answer) => Outcome {
+                verdict: Some(answer.verdict),
+                source: answer.source.into(),
+                decisions: decisions(&limits, &answer),
+                store_call: Some(StoreCall { elapsed, malformed: answer.malformed, error: None }),
+                ..outcome
+            },
             Err(error) => {
-                let answer = self.fallback.answer(limits, |key| self.store.is_known_empty(key));
-                (outcome.verdict, outcome.source) = (answer.verdict, answer.source);
+                let answer = self.fallback.answer(&limits, |key| self.store.is_known_empty(key));
                 let each = limits.iter().zip(answer.limits);
-                outcome.decisions = each
-                    .map(|(applied, (source, figures))| Decision::new(applied, source, figures))
-                    .collect();
-                outcome.store_call = Some(StoreCall { elapsed, malformed: 0, error: Some(error) });
+                Outcome {
+                    verdict: answer.verdict,
+                    source: answer.source,
+                    decisions: each
+                        .map(|(applied, (source, figures))| Decision::new(applied, source, figures))
+                        .collect(),
+                    store_call: Some(StoreCall { elapsed, malformed: 0, error: Some(error) }),
+                    ..outcome
+                }
             }
         }
-        answered
     }
 }
 

@@ -4,6 +4,7 @@
 //! headers. Time belongs to the holder of the bucket: the script reads Redis' clock, and memory reads its
 //! [`Clock`](crate::clock::Clock).
 
+mod asking;
 pub mod health;
 pub mod memory;
 pub mod redis;
@@ -21,11 +22,12 @@ use crate::{
     certificates::{CertificateError, ClientTls},
     traces::{SpanContext, Tracer},
 };
+pub use asking::Asking;
 use health::StoreHealth;
 use memory::{Full, MemoryStore};
 use refusal::Refusal;
 use tollgate_core::{
-    decision::{Answer, Takes},
+    decision::Takes,
     descriptor::{BucketKey, KeyForm},
 };
 
@@ -317,16 +319,18 @@ impl Store {
     }
 
     /// Charges all takes or none, atomically with every other request of any replica. Fails if the store has no answer.
-    pub async fn take(&self, takes: Takes) -> Result<Answer, StoreError> {
-        self.take_in(None, takes).await
+    pub fn take(&self, takes: Takes) -> Asking<'_> {
+        self.take_in(None, takes)
     }
 
     /// The same for a request that is recorded as this span: the span of its batch refers to it.
-    pub async fn take_in(&self, span: Option<SpanContext>, takes: Takes) -> Result<Answer, StoreError> {
+    pub fn take_in(&self, span: Option<SpanContext>, takes: Takes) -> Asking<'_> {
         match self {
-            Store::Memory(store) => store.take(&takes).map_err(|Full { .. }| StoreError::Full),
-            Store::Redis(store) => store.take(span, takes).await,
-            Store::Cluster(store) => store.take(span, takes).await,
+            Store::Memory(store) => {
+                Asking::answered(store.take(&takes).map_err(|Full { .. }| StoreError::Full))
+            }
+            Store::Redis(store) => store.take(span, takes),
+            Store::Cluster(store) => store.take(span, takes),
         }
     }
 }

@@ -243,9 +243,17 @@ impl Text {
     }
 
     fn put(&mut self, part: &[u8]) {
-        let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
-        self.append(&length.to_le_bytes());
-        self.append(part);
+        let length = u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes();
+        let room = self.bytes.get_mut(self.length..self.length + length.len() + part.len());
+        // Eight bytes are copied without a call if the compiler knows that they are eight.
+        if let Some((head, room)) = room.and_then(|room| room.split_first_chunk_mut()) {
+            *head = length;
+            room.copy_from_slice(part);
+            self.length += length.len() + part.len();
+        } else {
+            self.append(&length);
+            self.append(part);
+        }
     }
 
     fn append(&mut self, bytes: &[u8]) {
@@ -259,11 +267,11 @@ impl Text {
         self.length = 0;
     }
 
-    fn digest(self) -> [u8; 16] {
+    fn digest(&mut self) -> [u8; 16] {
         let rest = &self.bytes[..self.length];
-        let digest = match self.digested {
+        let digest = match &mut self.digested {
             None => blake3::hash(rest),
-            Some(mut hasher) => hasher.update(rest).finalize(),
+            Some(hasher) => hasher.update(rest).finalize(),
         };
         *digest.as_bytes().first_chunk().expect("a digest has 32 bytes")
     }

@@ -7,6 +7,7 @@ mod bounds;
 pub mod codec;
 pub(crate) mod json;
 
+use smallvec::SmallVec;
 use tonic::{Request as Asked, Response, Status};
 
 use super::{Doors, explain, reply::Reply, status::Failure, traced::Call};
@@ -81,12 +82,14 @@ pub(super) fn parse<'w>(message: &'w RateLimitRequest, matcher: &Matcher) -> Res
     let has_limit = message.descriptors.iter().any(|wire| wire.limit.is_some());
     let rules = if has_limit { matcher.domain(domain) } else { None };
     let defaults = rules.map(|rules| rules.defaults).unwrap_or_default();
-    let descriptors = message.descriptors.iter().map(|wire| {
+    let mut request = Request { domain, descriptors: SmallVec::new() };
+    request.descriptors.reserve(message.descriptors.len());
+    for wire in &message.descriptors {
         let hits = Hits::new(wire.hits_addend, message.hits_addend, wire.is_negative_hits);
         let limit = wire.limit.as_ref().map(|wire| limit(wire, defaults)).transpose()?;
-        Ok(Descriptor { limit, ..Descriptor::new(entries(wire), hits) })
-    });
-    Ok(Request { domain, descriptors: descriptors.collect::<Result<_, _>>()? })
+        request.descriptors.push(Descriptor { limit, ..Descriptor::new(entries(wire), hits) });
+    }
+    Ok(request)
 }
 
 fn entries(wire: &RateLimitDescriptor) -> impl Iterator<Item = Entry<'_>> {

@@ -47,7 +47,7 @@ use tokio::{
 
 use crate::{
     clock::Clock,
-    store::{StoreError, health::LineHealth},
+    store::{Asking, StoreError, health::LineHealth},
     tasks::{self, Task},
     traces::{SpanContext, Tracer},
 };
@@ -197,8 +197,8 @@ impl RedisStore {
     }
 
     /// Takes all or none. Without a connection it fails at once, unless memory or a lease can decide the request.
-    pub async fn take(&self, span: Option<SpanContext>, takes: Takes) -> Result<Answer, StoreError> {
-        leasing::take(&*self.runtime, takes, async |rest| self.ask(span, rest).await).await
+    pub fn take(&self, span: Option<SpanContext>, takes: Takes) -> Asking<'_> {
+        leasing::take(&*self.runtime, takes, |rest| self.ask(span, rest))
     }
 
     /// Reports what was spent of all leases, so that the rest comes back. Returns when Redis knows, or cannot be told.
@@ -206,7 +206,7 @@ impl RedisStore {
         leasing::end_all(&*self.runtime).await;
     }
 
-    async fn ask(&self, span: Option<SpanContext>, takes: Takes) -> Result<Answer, StoreError> {
+    fn ask(&self, span: Option<SpanContext>, takes: Takes) -> Asking<'_> {
         let (now_us, is_up) = (self.runtime.clock.now_us(), self.runtime.line.is_up());
         let dispatched = self.runtime.queues.with(|Queues { dispatcher, denial_cache, .. }| {
             if is_up {
@@ -221,12 +221,11 @@ impl RedisStore {
             }
         });
         match dispatched {
-            Dispatched::Denied(denial) => Ok(denial),
-            Dispatched::Refused(error) => Err(error),
+            Dispatched::Denied(denial) => Asking::answered(Ok(denial)),
+            Dispatched::Refused(error) => Asking::answered(Err(error)),
             Dispatched::Queued(answer) => {
                 self.runtime.queued.notify_one();
-                // The ticket is dropped unanswered only if the store is dropped, or if a task panics.
-                answer.await.unwrap_or(Err(StoreError::Abandoned))
+                Asking::queued(answer)
             }
         }
     }
@@ -331,10 +330,14 @@ impl SentBatch<'_> {
             traced::record(tracer, landed);
         }
         let (answers, granted) = match answers {
-            Ok(Answers { requests, granted }) => (Ok(requests.into_iter().map(Ok)), granted),
+            Ok(Answers { requests, granted }) => (Ok(requests), granted),
             Err(error) => (Err(error), Vec::new()),
         };
         self.runtime.queues.with(|queues| {
+            for (request, answer) in batch.requests.iter().zip(answers.iter().flatten()) {
+                queues.leases.were_charged(&request.takes, answer);
+            }
+            let answers = answers.map(|requests| requests.into_iter().map(Ok));
             queues.dispatcher.landed(batch, answers, &mut queues.denial_cache, trip.arrived_us);
             for (index, lease) in leases.iter().enumerate() {
                 queues.leases.landed(lease, granted.get(index), trip);

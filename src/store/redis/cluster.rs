@@ -35,7 +35,7 @@ use super::{
 use crate::{
     clock::Clock,
     store::{
-        StoreError,
+        Asking, StoreError,
         health::{LineHealth, StoreHealth},
     },
     tasks::{self, Task},
@@ -134,18 +134,18 @@ impl ClusterStore {
     }
 
     /// Takes all or none. Without a connection it fails at once, unless memory or a lease can decide the request.
-    pub async fn take(&self, span: Option<SpanContext>, takes: Takes) -> Result<Answer, StoreError> {
-        leasing::take(&*self.runtime, takes, async |rest| self.ask(span, rest).await).await
+    pub fn take(&self, span: Option<SpanContext>, takes: Takes) -> Asking<'_> {
+        leasing::take(&*self.runtime, takes, |rest| match only_slot(&rest) {
+            Some(slot) => self.runtime.ask(slot, span, rest),
+            None => Asking::steps(self.take_from_several(span, rest)),
+        })
     }
 
-    async fn ask(&self, span: Option<SpanContext>, takes: Takes) -> Result<Answer, StoreError> {
-        match only_slot(&takes) {
-            Some(slot) => self.runtime.leg(slot, span, takes).await.map(|made| made.answer),
-            None => {
-                self.runtime.want_leases(&takes);
-                legs::take(&self.runtime, span, takes).await
-            }
-        }
+    async fn take_from_several(&self, span: Option<SpanContext>, takes: Takes) -> Result<Answer, StoreError> {
+        self.runtime.want_leases(&takes);
+        let answer = legs::take(&self.runtime, span, takes.clone()).await?;
+        self.runtime.leases.with(|leases| leases.were_charged(&takes, &answer));
+        Ok(answer)
     }
 
     /// Reports what was spent of all leases, so that the rest comes back. Returns when Redis knows, or cannot be told.
@@ -188,20 +188,20 @@ fn only_slot(takes: &[Take]) -> Option<u16> {
 
 impl Runtime {
     /// Asks the master of a slot for takes from buckets of that slot, all or none.
-    async fn leg(&self, slot: u16, span: Option<SpanContext>, takes: Takes) -> Result<Made, StoreError> {
+    fn ask(&self, slot: u16, span: Option<SpanContext>, takes: Takes) -> Asking<'_> {
         let Some(master) = self.master_of(slot) else {
             let now_us = self.clock.now_us();
             let denial = self.denial_cache.with(|denial_cache| denial_cache.denial(&takes, now_us));
-            return denial.map(|answer| Made { answer, via: None }).ok_or_else(|| self.without_master(slot));
+            return Asking::answered(denial.ok_or_else(|| self.without_master(slot)));
         };
         let ticket = || {
-            let (sender, made) = oneshot::channel();
-            (Ticket::new(Caller::One(sender), span), made)
+            let (sender, answer) = oneshot::channel();
+            (Ticket::new(Caller::One(sender), span), answer)
         };
         match master.dispatch(self, takes, ticket) {
-            Dispatched::Denied(answer) => Ok(Made { answer, via: None }),
-            Dispatched::Refused(error) => Err(error),
-            Dispatched::Queued(made) => made.await.unwrap_or(Err(StoreError::Abandoned)),
+            Dispatched::Denied(answer) => Asking::answered(Ok(answer)),
+            Dispatched::Refused(error) => Asking::answered(Err(error)),
+            Dispatched::Queued(answer) => Asking::queued(answer),
         }
     }
 

@@ -36,7 +36,7 @@ use bucket::{Bucket, Purpose};
 pub use counts::{Counts, LeasedHits};
 pub use part::{Part, Spent};
 use tollgate_core::{
-    decision::{Answer, Enforcement, Granted, Kind, LeaseCall, Take, Takes, Verdict},
+    decision::{Answer, AnswerSource, Enforcement, Granted, Kind, LeaseCall, Take, Takes, Verdict},
     descriptor::BucketKey,
 };
 use twice::Twice;
@@ -137,13 +137,13 @@ impl Leases {
     }
 
     /// The store charged these takes. What is shown of a bucket under lease shows it from now on.
-    pub fn were_charged(&mut self, takes: &[Take], store_us: u64) {
-        if self.leased == 0 {
+    pub fn were_charged(&mut self, takes: &[Take], answer: &Answer) {
+        if self.leased == 0 || answer.verdict != Verdict::Allow || answer.source != AnswerSource::Store {
             return;
         }
         for take in takes.iter().filter(|take| take.demand.kind == Kind::Take) {
             if let Some(bucket) = self.buckets.get_mut(&take.key) {
-                bucket.was_charged(&take.demand, store_us);
+                bucket.was_charged(&take.demand, answer.now_us);
             }
         }
     }

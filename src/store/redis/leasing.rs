@@ -15,9 +15,12 @@ use super::{
     dispatch::{Dispatcher, Ticket, queue::Batch},
     leases::{Leases, Part, Spent},
 };
-use crate::{clock::Clock, store::StoreError};
+use crate::{
+    clock::Clock,
+    store::{Asking, StoreError},
+};
 use tollgate_core::{
-    decision::{Answer, AnswerSource, LeaseCall, Takes, Verdict},
+    decision::{Answer, LeaseCall, Takes},
     descriptor::BucketKey,
     duration::micros,
 };
@@ -43,37 +46,27 @@ pub(super) trait Lessee {
 }
 
 /// Decides a request from leases as far as they go, and asks the store for the rest.
-pub(super) async fn take<L: Lessee>(
-    lessee: &L,
+pub(super) fn take<'s, L: Lessee + Sync>(
+    lessee: &'s L,
     takes: Takes,
-    ask: impl AsyncFnOnce(Takes) -> Result<Answer, StoreError>,
-) -> Result<Answer, StoreError> {
+    ask: impl FnOnce(Takes) -> Asking<'s>,
+) -> Asking<'s> {
     if takes.iter().all(|take| take.demand.lease_us == 0) {
-        return ask(takes).await;
+        return ask(takes);
     }
     match spend(lessee, &takes) {
-        Spent::All(answer) => Ok(answer),
-        Spent::None => asked(lessee, takes, ask).await,
+        Spent::All(answer) => Asking::answered(Ok(answer)),
+        Spent::None => ask(takes),
         Spent::Part(mut part) => {
             let rest = mem::take(&mut part.rest);
             let mut set_aside = SetAside { lessee, part: Some(part) };
-            let answer = asked(lessee, rest, ask).await?;
-            set_aside.settle(Some(answer)).ok_or(StoreError::Abandoned)
+            let asking = ask(rest);
+            Asking::steps(async move {
+                let answer = asking.await?;
+                set_aside.settle(Some(answer)).ok_or(StoreError::Abandoned)
+            })
         }
     }
-}
-
-/// Asks the store, and shows leases of the same buckets what it charged.
-async fn asked(
-    lessee: &impl Lessee,
-    takes: Takes,
-    ask: impl AsyncFnOnce(Takes) -> Result<Answer, StoreError>,
-) -> Result<Answer, StoreError> {
-    let answer = ask(takes.clone()).await?;
-    if answer.verdict == Verdict::Allow && answer.source == AnswerSource::Store {
-        lessee.leases(|leases| leases.were_charged(&takes, answer.now_us));
-    }
-    Ok(answer)
 }
 
 fn spend(lessee: &impl Lessee, takes: &Takes) -> Spent {

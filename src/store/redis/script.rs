@@ -1,7 +1,7 @@
 //! The script's text, its arguments and its reply. `lua/batch.lua` documents their layout; the numbers are defined
 //! here.
 
-use redis::{Cmd, cmd};
+use redis::Cmd;
 use smallvec::SmallVec;
 
 use super::keys::{redis_key, slot, tag_in};
@@ -31,6 +31,11 @@ pub const EPOCH_KEY: &str = "tg:epoch";
 pub fn epoch_key(slot: u16) -> String {
     format!("tg:{{{}}}:epoch", tag_in(slot))
 }
+/// For the size of the buffers of a call. More are allocated if they are too small.
+const BYTES_OF_A_REQUEST: usize = 32;
+const BYTES_OF_A_KEY: usize = 34;
+/// EVALSHA, the digest, the number of keys, the key of the epoch, and the requests.
+const ARGS_BESIDE_KEYS: usize = 5;
 const NOW_AND_MALFORMED: usize = 12;
 const FOUND: usize = 13;
 const GRANTED: usize = 25;
@@ -71,7 +76,13 @@ impl Call {
     /// The same with what the holder of leases reports and asks for. What only returns hits comes before the requests, which
     /// may need them, and what asks for some comes behind them.
     pub fn with_leases<'a>(requests: impl IntoIterator<Item = &'a [Take]>, leases: &[LeaseCall]) -> Call {
-        let mut call = Call { keys: Vec::new(), requests: Vec::new(), needs_epoch: false };
+        let requests = requests.into_iter();
+        let expected = requests.size_hint().0 + leases.len();
+        let mut call = Call {
+            keys: Vec::with_capacity(expected),
+            requests: Vec::with_capacity(expected * BYTES_OF_A_REQUEST),
+            needs_epoch: false,
+        };
         leases.iter().filter(|lease| lease.wants == 0).for_each(|lease| call.add_lease(lease));
         for takes in requests {
             let goes_the_long_way = takes.iter().any(|take| demand_byte(&take.demand) != 0);
@@ -137,8 +148,9 @@ impl Call {
 
     /// The command `EVALSHA digest …` or `EVAL text …`: `name` is its name and `script` the digest or text.
     pub fn command(&self, name: &str, script: &str) -> Cmd {
-        let mut command = cmd(name);
-        command.arg(script).arg(self.keys.len() + usize::from(self.needs_epoch));
+        let bytes = script.len() + self.keys.len() * BYTES_OF_A_KEY + self.requests.len();
+        let mut command = Cmd::with_capacity(self.keys.len() + ARGS_BESIDE_KEYS, bytes + BYTES_OF_A_KEY);
+        command.arg(name).arg(script).arg(self.keys.len() + usize::from(self.needs_epoch));
         for key in &self.keys {
             command.arg(&*redis_key(key));
         }

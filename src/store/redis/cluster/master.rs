@@ -225,6 +225,13 @@ impl SentBatch<'_> {
             });
             each.collect::<Vec<_>>()
         });
+        self.runtime.leases.with(|leases| {
+            for (request, answer) in batch.requests.iter().zip(answers.iter().flatten()) {
+                if let (true, Ok(answer)) = (request.ticket.is_whole(), answer) {
+                    leases.were_charged(&request.takes, answer);
+                }
+            }
+        });
         let trip = Trip { sent_us: batch.sent_us, arrived_us: now_us };
         self.runtime.denial_cache.with(|denial_cache| {
             self.master.dispatcher.with(|dispatcher| dispatcher.landed(batch, answers, denial_cache, now_us));

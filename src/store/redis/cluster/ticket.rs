@@ -39,7 +39,7 @@ pub(super) struct Ticket {
 #[derive(Debug)]
 pub(super) enum Caller {
     /// The caller of a request whose buckets lie in one slot.
-    One(oneshot::Sender<Result<Made, StoreError>>),
+    One(oneshot::Sender<Result<Answer, StoreError>>),
     /// The task of a request over several slots, which waits for each leg.
     Leg { leg: usize, answers: mpsc::UnboundedSender<(usize, Result<Made, StoreError>)> },
 }
@@ -51,10 +51,15 @@ impl Ticket {
         Ticket { caller: Some(caller), via: None, span }
     }
 
+    /// Whether it is all that the request asks for. A leg may be undone.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self.caller, Some(Caller::One(_)))
+    }
+
     fn tell(&mut self, made: Result<Made, StoreError>) {
         // Fails if the caller has gone meanwhile.
         match self.caller.take() {
-            Some(Caller::One(sender)) => drop(sender.send(made)),
+            Some(Caller::One(sender)) => drop(sender.send(made.map(|made| made.answer))),
             Some(Caller::Leg { leg, answers }) => drop(answers.send((leg, made))),
             None => {}
         }

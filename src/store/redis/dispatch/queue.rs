@@ -116,7 +116,8 @@ impl<T> Queue<T> {
         if self.under_way >= self.slots || self.requests.is_empty() {
             return formed;
         }
-        let mut batch = Batch { requests: Vec::new(), sent_us: now_us, awaited: Vec::new() };
+        let most = self.requests.len().min(MOST_TAKES);
+        let mut batch = Batch { requests: Vec::with_capacity(most), sent_us: now_us, awaited: Vec::new() };
         let mut takes = 0;
         let mut held = VecDeque::new();
         self.reserved.clear();
@@ -144,8 +145,10 @@ impl<T> Queue<T> {
             }
         }
         // The held requests are the oldest, and keep their place.
-        held.append(&mut self.requests);
-        self.requests = held;
+        if !held.is_empty() {
+            held.append(&mut self.requests);
+            self.requests = held;
+        }
         if !batch.requests.is_empty() {
             batch.awaited.retain(|key| self.awaited.insert(*key));
             self.under_way += 1;

@@ -28,9 +28,7 @@ impl World {
         self.execute(calls.iter().filter(|call| call.wants == 0), at_us);
         let answer = decide(takes, START_US + at_us, &mut self.table);
         self.execute(calls.iter().filter(|call| call.wants > 0), at_us);
-        if answer.verdict == Verdict::Allow {
-            self.leases.were_charged(takes, answer.now_us);
-        }
+        self.leases.were_charged(takes, &answer);
         answer
     }
 
