@@ -4,7 +4,8 @@ use super::{
     Broken,
     bucket::number_of,
     plan::CacheMode,
-    world::{Fate, Heard, SentBatch, World},
+    queue::Heard,
+    world::{Fate, SentBatch, World},
 };
 use tollgate::store::StoreError;
 use tollgate_core::{

@@ -3,7 +3,7 @@
 use super::{
     Broken,
     checks::SERVES_US,
-    world::{Event, Fate, Heard, Request, SentBatch, World},
+    world::{Event, Fate, Request, SentBatch, World},
 };
 use tollgate_core::descriptor::Hits;
 
@@ -15,6 +15,25 @@ pub(super) const LOOK_FOR_OVERDUE_EVERY_NS: u64 = 250_000_000;
 const LONG_NS: u64 = 10_000_000_000;
 /// No request that could be sent waits for this number of batches in turn.
 const BATCHES: u64 = 5;
+
+/// The answers about a bucket that have reached a runtime.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Heard {
+    /// When the latest batch that brought one was sent, by the clock of its runtime.
+    pub(super) sent_us: u64,
+    /// The latest of those that were sent before the store was last disturbed.
+    pub(super) stale_us: Option<u64>,
+    /// The execution that the newest one tells of, and whether an older one arrived after it.
+    pub(super) newest: u64,
+    pub(super) is_overtaken: bool,
+    /// The newest one shows that everything it asked for would fit again, or that nothing would.
+    pub(super) shows_room: bool,
+    pub(super) shows_none: bool,
+    /// Which batch brought the latest one, when, and whether it was sent after all others had arrived.
+    pub(super) latest: Option<usize>,
+    pub(super) arrived_us: u64,
+    pub(super) is_apart: bool,
+}
 
 impl World<'_> {
     /// Never shorter than the deadline: otherwise an answer that is late but in time would make other requests overdue.

@@ -22,7 +22,7 @@ use super::{
     journal::Journal,
     plan::Plan,
     questions::Elsewhere,
-    queue::LOOK_FOR_OVERDUE_EVERY_NS,
+    queue::{Heard, LOOK_FOR_OVERDUE_EVERY_NS},
     store::Store,
     traffic::Wish,
 };
@@ -126,25 +126,6 @@ pub(super) struct Runtime {
     pub(super) stops: Vec<(u64, u64)>,
     /// When a batch of it landed last.
     pub(super) landed_ns: Option<u64>,
-}
-
-/// The answers about a bucket that have reached a runtime.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Heard {
-    /// When the latest batch that brought one was sent, by the clock of its runtime.
-    pub(super) sent_us: u64,
-    /// The latest of those that were sent before the store was last disturbed.
-    pub(super) stale_us: Option<u64>,
-    /// The execution that the newest one tells of, and whether an older one arrived after it.
-    pub(super) newest: u64,
-    pub(super) is_overtaken: bool,
-    /// The newest one shows that everything it asked for would fit again, or that nothing would.
-    pub(super) shows_room: bool,
-    pub(super) shows_none: bool,
-    /// Which batch brought the latest one, when, and whether it was sent after all others had arrived.
-    pub(super) latest: Option<usize>,
-    pub(super) arrived_us: u64,
-    pub(super) is_apart: bool,
 }
 
 #[derive(Debug)]
