@@ -88,39 +88,69 @@ local undo = {}
 -- === decide ===
 -- What is not a plain take goes the long way. Its functions are made when the first such request is met, because making them
 -- takes longer than deciding four plain takes.
-local decide, lease, to_be_stored
--- The reservations in the buckets that went the long way.
-local reserved
+local is_long, decide, read_to_lease, to_be_stored = false, nil, nil, nil
+-- What is reserved in the buckets whose state is above: for each generation, the older one first, when it lapses, and its
+-- amount (whole, fraction).
+local reserved = {}
 
 while at <= size do
-  local takes, k, _, R, cost_w, cost_f, burst_w, burst_f, behind = parse('<I2I2BI4I8I4I8I4', requests, at)
+  if is_long and not decide then
+    decide, read_to_lease, to_be_stored = (function()
+$LONG_WAY
+    end)()
+  end
+  local takes, k, asked, R, cost_w, cost_f, burst_w, burst_f, behind = parse('<I2I2BI4I8I4I8I4', requests, at)
   -- How many takes are still to be decided here.
   local left, denied = takes, false
   local said_before, written_before, undone = said, written, 0
   -- This repeats `decide`, `take` and `token_bucket` of the long way, and stops at a bucket that needs them.
   while takes < 32768 do
     local found_w, found_f = first[k], second[k]
+    local g
     if not found_w then
       local value = stored[k]
       found_w, found_f = 0, 0
       if value then
-        if #value ~= 16 then break end
         local written_under
-        found_w, found_f, written_under = parse('<I8I4I4', value)
-        if found_w >= TOO_LARGE or found_f >= written_under then break end
-        kept[k] = found_w - found_w % 1000000
-        if written_under ~= R and found_f > 0 then found_w, found_f = found_w + 1, 0 end
+        if #value == 16 then
+          found_w, found_f, written_under = parse('<I8I4I4', value)
+          if found_w >= TOO_LARGE or found_f >= written_under then break end
+          kept[k] = found_w - found_w % 1000000
+          if written_under ~= R and found_f > 0 then found_w, found_f = found_w + 1, 0 end
+        elseif #value == 56 then
+          g = { nil, nil, nil, nil, nil, nil }
+          found_w, found_f, written_under, g[1], g[2], g[3], g[4], g[5], g[6] = parse('<I8I4I4I8I8I4I8I8I4', value)
+          if written_under ~= R or found_w >= TOO_LARGE or found_f >= R then break end
+          if g[1] <= now or (g[4] <= now and g[4] > 0) then break end
+          if g[2] >= TOO_LARGE or g[3] >= R or g[5] >= TOO_LARGE or g[6] >= R then break end
+          kept[k] = 0
+        else
+          break
+        end
       end
     else
-      if reserved and reserved[k] then break end
-      if found_f > 0 and rate[k] ~= R then found_w, found_f = found_w + 1, 0 end
+      g = reserved[k]
+      if rate[k] ~= R then
+        if g then break end
+        if found_f > 0 then found_w, found_f = found_w + 1, 0 end
+      end
     end
     local w, f, fits = found_w, found_f, 0
     if w < now then w, f = now, 0 end
     w, f = w + cost_w, f + cost_f
     if f >= R then w, f = w + 1, f - R end
-    local full_w = now + burst_w
-    if w < full_w or (w == full_w and f <= burst_f) then
+    local full_w, full_f = now + burst_w, burst_f
+    if g then
+      -- What is reserved is not there, and is not spent.
+      if found_w < now then found_w, found_f = now, 0 end
+      found_w, found_f, full_w, full_f = found_w + g[2], found_f + g[3], full_w - g[2], full_f - g[3]
+      if found_f >= R then found_w, found_f = found_w + 1, found_f - R end
+      if full_f < 0 then full_w, full_f = full_w - 1, full_f + R end
+      found_w, found_f, full_w, full_f = found_w + g[5], found_f + g[6], full_w - g[5], full_f - g[6]
+      if found_f >= R then found_w, found_f = found_w + 1, found_f - R end
+      if full_f < 0 then full_w, full_f = full_w - 1, full_f + R end
+    end
+    if w < full_w or (w == full_w and f <= full_f) then
       fits = 1
       if takes > 1 then
         undo[undone + 1], undo[undone + 2] = k, first[k] or false
@@ -132,14 +162,16 @@ while at <= size do
         writes[written] = k
       end
       first[k], second[k], rate[k] = w, f, R
+      if g then reserved[k] = g end
     else
       denied = true
     end
+    if g then fits = fits + 2 end
     said = said + 1
     reply[said] = pack('<BI8I4', fits, found_w, found_f)
     left = left - 1
     if left == 0 then break end
-    k, _, R, cost_w, cost_f, burst_w, burst_f, behind = parse('<I2BI4I8I4I8I4', requests, behind)
+    k, asked, R, cost_w, cost_f, burst_w, burst_f, behind = parse('<I2BI4I8I4I8I4', requests, behind)
   end
   if denied or left > 0 then
     for i = undone - 3, 1, -4 do
@@ -147,21 +179,19 @@ while at <= size do
       if undo[i + 1] then
         first[k], second[k], rate[k] = undo[i + 1], undo[i + 2], undo[i + 3]
       else
-        first[k], rate[k] = nil, nil
+        first[k], rate[k], reserved[k] = nil, nil, nil
       end
     end
     written = written_before
   end
-  if left == 0 then
+  if takes == 65535 then
+$LEASE
+  elseif left == 0 then
     at = behind
   else
     said = said_before
-    if not decide then
-      decide, lease, to_be_stored = (function()
-$LONG_WAY
-      end)()
-    end
-    at = takes == 65535 and lease(at) or decide(at)
+    -- The first one comes again, when the functions are there.
+    if decide then at = decide(at) else is_long = true end
   end
 end
 
@@ -175,8 +205,19 @@ for i = 1, written do
   if to_be_stored then
     last, value = to_be_stored(k)
   else
-    local w, f = first[k], second[k]
-    if w > now or f > 0 then last, value = w, pack('<I8I4I4', w, f, rate[k]) end
+    local w, f, R, g = first[k], second[k], rate[k], reserved[k]
+    if g then
+      -- It is full again after all that is reserved has lapsed unreported.
+      if w <= now and f == 0 or w < now then w, f = 0, 0 end
+      last, value = w, pack('<I8I4I4I8I8I4I8I8I4', w, f, R, g[1], g[2], g[3], g[4], g[5], g[6])
+      for i = 1, 4, 3 do
+        if last < g[i] then last, f = g[i], 0 end
+        last, f = last + g[i + 1], f + g[i + 2]
+        if f >= R then last, f = last + 1, f - R end
+      end
+    elseif w > now or f > 0 then
+      last, value = w, pack('<I8I4I4', w, f, R)
+    end
   end
   if not value then
     if stored[k] then call('DEL', keys[k]) end

@@ -1,7 +1,7 @@
--- The long way: requests of any kind, and what the holders of leases report. A part of batch.lua, whose variables it uses.
+-- The long way: requests of any kind, and what the holders of leases report about other
+-- buckets than plain token buckets. A part of batch.lua, whose variables it uses.
 
 $ALGORITHMS
-reserved = {}
 -- Until when a missing bucket counts as used up, in microseconds; absent if a missing bucket is full.
 local used_up = {}
 
@@ -27,7 +27,7 @@ local function read_full_at(k, R)
       local g = { parse('<I8I8I4I8I8I4', value, 17) }
       if g[2] < TOO_LARGE and g[5] < TOO_LARGE and g[3] < written_under and g[6] < written_under then
         kept[k] = 0
-        w, f, reserved[k] = leases().lapse(w, f, leases().rounded(g, written_under, R), R, false, now)
+        w, f, reserved[k] = reservations().lapse(w, f, reservations().rounded(g, written_under, R), R, false, now)
         return w, f
       end
     end
@@ -45,7 +45,7 @@ local function read_window(k)
       kept[k] = ends - ends % 1000000
       if #value == 52 and ends > now then
         local g = { parse('<I8I8I4I8I8I4', value, 13) }
-        local lapsed, _, rest = leases().lapse(counted, 0, g, 1, true, now)
+        local lapsed, _, rest = reservations().lapse(counted, 0, g, 1, true, now)
         counted, reserved[k] = lapsed, rest
       end
       return ends, counted
@@ -102,7 +102,7 @@ local function count(k, algorithm, kind, meters, limit, hits, length, guarded, t
     local shown = fits
     if g then
       -- What is reserved is not there, and is not spent.
-      counted = leases().all_of(counted, 0, g, 1, true)
+      counted = reservations().all_of(counted, 0, g, 1, true)
       fits = fixed_window(ends, counted, kind, meters, limit, hits, length, taken)
       if fits == 0 and not meters then after = nil end
       shown = fits + 2
@@ -141,8 +141,8 @@ local function take(k, asked, R, a, b, c, d, taken)
   local g = reserved[k]
   if not g then return fits, pack('<BI8I4', fits, x, y), w, f, R end
   -- What is reserved is not there, and is not spent.
-  g = leases().rounded(g, rate[k] or R, R)
-  x, y = leases().all_of(x, y, g, R)
+  g = reservations().rounded(g, rate[k] or R, R)
+  x, y = reservations().all_of(x, y, g, R)
   fits = token_bucket(x, y, kind, meters, R, a, b, c, d, taken)
   if fits == 0 and not meters then w = nil end
   return fits, pack('<BI8I4', fits + 2, x, y), w, f, R, g
@@ -216,49 +216,33 @@ local function decide(at)
   return at
 end
 
--- The holder of a lease reports and asks; returns the position of the next request.
-local function lease(at)
-  local _, k, asked, R, one_w, one_f, c, d, lapses, held, spent, kept_hits, wants, length, behind =
-    parse('<I2I2BI4I8I4I8I4I8I4I4I4I4I4', requests, at)
-  local is_window = asked % 128 >= 32
+-- What lease.lua needs to know of a bucket that is not a plain token bucket: what is spent, the reservations, the R of both;
+-- when its window ends, or 0; and the most that may be spent and reserved together.
+local function read_to_lease(k, asked, R, c, d)
   local guarded = asked >= 128
-  local w, f, g, ends = first[k], second[k], reserved[k], 0
-  local under, most_w, most_f = R, now + c, d
-  if is_window then
-    -- The hits of a window are kept as whole microseconds are, under an R of 1.
-    if guarded then is_used_up_until(k, end_of_window(epoch_of_store(), c)) end
-    if not w then
-      w, f = read_window(k)
-      if guarded and not kept[k] then w, f = end_of_window(epoch_of_store(), c), R end
-      g = reserved[k]
-    end
-    if w <= now then w, f, g = end_of_window(now, c), 0, nil end
-    ends, w, f, under, most_w, most_f = w, f, 0, 1, R, 0
-  else
+  local w, f, g = first[k], second[k], reserved[k]
+  if asked % 128 < 32 then
     if guarded then is_used_up_until(k, epoch_of_store() + c + (d > 0 and 1 or 0)) end
-    if not w then
+    if w then
+      if g then g = reservations().rounded(g, rate[k], R) end
+      if f > 0 and rate[k] ~= R then w, f = w + 1, 0 end
+    else
       w, f = read_full_at(k, R)
       if guarded and not kept[k] then w, f = epoch_of_store() + c, d end
       g = reserved[k]
-    else
-      if g then g = leases().rounded(g, rate[k], R) end
-      if f > 0 and rate[k] ~= R then w, f = w + 1, 0 end
     end
+    return w, f, g, R, 0, now + c, d
   end
-  g = g and { unpack(g) } or { 0, 0, 0, 0, 0, 0 }
-  local flags, granted, generation
-  w, f, flags, granted, generation = leases().settle(
-    w, f, g, under, is_window, one_w, one_f, most_w, most_f, lapses, held, spent, kept_hits, wants, length
-  )
-  if g[1] == 0 then g = nil end
-  local shown_w, shown_f = leases().all_of(w, f, g, under, is_window)
-  if is_window then shown_w, shown_f = ends, shown_w end
-  said = said + 1
-  reply[said] = pack('<BI4I8I8I4', flags, granted, generation, shown_w, shown_f)
-  if granted == 0 and flags % 2 == 0 then return behind end
-  if is_window then w, f, R = (w > 0 or g) and ends or 0, w, 0 end
-  change(k, w, f, R, g)
-  return behind
+  -- The hits of a window are kept as whole microseconds are, under an R of 1.
+  local ends, counted = w, f
+  if guarded then is_used_up_until(k, end_of_window(epoch_of_store(), c)) end
+  if not ends then
+    ends, counted = read_window(k)
+    if guarded and not kept[k] then ends, counted = end_of_window(epoch_of_store(), c), R end
+    g = reserved[k]
+  end
+  if ends <= now then ends, counted, g = end_of_window(now, c), 0, nil end
+  return counted, 0, g, 1, ends, R, 0
 end
 
 -- When a changed bucket expires, and the value that is stored for it; nothing if it is the same as a missing one.
@@ -275,7 +259,7 @@ local function to_be_stored(k)
     if R > 0 and not value then x, y = 0, 0 end
     value = (value or (R > 0 and pack('<I8I4I4', x, y, R) or pack('<I8I4', x, y))) .. pack('<I8I8I4I8I8I4', unpack(g, 1, 6))
     -- A token bucket is full again after all of it has lapsed unreported. A window ends when it does.
-    if R > 0 then last = leases().lapse(x, y, { unpack(g) }, R, false, TOO_LARGE) end
+    if R > 0 then last = reservations().lapse(x, y, { unpack(g) }, R, false, TOO_LARGE) end
   end
   if (used_up[k] or 0) > now then
     -- The bucket must not disappear yet, because a missing one would count as used up.
@@ -291,4 +275,4 @@ local function to_be_stored(k)
   return last, value
 end
 
-return decide, lease, to_be_stored
+return decide, read_to_lease, to_be_stored

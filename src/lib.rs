@@ -17,7 +17,7 @@
 //! | where buckets are kept | [`store`]: [`store::memory`], [`store::redis`], and a Redis Cluster in [`store::redis::cluster`] |
 //! | which master of a Redis Cluster is asked | `store/redis/slots.rs`, then `store/redis/cluster/rounds.rs` |
 //! | what is denied without asking Redis | [`store::redis::denial_cache`] |
-//! | what is admitted without asking Redis | [`store::redis::leases`], `src/store/redis/leasing.rs`, and [`mod@tollgate_core::decision::lease`] |
+//! | what is admitted without asking Redis | [`store::redis::leases`], `src/store/redis/leasing.rs`, and [`mod@tollgate_core::decision::lease`]; when it leaves: `src/store/redis/riders.rs` |
 //! | what happens when Redis is silent | see below |
 //! | requests over several slots of a Redis Cluster | [`store::redis::legs`] |
 //! | whether the store can be used, and what would help if not | [`store::health`], [`store::refusal`] |

@@ -28,6 +28,7 @@ mod once;
 mod password;
 mod probe;
 pub mod replica_count;
+mod riders;
 pub mod script;
 mod sentinel;
 mod slots;
@@ -65,6 +66,7 @@ use leasing::Lessee;
 use line::Line;
 pub use password::{PasswordError, PasswordFile};
 use replica_count::Reach;
+use riders::{Boarded, Riders};
 use script::Call;
 use tollgate_core::{
     decision::{Answer, Granted, LeaseCall, Takes},
@@ -105,6 +107,18 @@ struct Queues {
     dispatcher: Dispatcher<Ticket>,
     denial_cache: DenialCache,
     leases: Leases,
+    riders: Riders,
+}
+
+impl Queues {
+    fn new(deadline: Duration, denial_cache: DenialCache) -> Queues {
+        Queues {
+            dispatcher: Dispatcher::new(micros(deadline)),
+            denial_cache,
+            leases: Leases::default(),
+            riders: Riders::default(),
+        }
+    }
 }
 
 /// A value that only the thread of its runtime uses, so the lock is never contended. It is a mutex all the same because
@@ -141,9 +155,8 @@ impl RedisStore {
             clock: *backend.clock,
             key_form: backend.key_form(),
             queues: OwnThread::new(Queues {
-                dispatcher: Dispatcher::new(micros(deadline)),
-                denial_cache,
                 leases: Leases::counted_in(&backend.leased_hits),
+                ..Queues::new(deadline, denial_cache)
             }),
             queued: Notify::new(),
             tracer: backend.tracer.clone(),
@@ -275,7 +288,8 @@ async fn send_batches(runtime: Arc<Runtime>, slot: usize) {
             // This slot is taken for as long as its call takes. Another one looks after the request that waits.
             runtime.queued.notify_one();
         }
-        let mut sent = SentBatch { runtime: &runtime, batch: Some(batch) };
+        let (batch, leases, ride) = batch;
+        let mut sent = SentBatch { runtime: &runtime, batch: Some((batch, leases)), ride };
         let answers = sent.answers(slot).await;
         sent.landed(answers);
     }
@@ -297,6 +311,8 @@ async fn until_queued(queued: &Notify, again_us: Option<u64>, clock: Clock) {
 struct SentBatch<'a> {
     runtime: &'a Runtime,
     batch: Option<(Batch<Ticket>, Vec<LeaseCall>)>,
+    /// The answers from leases that wait for its answers.
+    ride: Option<u64>,
 }
 
 /// What a batch was answered.
@@ -333,7 +349,7 @@ impl SentBatch<'_> {
             Ok(Answers { requests, granted }) => (Ok(requests), granted),
             Err(error) => (Err(error), Vec::new()),
         };
-        self.runtime.queues.with(|queues| {
+        let needs_a_look = self.runtime.queues.with(|queues| {
             for (request, answer) in batch.requests.iter().zip(answers.iter().flatten()) {
                 queues.leases.were_charged(&request.takes, answer);
             }
@@ -342,8 +358,11 @@ impl SentBatch<'_> {
             for (index, lease) in leases.iter().enumerate() {
                 queues.leases.landed(lease, granted.get(index), trip);
             }
+            queues.riders.arrive(self.ride.take(), trip);
+            queues.leases.have_riders = !queues.riders.is_empty();
+            queues.leases.needs_a_look(trip.arrived_us)
         });
-        if !leases.is_empty() {
+        if needs_a_look {
             self.runtime.leased.notify_one();
         }
     }
@@ -356,11 +375,20 @@ impl Drop for SentBatch<'_> {
 }
 
 impl Runtime {
-    /// The next batch, with the calls about leases that travel with it.
-    fn next_batch(&self) -> Option<(Batch<Ticket>, Vec<LeaseCall>)> {
+    /// The next batch, with the calls about leases that travel with it, and the answers that wait for its answers.
+    fn next_batch(&self) -> Option<(Batch<Ticket>, Vec<LeaseCall>, Option<u64>)> {
         let now_us = self.clock.now_us();
-        self.queues.with(|Queues { dispatcher, denial_cache, leases }| {
-            leasing::next_batch(dispatcher, denial_cache, leases, |_| true, now_us)
+        self.queues.with(|Queues { dispatcher, denial_cache, leases, riders }| {
+            let next = leasing::next_batch(dispatcher, denial_cache, leases, |_| true, now_us);
+            if next.as_ref().is_some_and(|(batch, _)| !batch.requests.is_empty()) {
+                let ride = riders.depart();
+                return next.map(|(batch, leases)| (batch, leases, ride));
+            }
+            if dispatcher.is_idle() {
+                riders.leave();
+                leases.have_riders = !riders.is_empty();
+            }
+            next.map(|(batch, leases)| (batch, leases, None))
         })
     }
 
@@ -388,6 +416,28 @@ impl Lessee for Runtime {
 
     fn leased(&self) -> &Notify {
         &self.leased
+    }
+
+    fn ride(&self, answer: Answer, now_us: u64) -> Asking<'_> {
+        let boarded = self.queues.with(|Queues { leases, riders, .. }| {
+            let boarded =
+                if leases.are_often_passed_by(now_us) { riders.board(answer) } else { Boarded::Not(answer) };
+            if matches!(boarded, Boarded::Not(_)) {
+                // Those under way may take long.
+                riders.leave_all();
+            }
+            leases.have_riders = !riders.is_empty();
+            boarded
+        });
+        match boarded {
+            Boarded::Not(answer) => Asking::answered(Ok(answer)),
+            Boarded::First(ride) => {
+                // If no request waits for a batch, there will be none.
+                self.queued.notify_one();
+                Asking::queued(ride)
+            }
+            Boarded::With(ride) => Asking::queued(ride),
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use super::{
     dispatch::Dispatched,
     keys::{slot, slot_of_name},
     leases::Leases,
-    leasing::{self, Lessee},
+    leasing::{self, Fresh, Lessee},
     line::Line,
     replica_count::Reach,
     slots::{NodeId, Slots},
@@ -211,11 +211,11 @@ impl Runtime {
             return;
         }
         let now_us = self.clock.now_us();
-        let due = self.leases.with(|leases| {
+        let fresh = self.leases.with(|leases| {
             leases.asked_otherwise(takes, now_us);
-            leases.fresh()
+            Fresh::of(leases, now_us)
         });
-        self.wake_senders(&due);
+        fresh.tell(self);
     }
 
     /// The error if this runtime has no line to the master of a slot.

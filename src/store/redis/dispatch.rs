@@ -123,6 +123,11 @@ impl<T: Ticket> Dispatcher<T> {
         self.queue.looks_again_us()
     }
 
+    /// Whether no request waits for a batch.
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// Whether another batch may be sent.
     pub fn has_room(&self, now_us: u64) -> bool {
         !self.breaker.refuses(now_us) && self.queue.has_room()

@@ -1,10 +1,10 @@
 //! Leases: hits that this runtime has reserved in Redis, and spends without a call.
 //!
 //! A bucket that was asked for more than a few times within the last lease is worth one. The batch that carries its next
-//! take also reserves what the runtime expects to need in half a lease. When half of that is spent, and when the lease is
-//! over, a call that no request waits for reports what was spent, and asks for more if there is still use for it. So a
-//! lease only ever admits what Redis holds for this runtime; [`mod@tollgate_core::decision::lease`] says why the limit
-//! holds.
+//! take also reserves what the runtime expects to need in half a lease. When that runs out, and when the lease is over, a
+//! call that no request waits for reports what was spent, and asks for more if there is still use for it. It travels with
+//! the next batch, or alone if none is to be expected soon. So a lease only ever admits what Redis holds for this runtime;
+//! [`mod@tollgate_core::decision::lease`] says why the limit holds.
 //!
 //! A lease ends early by the local clock: it counts from before the call was sent, with room for clocks that drift apart.
 //! A call whose answer is lost leaves open what Redis holds. Nothing is reported about such a lease any more: it is spent
@@ -23,7 +23,7 @@ mod twice;
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BinaryHeap, HashMap, VecDeque, hash_map::Entry},
     mem,
     sync::Arc,
 };
@@ -47,6 +47,10 @@ const MOST: usize = 32_768;
 const MOST_DUE: usize = 32;
 /// The number of due calls that are looked at for one batch, since some may be for another master.
 const MOST_LOOKED_AT: usize = 256;
+/// How long a due call waits for a batch of requests to travel with,
+const MOST_WAIT_US: u64 = 1_000;
+/// if the last such batch is not longer ago than this. A call of its own would cost Redis several times as much.
+const BATCHES_WITHIN_US: u64 = 1_000;
 /// The time between two looks for buckets that nobody asks for any more.
 const SWEEP_EVERY_US: u64 = 1_000_000;
 
@@ -60,10 +64,16 @@ pub struct Leases {
     leased: usize,
     /// When each lease ends, or is looked at again; the first one comes first.
     ends: BinaryHeap<Reverse<(u64, BucketKey)>>,
-    /// Buckets whose holder has something to report or to ask for.
-    due: VecDeque<BucketKey>,
+    /// Buckets whose holder has something to report or to ask for, and since when.
+    due: VecDeque<(u64, BucketKey)>,
     /// How many of the last of them nobody was woken for.
     fresh: usize,
+    /// When the last batch with requests was sent.
+    batch_us: u64,
+    /// Whether answers wait for those of a batch.
+    pub(super) have_riders: bool,
+    /// When somebody will look for leases that are over; 0 before the first look.
+    looks_us: u64,
     /// The number of buckets that have ever been watched.
     births: u32,
     swept_us: u64,
@@ -126,13 +136,13 @@ impl Leases {
             let spent = bucket.settle(aside, verdict, now_us);
             self.counts.spent += u64::from(spent);
             if bucket.is_due(now_us) {
-                self.is_due(*key);
+                self.is_due(*key, now_us);
             }
         }
     }
 
-    fn is_due(&mut self, key: BucketKey) {
-        self.due.push_back(key);
+    fn is_due(&mut self, key: BucketKey, now_us: u64) {
+        self.due.push_back((now_us, key));
         self.fresh += 1;
     }
 
@@ -148,20 +158,47 @@ impl Leases {
         }
     }
 
-    /// Whether a call must be sent that no request waits for.
-    pub fn has_due(&self) -> bool {
-        !self.due.is_empty()
+    /// A batch with requests is being sent.
+    pub fn are_passed_by(&mut self, now_us: u64) {
+        self.batch_us = now_us;
     }
 
-    /// The buckets with such a call of which nobody was told yet.
-    pub fn fresh(&mut self) -> SmallVec<[BucketKey; 1]> {
+    /// Whether batches with requests follow each other closely.
+    pub fn are_often_passed_by(&self, now_us: u64) -> bool {
+        now_us.saturating_sub(self.batch_us) < BATCHES_WITHIN_US
+    }
+
+    /// Whether an answer from a lease may have to wait for those of a batch, or others that do must be told not to.
+    pub fn may_ride(&self, now_us: u64) -> bool {
+        self.have_riders || self.are_often_passed_by(now_us)
+    }
+
+    /// Whether a call must be sent that no request waits for, and must not wait for a batch to travel with.
+    pub fn has_due(&self, now_us: u64) -> bool {
+        self.due.front().is_some_and(|(since_us, _)| {
+            !self.are_often_passed_by(now_us) || now_us.saturating_sub(*since_us) >= MOST_WAIT_US
+        })
+    }
+
+    /// Whether calls have become due of which nobody was told yet.
+    pub fn has_fresh(&self) -> bool {
+        self.fresh > 0
+    }
+
+    /// The buckets with such a call, if they must not wait.
+    pub fn fresh(&mut self, now_us: u64) -> SmallVec<[BucketKey; 1]> {
+        if self.fresh == 0 {
+            return SmallVec::new();
+        }
         let fresh = mem::take(&mut self.fresh).min(self.due.len());
-        self.due.range(self.due.len() - fresh..).copied().collect()
+        let fresh = if self.has_due(now_us) { fresh } else { 0 };
+        self.due.range(self.due.len() - fresh..).map(|(_, key)| *key).collect()
     }
 
     /// Some of the buckets with such a call.
-    pub fn due(&self) -> impl Iterator<Item = &BucketKey> {
-        self.due.iter().take(MOST_DUE)
+    pub fn due(&self, now_us: u64) -> impl Iterator<Item = &BucketKey> {
+        let most = if self.has_due(now_us) { MOST_DUE } else { 0 };
+        self.due.iter().take(most).map(|(_, key)| key)
     }
 
     // === calls ===
@@ -174,8 +211,7 @@ impl Leases {
             if take.demand.lease_us == 0 && self.leased == 0 {
                 continue;
             }
-            self.watch(take, now_us);
-            let Some(bucket) = self.buckets.get_mut(&take.key) else { continue };
+            let Some(bucket) = self.watched(take, now_us) else { continue };
             let purpose = if take.demand.kind.gives_back() {
                 Purpose::Report
             } else if bucket.is_too_much(&take.demand, now_us) {
@@ -197,29 +233,30 @@ impl Leases {
     /// becomes due.
     pub fn asked_otherwise(&mut self, takes: &[Take], now_us: u64) {
         for take in takes.iter().filter(|take| take.demand.kind == Kind::Take && take.demand.lease_us > 0) {
-            self.watch(take, now_us);
-            let Some(bucket) = self.buckets.get_mut(&take.key) else { continue };
+            let Some(bucket) = self.watched(take, now_us) else { continue };
             bucket.is_asked(&take.demand, now_us);
             if bucket.is_wanting(now_us) {
-                self.is_due(take.key);
+                self.is_due(take.key, now_us);
             }
         }
     }
 
-    fn watch(&mut self, take: &Take, now_us: u64) {
-        let is_watched = || self.buckets.contains_key(&take.key);
-        if take.demand.lease_us == 0 || take.demand.kind != Kind::Take || is_watched() {
-            return;
-        }
-        if !self.twice.note(&take.key) {
-            return;
-        }
+    /// The bucket of a take, if it is watched from now on.
+    fn watched(&mut self, take: &Take, now_us: u64) -> Option<&mut Bucket> {
         if self.buckets.len() >= MOST {
             self.sweep(now_us);
         }
-        if self.buckets.len() < MOST {
-            self.births = self.births.wrapping_add(1);
-            self.buckets.insert(take.key, Bucket::new(&take.demand, self.births, now_us));
+        let has_room = self.buckets.len() < MOST;
+        match self.buckets.entry(take.key) {
+            Entry::Occupied(bucket) => Some(bucket.into_mut()),
+            Entry::Vacant(place) => {
+                let may_be_leased = take.demand.lease_us > 0 && take.demand.kind == Kind::Take;
+                if !may_be_leased || !self.twice.note(&take.key) || !has_room {
+                    return None;
+                }
+                self.births = self.births.wrapping_add(1);
+                Some(place.insert(Bucket::new(&take.demand, self.births, now_us)))
+            }
         }
     }
 
@@ -228,12 +265,13 @@ impl Leases {
     pub fn due_calls(&mut self, is_here: impl Fn(&BucketKey) -> bool, now_us: u64) -> Vec<LeaseCall> {
         let mut calls = Vec::new();
         for _ in 0..self.due.len().min(MOST_LOOKED_AT) {
-            let Some(key) = self.due.pop_front() else { break };
+            let Some((since_us, key)) = self.due.pop_front() else { break };
             if is_here(&key) {
-                let bucket = self.buckets.get_mut(&key);
+                // It may have travelled with a request meanwhile.
+                let bucket = self.buckets.get_mut(&key).filter(|bucket| bucket.has_due());
                 calls.extend(bucket.and_then(|bucket| bucket.call(&key, Purpose::Renew, now_us)));
             } else {
-                self.due.push_back(key);
+                self.due.push_back((since_us, key));
             }
             if calls.len() >= MOST_DUE {
                 break;
@@ -247,7 +285,7 @@ impl Leases {
         for call in calls {
             if let Some(bucket) = self.buckets.get_mut(&call.key) {
                 bucket.not_sent();
-                self.due.push_back(call.key);
+                self.due.push_back((0, call.key));
             }
         }
     }
@@ -281,7 +319,22 @@ impl Leases {
             self.sweep(now_us);
         }
         self.tell();
-        self.ends.peek().map(|Reverse((at_us, _))| *at_us)
+        let next_us = self.next_look_us(now_us);
+        self.looks_us = next_us.unwrap_or(u64::MAX);
+        next_us
+    }
+
+    /// When the first lease ends, or the first call has waited long enough.
+    fn next_look_us(&self, now_us: u64) -> Option<u64> {
+        let ends_us = self.ends.peek().map(|Reverse((at_us, _))| *at_us);
+        let sent_us = self.due.front().map(|(since_us, _)| since_us + MOST_WAIT_US);
+        ends_us.into_iter().chain(sent_us.filter(|sent_us| *sent_us > now_us)).min()
+    }
+
+    /// Whether somebody must [look](Self::look) sooner than was said last.
+    pub fn needs_a_look(&self, now_us: u64) -> bool {
+        let is_sooner = |next_us| self.looks_us == 0 || next_us < self.looks_us;
+        self.next_look_us(now_us).is_some_and(is_sooner)
     }
 
     /// If a lease is over, a call becomes due, or it is dropped. Otherwise somebody will look again.
@@ -301,7 +354,7 @@ impl Leases {
             self.ends.push(Reverse((ends_us, key)));
         }
         if bucket.is_due(now_us) {
-            self.is_due(key);
+            self.is_due(key, now_us);
         }
     }
 

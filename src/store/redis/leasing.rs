@@ -3,6 +3,7 @@
 
 use std::{mem, sync::Arc, time::Duration};
 
+use smallvec::SmallVec;
 use tokio::{
     sync::Notify,
     time::{sleep, timeout},
@@ -43,6 +44,11 @@ pub(super) trait Lessee {
 
     /// Wakes [`end`] when there is a lease again.
     fn leased(&self) -> &Notify;
+
+    /// Gives an answer from a lease when it should leave.
+    fn ride(&self, answer: Answer, _now_us: u64) -> Asking<'_> {
+        Asking::answered(Ok(answer))
+    }
 }
 
 /// Decides a request from leases as far as they go, and asks the store for the rest.
@@ -54,7 +60,10 @@ pub(super) fn take<'s, L: Lessee + Sync>(
     if takes.iter().all(|take| take.demand.lease_us == 0) {
         return ask(takes);
     }
-    match spend(lessee, &takes) {
+    let now_us = lessee.clock().now_us();
+    let (spent, may_ride) = spend(lessee, &takes, now_us);
+    match spent {
+        Spent::All(answer) if may_ride => lessee.ride(answer, now_us),
         Spent::All(answer) => Asking::answered(Ok(answer)),
         Spent::None => ask(takes),
         Spent::Part(mut part) => {
@@ -69,13 +78,34 @@ pub(super) fn take<'s, L: Lessee + Sync>(
     }
 }
 
-fn spend(lessee: &impl Lessee, takes: &Takes) -> Spent {
-    let now_us = lessee.clock().now_us();
-    let (spent, due) = lessee.leases(|leases| (leases.spend(takes, now_us), leases.fresh()));
-    if !due.is_empty() {
-        lessee.wake_senders(&due);
+/// What leases can do for a request, and whether its answer may have to wait for those of a batch.
+fn spend(lessee: &impl Lessee, takes: &Takes, now_us: u64) -> (Spent, bool) {
+    let (spent, fresh, may_ride) = lessee
+        .leases(|leases| (leases.spend(takes, now_us), Fresh::of(leases, now_us), leases.may_ride(now_us)));
+    fresh.tell(lessee);
+    (spent, may_ride)
+}
+
+/// Calls about leases that have become due.
+pub(super) struct Fresh {
+    due: SmallVec<[BucketKey; 1]>,
+    needs_a_look: bool,
+}
+
+impl Fresh {
+    pub(super) fn of(leases: &mut Leases, now_us: u64) -> Fresh {
+        let needs_a_look = leases.has_fresh() && leases.needs_a_look(now_us);
+        Fresh { due: leases.fresh(now_us), needs_a_look }
     }
-    spent
+
+    pub(super) fn tell(&self, lessee: &impl Lessee) {
+        if !self.due.is_empty() {
+            lessee.wake_senders(&self.due);
+        }
+        if self.needs_a_look {
+            lessee.leased().notify_one();
+        }
+    }
 }
 
 /// Hits of leases that are spent if the store admits the rest of their request, and are put back if not, or if the caller
@@ -89,10 +119,9 @@ impl<L: Lessee> SetAside<'_, L> {
     fn settle(&mut self, rest: Option<Answer>) -> Option<Answer> {
         let part = self.part.take()?;
         let now_us = self.lessee.clock().now_us();
-        let (answer, due) = self.lessee.leases(|leases| (leases.settle(&part, rest, now_us), leases.fresh()));
-        if !due.is_empty() {
-            self.lessee.wake_senders(&due);
-        }
+        let (answer, fresh) =
+            self.lessee.leases(|leases| (leases.settle(&part, rest, now_us), Fresh::of(leases, now_us)));
+        fresh.tell(self.lessee);
         answer
     }
 }
@@ -113,7 +142,9 @@ pub(super) fn next_batch<T: Ticket>(
     now_us: u64,
 ) -> Option<(Batch<T>, Vec<LeaseCall>)> {
     let mut batch = dispatcher.next(denial_cache, now_us);
-    if batch.is_none() && !dispatcher.has_room(now_us) {
+    if batch.is_some() {
+        leases.are_passed_by(now_us);
+    } else if !leases.has_due(now_us) || !dispatcher.has_room(now_us) {
         return None;
     }
     let mut calls = leases.due_calls(is_here, now_us);
@@ -135,7 +166,7 @@ pub(super) async fn end<L: Lessee>(lessee: Arc<L>) {
         let now_us = lessee.clock().now_us();
         let (next_us, due) = lessee.leases(|leases| {
             let next_us = leases.look(now_us);
-            (next_us, leases.due().copied().collect::<Vec<_>>())
+            (next_us, leases.due(now_us).copied().collect::<Vec<_>>())
         });
         if !due.is_empty() {
             lessee.wake_senders(&due);
@@ -161,7 +192,7 @@ pub(super) async fn end_all(lessee: &impl Lessee) {
         let now_us = lessee.clock().now_us();
         let (count, due) = lessee.leases(|leases| {
             // A call that was under way may have renewed a lease meanwhile.
-            (leases.end_all(now_us), leases.due().copied().collect::<Vec<_>>())
+            (leases.end_all(now_us), leases.due(now_us).copied().collect::<Vec<_>>())
         });
         if count == 0 {
             return;

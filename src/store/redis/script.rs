@@ -21,8 +21,9 @@ const ALGORITHMS: &str = concat!(
     include_str!("../../../lua/token_bucket.lua"),
     include_str!("../../../lua/fixed_window.lua"),
     include_str!("../../../lua/sliding_log.lua"),
-    include_str!("../../../lua/lease.lua"),
+    include_str!("../../../lua/reservations.lua"),
 );
+const LEASE: &str = include_str!("../../../lua/lease.lua");
 /// The key that holds the time at which this Redis began to hold buckets, in microseconds; it is text, so that
 /// operators can read and set it.
 pub const EPOCH_KEY: &str = "tg:epoch";
@@ -56,7 +57,7 @@ pub fn text(now: Now) -> String {
         Now::Argument => "local now = tonumber(ARGV[2])",
     };
     let long_way = LONG_WAY.replace("$ALGORITHMS", ALGORITHMS);
-    TEXT.replace("$NOW", statement).replace("$LONG_WAY", &long_way)
+    TEXT.replace("$NOW", statement).replace("$LONG_WAY", &long_way).replace("$LEASE", LEASE)
 }
 
 /// A call of the script: each bucket's key once, then the packed requests.
@@ -98,7 +99,7 @@ impl Call {
     }
 
     fn add_lease(&mut self, lease: &LeaseCall) {
-        self.requests.extend_from_slice(&LEASE.to_le_bytes());
+        self.requests.extend_from_slice(&LEASE_FLAG.to_le_bytes());
         let index = self.index(lease.key);
         self.put(index, &lease.one);
         self.requests.extend_from_slice(&lease.generation_us.to_le_bytes());
@@ -178,7 +179,7 @@ fn demand_byte(demand: &Demand) -> u8 {
 /// Beside the number of takes: some demand is not zero.
 const LONG_WAY_FLAG: u16 = 1 << 15;
 /// In place of the number of takes.
-const LEASE: u16 = u16::MAX;
+const LEASE_FLAG: u16 = u16::MAX;
 /// In place of the length of a window.
 const CALENDAR_MONTH: u64 = 0;
 const CHARGED_IF_DENIED: u8 = 16;

@@ -105,12 +105,13 @@ async fn a_renewal_that_is_under_way_when_leases_end_leaves_nothing_reserved() {
     }
     while ask(demand).await.source != AnswerSource::Lease {}
     redis.pause().unwrap();
-    while !store.runtime.queues.with(|queues| queues.leases.has_due()) {
+    let has_due = || store.runtime.queues.with(|queues| queues.leases.has_due(store.runtime.clock.now_us()));
+    while !has_due() {
         assert_eq!(ask(demand).await.source, AnswerSource::Lease);
     }
     // Nobody waits for the renewal. It is sent to a Redis that does not answer yet.
     tokio::time::sleep(Duration::from_millis(20)).await;
-    assert!(!store.runtime.queues.with(|queues| queues.leases.has_due()), "it is not sent");
+    assert!(!has_due(), "it is not sent");
     let reserved = || backend.leased_hits.hits()[0];
     store.runtime.queues.with(|queues| queues.leases.look(0));
     let before = reserved();
@@ -122,6 +123,32 @@ async fn a_renewal_that_is_under_way_when_leases_end_leaves_nothing_reserved() {
     assert!(reserved() > before, "{:?}: it was not granted", reserved());
     let answer = ask(Demand { lease_us: 0, ..demand }).await;
     assert!(!answer.found[0].is_reserved, "{answer:?}");
+}
+
+#[tokio::test]
+async fn an_answer_from_a_lease_does_not_wait_for_a_redis_that_has_stopped_answering() {
+    let Some((mut redis, _, store)) = store(GENEROUS).await else { return };
+    let spec = LimitSpec { burst: Some(100_000), lease_us: 10_000_000, ..LimitSpec::new(1, Unit::Second) };
+    let demand = Demand::new(Hits::Take(1), &spec.check().unwrap());
+    let ask = async |number: u8| {
+        let take = Take { key: BucketKey::from_bytes([number; 16]), demand };
+        store.take(None, Takes::from_elem(take, 1)).await.unwrap()
+    };
+    while ask(8).await.source != AnswerSource::Lease {}
+    redis.pause().unwrap();
+    let asked = async {
+        // Its batch is under way, and the first of these would leave with its answer.
+        tokio::time::sleep(Duration::from_micros(100)).await;
+        let later = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            ask(8).await
+        };
+        let (first, later) = tokio::join!(ask(8), later);
+        assert_eq!((first.source, later.source), (AnswerSource::Lease, AnswerSource::Lease));
+        redis.resume().unwrap();
+    };
+    let both = async { tokio::join!(ask(9), asked) };
+    tokio::time::timeout(Duration::from_secs(5), both).await.expect("a lease decides without Redis");
 }
 
 #[tokio::test]
@@ -138,7 +165,7 @@ async fn thousands_of_leases_are_ended_and_none_of_their_hits_lapses() {
     // More than one call of the script can name.
     for first in (0..9_000).step_by(100) {
         let mut answers = JoinSet::new();
-        for take in (first..first + 100).flat_map(|number| iter::repeat_n(take(number), 8)) {
+        for take in (first..first + 100).flat_map(|number| iter::repeat_n(take(number), 16)) {
             let store = Arc::clone(&store);
             answers.spawn(async move { store.take(None, Takes::from_elem(take, 1)).await.is_ok() });
         }

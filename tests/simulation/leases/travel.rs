@@ -40,7 +40,7 @@ impl World<'_> {
                 self.requests.push(record);
                 self.from_leases += 1;
                 self.spends(request, &buckets);
-                return self.wake_if_due(runtime);
+                return self.tell(runtime);
             }
             Spent::None => takes,
             Spent::Part(mut part) => {
@@ -53,7 +53,7 @@ impl World<'_> {
             }
         };
         self.requests.push(record);
-        self.wake_if_due(runtime);
+        self.tell(runtime);
         let state = &mut self.runtimes[runtime];
         let ticket = || (Ticket { request, post: Rc::clone(&self.post) }, ());
         match state.dispatcher.dispatch(rest, ticket, state.denial_cache.get_mut(), now_us) {
@@ -79,12 +79,6 @@ impl World<'_> {
 
     // === slots ===
 
-    fn wake_if_due(&mut self, runtime: usize) {
-        if self.runtimes[runtime].leases.has_due() {
-            self.wake(runtime);
-        }
-    }
-
     /// Wakes a slot if one waits; otherwise the next slot that would wait continues at once.
     pub(super) fn wake(&mut self, runtime: usize) {
         let wake_ns = self.rng.random_range(0..50_000);
@@ -103,7 +97,11 @@ impl World<'_> {
             let now_us = self.local_us(runtime);
             let state = &mut self.runtimes[runtime];
             let mut batch = state.dispatcher.next(state.denial_cache.get_mut(), now_us);
-            let mut calls = state.leases.due_calls(|_| true, now_us);
+            if batch.is_some() {
+                state.leases.are_passed_by(now_us);
+            }
+            let travels = batch.is_some() || state.leases.has_due(now_us);
+            let mut calls = if travels { state.leases.due_calls(|_| true, now_us) } else { Vec::new() };
             if batch.is_none() && !calls.is_empty() {
                 batch = state.dispatcher.errand(now_us);
             }
@@ -271,9 +269,7 @@ impl World<'_> {
                 state.held.insert(crate::bucket::number_of(&call.key), held);
             }
         }
-        if !self.sent[sent].calls.is_empty() && !self.runtimes[runtime].looks {
-            self.look(runtime);
-        }
+        self.tell(runtime);
         self.deliver();
         // The other runtimes of its process may have waited for these answers.
         for other in (0..self.runtimes.len()).filter(|other| *other != runtime) {

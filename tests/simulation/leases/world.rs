@@ -100,7 +100,7 @@ pub(super) struct Runtime {
     pub(super) idle: usize,
     pub(super) permit: bool,
     /// Whether the task that ends leases waits for its timer.
-    pub(super) looks: bool,
+    pub(super) looks_ns: Option<u64>,
     pub(super) asked: u64,
     pub(super) admitted: u64,
 }
@@ -193,8 +193,13 @@ impl<'p> World<'p> {
                 Event::NextBatch { runtime, life } if life == self.runtimes[runtime].life => {
                     self.next_batch(runtime)
                 }
-                Event::Look { runtime, life } if life == self.runtimes[runtime].life => self.look(runtime),
-                // The process that was woken is gone.
+                Event::Look { runtime, life }
+                    if life == self.runtimes[runtime].life
+                        && self.runtimes[runtime].looks_ns == Some(self.now_ns) =>
+                {
+                    self.look(runtime)
+                }
+                // The process that was woken is gone, or it has looked sooner.
                 Event::NextBatch { .. } | Event::Look { .. } => {}
                 Event::Execute { sent } => self.execute(sent),
                 Event::Land { sent } => self.reply(sent),
@@ -238,14 +243,36 @@ impl<'p> World<'p> {
     pub(super) fn look(&mut self, runtime: usize) {
         let now_us = self.local_us(runtime);
         let state = &mut self.runtimes[runtime];
-        let (next_us, life) = (state.leases.look(now_us), state.life);
-        state.looks = next_us.is_some();
-        if state.leases.has_due() {
+        let next_us = state.leases.look(now_us);
+        state.looks_ns = None;
+        if state.leases.has_due(now_us) {
             self.wake(runtime);
         }
         if let Some(next_us) = next_us {
-            let after_ns = (next_us.saturating_sub(now_us) * 1_000).max(LOOK_NO_SOONER_NS);
+            self.will_look(runtime, (next_us.saturating_sub(now_us) * 1_000).max(LOOK_NO_SOONER_NS));
+        }
+    }
+
+    fn will_look(&mut self, runtime: usize, after_ns: u64) {
+        let at_ns = self.now_ns + after_ns;
+        let state = &mut self.runtimes[runtime];
+        if state.looks_ns.is_none_or(|looks_ns| looks_ns > at_ns) {
+            state.looks_ns = Some(at_ns);
+            let life = state.life;
             self.schedule(after_ns, Event::Look { runtime, life });
+        }
+    }
+
+    /// After whatever may have made a call about a lease due.
+    pub(super) fn tell(&mut self, runtime: usize) {
+        let now_us = self.local_us(runtime);
+        let leases = &self.runtimes[runtime].leases;
+        let (has_due, needs_a_look) = (leases.has_due(now_us), leases.needs_a_look(now_us));
+        if has_due {
+            self.wake(runtime);
+        }
+        if needs_a_look {
+            self.will_look(runtime, LOOK_NO_SOONER_NS);
         }
     }
 
@@ -268,7 +295,7 @@ pub(super) fn runtime(plan: &Plan, denials: &Shared, life: u32) -> Runtime {
         life,
         idle: tollgate::store::redis::dispatch::queue::MOST_UNDER_WAY,
         permit: false,
-        looks: false,
+        looks_ns: None,
         asked: 0,
         admitted: 0,
     }

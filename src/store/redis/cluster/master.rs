@@ -239,13 +239,16 @@ impl SentBatch<'_> {
         if leases.is_empty() {
             return;
         }
-        self.runtime.leases.with(|all| {
+        let needs_a_look = self.runtime.leases.with(|all| {
             for lease in &leases {
                 let granted = granted.iter().find(|(key, _)| *key == lease.key).map(|(_, granted)| granted);
                 all.landed(lease, granted, trip);
             }
+            all.needs_a_look(now_us)
         });
-        self.runtime.leased.notify_one();
+        if needs_a_look {
+            self.runtime.leased.notify_one();
+        }
     }
 }
 

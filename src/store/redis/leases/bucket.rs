@@ -14,6 +14,10 @@ use tollgate_core::{
     limit::Exact,
 };
 
+/// A key without a lease gets one if it is asked for so often in half a lease. A lease costs two entries in calls at least, and
+/// keys that are asked for less often get many by chance, which end unspent.
+const FEWEST_TAKES: u32 = 6;
+
 #[derive(Debug)]
 pub(super) struct Bucket {
     /// A take of one hit, under the limit that the lease is for.
@@ -54,6 +58,8 @@ struct Lease {
     /// The hits that Redis holds, with those that are spent.
     held: u32,
     spent: u32,
+    /// When so many are spent, it is time to ask for more.
+    renews_at: u32,
     /// Of the rest, those that wait for a verdict.
     aside: u32,
     /// By the local clock.
@@ -196,12 +202,17 @@ impl Bucket {
     pub(super) fn is_due(&mut self, now_us: u64) -> bool {
         let Some(lease) = &self.lease else { return false };
         let is_over = now_us >= lease.ends_us;
-        let is_half_spent = lease.spent.saturating_mul(2) >= lease.held && now_us >= self.barren_until_us;
-        let is_due = self.call == Call::None && lease.is_certain && (is_over || is_half_spent);
+        let runs_out = lease.spent >= lease.renews_at && now_us >= self.barren_until_us;
+        let is_due = self.call == Call::None && lease.is_certain && (is_over || runs_out);
         if is_due {
             self.call = Call::Due;
         }
         is_due
+    }
+
+    /// Whether a call about it waits to be sent.
+    pub(super) fn has_due(&self) -> bool {
+        self.call == Call::Due
     }
 
     /// Whether it has no lease, and a call that asks for one has become due; it says so once.
@@ -266,7 +277,8 @@ impl Bucket {
     fn wants(&mut self, free: u32, now_us: u64) -> u32 {
         let need = self.demanded.in_half_a_lease(self.lease_us(), now_us);
         let wants = need.hits.saturating_sub(free);
-        let is_worth_it = wants >= FEWEST_LEASED && need.takes >= FEWEST_LEASED;
+        let fewest = if self.lease.is_some() { FEWEST_LEASED } else { FEWEST_TAKES };
+        let is_worth_it = wants >= FEWEST_LEASED && need.takes >= fewest;
         if is_worth_it && now_us >= self.barren_until_us { wants } else { 0 }
     }
 
@@ -314,10 +326,12 @@ impl Bucket {
         let ends_us =
             if granted.is_extended { self.ends_us(granted, window_ends_us, trip) } else { old_end_us };
         let (generation_us, told_us) = (granted.generation_us, granted.now_us);
+        let renews_at = held - self.needed_meanwhile(held, trip);
         self.lease = Some(Lease {
             generation_us,
             held,
             spent,
+            renews_at,
             aside,
             ends_us,
             level,
@@ -327,6 +341,16 @@ impl Bucket {
             is_certain: true,
         });
         lapsed
+    }
+
+    /// How many of these hits must be left when more are asked for: what will be asked for until that call is answered. At least
+    /// an eighth of them, because the load may grow, and at most half.
+    fn needed_meanwhile(&mut self, held: u32, trip: Trip) -> u32 {
+        let lease_us = self.lease_us();
+        let meanwhile_us = 2 * trip.arrived_us.saturating_sub(trip.sent_us) + lease_us / 16;
+        let need = self.demanded.in_half_a_lease(lease_us, trip.arrived_us).hits;
+        let needed = u64::from(need).saturating_mul(meanwhile_us) / (lease_us / 2);
+        u32::try_from(needed).unwrap_or(u32::MAX).clamp(held / 8, held / 2)
     }
 
     /// When the lease ends by the local clock, if it was granted now: a lease after the call was sent, and before the

@@ -8,7 +8,7 @@ use tollgate_core::{
     limit::{Algorithm, Limit, LimitSpec, Unit},
 };
 
-use super::super::{Leases, MOST, MOST_DUE, Spent, Trip};
+use super::super::{BATCHES_WITHIN_US, Leases, MOST, MOST_DUE, MOST_WAIT_US, Spent, Trip};
 
 const START_US: u64 = 1_800_000_000_000_000;
 const KEY: BucketKey = BucketKey::from_bytes([1; 16]);
@@ -56,6 +56,7 @@ impl World {
         while let Spent::All(_) = self.leases.spend(&one, at_us + SOON_US) {}
         self.send_due(at_us + SOON_US);
         assert!(matches!(self.leases.spend(&one, at_us + 2 * SOON_US), Spent::All(_)), "no lease");
+        self.leases.fresh(at_us + 2 * SOON_US);
     }
 }
 
@@ -214,6 +215,60 @@ fn cold_keys_do_not_keep_a_hot_one_from_a_lease() {
 }
 
 #[test]
+fn a_due_call_waits_for_a_batch_to_travel_with_and_not_for_long() {
+    let mut world = World::default();
+    let limit = a_second(10_000, 10_000, 100);
+    world.lease(KEY, &limit, 1_000);
+    let one = takes(KEY, Hits::One, &limit);
+    world.leases.look(2_000);
+    world.leases.are_passed_by(2_000);
+    while !world.leases.has_fresh() {
+        assert!(matches!(world.leases.spend(&one, 2_100), Spent::All(_)), "it is never due");
+    }
+    assert!(world.leases.fresh(2_100).is_empty() && !world.leases.has_due(2_100), "it is sent at once");
+    assert!(world.leases.needs_a_look(2_100), "nobody would look for it");
+    assert_eq!(world.leases.look(2_200), Some(2_100 + MOST_WAIT_US));
+    world.leases.are_passed_by(3_050);
+    assert!(world.leases.has_due(2_100 + MOST_WAIT_US), "it waits longer");
+    // None is to be expected soon.
+    assert!(world.leases.has_due(3_050 + BATCHES_WITHIN_US));
+    assert_eq!(world.send_due(3_200).len(), 1);
+}
+
+#[test]
+fn a_call_that_travelled_with_a_request_is_not_sent_again() {
+    let mut world = World::default();
+    let limit = a_second(10_000, 10_000, 100);
+    world.lease(KEY, &limit, 1_000);
+    let one = takes(KEY, Hits::One, &limit);
+    while !world.leases.has_fresh() {
+        world.leases.spend(&one, 2_100);
+    }
+    let calls = world.leases.calls(iter::once(&one), 2_200);
+    assert_eq!(calls.len(), 1);
+    world.execute(calls.iter(), 2_200);
+    assert!(world.leases.due_calls(|_| true, 2_500).is_empty());
+}
+
+#[test]
+fn a_steady_key_costs_fewer_than_two_and_a_half_calls_in_each_lease() {
+    let mut world = World::default();
+    let limit = a_second(100_000, 100_000, 100);
+    let one = takes(KEY, Hits::One, &limit);
+    let (mut calls, mut asked) = (0, 0);
+    // 5,000 a second, and one lease to begin with.
+    for at_us in (1_000..2_101_000).step_by(200) {
+        let sent = world.send_due(at_us).len();
+        calls += if at_us > 101_000 { sent } else { 0 };
+        if let Spent::None = world.leases.spend(&one, at_us) {
+            world.ask(&one, at_us);
+            asked += u32::from(at_us > 101_000);
+        }
+    }
+    assert!((1..50).contains(&calls) && asked == 0, "{calls} calls in 20 leases, {asked} requests");
+}
+
+#[test]
 fn many_leases_that_end_together_are_reported_some_at_a_time() {
     let mut world = World::default();
     let limit = a_second(1_000, 1_000, 100);
@@ -222,7 +277,7 @@ fn many_leases_that_end_together_are_reported_some_at_a_time() {
     }
     let mut reported = 0;
     world.leases.end_all(5_000);
-    while world.leases.has_due() {
+    while world.leases.has_due(5_000) {
         let calls = world.send_due(5_000);
         assert!(calls.len() <= MOST_DUE, "{} in one batch", calls.len());
         reported += calls.len();
