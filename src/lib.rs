@@ -75,6 +75,7 @@
 //! | 20 | `src/store/redis/denial_cache.rs` | knows whether Redis would deny it |
 //! | 21 | `src/store/redis/denial_cache/shared.rs` | hands over what other runtimes gave back, and have learnt |
 //! | 22 | `src/store/redis/dispatch/queue.rs` | holds the request |
+//! | | `src/store/asking.rs` | is awaited until the answer is there |
 //! | 23 | `src/store/redis/leasing.rs` | adds calls about leases to the next batch |
 //! | 24 | `src/store/redis/dispatch.rs` | is asked for the next batch |
 //! | 25 | `src/store/redis/dispatch/queue.rs` | forms it |
