@@ -6,12 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use mimalloc::MiMalloc;
 use tollgate::{cli::Cli, error};
-
-/// A decision allocates some twenty times, nearly always in HTTP/2 and gRPC, and all is freed by the runtime that allocated it.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The exit status that a shell expects from a wrong command line.
 const USAGE: u8 = 2;

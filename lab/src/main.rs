@@ -19,12 +19,7 @@ use lab::{
     faults::{self, FaultsArgs},
     handshakes::{self, HandshakesArgs},
 };
-use mimalloc::MiMalloc;
 use tollgate::error;
-
-/// The service's own, since `floor` is compared with it.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[derive(Debug, Parser)]
 #[command(
