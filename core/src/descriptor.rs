@@ -267,11 +267,11 @@ impl Text {
         self.length = 0;
     }
 
-    fn digest(&mut self) -> [u8; 16] {
+    fn digest(&self) -> [u8; 16] {
         let rest = &self.bytes[..self.length];
-        let digest = match &mut self.digested {
+        let digest = match &self.digested {
             None => blake3::hash(rest),
-            Some(hasher) => hasher.update(rest).finalize(),
+            Some(hasher) => hasher.clone().update(rest).finalize(),
         };
         *digest.as_bytes().first_chunk().expect("a digest has 32 bytes")
     }
