@@ -46,6 +46,8 @@ pub struct Shown {
     /// The instant, in microseconds since the Unix epoch, at which the bucket will be full and is forgotten. None: it is
     /// full.
     pub full_at_us: Option<u64>,
+    /// Whether leases hold hits of it, which count as spent though they may come back.
+    pub is_reserved: bool,
 }
 
 // === impl Act ===
@@ -103,6 +105,7 @@ impl Act {
                 after: Level::of(limit, &one.seen, now_us),
                 next_us: next_us(limit, one, now_us),
                 full_at_us: full_at_us(&all.seen).filter(|full_at_us| *full_at_us > now_us),
+                is_reserved: one.is_reserved,
             })
         });
         shown.collect()

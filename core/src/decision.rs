@@ -243,6 +243,11 @@ impl State {
         }
     }
 
+    /// Whether leases hold hits of the bucket at this instant. These count as spent though they may come back.
+    pub fn is_reserved(&self, now_us: u64) -> bool {
+        matches!(self, State::Leased(leased) if leased.is_reserved(now_us))
+    }
+
     /// The instant, in microseconds, from which on the bucket is the same as a missing one.
     pub fn spent_us(&self) -> u64 {
         match self {

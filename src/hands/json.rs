@@ -106,6 +106,7 @@ fn bucket(report: &BucketReport) -> Value {
         "remaining": shown.after.remaining(),
         "next_us": shown.next_us,
         "full_at_us": shown.full_at_us,
+        "reserved": shown.is_reserved,
     })
 }
 
@@ -129,6 +130,8 @@ fn read_bucket(value: &Value) -> Result<BucketReport, NoReport> {
         after: level(&value["level"])?,
         next_us: optional(&value["next_us"])?,
         full_at_us: optional(&value["full_at_us"])?,
+        // An earlier version does not say.
+        is_reserved: value["reserved"].as_bool().unwrap_or_default(),
     };
     Ok(BucketReport {
         descriptor: whole(&value["descriptor"])?,
@@ -165,6 +168,7 @@ mod tests {
             after: Level(7_250),
             next_us,
             full_at_us,
+            is_reserved: next_us.is_none(),
         };
         let bucket = |shown| BucketReport {
             descriptor: 1,

@@ -17,7 +17,7 @@ use lab::{
     redis::Redis,
     tollgate::{Serve, Tollgate},
 };
-use tokio::{task::JoinHandle, time::sleep};
+use tokio::{process::Command, task::JoinHandle, time::sleep};
 use tollgate::{
     clock::Clock,
     pb::{
@@ -67,11 +67,24 @@ impl Stack {
         Tollgate::start(&serve).await.expect("starts")
     }
 
+    /// What a command prints about the bucket.
+    async fn told_by(&self, command: &str) -> String {
+        let mut run = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        run.arg(command).arg("--config").arg(&self.limits).args(["--store", &self.redis.url(), "user=one"]);
+        let output = run.output().await.expect("it runs");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
     /// All replicas report what they spent before they end, and the rest comes back: nothing waits until it lapses.
     async fn stop_all_and_expect_left(&mut self, left: u64) {
         for replica in &mut self.replicas {
             let status = replica.terminate(Duration::from_secs(20)).await.expect("it ends");
             assert_eq!(status.code(), Some(0), "{}", replica.log_text());
+        }
+        for command in ["explain", "peek"] {
+            let told = self.told_by(command).await;
+            assert!(told.contains(" of ") || told.contains("left now"), "{command}: {told}");
+            assert!(!told.contains("leases hold"), "{command}: {told}");
         }
         let replica = self.replica(&["--lease", "off", "--store-deadline", "10s"]).await;
         until_ready(&replica).await;
@@ -197,7 +210,12 @@ async fn below_its_limit_a_hot_key_is_decided_without_a_call_and_no_hit_is_lost_
     let rate_limit = "unit: year, algorithm: token_bucket, requests_per_unit: 10000000, lease: 100ms";
     let Some(mut stack) = Stack::start("below", rate_limit).await else { return };
     let load = Load::start(&stack, Clock::start()).await;
-    sleep(Duration::from_secs(2)).await;
+    sleep(Duration::from_secs(1)).await;
+    for command in ["explain", "peek"] {
+        let told = stack.told_by(command).await;
+        assert!(told.contains("leases hold hits of it"), "{command}: {told}");
+    }
+    sleep(Duration::from_secs(1)).await;
     let seen = load.stop().await;
     assert_eq!((seen.denied, seen.failed), (0, 0));
     let admitted = seen.admitted.len() as f64;

@@ -102,6 +102,13 @@ impl Counted {
 // === impl Leased ===
 
 impl Leased {
+    /// Whether hits are reserved at this instant, which count as spent though they may come back.
+    pub(super) fn is_reserved(&self, now_us: u64) -> bool {
+        let has_ended = matches!(self.counted, Counted::FixedWindow(window) if window.ends_us <= now_us);
+        let mut generations = self.generations.iter();
+        !has_ended && generations.any(|one| one.lapses_us > now_us && one.amount > Exact::default())
+    }
+
     /// The instant from which on the bucket is the same as a missing one.
     pub(super) fn spent_us(&self) -> u64 {
         match self.counted {

@@ -85,6 +85,12 @@ impl Buckets {
         self.looked.malformed
     }
 
+    /// Whether leases hold hits of this bucket.
+    pub(super) fn is_reserved(&self, key: &BucketKey) -> bool {
+        let mut states = self.looked.states.iter();
+        states.any(|(other, state)| other == key && state.is_reserved(self.looked.now_us))
+    }
+
     /// The outcome of this request if it came now.
     pub(super) async fn decide<'m>(
         &self,

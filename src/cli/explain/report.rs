@@ -76,6 +76,8 @@ pub(super) struct LimitReport {
     pub(super) bucket: String,
     /// Whole hits in the bucket before this request.
     pub(super) level: u32,
+    /// Whether leases hold hits of it, which count as spent though they may come back.
+    pub(super) is_reserved: bool,
     /// Microseconds until there is more room in it.
     pub(super) room_us: u64,
     pub(super) fits: bool,
@@ -126,7 +128,11 @@ impl Report {
         let buckets = levels.buckets(&takes, serving.quota_mode).await?;
         let before = buckets.decide(matcher, &asked.peek()).await?;
         let outcome = buckets.decide(matcher, &request).await?;
-        let descriptors = self::descriptors(rules, &asked, &applied, &before.decisions, &outcome.decisions);
+        let mut descriptors =
+            self::descriptors(rules, &asked, &applied, &before.decisions, &outcome.decisions);
+        for limit in descriptors.iter_mut().flat_map(|descriptor| &mut descriptor.limits) {
+            limit.is_reserved = buckets.is_reserved(&limit.key);
+        }
         let now = serving.told(matcher, &outcome);
         let used_up = match &now {
             Some(now) if now.verdict == Verdict::Allow => {
@@ -237,6 +243,7 @@ impl LimitReport {
             key: applied.take.key,
             bucket: redis_key(&applied.take.key).to_string(),
             level: before.remaining,
+            is_reserved: false,
             room_us: before.reset_us,
             fits: now.verdict == Verdict::Allow,
             remaining: now.remaining,

@@ -13,6 +13,10 @@ use tollgate_core::{
     matcher::{TracedLevel, TracedPattern},
 };
 
+/// What is said of a bucket in which hits are reserved.
+pub(in crate::cli) const RESERVED: &str =
+    "leases hold hits of it: they count as spent here, and what is not spent of them comes back";
+
 /// The most patterns of a level that are shown, besides the chosen one.
 const MOST: usize = 12;
 
@@ -139,6 +143,9 @@ fn put_limit(out: &mut String, limit: &LimitReport, is_live: bool) {
         "the hits do not fit"
     };
     let _ = writeln!(out, "    bucket {}: {now}, {fits}", limit.bucket);
+    if limit.is_reserved {
+        let _ = writeln!(out, "    {RESERVED}");
+    }
 }
 
 fn put_answer(out: &mut String, report: &Report) {
