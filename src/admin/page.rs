@@ -73,6 +73,7 @@ pub(super) fn answer() -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Counts;
 
     #[test]
     fn the_script_and_the_style_end_where_the_page_says() {
@@ -92,6 +93,13 @@ mod tests {
         let named = PAGE.replace("http://www.w3.org/2000/svg", "");
         assert!(!named.contains("http://") && !named.contains("https://") && !named.contains("src=\"//"));
         assert!(!POLICY.contains("unsafe"), "{}", *POLICY);
+    }
+
+    #[test]
+    fn the_page_shows_the_answers_of_every_source() {
+        for source in Counts::SOURCES {
+            assert!(PAGE.contains(&format!("[\"{}\", ", source.word())), "{}", source.word());
+        }
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub(super) struct Notes {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Watched {
     pub(super) key: BucketKey,
-    /// Hits that were taken, of decisions by the store.
+    /// Hits that were taken, of decisions by the store or from a lease.
     pub(super) admitted: u64,
 }
 
@@ -129,7 +129,8 @@ impl Notes {
             _ => return,
         };
         let all = self.watched.iter_mut();
-        for watched in all.filter(|watched| watched.key == decision.key && decision.source == Source::Store) {
+        let is_fallback_answer = decision.source.is_fallback_answer();
+        for watched in all.filter(|watched| watched.key == decision.key && !is_fallback_answer) {
             watched.admitted = watched.admitted.saturating_add(hits);
         }
     }

@@ -4,10 +4,7 @@ use super::{
     Counted, LimitCounters, Metrics,
     decisions::{HitsRecord, Record},
 };
-use crate::{
-    fallback::Source,
-    limiter::{Decision, Outcome},
-};
+use crate::limiter::{Decision, Outcome};
 use tollgate_core::{
     decision::Verdict,
     descriptor::{Hits, Request},
@@ -48,8 +45,8 @@ impl Metrics {
 
     /// How many of the hits that were taken lie near the limit.
     fn near_hits(&self, decision: &Decision<'_>, taken: u64) -> u32 {
-        // Other sources know the level of a share of the limit, or none.
-        if decision.verdict == Verdict::Deny || decision.source != Source::Store {
+        // A fallback answer knows the level of a share of the limit, or none.
+        if decision.verdict == Verdict::Deny || decision.source.is_fallback_answer() {
             return 0;
         }
         self.near_limit.hits_beyond(decision.limit.limit.burst(), decision.remaining, taken)

@@ -2,7 +2,11 @@
 
 use serde_json::Value;
 
-use crate::{LIMITS, Service, stream::Stream, support};
+use crate::{
+    LIMITS, Service,
+    stream::{Stream, row},
+    support,
+};
 
 const PATH: &str = "/live?domain=edge&entries=api_key%3Dabc";
 
@@ -40,6 +44,31 @@ async fn a_key_in_redis_shows_its_level_and_what_was_admitted() {
     let mut service = Service::start(&file, Some(redis.url()), &[]).await;
     service.until("/ready", "OK").await;
     shows_the_level_and_what_was_admitted(&mut service).await;
+}
+
+#[tokio::test]
+async fn a_key_under_lease_shows_all_that_was_admitted() {
+    let Some(redis) = support::redis().await else { return };
+    let limit = "unit: year, algorithm: token_bucket, requests_per_unit: 1000000, lease: 10s";
+    let limits = format!("domain: edge\ndescriptors:\n- {{ key: api_key, rate_limit: {{ {limit} }} }}\n");
+    let file = support::file("live-key-lease.yaml", &limits);
+    // Every hit is near the limit.
+    let args = ["--runtimes", "1", "--near-limit-ratio", "0"];
+    let mut service = Service::start(&file, Some(redis.url()), &args).await;
+    service.until("/ready", "OK").await;
+    let mut stream = Stream::open(service.process.admin(), PATH).await;
+    stream.until(|message| !message["key"]["limits"][0]["level"].is_null()).await;
+    stream.message().await.expect("a message");
+    service.ask_times("api_key", "abc", 300).await;
+    let (mut from_leases, mut near) = (0, 0);
+    stream
+        .until(|message| {
+            from_leases += message["limiter"]["answers"]["lease"].as_u64().expect("a count");
+            near += row(message, "api_key")["near"].as_u64().unwrap_or_default();
+            message["key"]["limits"][0]["admitted"] == 300 && near == 300
+        })
+        .await;
+    assert!(from_leases > 0, "no lease was granted");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 // The limiter itself, and each replica.
 
-const SOURCES = [["store", "store"], ["cache", "denial cache"], ["local", "fallback: local"], ["allow", "fallback: allow"], ["deny", "fallback: deny"], ["error", "no answer"]];
+const SOURCES = [["store", "store"], ["lease", "lease"], ["cache", "denial cache"], ["local", "fallback: local"], ["allow", "fallback: allow"], ["deny", "fallback: deny"], ["error", "no answer"]];
 const REPLICA_COLUMNS = ["Replica", "State", "Admitted/s", "Denied/s", "Fallback/s", "p99", "Connections", "Rules"];
 const REFUSED_AT_MOST = 20;
 
@@ -29,9 +29,10 @@ function drawLimiter() {
 }
 
 function drawSources(replicas) {
-  const sum = (source) => replicas.reduce((total, { answers }) => total + answers[source], 0);
+  // An older replica does not tell all of them.
+  const sum = (source) => replicas.reduce((total, { answers }) => total + (answers[source] ?? 0), 0);
   reconcile(parts.sources, SOURCES, ([source]) => source, ([, name]) => h("div", {}, h("dt", {}, name), h("dd")), (element, [source]) => sayCount(element.lastChild, sum(source)));
-  reconcile(parts.split, SOURCES, ([source]) => source, ([source]) => h("i", { class: source === "store" || source === "cache" || source === "error" ? source : "fallback" }), (element, [source]) => element.style.setProperty("--part", sum(source)));
+  reconcile(parts.split, SOURCES, ([source]) => source, ([source]) => h("i", { class: ["store", "lease", "cache", "error"].includes(source) ? source : "fallback" }), (element, [source]) => element.style.setProperty("--part", sum(source)));
 }
 
 function drawLimiterFacts({ store, rules, replicas, connections, max_connections, uptime_seconds }) {
