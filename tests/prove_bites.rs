@@ -295,7 +295,7 @@ fn the_process_exits_with_2_on_misuse_and_prints_no_report() {
         (&["--limit", "10"][..], "such as 10/s"),
         (&["--limit", "10/s", "--duration", "25h"], "--duration must be between 1ms and 24h"),
         (&["--limit", "1/d", "--burst", "4000000000"], "invalid limit"),
-        (&["--limit", "1/s", "--lease", "1ms"], "a lease lasts from 10ms to 10s"),
+        (&["--limit", "1/s", "--lease", "abc"], "must be off or a time from 10ms to 10s"),
         (&[], "--limit"),
     ] {
         let (status, stdout, stderr) = process(&[&target[..], more].concat());

@@ -17,10 +17,11 @@ mod windows;
 
 use std::ops::RangeInclusive;
 
+use crate::duration;
 pub use algorithm::Algorithm;
 pub use default_algorithm::{DefaultAlgorithm, UnknownDefault};
 pub use defaults::Defaults;
-pub use error::LimitError;
+pub use error::{LimitError, NoLease};
 pub use exact::{Exact, Kept};
 pub use overdraft::Overdraft;
 pub use period::{Period, Unit};
@@ -39,6 +40,15 @@ const MOST_IN_WINDOW_WITH_DEBT: u32 = u32::MAX / 2;
 /// How long a lease may last, in microseconds: more than a round trip, and so short that a client hardly notices what
 /// others hold.
 pub const LEASES_US: RangeInclusive<u32> = 10_000..=10_000_000;
+
+/// The lease that a text says, in microseconds; 0 for `off`.
+pub fn lease_us(text: &str) -> Result<u32, NoLease> {
+    if text == "off" {
+        return Ok(0);
+    }
+    let lease_us = duration::parse(text).ok().and_then(|lease| u32::try_from(duration::micros(lease)).ok());
+    lease_us.filter(|lease_us| LEASES_US.contains(lease_us)).ok_or(NoLease)
+}
 
 /// What a bucket holds whose store has lost it, or never had it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -10,7 +10,7 @@ use clap::{
     builder::{PossibleValue, TypedValueParser},
 };
 use thiserror::Error;
-use tollgate_core::{duration, limit::LEASES_US};
+use tollgate_core::limit::{NoLease, lease_us};
 
 /// Parses one item of a list, without the blanks around it.
 #[derive(Debug, Clone)]
@@ -96,15 +96,13 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, AddressError> {
     }
 }
 
-#[cfg(test)]
-mod tests;
-
 /// A lease in microseconds; 0 for `off`.
-pub(super) fn lease(text: &str) -> Result<u32, String> {
+pub(super) fn lease(text: &str) -> Result<u32, NoLease> {
     if text.eq_ignore_ascii_case("off") {
         return Ok(0);
     }
-    let lease = duration::parse(text).map_err(|error| error.to_string())?;
-    let lease = u32::try_from(duration::micros(lease)).ok().filter(|lease| LEASES_US.contains(lease));
-    lease.ok_or_else(|| "must be off or a time from 10ms to 10s".to_owned())
+    lease_us(text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,8 +11,7 @@ use super::{
     yaml::Node,
 };
 use tollgate_core::{
-    duration,
-    limit::{AfterStoreLoss, Defaults, LEASES_US, LimitError, LimitSpec, Overdraft, Period, Unit, Windows},
+    limit::{self, AfterStoreLoss, Defaults, LimitError, LimitSpec, Overdraft, Period, Unit, Windows},
     matcher::is_wildcard,
     rules::{NamedLimit, OnStoreFailure, Options, Pattern},
 };
@@ -231,16 +230,10 @@ fn spec(fields: &mut Fields<'_>, defaults: Defaults) -> Result<LimitSpec, Report
 /// In microseconds; 0 for `off`.
 fn lease(fields: &mut Fields<'_>) -> Result<Option<u32>, Reported> {
     let Some(text) = fields.text("lease")? else { return Ok(None) };
-    if text == "off" {
-        return Ok(Some(0));
-    }
-    let lease = duration::parse(&text).ok().map(duration::micros).and_then(|us| u32::try_from(us).ok());
-    if let Some(lease_us) = lease.filter(|lease_us| LEASES_US.contains(lease_us)) {
-        return Ok(Some(lease_us));
-    }
-    let at = fields.at_value("lease");
-    let found = shorten(&text);
-    Err(fields.refuse(at, format_args!("lease must be off or a time from 10ms to 10s, found `{found}`")))
+    limit::lease_us(&text).map(Some).map_err(|no_lease| {
+        let at = fields.at_value("lease");
+        fields.refuse(at, format_args!("lease {no_lease}, found `{}`", shorten(&text)))
+    })
 }
 
 /// The position of the key that the error is about.

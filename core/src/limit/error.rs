@@ -4,6 +4,11 @@ use thiserror::Error;
 
 use super::{Algorithm, MOST_IN_WINDOW_WITH_DEBT, MOST_LOGGED, Overdraft, Period, Unit};
 
+/// The text is no lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("must be off or a time from 10ms to 10s")]
+pub struct NoLease;
+
 /// Why numbers do not make a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum LimitError {
