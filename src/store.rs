@@ -326,9 +326,10 @@ impl Store {
     /// The same for a request that is recorded as this span: the span of its batch refers to it.
     pub fn take_in(&self, span: Option<SpanContext>, takes: Takes) -> Asking<'_> {
         match self {
-            Store::Memory(store) => {
-                Asking::answered(store.take(&takes).map_err(|Full { .. }| StoreError::Full))
-            }
+            Store::Memory(store) => Asking::answered(store.take(&takes).map_err(|Full { .. }| {
+                store.warn_of_refusal();
+                StoreError::Full
+            })),
             Store::Redis(store) => store.take(span, takes),
             Store::Cluster(store) => store.take(span, takes),
         }

@@ -81,6 +81,19 @@ fn holds(page: &str, lines: &[&str]) {
 }
 
 #[tokio::test]
+async fn requests_for_which_memory_has_no_room_are_counted_and_told_once() {
+    let args = ["--memory-buckets", "0", "--on-store-failure", "allow"];
+    let mut service = Service::start("full", &args).await;
+    for user in ["a", "b", "c"] {
+        service.ask(&[("user", user)], 1).await;
+    }
+    let page = service.page().await;
+    holds(&page, &[r#"tollgate_store_errors_total{kind="full"} 3"#, "tollgate_memory_buckets 0"]);
+    let log = service.process.log_text();
+    assert_eq!(log.matches("the memory store is full").count(), 1, "{log}");
+}
+
+#[tokio::test]
 async fn known_requests_are_told_as_envoyproxy_ratelimit_tells_them() {
     lab::midnight::not_within(std::time::Duration::from_secs(30)).await;
     let mut service = Service::start("reference", &["--reference-metrics"]).await;

@@ -17,9 +17,11 @@ use std::{
 };
 
 use smallvec::SmallVec;
+use tracing::warn;
 
 use crate::{
     clock::Clock,
+    logging::hourly::Hourly,
     tasks::{self, Task},
 };
 pub use shard::Full;
@@ -33,6 +35,8 @@ use tollgate_core::{
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// The number of buckets that fit into about 150 MB.
 pub const MOST_BUCKETS: usize = 2_000_000;
+const NO_ROOM: &str = "the memory store is full, so requests that need a new bucket get fallback answers: raise \
+    --memory-buckets, or look for a descriptor whose values never repeat";
 
 /// Buckets of one process, in shards that are locked separately.
 #[derive(Debug)]
@@ -45,6 +49,7 @@ pub struct MemoryStore {
     next_sweep: AtomicUsize,
     /// Whether a runtime of the process already does the sweeping.
     is_kept_swept: AtomicBool,
+    refusals: Hourly,
 }
 
 impl Default for MemoryStore {
@@ -59,7 +64,8 @@ impl MemoryStore {
         MemoryStore::bounded(MOST_BUCKETS)
     }
 
-    /// A store for at most this number of buckets. Each shard may exceed its part by the buckets of one request.
+    /// A store for at most this number of buckets, or for one in each of 64 shards if that is more; 0: for none. Each shard
+    /// may exceed its part by the buckets of one request.
     pub fn bounded(most_buckets: usize) -> MemoryStore {
         let clock = Clock::start();
         MemoryStore {
@@ -68,6 +74,7 @@ impl MemoryStore {
             shards: (0..SHARDS).map(|shard| Mutex::new(Shard::new(part_of(most_buckets, shard)))).collect(),
             next_sweep: AtomicUsize::new(0),
             is_kept_swept: AtomicBool::new(false),
+            refusals: Hourly::new(),
         }
     }
 
@@ -89,6 +96,13 @@ impl MemoryStore {
         let locked = self.lock(takes);
         // Read under the locks: a later request sees a later time, so a sweep forgets nothing too early.
         decide(takes, self.clock.now_us(), locked)
+    }
+
+    /// Tells operators, at most once an hour, that a request was refused because there is no room.
+    pub(super) fn warn_of_refusal(&self) {
+        if let Some(times) = self.refusals.occurs(self.clock.now_us()) {
+            warn!(times, buckets = self.len(), "{NO_ROOM}");
+        }
     }
 
     /// [`take`](Self::take) at the given time, which must not step back.

@@ -189,6 +189,13 @@ fn all_shards_together_have_room_for_what_the_store_may_hold() {
     let parts: Vec<usize> = (0..SHARDS).map(|shard| part_of(1_024_000, shard)).collect();
     assert_eq!(parts.iter().sum::<usize>(), 1_024_000);
     assert!(parts.iter().all(|part| (10_000..=22_000).contains(part)), "{parts:?}");
+    for most in (0..3_000).chain([999_999, 2_000_000]) {
+        let together: usize = (0..SHARDS).map(|shard| part_of(most, shard)).sum();
+        assert!(
+            together <= most.max(most.min(1) * SHARDS) && together + SHARDS >= most,
+            "{together} of {most}"
+        );
+    }
     let alike = [0, 1, usize::MAX].map(|most| (0..SHARDS).map(|shard| part_of(most, shard)).min());
     assert!(matches!(alike, [Some(0), Some(1), Some(1_000_000_000..)]), "{alike:?}");
 }
