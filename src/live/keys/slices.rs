@@ -54,10 +54,10 @@ impl Slices {
         self.0.last().map_or(0, |slice| slice.number)
     }
 
-    /// Whether they take no memory of their own.
+    /// The number of slices for which there is room. More than one take memory of their own.
     #[cfg(test)]
-    pub(super) fn are_inline(&self) -> bool {
-        !self.0.spilled()
+    pub(super) fn room(&self) -> usize {
+        self.0.capacity()
     }
 
     pub(super) fn sum(&self, second: u64) -> Sum {
