@@ -45,6 +45,28 @@ fn anchors(page: &Path) -> HashSet<String> {
 }
 
 #[test]
+fn what_leases_cost_is_said_in_the_same_words_everywhere() {
+    let words =
+        "a request that fits may be denied while runtimes hold hits that they have reserved and not spent";
+    let places = [
+        "README.md",
+        "docs/promise.md",
+        "docs/leases.md",
+        "docs/why-it-holds.md",
+        "prove/src/args.rs",
+        "src/cli/serve.rs",
+        "tests/simulation/leases.rs",
+    ];
+    for place in places {
+        let text = fs::read_to_string(binaries::checkout().join(place)).expect("a file");
+        let text =
+            text.lines().map(|line| line.trim().trim_start_matches("//").trim_start_matches(['/', '!']));
+        let text: Vec<&str> = text.flat_map(str::split_whitespace).collect();
+        assert!(text.join(" ").contains(words), "{place}");
+    }
+}
+
+#[test]
 fn every_link_leads_to_a_file_and_a_heading_that_are_there() {
     let (mut broken, mut links) = (Vec::new(), 0);
     for page in pages() {

@@ -100,8 +100,8 @@ pub struct Serve {
     /// How long Tollgate may decide on hits that it has reserved in Redis, without asking it: a time from 10ms to 10s, or
     /// off.
     ///
-    /// It holds for each token bucket and fixed window that does not say `lease` itself. The limit holds all the same; a
-    /// request may be denied while another runtime holds hits that it has not spent.
+    /// It is for each token bucket and fixed window that does not say `lease` itself. The bound stays; a request that fits
+    /// may be denied while runtimes hold hits that they have reserved and not spent.
     #[arg(long, env = "TOLLGATE_LEASE", value_name = "TIME", default_value = "off", value_parser = values::lease)]
     lease: u32,
 

@@ -1,5 +1,6 @@
-//! Leases: runtimes decide from what they have reserved, and the limits hold over every interval of the store's clock, for
-//! token buckets and windows.
+//! Leases: runtimes decide from what they have reserved. The bound stays, over every interval of the store's clock, for
+//! token buckets and windows; a request that fits may be denied while runtimes hold hits that they have reserved and not
+//! spent, and for no other reason.
 //!
 //! Leases, dispatchers, denial caches and `decide` are those of production; a list of what is reserved is the second
 //! account. Calls are late and lost, clocks drift, load pauses as long as a lease and then floods, replicas restart and

@@ -69,14 +69,15 @@ fn of_leases(metrics: &Metrics, hits: &Arc<LeasedHits>) {
     let (hits, calls) = (Arc::clone(hits), Arc::clone(hits));
     metrics.show_counts(
         "tollgate_lease_calls_total",
-        "Calls to Redis about leases: answered; or lost, and what was to be reported then counts as spent.",
+        "Calls to Redis about leases: answered; or lost, and what was to be reported then counts as spent. If lost rises, \
+         Redis is slow or away.",
         "result",
         move || calls.calls().to_vec(),
     );
     metrics.show_counts(
         "tollgate_lease_hits_total",
         "Hits of leases: reserved in Redis; spent from them without a call; lapsed, which nobody has reported in time, \
-         so Redis counts them as spent.",
+         so Redis counts them as spent. If lapsed rises steadily, calls to Redis are lost.",
         "state",
         move || hits.hits().to_vec(),
     );
