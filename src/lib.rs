@@ -101,7 +101,7 @@
 //! | 43 | `src/response/writer.rs` | writes them as bytes |
 //! | 44 | `src/protocol/reply.rs` | puts the bytes into the answer |
 //!
-//! A check of ext_authz differs before row 4 and after row 38:
+//! A check of ext_authz differs before row 4 and after row 40:
 //!
 //! | file | does |
 //! |---|---|
@@ -111,7 +111,7 @@
 //! | `src/protocol/authz/settings.rs` | finds the client's address |
 //! | `core/src/authz.rs` | finds the entry for the request |
 //! | `core/src/actions.rs` | makes descriptors of it; then as above from row 4 |
-//! | `src/response/check.rs` | makes the answer, with the headers and body of row 40 |
+//! | `src/response/check.rs` | makes the answer, with the headers and body of row 42 |
 //!
 //! # When Redis is silent
 //!
@@ -162,7 +162,6 @@
 //! | take | to ask for hits from buckets, all or none |
 //! | post-paid, pre-paid | charged after the response, whether or not it fits; charged before it, if it fits |
 //! | demand | what a request asks of one bucket: a take, a peek, a give-back, or to undo a take |
-//! | leg | the part of a request that goes to one slot of a Redis Cluster |
 //! | enforcement | what it means for the request if a demand does not fit: enforced, quota or shadow |
 //! | verdict, decision | Allow or Deny; the answer for one limit |
 //! | outcome | the answer for one request |
@@ -176,7 +175,8 @@
 //! | slot | one of the 16,384 parts of a Redis Cluster: each bucket lies in one, and each slot has one master |
 //! | leg | the takes of one request in one slot |
 //! | batch | one call to Redis that carries many takes |
-//! | denial cache | what one runtime knows to be denied without asking Redis |
+//! | denial cache | what is known to be denied without asking Redis: each runtime has its own, and a process has one that all share |
+//! | lease | hits that a runtime has reserved in Redis, and may spend for a stated time without a call |
 //! | fallback answer | an answer in place of the store's: local, allow, deny or error |
 //! | xDS server, answer | the control plane that sends rules over a stream; all rules that it has, in one message of it |
 //! | to accept, to refuse | to tell the xDS server that an answer is in force (ACK), or what is wrong with it (NACK) |
