@@ -10,6 +10,8 @@ pub(crate) mod load;
 use std::{
     fs,
     path::{Path, PathBuf},
+    process,
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -30,10 +32,16 @@ pub(crate) async fn redis() -> Option<Redis> {
     Some(Redis::start().await.expect("Redis starts"))
 }
 
-/// A file with this text, for this test alone.
+/// A file with this text. Its name is for this test alone, or others write the same.
 pub(crate) fn file(name: &str, text: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    fs::write(&path, text).expect("the target folder can be written");
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (path, unfinished) = (folder.join(name), folder.join("unfinished"));
+    let written = unfinished.join(format!("{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
+    // Tests that share a file must not find it empty, while another one writes it.
+    fs::create_dir_all(unfinished).expect("the target folder can be written");
+    fs::write(&written, text).expect("the target folder can be written");
+    fs::rename(written, &path).expect("the target folder can be written");
     path
 }
 
