@@ -82,6 +82,23 @@ fn any_number_of_keys_takes_bounded_memory_and_what_was_missed_is_told() {
 }
 
 #[test]
+fn keys_that_are_forgotten_may_have_had_so_many_decisions() {
+    let (mut keys, row) = (Keys::default(), RowId::default());
+    for second in 0..75 {
+        // So few that each finds room in the table of its second.
+        let mut notes = notes(row, (0..300).map(|number| (second * 300 + number, 3, Verdict::Admitted)));
+        assert_eq!(notes.sketch.most_evicted(), 0);
+        keys.tick(START + second, std::iter::once(&mut notes));
+        let forgotten = (second + 1) * 300 - keys.kept.len() as u64;
+        assert_eq!(
+            (keys.left_out_at_most(), keys.has_more()),
+            if forgotten > 0 { (3, true) } else { (0, false) }
+        );
+    }
+    assert!((STAY..=MOST_KEYS).contains(&keys.kept.len()));
+}
+
+#[test]
 fn a_key_that_was_asked_for_once_takes_no_more_than_its_row() {
     assert!(size_of::<KeyRow>() <= 128, "{}", size_of::<KeyRow>());
     let (mut keys, row) = (Keys::default(), RowId::default());
