@@ -149,6 +149,18 @@ fn each_level_shows_what_was_chosen_and_why_the_others_were_not() {
 }
 
 #[test]
+fn the_lease_of_a_limit_is_shown() {
+    let limit = "{ unit: second, requests_per_unit: 500, lease: 1500ms }";
+    let limits = format!("domain: edge\ndescriptors:\n- {{ key: a, rate_limit: {limit} }}\n");
+    let limits = support::file("explain-lease-own.yaml", &limits).display().to_string();
+    let (_, text, _) = tollgate(&["--config", &limits, "a=b"]);
+    assert_shows(&text, &["limit a: 500 per second, burst 500, token_bucket, lease 1.5s\n"]);
+    let (_, text, _) = tollgate(&["--config", &limits, "a=b", "--format", "json"]);
+    let object: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(object["descriptors"][0]["limits"][0]["lease_us"], 1_500_000, "{object}");
+}
+
+#[test]
 fn a_request_without_a_limit_is_told_where_it_and_the_rules_differ() {
     for (args, why) in [
         (
@@ -241,7 +253,7 @@ fn json_has_the_same_keys_for_scripts() {
     let limit = &descriptor["limits"][0];
     assert_eq!(
         keys(limit),
-        "algorithm bucket burst enforcement fits level limit never_fits period_seconds remaining \
+        "algorithm bucket burst enforcement fits lease_us level limit never_fits period_seconds remaining \
          requests_per_unit reserved reset_us"
     );
     assert_eq!(

@@ -124,6 +124,7 @@ fn limit(limit: &LimitReport) -> Value {
         "period_seconds": limit.period_seconds,
         "burst": limit.burst,
         "algorithm": limit.algorithm.name(),
+        "lease_us": limit.lease_us,
         "enforcement": enforcement,
         "bucket": limit.bucket,
         "level": limit.level,

@@ -70,6 +70,8 @@ pub(super) struct LimitReport {
     pub(super) period_seconds: u64,
     pub(super) burst: u32,
     pub(super) algorithm: Algorithm,
+    /// 0 without leases.
+    pub(super) lease_us: u32,
     pub(super) enforcement: Enforcement,
     pub(super) key: BucketKey,
     /// The key in Redis.
@@ -239,6 +241,7 @@ impl LimitReport {
             period_seconds: limit.period_seconds_at(now.now_us).unwrap_or_else(|| limit.period().seconds()),
             burst: limit.burst(),
             algorithm: limit.algorithm(),
+            lease_us: limit.lease_us(),
             enforcement: applied.enforcement,
             key: applied.take.key,
             bucket: redis_key(&applied.take.key).to_string(),

@@ -1,6 +1,6 @@
 //! The explanation as text for people.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use super::{
     making::{Made, Making},
@@ -129,10 +129,15 @@ fn put_limit(out: &mut String, limit: &LimitReport, is_live: bool) {
         Enforcement::Shadow => ", shadow mode: never denies",
     };
     let algorithm = limit.algorithm.name();
+    let lease = match limit.lease_us {
+        0 => String::new(),
+        // Written as a limits file has it: 100ms.
+        lease_us => format!(", lease {:?}", Duration::from_micros(lease_us.into())),
+    };
     let label = shown(limit.label.as_bytes());
     let _ = writeln!(
         out,
-        "  limit {label}: {requests_per_unit} per {period}, burst {burst}, {algorithm}{enforcement}"
+        "  limit {label}: {requests_per_unit} per {period}, burst {burst}, {algorithm}{lease}{enforcement}"
     );
     let now = if is_live { format!("{level} left now") } else { "taken as full".to_owned() };
     let fits = if limit.never_fits {
