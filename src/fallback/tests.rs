@@ -93,9 +93,13 @@ fn a_shadow_or_a_quota_without_room_for_its_bucket_takes_nothing_from_its_reques
     let both = |enforcements: [Enforcement; 2]| {
         let fallback = fallback(1, 64);
         let limits = [applied(5, None, enforcements[0]), applied(9, None, enforcements[1])];
-        let verdicts: Vec<_> = (0..11).map(|_| fallback.answer(&limits, |_| false).verdict).collect();
-        assert_eq!(verdicts[1..10], [Some(Verdict::Allow); 9], "{enforcements:?}");
-        assert_eq!(verdicts[10], Some(Verdict::Deny), "{enforcements:?}");
+        assert_eq!(fallback.answer(&limits[..1], |_| false).verdict, Some(Verdict::Allow));
+        let answers: Vec<_> = (0..10).map(|_| fallback.answer(&limits, |_| false)).collect();
+        let verdicts: Vec<_> = answers.iter().map(|answer| answer.verdict).collect();
+        assert_eq!(verdicts[..9], [Some(Verdict::Allow); 9], "{enforcements:?}");
+        assert_eq!(verdicts[9], Some(Verdict::Deny), "{enforcements:?}");
+        assert!(answers.iter().all(|answer| answer.limits[1].0 == Source::Error), "{enforcements:?}");
+        assert_eq!(fallback.local.len(), 1, "the other one has no room");
     };
     both([Enforcement::Enforced, Enforcement::Shadow]);
     both([Enforcement::Quota, Enforcement::Quota]);
