@@ -263,14 +263,16 @@ impl World<'_> {
         // An answer to a batch that was sent over a second ago is learnt, and no longer served.
         let is_served = self.local_us(*runtime) - sent_us < SERVES_US;
         let is_learnt = self.plan.denial_cache == CacheMode::On && is_served;
+        // A runtime that has stopped reads answers that are older by as long.
+        let stops_ns = if self.plan.network.stopped > 0.0 { *self.plan.network.stop_ns.end() } else { 0 };
+        let is_set_back = self.store.was_set_back_lately(self.now_ns.saturating_sub(stops_ns));
         for wish in requests.iter().flat_map(|request| &self.requests[*request].wishes) {
             let heard = &self.runtimes[*runtime].heard[&wish.bucket];
-            let is_in_order = heard.is_apart || !self.store.was_set_back_lately(self.now_ns);
+            let is_in_order = heard.is_apart || !is_set_back;
             let is_newest =
                 self.heard_by_its_process(*runtime, wish.bucket).all(|other| other.newest <= heard.newest);
             let is_alone = self.heard_by_its_process(*runtime, wish.bucket).count() == 1;
-            let is_in_order =
-                is_in_order && (is_alone || is_newest && !self.store.was_set_back_lately(self.now_ns));
+            let is_in_order = is_in_order && (is_alone || is_newest && !is_set_back);
             if heard.is_overtaken || !is_in_order {
                 continue;
             }

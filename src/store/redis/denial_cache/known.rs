@@ -76,7 +76,7 @@ impl Known {
     /// Whether the other entry is newer. An older answer never lowers what a newer one has shown.
     pub(super) fn gives_way_to(&self, other: &Known) -> bool {
         // It was sent after this one had arrived, so it is newer whatever Redis' clock shows, which may have stepped
-        // back. So an entry that no longer serves always gives way.
+        // back. So an entry that no longer serves gives way, unless the thread stood still before it read that one.
         if other.sent_us > self.arrived_us {
             return true;
         }
