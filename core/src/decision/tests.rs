@@ -1,5 +1,6 @@
 mod changes;
 mod intervals;
+mod leases;
 mod months;
 mod undo;
 
