@@ -76,32 +76,35 @@
 //! | 21 | `src/store/redis/denial_cache/shared.rs` | hands over what other runtimes gave back, and have learnt |
 //! | 22 | `src/store/redis/dispatch/queue.rs` | holds the request |
 //! | | `src/store/asking.rs` | is awaited until the answer is there |
-//! | 23 | `src/store/redis/leasing.rs` | adds calls about leases to the next batch |
-//! | 24 | `src/store/redis/dispatch.rs` | is asked for the next batch |
-//! | 25 | `src/store/redis/dispatch/queue.rs` | forms it |
-//! | 26 | `src/store/redis/denial_cache.rs` | is asked again, since it may have learnt more |
-//! | 27 | `src/store/redis/script.rs` | packs the requests of the batch |
-//! | 28 | `src/store/redis/line/calls.rs` | sends the call, and waits for the reply |
-//! | 29 | `src/store/redis/script.rs` | makes the command |
+//! | | `src/store/redis/batches.rs` | sends batches, in tasks of its own |
+//! | 23 | `src/store/redis/queues.rs` | has the next batch |
+//! | 24 | `src/store/redis/leasing.rs` | adds calls about leases to the next batch |
+//! | 25 | `src/store/redis/dispatch.rs` | is asked for the next batch |
+//! | 26 | `src/store/redis/dispatch/queue.rs` | forms it |
+//! | 27 | `src/store/redis/denial_cache.rs` | is asked again, since it may have learnt more |
+//! | 28 | `src/store/redis/script.rs` | packs the requests of the batch |
+//! | 29 | `src/store/redis/line/calls.rs` | sends the call, and waits for the reply |
+//! | 30 | `src/store/redis/script.rs` | makes the command |
 //! | | `src/store/redis/keys.rs` | names the buckets |
 //! | | `lua/batch.lua` | decides, in Redis |
-//! | 30 | `src/store/redis/script.rs` | reads the reply |
-//! | 31 | `core/src/decision/demand.rs` | gives the verdict |
-//! | 32 | `src/store/redis/dispatch.rs` | the batch has landed |
-//! | 33 | `src/store/redis/dispatch/queue.rs` | frees its slot |
-//! | 34 | `src/store/redis/denial_cache.rs` | learns from the answers; then the requests get them |
-//! | 35 | `src/store/redis/denial_cache/room.rs` | knows whether an answer shows room |
-//! | 36 | `core/src/applied/figures.rs` | turns the answer into what clients are told |
-//! | 37 | `src/protocol.rs` | observes the outcome |
-//! | 38 | `src/metrics/requests.rs` | counts it |
-//! | 39 | `src/metrics/decisions.rs` | counts each decision |
-//! | 40 | `src/live/recorder.rs` | notes the key of each decision |
-//! | 41 | `src/response/rls.rs` | makes the statuses |
-//! | 42 | `src/response.rs` | makes headers and body |
-//! | 43 | `src/response/writer.rs` | writes them as bytes |
-//! | 44 | `src/protocol/reply.rs` | puts the bytes into the answer |
+//! | 31 | `src/store/redis/script.rs` | reads the reply |
+//! | 32 | `core/src/decision/demand.rs` | gives the verdict |
+//! | 33 | `src/store/redis/queues.rs` | the batch has landed, with the calls about leases |
+//! | 34 | `src/store/redis/dispatch.rs` | hands out its answers |
+//! | 35 | `src/store/redis/dispatch/queue.rs` | frees its slot |
+//! | 36 | `src/store/redis/denial_cache.rs` | learns from the answers; then the requests get them |
+//! | 37 | `src/store/redis/denial_cache/room.rs` | knows whether an answer shows room |
+//! | 38 | `core/src/applied/figures.rs` | turns the answer into what clients are told |
+//! | 39 | `src/protocol.rs` | observes the outcome |
+//! | 40 | `src/metrics/requests.rs` | counts it |
+//! | 41 | `src/metrics/decisions.rs` | counts each decision |
+//! | 42 | `src/live/recorder.rs` | notes the key of each decision |
+//! | 43 | `src/response/rls.rs` | makes the statuses |
+//! | 44 | `src/response.rs` | makes headers and body |
+//! | 45 | `src/response/writer.rs` | writes them as bytes |
+//! | 46 | `src/protocol/reply.rs` | puts the bytes into the answer |
 //!
-//! A check of ext_authz differs before row 4 and after row 40:
+//! A check of ext_authz differs before row 4 and after row 42:
 //!
 //! | file | does |
 //! |---|---|
@@ -111,7 +114,7 @@
 //! | `src/protocol/authz/settings.rs` | finds the client's address |
 //! | `core/src/authz.rs` | finds the entry for the request |
 //! | `core/src/actions.rs` | makes descriptors of it; then as above from row 4 |
-//! | `src/response/check.rs` | makes the answer, with the headers and body of row 42 |
+//! | `src/response/check.rs` | makes the answer, with the headers and body of row 44 |
 //!
 //! # When Redis is silent
 //!
@@ -119,7 +122,7 @@
 //! |---|---|
 //! | a call ends at the store deadline, and is never sent again | `store/redis/line/calls.rs`: `exchange`, `within` |
 //! | three batches in a row are lost: the breaker trips, and one batch in 100 ms probes | [`store::redis::dispatch`] |
-//! | a request that waits too long is given up | `dispatch/queue.rs`, and `give_up_overdue` in [`store::redis`] |
+//! | a request that waits too long is given up | `dispatch/queue.rs`, and `store/redis/batches.rs`: `give_up_overdue` |
 //! | pings find out that the connection is dead; it is opened again | `store/redis/connection.rs` |
 //! | the limiter asks the fallback: local, allow, deny or error | [`limiter`], [`fallback`] |
 //! | no decision becomes UNAVAILABLE; by ext_authz, a 503 or what the entry says | `protocol/status.rs`; `response/check.rs` |

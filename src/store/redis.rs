@@ -4,12 +4,12 @@
 //! [`denial_cache`] can deny is answered from memory; the [`dispatch`]er queues all others, and they travel to Redis in
 //! batches. A request never waits for a connection. A take is sent again only after NOSCRIPT, which proves that nothing
 //! ran, and never after silence, when it may have been charged. No take waits forever: a queued one is given up after
-//! [`queue::PATIENCE_US`](dispatch::queue::PATIENCE_US), by the tasks that send batches or, if those are stuck, by a
-//! task of its own; and a batch lands even if the task that sent it panics.
+//! [`queue::PATIENCE_US`](dispatch::queue::PATIENCE_US).
 
 mod address;
 mod advice;
 mod backend;
+mod batches;
 pub mod board;
 pub mod cluster;
 mod connection;
@@ -27,6 +27,7 @@ pub mod masters;
 mod once;
 mod password;
 mod probe;
+mod queues;
 pub mod replica_count;
 mod riders;
 pub mod script;
@@ -43,7 +44,6 @@ use std::{
 use tokio::{
     sync::{Notify, oneshot},
     task::JoinHandle,
-    time::{sleep, timeout},
 };
 
 use crate::{
@@ -55,28 +55,21 @@ use crate::{
 pub use address::{AddressError, RedisTarget};
 pub use backend::RedisBackend;
 use connection::keep_connected;
-use denial_cache::{DenialCache, Trip};
+use denial_cache::DenialCache;
 use discovery::Discovery;
-use dispatch::{
-    Dispatched, Dispatcher,
-    queue::{Batch, MOST_UNDER_WAY},
-};
+use dispatch::{Dispatched, queue::MOST_UNDER_WAY};
 use leases::Leases;
 use leasing::Lessee;
 use line::Line;
 pub use password::{PasswordError, PasswordFile};
+use queues::Queues;
 use replica_count::Reach;
-use riders::{Boarded, Riders};
-use script::Call;
+use riders::Boarded;
 use tollgate_core::{
-    decision::{Answer, Granted, LeaseCall, Takes},
+    decision::{Answer, Takes},
     descriptor::{BucketKey, KeyForm},
     duration::micros,
 };
-use traced::Landed;
-
-/// The time between two looks for requests that have waited too long.
-const LOOK_FOR_OVERDUE_EVERY: Duration = Duration::from_millis(250);
 
 // === RedisStore ===
 
@@ -94,31 +87,12 @@ struct Runtime {
     deadline: Duration,
     clock: Clock,
     key_form: KeyForm,
-    queues: OwnThread<Queues>,
+    queues: OwnThread<Queues<Ticket>>,
     /// Wakes a sender when a request was queued, or a call about a lease is due.
     queued: Notify,
     tracer: Option<Tracer>,
     /// Wakes the task that ends leases, when there is one again.
     leased: Notify,
-}
-
-#[derive(Debug)]
-struct Queues {
-    dispatcher: Dispatcher<Ticket>,
-    denial_cache: DenialCache,
-    leases: Leases,
-    riders: Riders,
-}
-
-impl Queues {
-    fn new(deadline: Duration, denial_cache: DenialCache) -> Queues {
-        Queues {
-            dispatcher: Dispatcher::new(micros(deadline)),
-            denial_cache,
-            leases: Leases::default(),
-            riders: Riders::default(),
-        }
-    }
 }
 
 /// A value that only the thread of its runtime uses, so the lock is never contended. It is a mutex all the same because
@@ -154,10 +128,11 @@ impl RedisStore {
             deadline,
             clock: *backend.clock,
             key_form: backend.key_form(),
-            queues: OwnThread::new(Queues {
-                leases: Leases::counted_in(&backend.leased_hits),
-                ..Queues::new(deadline, denial_cache)
-            }),
+            queues: OwnThread::new(Queues::new(
+                micros(deadline),
+                denial_cache,
+                Leases::counted_in(&backend.leased_hits),
+            )),
             queued: Notify::new(),
             tracer: backend.tracer.clone(),
             leased: Notify::new(),
@@ -165,10 +140,10 @@ impl RedisStore {
         let mut tasks = Vec::new();
         for slot in 0..MOST_UNDER_WAY {
             let runtime = Arc::clone(&runtime);
-            tasks.push(tasks::keep(Task::StoreCalls, move || send_batches(Arc::clone(&runtime), slot)));
+            tasks.push(tasks::keep(Task::StoreCalls, move || batches::send(Arc::clone(&runtime), slot)));
         }
         let queue = Arc::clone(&runtime);
-        tasks.push(tasks::keep(Task::StoreQueue, move || give_up_overdue(Arc::clone(&queue))));
+        tasks.push(tasks::keep(Task::StoreQueue, move || batches::give_up_overdue(Arc::clone(&queue))));
         if let Some(answered) = answered {
             let runtime = Arc::clone(&runtime);
             tasks.push(tasks::keep(Task::StoreQueue, move || {
@@ -274,129 +249,6 @@ impl<T> OwnThread<T> {
     }
 }
 
-// === batches ===
-
-/// One slot: sends a batch, hands out its answers, and goes on to the next, forever.
-async fn send_batches(runtime: Arc<Runtime>, slot: usize) {
-    loop {
-        // It is woken after the requests that are being read at the moment, so these travel together.
-        let Some(batch) = runtime.next_batch() else {
-            until_queued(&runtime.queued, runtime.looks_again_us(), runtime.clock).await;
-            continue;
-        };
-        if runtime.looks_again_us().is_some() {
-            // This slot is taken for as long as its call takes. Another one looks after the request that waits.
-            runtime.queued.notify_one();
-        }
-        let (batch, leases, ride) = batch;
-        let mut sent = SentBatch { runtime: &runtime, batch: Some((batch, leases)), ride };
-        let answers = sent.answers(slot).await;
-        sent.landed(answers);
-    }
-}
-
-/// Returns when there may be something to send, or when it is time to [look again](Dispatcher::looks_again_us).
-async fn until_queued(queued: &Notify, again_us: Option<u64>, clock: Clock) {
-    match again_us {
-        Some(again_us) => {
-            let wait = Duration::from_micros(again_us.saturating_sub(clock.now_us()));
-            let _ = timeout(wait, queued.notified()).await;
-        }
-        None => queued.notified().await,
-    }
-}
-
-/// A batch that lands however its task ends. Otherwise its slot would stay taken, and the requests that wait for it
-/// would wait forever.
-struct SentBatch<'a> {
-    runtime: &'a Runtime,
-    batch: Option<(Batch<Ticket>, Vec<LeaseCall>)>,
-    /// The answers from leases that wait for its answers.
-    ride: Option<u64>,
-}
-
-/// What a batch was answered.
-struct Answers {
-    requests: Vec<Answer>,
-    /// In the order of the calls.
-    granted: Vec<Granted>,
-}
-
-impl SentBatch<'_> {
-    async fn answers(&self, slot: usize) -> Result<Answers, StoreError> {
-        tasks::may_panic(Task::StoreCalls);
-        let (batch, leases) = self.batch.as_ref().ok_or(StoreError::Abandoned)?;
-        let requests = || batch.requests.iter().map(|request| &request.takes[..]);
-        let call = Call::with_leases(requests(), leases);
-        let reply = self.runtime.line.call(&call, slot, self.runtime.deadline).await?;
-        let (requests, granted) = script::replies(&reply, requests(), leases)?;
-        Ok(Answers { requests, granted })
-    }
-
-    fn landed(&mut self, answers: Result<Answers, StoreError>) {
-        let Some((batch, leases)) = self.batch.take() else { return };
-        let trip = Trip { sent_us: batch.sent_us, arrived_us: self.runtime.clock.now_us() };
-        if let Some(tracer) = &self.runtime.tracer {
-            let landed = Landed {
-                spans: batch.requests.iter().filter_map(|request| request.ticket.span),
-                requests: batch.requests.len(),
-                took_us: trip.arrived_us.saturating_sub(batch.sent_us),
-                error: answers.as_ref().err(),
-            };
-            traced::record(tracer, landed);
-        }
-        let (answers, granted) = match answers {
-            Ok(Answers { requests, granted }) => (Ok(requests), granted),
-            Err(error) => (Err(error), Vec::new()),
-        };
-        let needs_a_look = self.runtime.queues.with(|queues| {
-            for (request, answer) in batch.requests.iter().zip(answers.iter().flatten()) {
-                queues.leases.were_charged(&request.takes, answer);
-            }
-            let answers = answers.map(|requests| requests.into_iter().map(Ok));
-            queues.dispatcher.landed(batch, answers, &mut queues.denial_cache, trip.arrived_us);
-            for (index, lease) in leases.iter().enumerate() {
-                queues.leases.landed(lease, granted.get(index), trip);
-            }
-            queues.riders.arrive(self.ride.take(), trip);
-            queues.leases.have_riders = !queues.riders.is_empty();
-            queues.leases.needs_a_look(trip.arrived_us)
-        });
-        if needs_a_look {
-            self.runtime.leased.notify_one();
-        }
-    }
-}
-
-impl Drop for SentBatch<'_> {
-    fn drop(&mut self) {
-        self.landed(Err(StoreError::Abandoned));
-    }
-}
-
-impl Runtime {
-    /// The next batch, with the calls about leases that travel with it, and the answers that wait for its answers.
-    fn next_batch(&self) -> Option<(Batch<Ticket>, Vec<LeaseCall>, Option<u64>)> {
-        let now_us = self.clock.now_us();
-        self.queues.with(|Queues { dispatcher, denial_cache, leases, riders }| {
-            let next = leasing::next_batch(dispatcher, denial_cache, leases, |_| true, now_us);
-            if next.as_ref().is_some_and(|(batch, _)| !batch.requests.is_empty()) {
-                let ride = riders.depart();
-                return next.map(|(batch, leases)| (batch, leases, ride));
-            }
-            if dispatcher.is_idle() {
-                riders.leave();
-                leases.have_riders = !riders.is_empty();
-            }
-            next.map(|(batch, leases)| (batch, leases, None))
-        })
-    }
-
-    fn looks_again_us(&self) -> Option<u64> {
-        self.queues.with(|queues| queues.dispatcher.looks_again_us())
-    }
-}
-
 impl Lessee for Runtime {
     fn clock(&self) -> Clock {
         self.clock
@@ -419,17 +271,7 @@ impl Lessee for Runtime {
     }
 
     fn ride(&self, answer: Answer, now_us: u64) -> Asking<'_> {
-        let boarded = self.queues.with(|Queues { leases, riders, .. }| {
-            let boarded =
-                if leases.are_often_passed_by(now_us) { riders.board(answer) } else { Boarded::Not(answer) };
-            if matches!(boarded, Boarded::Not(_)) {
-                // Those under way may take long.
-                riders.leave_all();
-            }
-            leases.have_riders = !riders.is_empty();
-            boarded
-        });
-        match boarded {
+        match self.queues.with(|queues| queues.ride(answer, now_us)) {
             Boarded::Not(answer) => Asking::answered(Ok(answer)),
             Boarded::First(ride) => {
                 // If no request waits for a batch, there will be none.
@@ -438,19 +280,6 @@ impl Lessee for Runtime {
             }
             Boarded::With(ride) => Asking::queued(ride),
         }
-    }
-}
-
-/// Bounds the wait in the queue, forever, without depending on the tasks that empty it.
-async fn give_up_overdue(runtime: Arc<Runtime>) {
-    loop {
-        sleep(LOOK_FOR_OVERDUE_EVERY).await;
-        let now_us = runtime.clock.now_us();
-        runtime.queues.with(|Queues { dispatcher, denial_cache, .. }| {
-            dispatcher.give_up_overdue(now_us);
-            // Bounds what the other runtimes have told, also while this one is idle.
-            denial_cache.receive_refunds();
-        });
     }
 }
 

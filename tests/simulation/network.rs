@@ -1,4 +1,4 @@
-//! Batches under way: the slots of `store/redis.rs`, the network, and the store at its other end.
+//! Batches under way: the slots of `store/redis/batches.rs`, the network, and the store at its other end.
 
 use std::slice;
 

@@ -74,7 +74,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// As the timers of idle slots in `store/redis.rs` do.
+    /// As the timers of idle slots in `store/redis/batches.rs` do.
     pub(super) fn look_again_later(&mut self, runtime: usize) {
         let Some(at_us) = self.runtimes[runtime].dispatcher.looks_again_us() else { return };
         let at_ns = self.plan.runtimes[runtime].clock.shows_ns(at_us);

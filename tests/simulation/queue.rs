@@ -41,7 +41,7 @@ impl World<'_> {
         PATIENCE_US.max(self.plan.deadline_us)
     }
 
-    /// As the task of `store/redis.rs` does that does not depend on the slots.
+    /// As the task of `store/redis/batches.rs` does that does not depend on the slots.
     pub(super) fn give_up_overdue(&mut self, runtime: usize) -> Result<(), Broken> {
         let now_us = self.local_us(runtime);
         self.runtimes[runtime].dispatcher.give_up_overdue(now_us);

@@ -1,6 +1,6 @@
 //! All events in the order of one virtual time: clients ask, batches travel, the store decides.
 //!
-//! Each runtime is driven as `store/redis.rs` drives it: a request is dispatched, and a slot is woken if it was
+//! Each runtime is driven as `store/redis/batches.rs` drives it: a request is dispatched, and a slot is woken if it was
 //! queued; a slot takes the next batch, waits for its answer or the deadline, reports that it landed, and takes the
 //! next one.
 

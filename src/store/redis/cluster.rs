@@ -21,8 +21,9 @@ use tokio::{
 };
 
 use super::{
-    LOOK_FOR_OVERDUE_EVERY, OwnThread, RedisBackend,
+    OwnThread, RedisBackend,
     advice::Advice,
+    batches::LOOK_FOR_OVERDUE_EVERY,
     denial_cache::{self, DenialCache},
     dispatch::Dispatched,
     keys::{slot, slot_of_name},

@@ -11,7 +11,7 @@ use tokio::{
 use tracing::warn;
 
 use super::{
-    LOOK_FOR_OVERDUE_EVERY,
+    batches::LOOK_FOR_OVERDUE_EVERY,
     denial_cache::DenialCache,
     dispatch::{Dispatcher, Ticket, queue::Batch},
     leases::{Leases, Part, Spent},

@@ -1,6 +1,6 @@
 //! Clients, the runtimes of several replicas, and the store, in the order of one virtual time.
 //!
-//! Each runtime is driven as `store/redis.rs` and `store/redis/leasing.rs` drive it: a request is decided from leases as
+//! Each runtime is driven as `store/redis/queues.rs` and `store/redis/leasing.rs` drive it: a request is decided from leases as
 //! far as they go, the rest is dispatched, a batch takes along the calls about leases that are due, and a timer ends
 //! leases that are over.
 

@@ -16,6 +16,7 @@ use crate::{
         redis::{
             OwnThread,
             address::Place,
+            batches::until_queued,
             connection::keep_connected,
             denial_cache::Trip,
             discovery::Discovery,
@@ -28,7 +29,6 @@ use crate::{
             line::Line,
             slots::NodeId,
             traced::{self, Landed},
-            until_queued,
         },
     },
     tasks::{self, Task},

@@ -1,0 +1,108 @@
+//! What one runtime has to do with one Redis: requests that wait, what is known to be denied, leases, and answers from
+//! leases that wait for those of a batch.
+//!
+//! Pure: requests, answers and the time go in; batches come out. [`batches`](super::batches) carries them to Redis.
+
+use super::{
+    denial_cache::{DenialCache, Trip},
+    dispatch::{Dispatcher, Ticket, queue::Batch},
+    leases::Leases,
+    leasing,
+    riders::{Boarded, Riders},
+};
+use crate::store::StoreError;
+use tollgate_core::decision::{Answer, Granted, LeaseCall};
+
+#[derive(Debug)]
+pub(super) struct Queues<T> {
+    pub(super) dispatcher: Dispatcher<T>,
+    pub(super) denial_cache: DenialCache,
+    pub(super) leases: Leases,
+    riders: Riders,
+}
+
+/// What leaves for Redis in one call.
+#[derive(Debug)]
+pub(super) struct Departure<T> {
+    pub(super) batch: Batch<T>,
+    /// The calls about leases that travel with it.
+    pub(super) leases: Vec<LeaseCall>,
+    /// The answers from leases that wait for its answers.
+    ride: Option<u64>,
+}
+
+/// What was answered to it.
+#[derive(Debug)]
+pub(super) struct Answers {
+    pub(super) requests: Vec<Answer>,
+    /// In the order of the calls.
+    pub(super) granted: Vec<Granted>,
+}
+
+impl<T: Ticket> Queues<T> {
+    /// `deadline_us` is the time that Redis has for an answer.
+    pub(super) fn new(deadline_us: u64, denial_cache: DenialCache, leases: Leases) -> Queues<T> {
+        Queues { dispatcher: Dispatcher::new(deadline_us), denial_cache, leases, riders: Riders::default() }
+    }
+
+    /// The next batch, if there is one. It must end in [`landed`](Self::landed).
+    pub(super) fn next(&mut self, now_us: u64) -> Option<Departure<T>> {
+        let Queues { dispatcher, denial_cache, leases, riders } = self;
+        let next = leasing::next_batch(dispatcher, denial_cache, leases, |_| true, now_us);
+        if next.as_ref().is_some_and(|(batch, _)| !batch.requests.is_empty()) {
+            let ride = riders.depart();
+            return next.map(|(batch, leases)| Departure { batch, leases, ride });
+        }
+        if dispatcher.is_idle() {
+            riders.leave();
+            leases.have_riders = !riders.is_empty();
+        }
+        next.map(|(batch, leases)| Departure { batch, leases, ride: None })
+    }
+
+    /// A batch was answered, refused or lost. Returns whether somebody must [look](Leases::look) for leases that are over
+    /// sooner than was said last.
+    pub(super) fn landed(
+        &mut self,
+        departure: Departure<T>,
+        answers: Result<Answers, StoreError>,
+        trip: Trip,
+    ) -> bool {
+        let Departure { batch, leases, ride } = departure;
+        let (answers, granted) = match answers {
+            Ok(Answers { requests, granted }) => (Ok(requests), granted),
+            Err(error) => (Err(error), Vec::new()),
+        };
+        for (request, answer) in batch.requests.iter().zip(answers.iter().flatten()) {
+            self.leases.were_charged(&request.takes, answer);
+        }
+        let answers = answers.map(|requests| requests.into_iter().map(Ok));
+        self.dispatcher.landed(batch, answers, &mut self.denial_cache, trip.arrived_us);
+        for (index, lease) in leases.iter().enumerate() {
+            self.leases.landed(lease, granted.get(index), trip);
+        }
+        self.riders.arrive(ride, trip);
+        self.leases.have_riders = !self.riders.is_empty();
+        self.leases.needs_a_look(trip.arrived_us)
+    }
+
+    /// Lets an answer from a lease wait for those of the next batch, if batches follow each other closely.
+    pub(super) fn ride(&mut self, answer: Answer, now_us: u64) -> Boarded {
+        let Queues { leases, riders, .. } = self;
+        let boarded =
+            if leases.are_often_passed_by(now_us) { riders.board(answer) } else { Boarded::Not(answer) };
+        if matches!(boarded, Boarded::Not(_)) {
+            // Those under way may take long.
+            riders.leave_all();
+        }
+        leases.have_riders = !riders.is_empty();
+        boarded
+    }
+
+    /// Bounds the wait of whatever waits here, without depending on the tasks that send batches.
+    pub(super) fn give_up_overdue(&mut self, now_us: u64) {
+        self.dispatcher.give_up_overdue(now_us);
+        // Bounds what the other runtimes have told, also while this one is idle.
+        self.denial_cache.receive_refunds();
+    }
+}
