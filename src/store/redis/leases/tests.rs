@@ -2,6 +2,7 @@
 //! runtime gets its share, and which mutants are found, is for `tests/simulation/leases.rs`.
 
 mod calls;
+mod worth;
 
 use std::{collections::HashMap, iter};
 
