@@ -98,6 +98,47 @@ async fn a_runtime_that_never_has_its_answer_holds_up_no_other() {
     assert!(took < Duration::from_secs(1), "{took:?}");
 }
 
+/// Its slot is woken only when the next batch has landed; the other one sleeps.
+#[tokio::test]
+async fn a_request_that_waits_for_another_runtime_is_sent_though_the_slot_that_left_it_is_taken() {
+    let Some((mut redis, backend, store)) = store(GENEROUS).await else { return };
+    let mut admin = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
+    let other = DenialCache::sharing(backend.denials.as_ref().expect("it is on"));
+    let limit = Limit::new(1_000, Unit::Second, Some(1)).unwrap();
+    let take = |number: u8| Take {
+        key: BucketKey::from_bytes([number; 16]),
+        demand: Demand::new(Hits::Take(1), &limit),
+    };
+    let ask_both = || [1, 2].map(|number| store.take(None, Takes::from_elem(take(number), 1)));
+    for asked in ask_both() {
+        asked.await.unwrap();
+    }
+    redis.pause().unwrap();
+    // Until what is known has run out. The batch is under way for longer than others wait for it.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let under_way = ask_both();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    // These wait for that batch. When it has landed, the second one is sent, and the first one waits for the other runtime.
+    let waiting = ask_both();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(other.asks(take(1).key, backend.clock.now_us()), None);
+    // Redis answers one more batch.
+    let pause =
+        cmd("CLIENT").arg("PAUSE").arg(GENEROUS.as_millis().to_string()).arg("ALL").get_packed_command();
+    admin.send_packed_command(&pause).unwrap();
+    redis.resume().unwrap();
+    for asked in under_way {
+        asked.await.unwrap();
+    }
+    let is_queued = || store.runtime.queues.with(|queues| !queues.dispatcher.is_idle());
+    let started = clock::monotonic();
+    while is_queued() {
+        assert!(started.elapsed() < GENEROUS / 2, "it waits for the batch that the other one travels in");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    drop(waiting);
+}
+
 /// Figures for docs/decisions.md.
 #[tokio::test]
 #[ignore = "measures"]
