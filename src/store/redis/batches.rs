@@ -3,7 +3,7 @@
 //! A batch lands even if the task that sent it panics. Requests are given up by another task, which does not depend on
 //! those that send batches.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     sync::Notify,
@@ -13,7 +13,8 @@ use tokio::{
 use super::{
     Runtime, Ticket,
     denial_cache::Trip,
-    queues::{Answers, Departure},
+    queues::{Answers, Departure, Queues},
+    riders::NEAR_US,
     script::{self, Call},
     traced::{self, Landed},
 };
@@ -25,6 +26,7 @@ use crate::{
 
 /// The time between two looks for requests that have waited too long.
 pub(super) const LOOK_FOR_OVERDUE_EVERY: Duration = Duration::from_millis(250);
+const NEAR: Duration = Duration::from_micros(NEAR_US);
 
 /// One slot: sends a batch, hands out its answers, and goes on to the next, forever.
 pub(super) async fn send(runtime: Arc<Runtime>, slot: usize) {
@@ -56,7 +58,7 @@ pub(super) async fn until_queued(queued: &Notify, again_us: Option<u64>, clock: 
     }
 }
 
-/// Bounds the wait in the queue, forever, without depending on the tasks that empty it.
+/// Bounds the wait in the queues, forever, without depending on the tasks that empty it.
 pub(super) async fn give_up_overdue(runtime: Arc<Runtime>) {
     loop {
         sleep(LOOK_FOR_OVERDUE_EVERY).await;
@@ -69,6 +71,18 @@ impl Runtime {
     fn next_batch(&self) -> Option<Departure<Ticket>> {
         let now_us = self.clock.now_us();
         self.queues.with(|queues| queues.next(now_us))
+    }
+
+    /// Awaits a reply. Answers from leases that wait for it leave sooner, if it takes long.
+    async fn while_near<T>(&self, reply: impl Future<Output = T>) -> T {
+        let mut reply = pin!(reply);
+        if self.queues.with(|queues| queues.may_be_waited_for()) {
+            if let Ok(reply) = timeout(NEAR, reply.as_mut()).await {
+                return reply;
+            }
+            self.queues.with(Queues::is_late);
+        }
+        reply.await
     }
 
     fn looks_again_us(&self) -> Option<u64> {
@@ -89,7 +103,8 @@ impl Sent<'_> {
         let Departure { batch, leases, .. } = self.departure.as_ref().ok_or(StoreError::Abandoned)?;
         let requests = || batch.requests.iter().map(|request| &request.takes[..]);
         let call = Call::with_leases(requests(), leases);
-        let reply = self.runtime.line.call(&call, slot, self.runtime.deadline).await?;
+        let reply = self.runtime.line.call(&call, slot, self.runtime.deadline);
+        let reply = self.runtime.while_near(reply).await?;
         let (requests, granted) = script::replies(&reply, requests(), leases)?;
         Ok(Answers { requests, granted })
     }

@@ -146,6 +146,11 @@ impl Leases {
         self.fresh += 1;
     }
 
+    /// Whether there is a lease.
+    pub fn are_any(&self) -> bool {
+        self.leased > 0
+    }
+
     /// The store charged these takes. What is shown of a bucket under lease shows it from now on.
     pub fn were_charged(&mut self, takes: &[Take], answer: &Answer) {
         if self.leased == 0 || answer.verdict != Verdict::Allow || answer.source != AnswerSource::Store {

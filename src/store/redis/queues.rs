@@ -18,7 +18,7 @@ pub(super) struct Queues<T> {
     pub(super) dispatcher: Dispatcher<T>,
     pub(super) denial_cache: DenialCache,
     pub(super) leases: Leases,
-    riders: Riders,
+    pub(super) riders: Riders,
 }
 
 /// What leaves for Redis in one call.
@@ -53,7 +53,8 @@ impl<T: Ticket> Queues<T> {
             let ride = riders.depart();
             return next.map(|(batch, leases)| Departure { batch, leases, ride });
         }
-        if dispatcher.is_idle() {
+        // Requests that are left where a slot is free are held, perhaps for long.
+        if dispatcher.is_idle() || dispatcher.has_room(now_us) {
             riders.leave();
             leases.have_riders = !riders.is_empty();
         }
@@ -69,6 +70,9 @@ impl<T: Ticket> Queues<T> {
         trip: Trip,
     ) -> bool {
         let Departure { batch, leases, ride } = departure;
+        // First, so that nobody waits for it even if something below panics.
+        self.riders.arrive(ride, trip);
+        self.leases.have_riders = !self.riders.is_empty();
         let (answers, granted) = match answers {
             Ok(Answers { requests, granted }) => (Ok(requests), granted),
             Err(error) => (Err(error), Vec::new()),
@@ -81,8 +85,6 @@ impl<T: Ticket> Queues<T> {
         for (index, lease) in leases.iter().enumerate() {
             self.leases.landed(lease, granted.get(index), trip);
         }
-        self.riders.arrive(ride, trip);
-        self.leases.have_riders = !self.riders.is_empty();
         self.leases.needs_a_look(trip.arrived_us)
     }
 
@@ -99,10 +101,26 @@ impl<T: Ticket> Queues<T> {
         boarded
     }
 
+    /// Whether answers may wait for a batch that is being sent.
+    pub(super) fn may_be_waited_for(&self) -> bool {
+        self.leases.are_any()
+    }
+
+    /// A batch has no answer within [`NEAR_US`](super::riders::NEAR_US).
+    pub(super) fn is_late(&mut self) {
+        self.riders.are_late();
+        self.leases.have_riders = false;
+    }
+
     /// Bounds the wait of whatever waits here, without depending on the tasks that send batches.
     pub(super) fn give_up_overdue(&mut self, now_us: u64) {
         self.dispatcher.give_up_overdue(now_us);
+        self.riders.leave_all();
+        self.leases.have_riders = false;
         // Bounds what the other runtimes have told, also while this one is idle.
         self.denial_cache.receive_refunds();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,8 @@
 //!
 //! Where most requests travel to Redis, an answer of its own costs a write to its connection, and wakes the client once more:
 //! more than the decision. So while batches follow each other closely, such an answer waits for those of the next batch, as
-//! it would without a lease. It does not wait for a Redis that is far away or slow.
+//! it would without a lease. It does not wait for a Redis that is far away or slow: where a batch that others wait for has no
+//! answer within [`NEAR_US`], all answers leave.
 
 use std::mem;
 
@@ -13,7 +14,7 @@ use crate::store::StoreError;
 use tollgate_core::decision::Answer;
 
 /// A batch that takes longer is not waited for.
-const NEAR_US: u64 = 1_000;
+pub(super) const NEAR_US: u64 = 1_000;
 
 type Leaves = oneshot::Receiver<Result<Answer, StoreError>>;
 
@@ -75,9 +76,19 @@ impl Riders {
     /// A batch was answered, or is given up.
     pub(super) fn arrive(&mut self, ride: Option<u64>, trip: Trip) {
         self.trip_us = trip.arrived_us.saturating_sub(trip.sent_us);
+        if self.trip_us >= NEAR_US {
+            // Those that wait for another batch would wait for that long once more.
+            self.leave_all();
+        }
         if let Some(place) = self.aboard.iter().position(|(number, _)| Some(*number) == ride) {
             leave(self.aboard.swap_remove(place).1);
         }
+    }
+
+    /// A batch has no answer yet, and is no longer near.
+    pub(super) fn are_late(&mut self) {
+        self.trip_us = NEAR_US;
+        self.leave_all();
     }
 
     /// There is no next batch: what waits for it leaves.

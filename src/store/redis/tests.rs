@@ -7,7 +7,7 @@ use std::{iter, sync::atomic::Ordering, time::Duration};
 use lab::{binaries::Part, redis::Redis};
 use tokio::task::JoinSet;
 
-use super::*;
+use super::{denial_cache::Trip, *};
 use crate::{clock, tasks::seam};
 use tollgate_core::{
     decision::{AnswerSource, Demand, Take},
@@ -125,30 +125,48 @@ async fn a_renewal_that_is_under_way_when_leases_end_leaves_nothing_reserved() {
     assert!(!answer.found[0].is_reserved, "{answer:?}");
 }
 
-#[tokio::test]
-async fn an_answer_from_a_lease_does_not_wait_for_a_redis_that_has_stopped_answering() {
-    let Some((mut redis, _, store)) = store(GENEROUS).await else { return };
+/// A store with a lease of the bucket of this take, and the take.
+async fn leased() -> Option<(Redis, RedisStore, Take)> {
+    let (redis, _, store) = store(GENEROUS).await?;
     let spec = LimitSpec { burst: Some(100_000), lease_us: 10_000_000, ..LimitSpec::new(1, Unit::Second) };
     let demand = Demand::new(Hits::Take(1), &spec.check().unwrap());
-    let ask = async |number: u8| {
-        let take = Take { key: BucketKey::from_bytes([number; 16]), demand };
-        store.take(None, Takes::from_elem(take, 1)).await.unwrap()
-    };
-    while ask(8).await.source != AnswerSource::Lease {}
+    let take = Take { key: BucketKey::from_bytes([8; 16]), demand };
+    while store.take(None, Takes::from_elem(take, 1)).await.unwrap().source != AnswerSource::Lease {}
+    Some((redis, store, take))
+}
+
+/// As if a batch had been sent just now, and the last one had been answered quickly.
+fn is_near_and_busy(store: &RedisStore) {
+    let now_us = store.runtime.clock.now_us();
+    store.runtime.queues.with(|queues| {
+        queues.leases.are_passed_by(now_us);
+        queues.riders.arrive(None, Trip { sent_us: now_us, arrived_us: now_us });
+    });
+}
+
+#[tokio::test]
+async fn an_answer_from_a_lease_does_not_wait_for_a_redis_that_has_stopped_answering() {
+    let Some((mut redis, store, leased)) = leased().await else { return };
     redis.pause().unwrap();
-    let asked = async {
-        // Its batch is under way, and the first of these would leave with its answer.
-        tokio::time::sleep(Duration::from_micros(100)).await;
-        let later = async {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            ask(8).await
-        };
-        let (first, later) = tokio::join!(ask(8), later);
-        assert_eq!((first.source, later.source), (AnswerSource::Lease, AnswerSource::Lease));
-        redis.resume().unwrap();
-    };
-    let both = async { tokio::join!(ask(9), asked) };
-    tokio::time::timeout(Duration::from_secs(5), both).await.expect("a lease decides without Redis");
+    is_near_and_busy(&store);
+    let other = store.take(None, Takes::from_elem(Take { key: BucketKey::from_bytes([9; 16]), ..leased }, 1));
+    let answer = store.take(None, Takes::from_elem(leased, 1));
+    assert!(store.runtime.queues.with(|queues| queues.leases.have_riders), "it leaves at once");
+    let answer = tokio::time::timeout(GENEROUS / 2, answer).await.expect("a lease decides without Redis");
+    assert_eq!(answer.unwrap().source, AnswerSource::Lease);
+    redis.resume().unwrap();
+    other.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_from_a_lease_leaves_though_no_task_sends_batches() {
+    let Some((_redis, mut store, leased)) = leased().await else { return };
+    store.tasks.drain(..MOST_UNDER_WAY).for_each(|calls| calls.abort());
+    tokio::task::yield_now().await;
+    is_near_and_busy(&store);
+    let answer = store.take(None, Takes::from_elem(leased, 1));
+    assert!(store.runtime.queues.with(|queues| queues.leases.have_riders), "it leaves at once");
+    tokio::time::timeout(GENEROUS, answer).await.expect("no take waits forever").unwrap();
 }
 
 #[tokio::test]

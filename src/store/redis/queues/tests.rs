@@ -1,0 +1,233 @@
+//! Answers from leases that wait for a batch: they leave, and in time, whatever happens to the batches.
+
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+use proptest::{collection::vec, prelude::*};
+use smallvec::SmallVec;
+use tokio::sync::oneshot::Receiver;
+
+use super::{Answers, Boarded, Departure, Queues};
+use crate::store::{
+    StoreError,
+    redis::{
+        denial_cache::{DenialCache, Shared, Trip},
+        dispatch::{self, Dispatched, queue::MOST_UNDER_WAY},
+        leases::Leases,
+        riders::NEAR_US,
+    },
+};
+use tollgate_core::{
+    decision::{Answer, AnswerSource, Demand, Take, Takes, Verdict},
+    descriptor::{BucketKey, Hits},
+    limit::{Limit, Unit},
+};
+
+const DEADLINE_US: u64 = 10_000;
+/// A timer and a task are late by no more than this.
+const LATE_US: u64 = 1_000;
+/// An answer boards within a millisecond after a batch was sent, which may land just before it is late, and be followed by
+/// another.
+const MOST_WAIT_US: u64 = 2 * (NEAR_US + LATE_US);
+
+#[derive(Debug)]
+struct Nobody;
+
+impl dispatch::Ticket for Nobody {
+    fn is_gone(&self) -> bool {
+        false
+    }
+
+    fn answer(self, _: Result<Answer, StoreError>) {}
+}
+
+fn answer(source: AnswerSource) -> Answer {
+    Answer { now_us: 1, verdict: Verdict::Allow, found: SmallVec::new(), malformed: 0, source }
+}
+
+fn takes(number: u8) -> Takes {
+    let limit = Limit::new(1, Unit::Second, Some(1)).unwrap();
+    Takes::from_elem(
+        Take { key: BucketKey::from_bytes([number; 16]), demand: Demand::new(Hits::One, &limit) },
+        1,
+    )
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Request,
+    Rider,
+    Woken,
+    Lands(usize),
+    IsLate(usize),
+}
+
+/// An answer that waits, since when, and for how long it has waited.
+struct Ride {
+    leaves: Receiver<Result<Answer, StoreError>>,
+    since_us: u64,
+    took_us: Option<u64>,
+}
+
+/// One runtime, driven as `batches.rs` drives it.
+struct World {
+    queues: Queues<Nobody>,
+    now_us: u64,
+    agenda: BinaryHeap<Reverse<(u64, Event)>>,
+    idle: usize,
+    permit: bool,
+    sent: Vec<Option<Departure<Nobody>>>,
+    trips_us: Vec<u64>,
+    rides: Vec<Ride>,
+}
+
+impl World {
+    fn new(trips_us: Vec<u64>) -> World {
+        World {
+            queues: Queues::new(DEADLINE_US, DenialCache::off(), Leases::default()),
+            now_us: 1_000_000,
+            agenda: BinaryHeap::new(),
+            idle: MOST_UNDER_WAY,
+            permit: false,
+            sent: Vec::new(),
+            trips_us,
+            rides: Vec::new(),
+        }
+    }
+
+    fn after(&mut self, us: u64, event: Event) {
+        self.agenda.push(Reverse((self.now_us + us, event)));
+    }
+
+    fn wake(&mut self) {
+        match self.idle.checked_sub(1) {
+            Some(idle) => {
+                self.idle = idle;
+                self.after(5, Event::Woken);
+            }
+            None => self.permit = true,
+        }
+    }
+
+    fn next(&mut self) {
+        loop {
+            if let Some(departure) = self.queues.next(self.now_us) {
+                let number = self.sent.len();
+                self.sent.push(Some(departure));
+                self.after(self.trips_us[number % self.trips_us.len()], Event::Lands(number));
+                return self.after(NEAR_US + LATE_US, Event::IsLate(number));
+            }
+            if !std::mem::take(&mut self.permit) {
+                self.idle += 1;
+                return;
+            }
+        }
+    }
+
+    fn rides(&mut self) {
+        match self.queues.ride(answer(AnswerSource::Lease), self.now_us) {
+            Boarded::Not(_) => {}
+            Boarded::First(leaves) => {
+                self.rides.push(Ride { leaves, since_us: self.now_us, took_us: None });
+                self.wake();
+            }
+            Boarded::With(leaves) => {
+                self.rides.push(Ride { leaves, since_us: self.now_us, took_us: None });
+            }
+        }
+    }
+
+    fn lands(&mut self, number: usize) {
+        let departure = self.sent[number].take().unwrap();
+        let trip = Trip { sent_us: departure.batch.sent_us, arrived_us: self.now_us };
+        let is_lost = trip.arrived_us - trip.sent_us >= DEADLINE_US;
+        let requests = departure.batch.requests.iter().map(|_| answer(AnswerSource::Store)).collect();
+        let answers = Answers { requests, granted: Vec::new() };
+        let answers = if is_lost { Err(StoreError::Deadline) } else { Ok(answers) };
+        self.queues.landed(departure, answers, trip);
+        self.next();
+    }
+
+    fn run(&mut self) {
+        while let Some(Reverse((at_us, event))) = self.agenda.pop() {
+            self.now_us = at_us;
+            match event {
+                Event::Request => {
+                    let Queues { dispatcher, denial_cache, .. } = &mut self.queues;
+                    let queued = dispatcher.dispatch(takes(1), || (Nobody, ()), denial_cache, at_us);
+                    if let Dispatched::Queued(()) = queued {
+                        self.wake();
+                    }
+                }
+                Event::Rider => self.rides(),
+                Event::Woken => self.next(),
+                Event::Lands(number) => self.lands(number),
+                Event::IsLate(number) if self.sent[number].is_some() => self.queues.is_late(),
+                Event::IsLate(_) => {}
+            }
+            for ride in self.rides.iter_mut().filter(|ride| ride.took_us.is_none()) {
+                ride.took_us = ride.leaves.try_recv().is_ok().then_some(at_us - ride.since_us);
+            }
+        }
+    }
+}
+
+/// The time until the next arrival, and whether a lease answers it.
+fn arrivals() -> impl Strategy<Value = Vec<(u64, bool)>> {
+    let gap_us = prop_oneof![8 => 0_u64..100, 4 => 0_u64..1_500, 1 => 0_u64..30_000];
+    vec((gap_us, any::<bool>()), 1..400)
+}
+
+fn trips() -> impl Strategy<Value = Vec<u64>> {
+    vec(prop_oneof![8 => 100_u64..NEAR_US, 1 => NEAR_US..DEADLINE_US, 1 => Just(DEADLINE_US)], 1..40)
+}
+
+proptest! {
+    #[test]
+    fn each_answer_from_a_lease_leaves_and_soon_whatever_becomes_of_the_batches(
+        arrivals in arrivals(),
+        trips_us in trips(),
+    ) {
+        let mut world = World::new(trips_us);
+        let mut at_us = 0;
+        for (gap_us, is_leased) in arrivals {
+            at_us += gap_us;
+            world.after(at_us, if is_leased { Event::Rider } else { Event::Request });
+        }
+        world.run();
+        for ride in &world.rides {
+            prop_assert!(ride.took_us.is_some_and(|took_us| took_us <= MOST_WAIT_US), "{:?}", ride.took_us);
+        }
+        prop_assert!(!world.queues.leases.have_riders);
+    }
+}
+
+#[test]
+fn most_answers_from_leases_leave_with_others_where_redis_is_near_and_busy() {
+    let mut world = World::new(vec![400]);
+    for number in 0..4_000 {
+        world.after(number * 25, if number % 3 == 0 { Event::Rider } else { Event::Request });
+    }
+    world.run();
+    let waited = world.rides.iter().filter(|ride| ride.took_us.is_some_and(|took_us| took_us > 5)).count();
+    assert!(waited > 1_000, "{waited} of {}", world.rides.len());
+}
+
+#[test]
+fn no_answer_waits_for_a_request_that_waits_for_another_runtime() {
+    let shared = Shared::default();
+    let [mut here, other] = [(); 2].map(|()| DenialCache::sharing(&shared));
+    let emptied = tollgate_core::decision::decide(&takes(1), 1, &mut std::collections::HashMap::new());
+    here.learn(&takes(1), &emptied, Trip { sent_us: 0, arrived_us: 1 });
+    let mut queues = Queues::new(DEADLINE_US, here, Leases::default());
+    let now_us = 999_000;
+    queues.leases.are_passed_by(now_us);
+    let Queues { dispatcher, denial_cache, .. } = &mut queues;
+    assert!(other.asks(takes(1)[0].key, now_us).is_none());
+    let queued = dispatcher.dispatch(takes(1), || (Nobody, ()), denial_cache, now_us);
+    assert!(matches!(queued, Dispatched::Queued(())));
+    let Boarded::First(mut leaves) = queues.ride(answer(AnswerSource::Lease), now_us) else {
+        panic!("a ride")
+    };
+    assert!(queues.next(now_us).is_none() && queues.dispatcher.looks_again_us().is_some());
+    assert!(leaves.try_recv().is_ok());
+}
