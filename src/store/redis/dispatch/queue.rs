@@ -257,7 +257,6 @@ impl<T> Batch<T> {
             }
             self.awaited.push(key);
         }
-        elsewhere.until_us = None;
         false
     }
 }

@@ -98,6 +98,28 @@ async fn a_runtime_that_never_has_its_answer_holds_up_no_other() {
     assert!(took < Duration::from_secs(1), "{took:?}");
 }
 
+#[tokio::test]
+async fn a_request_that_waits_for_another_runtime_goes_on_when_that_has_its_answer() {
+    let Some((_redis, backend, store)) = store(GENEROUS).await else { return };
+    let other = DenialCache::sharing(backend.denials.as_ref().expect("it is on"));
+    let limit = Limit::new(1_000, Unit::Second, Some(1)).unwrap();
+    let take = Take { key: BucketKey::from_bytes([9; 16]), demand: Demand::new(Hits::Take(1), &limit) };
+    let ask = || store.take(None, Takes::from_elem(take, 1));
+    let mut soonest = GENEROUS;
+    for _ in 0..10 {
+        ask().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert_eq!(other.asks(take.key, backend.clock.now_us()), None);
+        let answer = ask();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        other.has_asked(&[take.key]);
+        let started = clock::monotonic();
+        answer.await.unwrap();
+        soonest = soonest.min(started.elapsed());
+    }
+    assert!(soonest < Duration::from_millis(5), "{soonest:?}: it waited until it was time to look again");
+}
+
 /// Its slot is woken only when the next batch has landed; the other one sleeps.
 #[tokio::test]
 async fn a_request_that_waits_for_another_runtime_is_sent_though_the_slot_that_left_it_is_taken() {

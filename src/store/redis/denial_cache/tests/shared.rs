@@ -160,11 +160,21 @@ fn nanoseconds_of_a_look_by_four_runtimes_at_once() {
 
 #[tokio::test]
 async fn a_runtime_that_waits_is_woken_by_the_answer() {
-    let (here, there, _) = both_emptied();
+    let shared = Shared::default();
+    let [here, there, third] = [(); 3].map(|()| DenialCache::sharing(&shared));
     let key = one(1)[0].key;
-    assert!(here.asks(key, LOCAL_US).is_none());
     let answered = there.answered_elsewhere().expect("it shares");
+    let is_woken = async || {
+        tokio::time::timeout(std::time::Duration::from_secs(5), answered.notified()).await.expect("is woken");
+    };
+    assert!(here.asks(key, LOCAL_US).is_none());
     assert!(there.asks(key, LOCAL_US).is_some());
     here.has_asked(&[key]);
-    tokio::time::timeout(std::time::Duration::from_secs(5), answered.notified()).await.expect("is woken");
+    is_woken().await;
+    // Also by that of a runtime that asks because another does not get on.
+    assert!(here.asks(key, LOCAL_US).is_none());
+    assert!(there.asks(key, LOCAL_US).is_some());
+    assert!(third.asks(key, LOCAL_US + WAITS_US).is_none());
+    third.has_asked(&[key]);
+    is_woken().await;
 }

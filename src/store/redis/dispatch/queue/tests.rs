@@ -242,6 +242,33 @@ fn a_request_waits_for_other_runtimes_for_ten_milliseconds_at_most() {
     assert_eq!(queue.looks_again_us(), None);
 }
 
+/// Otherwise the slots that wait would look again and again, without a pause.
+#[test]
+fn nobody_looks_again_for_a_request_while_its_own_runtime_must_get_on_first() {
+    let ([mut here, there], now_us) = (sharing(), 100_000);
+    learn_emptied(&mut here, 2);
+    for number in [1, 2] {
+        assert!(there.asks(take(number).key, now_us - 9_000).is_none());
+    }
+    let mut queue = Queue::new(DEADLINE_US);
+    for (ticket, number) in [(0, 2), (1, 1)] {
+        queue.push(Request { queued_us: now_us, ..request(ticket, vec![take(number), take(3)]) });
+    }
+    assert!(queue.next(&mut here, now_us, |_| false).batch.is_none());
+    assert_eq!(queue.looks_again_us(), Some(now_us + 1_000));
+    // No slot is free.
+    let errands = [(); 2].map(|()| queue.errand(now_us).unwrap());
+    assert_eq!(queue.looks_again_us(), None);
+    errands.iter().for_each(|errand| queue.landed(&errand.awaited, quick()));
+    // The bucket of both is under way.
+    learn_emptied(&mut here, 3);
+    there.has_asked(&[take(2).key]);
+    assert_eq!(tickets(&queue.next(&mut here, now_us, |_| false).batch.unwrap()), [0]);
+    assert_eq!(queue.looks_again_us(), Some(now_us + 1_000));
+    assert!(queue.next(&mut here, now_us, |_| false).batch.is_none());
+    assert_eq!(queue.looks_again_us(), None);
+}
+
 #[test]
 fn a_request_that_waits_for_one_bucket_asks_for_no_other() {
     let ([mut here, mut there], now_us) = (sharing(), 100_000);

@@ -247,6 +247,9 @@ fn a_call_that_travelled_with_a_request_is_not_sent_again() {
     let calls = world.leases.calls(iter::once(&one), 2_200);
     assert_eq!(calls.len(), 1);
     world.execute(calls.iter(), 2_200);
+    // Though more is expected by now.
+    let many = iter::repeat_n(one[0], 400).collect::<Vec<_>>();
+    world.leases.asked_otherwise(&many, 2_400);
     assert!(world.leases.due_calls(|_| true, 2_500).is_empty());
 }
 
