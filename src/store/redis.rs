@@ -270,8 +270,8 @@ impl Lessee for Runtime {
         &self.leased
     }
 
-    fn ride(&self, answer: Answer, now_us: u64) -> Asking<'_> {
-        match self.queues.with(|queues| queues.ride(answer, now_us)) {
+    fn ride(&self, answer: Answer) -> Asking<'_> {
+        match self.queues.with(|queues| queues.riders.board(answer)) {
             Boarded::Not(answer) => Asking::answered(Ok(answer)),
             Boarded::First(ride) => {
                 // If no request waits for a batch, there will be none.

@@ -13,7 +13,7 @@ use tokio::{
 use super::{
     Runtime, Ticket,
     denial_cache::Trip,
-    queues::{Answers, Departure, Queues},
+    queues::{Answers, Departure},
     riders::NEAR_US,
     script::{self, Call},
     traced::{self, Landed},
@@ -80,7 +80,7 @@ impl Runtime {
             if let Ok(reply) = timeout(NEAR, reply.as_mut()).await {
                 return reply;
             }
-            self.queues.with(Queues::is_late);
+            self.queues.with(|queues| queues.riders.are_late());
         }
         reply.await
     }

@@ -70,8 +70,6 @@ pub struct Leases {
     fresh: usize,
     /// When the last batch with requests was sent.
     batch_us: u64,
-    /// Whether answers wait for those of a batch.
-    pub(super) have_riders: bool,
     /// When somebody will look for leases that are over; 0 before the first look.
     looks_us: u64,
     /// The number of buckets that have ever been watched.
@@ -171,11 +169,6 @@ impl Leases {
     /// Whether batches with requests follow each other closely.
     pub fn are_often_passed_by(&self, now_us: u64) -> bool {
         now_us.saturating_sub(self.batch_us) < BATCHES_WITHIN_US
-    }
-
-    /// Whether an answer from a lease may have to wait for those of a batch, or others that do must be told not to.
-    pub fn may_ride(&self, now_us: u64) -> bool {
-        self.have_riders || self.are_often_passed_by(now_us)
     }
 
     /// Whether a call must be sent that no request waits for, and must not wait for a batch to travel with.

@@ -45,8 +45,8 @@ pub(super) trait Lessee {
     /// Wakes [`end`] when there is a lease again.
     fn leased(&self) -> &Notify;
 
-    /// Gives an answer from a lease when it should leave.
-    fn ride(&self, answer: Answer, _now_us: u64) -> Asking<'_> {
+    /// Gives an answer from a lease when it should leave, where batches follow each other closely.
+    fn ride(&self, answer: Answer) -> Asking<'_> {
         Asking::answered(Ok(answer))
     }
 }
@@ -63,7 +63,7 @@ pub(super) fn take<'s, L: Lessee + Sync>(
     let now_us = lessee.clock().now_us();
     let (spent, may_ride) = spend(lessee, &takes, now_us);
     match spent {
-        Spent::All(answer) if may_ride => lessee.ride(answer, now_us),
+        Spent::All(answer) if may_ride => lessee.ride(answer),
         Spent::All(answer) => Asking::answered(Ok(answer)),
         Spent::None => ask(takes),
         Spent::Part(mut part) => {
@@ -78,10 +78,11 @@ pub(super) fn take<'s, L: Lessee + Sync>(
     }
 }
 
-/// What leases can do for a request, and whether its answer may have to wait for those of a batch.
+/// What leases can do for a request, and whether its answer may wait for those of a batch.
 fn spend(lessee: &impl Lessee, takes: &Takes, now_us: u64) -> (Spent, bool) {
-    let (spent, fresh, may_ride) = lessee
-        .leases(|leases| (leases.spend(takes, now_us), Fresh::of(leases, now_us), leases.may_ride(now_us)));
+    let (spent, fresh, may_ride) = lessee.leases(|leases| {
+        (leases.spend(takes, now_us), Fresh::of(leases, now_us), leases.are_often_passed_by(now_us))
+    });
     fresh.tell(lessee);
     (spent, may_ride)
 }

@@ -8,7 +8,7 @@ use super::{
     dispatch::{Dispatcher, Ticket, queue::Batch},
     leases::Leases,
     leasing,
-    riders::{Boarded, Riders},
+    riders::Riders,
 };
 use crate::store::StoreError;
 use tollgate_core::decision::{Answer, Granted, LeaseCall};
@@ -56,7 +56,6 @@ impl<T: Ticket> Queues<T> {
         // Requests that are left where a slot is free are held, perhaps for long.
         if dispatcher.is_idle() || dispatcher.has_room(now_us) {
             riders.leave();
-            leases.have_riders = !riders.is_empty();
         }
         next.map(|(batch, leases)| Departure { batch, leases, ride: None })
     }
@@ -72,7 +71,6 @@ impl<T: Ticket> Queues<T> {
         let Departure { batch, leases, ride } = departure;
         // First, so that nobody waits for it even if something below panics.
         self.riders.arrive(ride, trip);
-        self.leases.have_riders = !self.riders.is_empty();
         let (answers, granted) = match answers {
             Ok(Answers { requests, granted }) => (Ok(requests), granted),
             Err(error) => (Err(error), Vec::new()),
@@ -88,35 +86,15 @@ impl<T: Ticket> Queues<T> {
         self.leases.needs_a_look(trip.arrived_us)
     }
 
-    /// Lets an answer from a lease wait for those of the next batch, if batches follow each other closely.
-    pub(super) fn ride(&mut self, answer: Answer, now_us: u64) -> Boarded {
-        let Queues { leases, riders, .. } = self;
-        let boarded =
-            if leases.are_often_passed_by(now_us) { riders.board(answer) } else { Boarded::Not(answer) };
-        if matches!(boarded, Boarded::Not(_)) {
-            // Those under way may take long.
-            riders.leave_all();
-        }
-        leases.have_riders = !riders.is_empty();
-        boarded
-    }
-
     /// Whether answers may wait for a batch that is being sent.
     pub(super) fn may_be_waited_for(&self) -> bool {
         self.leases.are_any()
-    }
-
-    /// A batch has no answer within [`NEAR_US`](super::riders::NEAR_US).
-    pub(super) fn is_late(&mut self) {
-        self.riders.are_late();
-        self.leases.have_riders = false;
     }
 
     /// Bounds the wait of whatever waits here, without depending on the tasks that send batches.
     pub(super) fn give_up_overdue(&mut self, now_us: u64) {
         self.dispatcher.give_up_overdue(now_us);
         self.riders.leave_all();
-        self.leases.have_riders = false;
         // Bounds what the other runtimes have told, also while this one is idle.
         self.denial_cache.receive_refunds();
     }

@@ -48,6 +48,7 @@ pub(super) struct Riders {
 
 impl Riders {
     /// Whether nothing waits.
+    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.aboard.is_empty()
     }
@@ -162,5 +163,12 @@ mod tests {
         assert!(board(&mut riders).is_none());
         riders.arrive(None, QUICK);
         assert!(board(&mut riders).is_some());
+        // Nor for one that has taken long already, until another is quick.
+        riders.are_late();
+        assert!(board(&mut riders).is_none());
+        riders.arrive(None, QUICK);
+        let mut waiting = board(&mut riders).expect("a ride");
+        riders.arrive(None, Trip { arrived_us: 1_000 + NEAR_US, ..QUICK });
+        assert!(waiting.try_recv().is_ok(), "the next one would take as long");
     }
 }

@@ -147,15 +147,29 @@ fn is_near_and_busy(store: &RedisStore) {
 #[tokio::test]
 async fn an_answer_from_a_lease_does_not_wait_for_a_redis_that_has_stopped_answering() {
     let Some((mut redis, store, leased)) = leased().await else { return };
+    // Otherwise the task that looks for overdue requests would be in time too.
+    store.tasks[MOST_UNDER_WAY].abort();
     redis.pause().unwrap();
     is_near_and_busy(&store);
     let other = store.take(None, Takes::from_elem(Take { key: BucketKey::from_bytes([9; 16]), ..leased }, 1));
     let answer = store.take(None, Takes::from_elem(leased, 1));
-    assert!(store.runtime.queues.with(|queues| queues.leases.have_riders), "it leaves at once");
+    assert!(store.runtime.queues.with(|queues| !queues.riders.is_empty()), "it leaves at once");
     let answer = tokio::time::timeout(GENEROUS / 2, answer).await.expect("a lease decides without Redis");
     assert_eq!(answer.unwrap().source, AnswerSource::Lease);
     redis.resume().unwrap();
     other.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_from_a_lease_leaves_at_once_if_no_request_waits() {
+    let Some((_redis, store, leased)) = leased().await else { return };
+    store.tasks[MOST_UNDER_WAY].abort();
+    is_near_and_busy(&store);
+    let answer = store.take(None, Takes::from_elem(leased, 1));
+    tokio::time::timeout(GENEROUS / 2, answer)
+        .await
+        .expect("it waits for a batch that is never sent")
+        .unwrap();
 }
 
 #[tokio::test]
@@ -165,7 +179,7 @@ async fn an_answer_from_a_lease_leaves_though_no_task_sends_batches() {
     tokio::task::yield_now().await;
     is_near_and_busy(&store);
     let answer = store.take(None, Takes::from_elem(leased, 1));
-    assert!(store.runtime.queues.with(|queues| queues.leases.have_riders), "it leaves at once");
+    assert!(store.runtime.queues.with(|queues| !queues.riders.is_empty()), "it leaves at once");
     tokio::time::timeout(GENEROUS, answer).await.expect("no take waits forever").unwrap();
 }
 

@@ -6,14 +6,14 @@ use proptest::{collection::vec, prelude::*};
 use smallvec::SmallVec;
 use tokio::sync::oneshot::Receiver;
 
-use super::{Answers, Boarded, Departure, Queues};
+use super::{Answers, Departure, Queues};
 use crate::store::{
     StoreError,
     redis::{
         denial_cache::{DenialCache, Shared, Trip},
         dispatch::{self, Dispatched, queue::MOST_UNDER_WAY},
         leases::Leases,
-        riders::NEAR_US,
+        riders::{Boarded, NEAR_US},
     },
 };
 use tollgate_core::{
@@ -124,7 +124,10 @@ impl World {
     }
 
     fn rides(&mut self) {
-        match self.queues.ride(answer(AnswerSource::Lease), self.now_us) {
+        if !self.queues.leases.are_often_passed_by(self.now_us) {
+            return;
+        }
+        match self.queues.riders.board(answer(AnswerSource::Lease)) {
             Boarded::Not(_) => {}
             Boarded::First(leaves) => {
                 self.rides.push(Ride { leaves, since_us: self.now_us, took_us: None });
@@ -161,7 +164,7 @@ impl World {
                 Event::Rider => self.rides(),
                 Event::Woken => self.next(),
                 Event::Lands(number) => self.lands(number),
-                Event::IsLate(number) if self.sent[number].is_some() => self.queues.is_late(),
+                Event::IsLate(number) if self.sent[number].is_some() => self.queues.riders.are_late(),
                 Event::IsLate(_) => {}
             }
             for ride in self.rides.iter_mut().filter(|ride| ride.took_us.is_none()) {
@@ -197,7 +200,7 @@ proptest! {
         for ride in &world.rides {
             prop_assert!(ride.took_us.is_some_and(|took_us| took_us <= MOST_WAIT_US), "{:?}", ride.took_us);
         }
-        prop_assert!(!world.queues.leases.have_riders);
+        prop_assert!(world.queues.riders.is_empty());
     }
 }
 
@@ -220,12 +223,11 @@ fn no_answer_waits_for_a_request_that_waits_for_another_runtime() {
     here.learn(&takes(1), &emptied, Trip { sent_us: 0, arrived_us: 1 });
     let mut queues = Queues::new(DEADLINE_US, here, Leases::default());
     let now_us = 999_000;
-    queues.leases.are_passed_by(now_us);
     let Queues { dispatcher, denial_cache, .. } = &mut queues;
     assert!(other.asks(takes(1)[0].key, now_us).is_none());
     let queued = dispatcher.dispatch(takes(1), || (Nobody, ()), denial_cache, now_us);
     assert!(matches!(queued, Dispatched::Queued(())));
-    let Boarded::First(mut leaves) = queues.ride(answer(AnswerSource::Lease), now_us) else {
+    let Boarded::First(mut leaves) = queues.riders.board(answer(AnswerSource::Lease)) else {
         panic!("a ride")
     };
     assert!(queues.next(now_us).is_none() && queues.dispatcher.looks_again_us().is_some());
