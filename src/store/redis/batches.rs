@@ -69,8 +69,8 @@ pub(super) async fn give_up_overdue(runtime: Arc<Runtime>) {
 
 impl Runtime {
     fn next_batch(&self) -> Option<Departure<Ticket>> {
-        let now_us = self.clock.now_us();
-        self.queues.with(|queues| queues.next(now_us))
+        let (is_up, now_us) = (self.line.is_up(), self.clock.now_us());
+        self.queues.with(|queues| queues.next(is_up, now_us))
     }
 
     /// Awaits a reply. Answers from leases that wait for it leave sooner, if it takes long.

@@ -134,7 +134,7 @@ impl<L: Lessee> Drop for SetAside<'_, L> {
 }
 
 /// The next batch of a dispatcher, with the calls about leases that travel with it. Its server has the buckets for which
-/// `is_here` holds.
+/// `is_here` holds, and can be reached: a call that is not sent stays due, and one that is sent in vain counts as lost.
 pub(super) fn next_batch<T: Ticket>(
     dispatcher: &mut Dispatcher<T>,
     denial_cache: &mut DenialCache,

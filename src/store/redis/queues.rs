@@ -45,10 +45,11 @@ impl<T: Ticket> Queues<T> {
         Queues { dispatcher: Dispatcher::new(deadline_us), denial_cache, leases, riders: Riders::default() }
     }
 
-    /// The next batch, if there is one. It must end in [`landed`](Self::landed).
-    pub(super) fn next(&mut self, now_us: u64) -> Option<Departure<T>> {
+    /// The next batch, if there is one. It must end in [`landed`](Self::landed). Without a connection no call about a lease
+    /// is sent: what it would report could not be reported later.
+    pub(super) fn next(&mut self, is_up: bool, now_us: u64) -> Option<Departure<T>> {
         let Queues { dispatcher, denial_cache, leases, riders } = self;
-        let next = leasing::next_batch(dispatcher, denial_cache, leases, |_| true, now_us);
+        let next = leasing::next_batch(dispatcher, denial_cache, leases, |_| is_up, now_us);
         if next.as_ref().is_some_and(|(batch, _)| !batch.requests.is_empty()) {
             let ride = riders.depart();
             return next.map(|(batch, leases)| Departure { batch, leases, ride });

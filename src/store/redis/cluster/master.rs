@@ -136,7 +136,8 @@ impl Master {
     /// The next batch, with the calls about leases that travel with it.
     fn next_batch(&self, runtime: &Runtime) -> Option<(Batch<Ticket>, Vec<LeaseCall>)> {
         let now_us = runtime.clock.now_us();
-        let is_here = |key: &BucketKey| runtime.slots.owner(slot(key)) == Some(self.id);
+        let is_up = self.line.is_up();
+        let is_here = |key: &BucketKey| is_up && runtime.slots.owner(slot(key)) == Some(self.id);
         runtime.denial_cache.with(|denial_cache| {
             self.dispatcher.with(|dispatcher| {
                 runtime

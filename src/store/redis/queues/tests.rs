@@ -1,6 +1,10 @@
 //! Answers from leases that wait for a batch: they leave, and in time, whatever happens to the batches.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    iter,
+};
 
 use proptest::{collection::vec, prelude::*};
 use smallvec::SmallVec;
@@ -12,14 +16,14 @@ use crate::store::{
     redis::{
         denial_cache::{DenialCache, Shared, Trip},
         dispatch::{self, Dispatched, queue::MOST_UNDER_WAY},
-        leases::Leases,
+        leases::{Leases, Spent},
         riders::{Boarded, NEAR_US},
     },
 };
 use tollgate_core::{
-    decision::{Answer, AnswerSource, Demand, Take, Takes, Verdict},
+    decision::{self, Answer, AnswerSource, Demand, Take, Takes, Verdict},
     descriptor::{BucketKey, Hits},
-    limit::{Limit, Unit},
+    limit::{Limit, LimitSpec, Unit},
 };
 
 const DEADLINE_US: u64 = 10_000;
@@ -110,7 +114,7 @@ impl World {
 
     fn next(&mut self) {
         loop {
-            if let Some(departure) = self.queues.next(self.now_us) {
+            if let Some(departure) = self.queues.next(true, self.now_us) {
                 let number = self.sent.len();
                 self.sent.push(Some(departure));
                 self.after(self.trips_us[number % self.trips_us.len()], Event::Lands(number));
@@ -219,7 +223,7 @@ fn most_answers_from_leases_leave_with_others_where_redis_is_near_and_busy() {
 fn no_answer_waits_for_a_request_that_waits_for_another_runtime() {
     let shared = Shared::default();
     let [mut here, other] = [(); 2].map(|()| DenialCache::sharing(&shared));
-    let emptied = tollgate_core::decision::decide(&takes(1), 1, &mut std::collections::HashMap::new());
+    let emptied = decision::decide(&takes(1), 1, &mut HashMap::new());
     here.learn(&takes(1), &emptied, Trip { sent_us: 0, arrived_us: 1 });
     let mut queues = Queues::new(DEADLINE_US, here, Leases::default());
     let now_us = 999_000;
@@ -230,6 +234,22 @@ fn no_answer_waits_for_a_request_that_waits_for_another_runtime() {
     let Boarded::First(mut leaves) = queues.riders.board(answer(AnswerSource::Lease)) else {
         panic!("a ride")
     };
-    assert!(queues.next(now_us).is_none() && queues.dispatcher.looks_again_us().is_some());
+    assert!(queues.next(true, now_us).is_none() && queues.dispatcher.looks_again_us().is_some());
     assert!(leaves.try_recv().is_ok());
+}
+
+#[test]
+fn what_a_lease_has_spent_is_reported_when_there_is_a_connection_again() {
+    let spec = LimitSpec { lease_us: 1_000_000, ..LimitSpec::new(1_000, Unit::Second) };
+    let demand = Demand::new(Hits::One, &spec.check().unwrap());
+    let takes = Takes::from_elem(Take { key: BucketKey::from_bytes([1; 16]), demand }, 1);
+    let (mut leases, mut table) = (Leases::default(), HashMap::new());
+    let calls = leases.calls(iter::repeat_n(&takes, 100), 1_000);
+    let granted = decision::lease(&calls[0], 1_000, &mut table);
+    leases.landed(&calls[0], granted.as_ref(), Trip { sent_us: 1_000, arrived_us: 1_100 });
+    while let Spent::All(_) = leases.spend(&takes, 2_000) {}
+    let mut queues: Queues<Nobody> = Queues::new(DEADLINE_US, DenialCache::off(), leases);
+    assert!(queues.next(false, 3_000).is_none(), "it would be lost");
+    let departure = queues.next(true, 4_000).expect("it is still due");
+    assert!(departure.leases[0].spent > 0, "{departure:?}");
 }
