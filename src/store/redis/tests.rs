@@ -184,6 +184,48 @@ async fn an_answer_from_a_lease_leaves_though_no_task_sends_batches() {
 }
 
 #[tokio::test]
+async fn a_lease_that_nobody_spends_any_more_is_reported_when_it_is_over() {
+    let Some((_redis, backend, store)) = store(GENEROUS).await else { return };
+    let spec = LimitSpec { lease_us: 1_000_000, ..LimitSpec::new(1_000, Unit::Second) };
+    let demand = Demand::new(Hits::One, &spec.check().unwrap());
+    let takes = Takes::from_elem(Take { key: BucketKey::from_bytes([8; 16]), demand }, 1);
+    while store.take(None, takes.clone()).await.unwrap().source != AnswerSource::Lease {}
+    let started = clock::monotonic();
+    while store.runtime.queues.with(|queues| queues.leases.are_any()) {
+        assert!(started.elapsed() < GENEROUS, "nobody has looked for it");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(backend.leased_hits().hits()[2], ("lapsed", 0));
+}
+
+#[tokio::test]
+async fn a_call_that_waits_in_vain_for_a_batch_to_travel_with_is_sent_soon() {
+    let Some((_redis, backend, store)) = store(GENEROUS).await else { return };
+    let spec = LimitSpec { burst: Some(100_000), lease_us: 10_000_000, ..LimitSpec::new(1, Unit::Second) };
+    let demand = Demand::new(Hits::One, &spec.check().unwrap());
+    let takes = Takes::from_elem(Take { key: BucketKey::from_bytes([8; 16]), demand }, 1);
+    let answered = || backend.leased_hits().calls()[0].1;
+    let is_due = || store.runtime.queues.with(|queues| queues.leases.has_due(u64::MAX));
+    let mut late = Vec::new();
+    for _ in 0..5 {
+        // Until the task that looks for it sleeps for long.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let before = answered();
+        while !is_due() {
+            is_near_and_busy(&store);
+            store.take(None, takes.clone()).await.unwrap();
+        }
+        let started = clock::monotonic();
+        while answered() == before {
+            assert!(started.elapsed() < GENEROUS, "nobody has looked for it");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        late.extend(Some(started.elapsed()).filter(|late| *late > Duration::from_millis(100)));
+    }
+    assert!(late.len() < 2, "{late:?}");
+}
+
+#[tokio::test]
 async fn thousands_of_leases_are_ended_and_none_of_their_hits_lapses() {
     let Some((_redis, backend, store)) = store(Duration::from_secs(5)).await else { return };
     let store = Arc::new(store);

@@ -21,12 +21,13 @@ use crate::store::{
     },
 };
 use tollgate_core::{
-    decision::{self, Answer, AnswerSource, Demand, Take, Takes, Verdict},
+    decision::{self, Answer, AnswerSource, Demand, State, Take, Takes, Verdict},
     descriptor::{BucketKey, Hits},
     limit::{Limit, LimitSpec, Unit},
 };
 
 const DEADLINE_US: u64 = 10_000;
+const STORE_US: u64 = 1_800_000_000_000_000;
 /// A timer and a task are late by no more than this.
 const LATE_US: u64 = 1_000;
 /// An answer boards within a millisecond after a batch was sent, which may land just before it is late, and be followed by
@@ -238,18 +239,42 @@ fn no_answer_waits_for_a_request_that_waits_for_another_runtime() {
     assert!(leaves.try_recv().is_ok());
 }
 
-#[test]
-fn what_a_lease_has_spent_is_reported_when_there_is_a_connection_again() {
+/// A runtime with a lease of the bucket of these takes, and the store.
+fn leased() -> (Queues<Nobody>, Takes, HashMap<BucketKey, State>) {
     let spec = LimitSpec { lease_us: 1_000_000, ..LimitSpec::new(1_000, Unit::Second) };
     let demand = Demand::new(Hits::One, &spec.check().unwrap());
     let takes = Takes::from_elem(Take { key: BucketKey::from_bytes([1; 16]), demand }, 1);
     let (mut leases, mut table) = (Leases::default(), HashMap::new());
     let calls = leases.calls(iter::repeat_n(&takes, 100), 1_000);
-    let granted = decision::lease(&calls[0], 1_000, &mut table);
+    let granted = decision::lease(&calls[0], STORE_US, &mut table);
     leases.landed(&calls[0], granted.as_ref(), Trip { sent_us: 1_000, arrived_us: 1_100 });
-    while let Spent::All(_) = leases.spend(&takes, 2_000) {}
-    let mut queues: Queues<Nobody> = Queues::new(DEADLINE_US, DenialCache::off(), leases);
-    assert!(queues.next(false, 3_000).is_none(), "it would be lost");
+    (Queues::new(DEADLINE_US, DenialCache::off(), leases), takes, table)
+}
+
+#[test]
+fn what_a_lease_has_spent_is_reported_when_there_is_a_connection_again() {
+    let (mut queues, takes, _) = leased();
+    while let Spent::All(_) = queues.leases.spend(&takes, 2_000) {}
+    queues.leases.are_passed_by(2_000);
+    assert!(queues.next(true, 2_500).is_none(), "a batch may come with which it can travel");
+    assert!(queues.next(false, 3_500).is_none(), "it would be lost");
     let departure = queues.next(true, 4_000).expect("it is still due");
     assert!(departure.leases[0].spent > 0, "{departure:?}");
+}
+
+#[test]
+fn a_lease_shows_what_the_store_has_charged_since() {
+    let (mut queues, takes, mut table) = leased();
+    let shown = |queues: &mut Queues<Nobody>| match queues.leases.spend(&takes, 2_000) {
+        Spent::All(answer) => answer.found[0].full_at().whole_us,
+        other => panic!("{other:?}"),
+    };
+    let before_us = shown(&mut queues);
+    let Queues { dispatcher, denial_cache, .. } = &mut queues;
+    dispatcher.dispatch(takes.clone(), || (Nobody, ()), denial_cache, 2_000);
+    let departure = queues.next(true, 2_000).expect("a batch");
+    let requests = vec![decision::decide(&takes, STORE_US + 1_000, &mut table)];
+    let answers = Answers { requests, granted: Vec::new() };
+    queues.landed(departure, Ok(answers), Trip { sent_us: 2_000, arrived_us: 2_100 });
+    assert_eq!(shown(&mut queues), before_us + 2_000, "one from the lease, one from the store");
 }
