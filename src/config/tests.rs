@@ -3,6 +3,7 @@ mod bounds;
 mod fixtures;
 mod folders;
 mod foreign;
+mod leases;
 mod merged;
 mod months;
 mod page;
@@ -74,6 +75,14 @@ fn load_text(text: &str) -> Result<Config, String> {
 #[track_caller]
 fn descriptors(text: &str) -> Vec<Pattern> {
     load_text(text).unwrap().domains.remove(0).descriptors
+}
+
+/// The limits of a file with this head, whose only rule has these limits.
+fn limits(head: &str, limits: &str, defaults: Defaults) -> Vec<Limit> {
+    let text = format!("domain: e\n{head}\ndescriptors: [{{key: a, rate_limits: [{limits}]}}]\n");
+    let mut domains = Folder::new().load_with(&[("a.yaml", text.as_bytes())], defaults).unwrap().domains;
+    let Limits::All(limits) = domains.remove(0).descriptors.remove(0).limits else { panic!("limits") };
+    limits.into_iter().filter_map(|limit| limit.limit).collect()
 }
 
 /// All errors of a file.

@@ -1,18 +1,7 @@
 //! Which limits count by the months of the calendar.
 
-use super::{Folder, errors};
-use tollgate_core::{
-    limit::{Algorithm, DefaultAlgorithm, Defaults, Limit, Windows},
-    rules::Limits,
-};
-
-/// The limits of a file with this head, whose only rule has these limits.
-fn limits(head: &str, limits: &str, defaults: Defaults) -> Vec<Limit> {
-    let text = format!("domain: e\n{head}\ndescriptors: [{{key: a, rate_limits: [{limits}]}}]\n");
-    let mut domains = Folder::new().load_with(&[("a.yaml", text.as_bytes())], defaults).unwrap().domains;
-    let Limits::All(limits) = domains.remove(0).descriptors.remove(0).limits else { panic!("limits") };
-    limits.into_iter().filter_map(|limit| limit.limit).collect()
-}
+use super::{Folder, errors, limits};
+use tollgate_core::limit::{Algorithm, DefaultAlgorithm, Defaults, Windows};
 
 #[test]
 fn a_limit_says_for_itself_or_follows_the_flag() {
