@@ -96,6 +96,7 @@ pub async fn run(args: &BenchArgs) -> Result<ExitCode, BenchError> {
         limits: &limits,
         peers: &args.rls,
         binaries: &args.peer,
+        profiled: args.profiled.as_deref(),
         rounds: args.runs.map(|runs| runs as usize),
         measure_ms: (args.seconds * 1_000.0) as u64,
     };
@@ -185,6 +186,9 @@ fn adapt(cases: &mut [Case], args: &BenchArgs) -> Result<Vec<String>, BenchError
         });
         let peers = args.rls.iter().enumerate().map(|(index, peer)| Contender::peer(&peer.name, index));
         case.contenders.extend(peers.map(|peer| Contender { descriptors: case.load.descriptors, ..peer }));
+        if args.profiled.is_some() {
+            case.contenders.extend(cases::profiled_in(case));
+        }
         case.contenders.extend(cases::peers_in(case, &programs));
     }
     Ok(notes)

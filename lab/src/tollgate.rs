@@ -15,6 +15,8 @@ use crate::{
 /// Arguments of `tollgate serve`. Port 0, the default, lets the kernel choose a port.
 #[derive(Debug, Clone)]
 pub struct Serve {
+    /// None: [`binaries::tollgate`].
+    pub program: Option<PathBuf>,
     /// None: the rules come from elsewhere, as the arguments say.
     pub config: Option<PathBuf>,
     /// As `--store` takes it; none means in memory.
@@ -44,6 +46,7 @@ impl Serve {
     pub fn without_files() -> Serve {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Serve {
+            program: None,
             config: None,
             store: None,
             grpc_listen: any,
@@ -72,7 +75,7 @@ impl Serve {
     }
 
     fn command(&self) -> Result<Command, ProcessError> {
-        let mut command = Command::new(binaries::tollgate()?);
+        let mut command = Command::new(self.program.clone().map_or_else(binaries::tollgate, Ok)?);
         command.arg("serve");
         if let Some(config) = &self.config {
             command.arg("--config").arg(config);

@@ -40,6 +40,7 @@ To measure one that the benchmark cannot start, start it with the limits in targ
 Examples:
   lab bench                                    # all usual cases, five rounds, under 20 minutes
   lab bench --peer envoyproxy-ratelimit=$HOME/go/bin/service_cmd
+  lab bench --profiled target/pgo/optimized/x86_64-unknown-linux-gnu/release/tollgate
   lab bench --cases uniform-64,one-denied-64 --runs 3
   lab bench --all --list";
 
@@ -62,6 +63,9 @@ pub struct BenchArgs {
     /// Measured length of each run, after 0.3 s of warm-up
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
     pub seconds: f64,
+    /// Also measure this Tollgate, built by `make release-pgo`, in the cases in which --peer takes part
+    #[arg(long, value_name = "PATH")]
+    pub profiled: Option<PathBuf>,
     /// Also start and measure this rate-limit service: envoyproxy-ratelimit=PATH or limitador=PATH
     #[arg(long, value_name = "NAME=PATH")]
     pub peer: Vec<Binary>,

@@ -55,6 +55,8 @@ pub struct Contender {
 pub struct Subject {
     pub service: Service,
     pub runtimes: usize,
+    /// Tollgate as `--profiled` names it.
+    pub is_profiled: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,7 +194,7 @@ impl Contender {
     const MOST_DESCRIPTORS: usize = 4;
 
     fn new(label: &str, service: Service, via: Via) -> Contender {
-        let subject = Subject { service, runtimes: 1 };
+        let subject = Subject { service, runtimes: 1, is_profiled: false };
         Contender { label: label.to_owned(), subject, via, descriptors: Contender::MOST_DESCRIPTORS }
     }
 
@@ -270,6 +272,14 @@ impl Contender {
 
     pub fn started(program: Program) -> Contender {
         Contender::new(program.label(), Service::Started(program), Via::Rls)
+    }
+
+    /// The program that is named for it, under a label of its own.
+    #[must_use]
+    pub fn profiled(mut self, label: &str) -> Contender {
+        label.clone_into(&mut self.label);
+        self.subject.is_profiled = true;
+        self
     }
 
     /// Under a label of its own.

@@ -147,6 +147,18 @@ pub fn peers_in(case: &Case, programs: &[Program]) -> Vec<Contender> {
     programs.iter().filter(takes_part).map(contender).collect()
 }
 
+/// Tollgate with that program, where other services take part.
+pub fn profiled_in(case: &Case) -> Vec<Contender> {
+    if !BESIDE_PEERS.contains(&case.name.as_str()) {
+        return Vec::new();
+    }
+    let contenders = [
+        Contender::memory().profiled(labels::MEMORY_PROFILED),
+        Contender::redis().profiled(labels::REDIS_PROFILED),
+    ];
+    contenders.map(|contender| Contender { descriptors: case.load.descriptors, ..contender }).into()
+}
+
 /// The usual ones, the one over TLS, and each concurrency with each set of keys, number of descriptors, mix and number of runtimes.
 ///
 /// Half denied goes with at most 1,000 keys: all that deny have to be used up first.
@@ -229,6 +241,14 @@ mod tests {
     #[test]
     fn a_case_takes_under_a_minute_with_all_peers() {
         for case in with_peers(usual()) {
+            assert!(seconds(&case) < 57.0, "{}: {} s", case.name, seconds(&case));
+        }
+    }
+
+    #[test]
+    fn a_case_takes_under_a_minute_with_the_program_built_with_a_profile() {
+        for mut case in usual() {
+            case.contenders.extend(profiled_in(&case));
             assert!(seconds(&case) < 57.0, "{}: {} s", case.name, seconds(&case));
         }
     }

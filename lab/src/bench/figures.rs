@@ -16,7 +16,9 @@ pub mod labels {
     pub const MEMORY_TLS: &str = "memory, TLS";
     pub const MEMORY_CHECK: &str = "memory, ext_authz";
     pub const MEMORY_BROWSER: &str = "memory, ext_authz, a browser's headers";
+    pub const MEMORY_PROFILED: &str = "memory, built with a profile";
     pub const REDIS: &str = "Redis";
+    pub const REDIS_PROFILED: &str = "Redis, built with a profile";
     pub const CLUSTER: &str = "Cluster of three";
     pub const CLUSTER_LONG_WAY: &str = "Cluster of three, the long way";
     pub const SENTINEL: &str = "Redis by Sentinel";

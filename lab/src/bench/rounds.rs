@@ -38,6 +38,8 @@ pub struct Setting<'a> {
     pub limits: &'a Path,
     pub peers: &'a [Peer],
     pub binaries: &'a [Binary],
+    /// Tollgate, built with a profile.
+    pub profiled: Option<&'a Path>,
     /// None: what each case needs.
     pub rounds: Option<usize>,
     pub measure_ms: u64,

@@ -140,7 +140,7 @@ impl Running {
             Service::Started(program) => Running::started(subject, program, setting, placement).await,
             _ => {
                 let store = Store::start(subject.service, placement).await?;
-                Running::tollgate(subject, setting.limits, store, placement).await
+                Running::tollgate(subject, setting, store, placement).await
             }
         }
     }
@@ -182,11 +182,14 @@ impl Running {
 
     async fn tollgate(
         subject: Subject,
-        limits: &Path,
+        setting: &Setting<'_>,
         store: Option<Store>,
         placement: &Placement,
     ) -> Result<Running, BenchError> {
-        let mut serve = serve(subject, limits);
+        let mut serve = serve(subject, setting.limits);
+        if subject.is_profiled {
+            serve.program = setting.profiled.map(Path::to_path_buf);
+        }
         if let Some(store) = &store {
             serve = serve.store(store.url());
         }

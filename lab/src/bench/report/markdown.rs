@@ -17,6 +17,8 @@ depend on the machine; ratios are more portable.
 - *floor*: Tollgate's own server with a service that decides nothing and answers an empty OK.
 - *memory*, *Redis*: `tollgate serve` with that store, with one runtime unless the label says otherwise. *Leases*: with
   `--lease 100ms`, or as long as the label says. *2 ms away*: behind a proxy that delays each direction by 1 ms.
+- *built with a profile*: the program as the image has it, and as `make release-pgo` builds it. All others are the ordinary build,
+  the floor too.
 - *Cluster of three*: three masters, which share the processor of a single Redis here, so that their CPU says something and the
   latencies do not. *The long way*: the same limits in shadow mode, which the script's first lines leave to the rest of it.
 - *Redis by Sentinel*: with a replica and three Sentinels; the CPU is the master's.

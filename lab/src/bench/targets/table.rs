@@ -7,7 +7,7 @@ use crate::bench::{
     stats::Spread,
 };
 
-pub const TARGETS: [Target; 36] = [
+pub const TARGETS: [Target; 38] = [
     Target {
         work: "memory, allowed, 64 in flight: service CPU against the floor's",
         case: "uniform-64",
@@ -25,6 +25,18 @@ pub const TARGETS: [Target; 36] = [
         case: "uniform-512",
         bound: Bound::AtMost(1.35),
         measure: |case| case.ratio(labels::REDIS, labels::FLOOR, Sample::service_us),
+    },
+    Target {
+        work: "built with a profile, memory, 64 in flight: service CPU against the ordinary build's",
+        case: "uniform-64",
+        bound: Bound::AtMost(0.95),
+        measure: |case| case.ratio(labels::MEMORY_PROFILED, labels::MEMORY, Sample::service_us),
+    },
+    Target {
+        work: "built with a profile, Redis, 64 in flight: service CPU against the ordinary build's",
+        case: "uniform-64",
+        bound: Bound::AtMost(0.95),
+        measure: |case| case.ratio(labels::REDIS_PROFILED, labels::REDIS, Sample::service_us),
     },
     Target {
         work: "Redis, 1,000 keys, 64 in flight: Redis CPU against INCRBY+EXPIRE per request",

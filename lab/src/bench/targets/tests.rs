@@ -42,8 +42,9 @@ fn a_rate_has_to_reach_its_bound_and_a_cost_has_to_stay_below() {
 #[test]
 fn each_target_is_read_from_one_of_the_usual_cases_whose_contenders_it_names() {
     let figures = |case: &crate::bench::case::Case| {
+        let profiled = cases::profiled_in(case);
         let contenders: Vec<(&str, &[f64])> =
-            case.contenders.iter().map(|it| (it.label.as_str(), &[1.0][..])).collect();
+            case.contenders.iter().chain(&profiled).map(|it| (it.label.as_str(), &[1.0][..])).collect();
         crate::bench::figures::tests::case(&case.name, &contenders)
     };
     let mut report = report(cases::usual().iter().map(figures).collect());
