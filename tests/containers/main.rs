@@ -98,18 +98,19 @@ fn embeds(folder: &Path, into: &mut Vec<String>) {
     }
 }
 
-/// What `scripts/image` says, and what it asked of a Docker that only writes down what it is asked.
-fn image(version: &str) -> (bool, String, String) {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("docker-{version}"));
+/// What `scripts/image` says, and what it asked of a Docker on linux/amd64 that only writes down what it is asked.
+fn image(version: &str, platform: &str) -> (bool, String, String) {
+    let name = format!("docker-{version}-{}", platform.replace('/', "-"));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::create_dir_all(&folder).expect("can be written");
     let (docker, asked) = (folder.join("docker"), folder.join("asked"));
-    fs::write(&docker, format!("#!/bin/sh\necho \"$@\" >>'{}'\n", asked.display())).expect("can be written");
+    let stub = "#!/bin/sh\ncase $1 in version) echo linux/amd64 ;; esac\n";
+    fs::write(&docker, format!("{stub}echo \"$@\" >>'{}'\n", asked.display())).expect("can be written");
     fs::set_permissions(&docker, fs::Permissions::from_mode(0o755)).expect("can be written");
     let _ = fs::remove_file(&asked);
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").expect("a PATH"));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/image");
-    let output =
-        Command::new(script).args([version, "linux/arm64"]).env("PATH", path).output().expect("runs");
+    let output = Command::new(script).args([version, platform]).env("PATH", path).output().expect("runs");
     let said = String::from_utf8(output.stderr).expect("UTF-8");
     (output.status.success(), said, fs::read_to_string(asked).unwrap_or_default())
 }
@@ -120,14 +121,29 @@ fn an_image_bears_the_version_that_its_program_reports() {
     for (given, tag) in
         [(version.to_owned(), version.to_owned()), (format!("{version}+b1"), format!("{version}-b1"))]
     {
-        let (built, said, asked) = image(&given);
+        let (built, said, asked) = image(&given, "linux/arm64");
         assert!(built, "{said}");
         let wanted = format!(
-            "build --platform linux/arm64 --tag tollgate:{tag} --label org.opencontainers.image.version={given} "
+            "build --platform linux/arm64 --build-arg BUILD=ordinary --tag tollgate:{tag} \
+             --label org.opencontainers.image.version={given} "
         );
         assert!(asked.contains(&wanted), "{asked}");
     }
-    let (built, said, asked) = image("99.0");
+    let (built, said, asked) = image("99.0", "linux/arm64");
     assert!(!built && asked.is_empty(), "{asked}");
     assert!(said.contains(&format!("write VERSION={version}")), "{said}");
+}
+
+#[test]
+fn an_image_for_the_engines_own_platform_is_built_with_a_profile() {
+    let version = env!("CARGO_PKG_VERSION");
+    for (platform, wanted) in [("", "build --tag"), ("linux/amd64", "build --platform linux/amd64 --tag")] {
+        let (built, said, asked) = image(version, platform);
+        assert!(built && asked.contains(wanted) && !asked.contains("BUILD="), "{said}{asked}");
+    }
+    let dockerfile = Path::new(env!("CARGO_MANIFEST_DIR")).join("Dockerfile");
+    let dockerfile = fs::read_to_string(dockerfile).expect("can be read");
+    assert!(
+        dockerfile.contains("\nARG BUILD=profiled\n") && dockerfile.contains("\nFROM ${BUILD} AS build\n")
+    );
 }
