@@ -12,7 +12,8 @@ use tollgate_core::{
     limit::{Limit, LimitSpec, Unit},
 };
 
-use super::{Leases, Spent, Trip};
+use super::{Leases, Spent};
+use crate::store::redis::denial_cache::Trip;
 
 const START_US: u64 = 1_800_000_000_000_000;
 const KEY: BucketKey = BucketKey::from_bytes([1; 16]);

@@ -8,7 +8,8 @@ use tollgate_core::{
     limit::{Algorithm, Limit, LimitSpec, Unit},
 };
 
-use super::super::{BATCHES_WITHIN_US, Leases, MOST, MOST_DUE, MOST_WAIT_US, Spent, Trip};
+use super::super::{BATCHES_WITHIN_US, Leases, MOST, MOST_DUE, MOST_WAIT_US, Spent};
+use crate::store::redis::denial_cache::Trip;
 
 const START_US: u64 = 1_800_000_000_000_000;
 const KEY: BucketKey = BucketKey::from_bytes([1; 16]);

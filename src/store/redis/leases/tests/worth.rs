@@ -3,9 +3,10 @@
 use std::{collections::HashMap, iter};
 
 use super::{
-    super::{Leases, Spent, Trip},
+    super::{Leases, Spent},
     START_US, takes,
 };
+use crate::store::redis::denial_cache::Trip;
 use tollgate_core::decision::{LeaseCall, State, lease};
 
 const LEASE_US: u64 = 100_000;
