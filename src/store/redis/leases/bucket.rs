@@ -1,13 +1,16 @@
 //! One bucket: how much it is asked for, the lease of it, and the call about it that is under way.
 
+mod lease;
+
 use std::mem;
 
 use super::demanded::Demanded;
 use crate::store::redis::denial_cache::Trip;
+pub(super) use lease::Aside;
+use lease::Lease;
 use tollgate_core::{
     decision::{
-        Demand, Found, Granted, Kind, LeaseCall, Measure, Seen, Verdict,
-        fixed_window::Window,
+        Demand, Granted, LeaseCall, Seen,
         lease::{FEWEST_LEASED, worth},
     },
     descriptor::BucketKey,
@@ -50,40 +53,6 @@ enum Call {
     None,
     Due,
     UnderWay,
-}
-
-#[derive(Debug)]
-struct Lease {
-    generation_us: u64,
-    /// The hits that Redis holds, with those that are spent.
-    held: u32,
-    spent: u32,
-    /// When so many are spent, it is time to ask for more.
-    renews_at: u32,
-    /// Of the rest, those that wait for a verdict.
-    aside: u32,
-    /// By the local clock.
-    ends_us: u64,
-    /// What Redis showed, with what was spent since: `full_at`, or the count of a window.
-    level: Exact,
-    /// Redis' clock then, and the local clock after that answer had arrived.
-    told_us: u64,
-    arrived_us: u64,
-    /// 0 for a token bucket.
-    window_ends_us: u64,
-    /// Whether Redis holds what is noted here. If a call was lost, that is not known.
-    is_certain: bool,
-}
-
-/// Hits that are set aside for one take.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Aside {
-    hits: u32,
-    serial: u64,
-    cost: Exact,
-    pub(super) found: Found,
-    /// The earliest instant that Redis' clock may show by now.
-    pub(super) now_us: u64,
 }
 
 // === impl Bucket ===
@@ -130,70 +99,6 @@ impl Bucket {
     /// Whether the lease is for a demand under these numbers.
     fn is_for(&self, demand: &Demand) -> bool {
         self.one == demand.one()
-    }
-
-    // === spending ===
-
-    /// Sets the hits of a take aside, if the lease holds them.
-    pub(super) fn set_aside(&mut self, demand: &Demand, now_us: u64) -> Option<Aside> {
-        if demand.lease_us == 0 || !self.is_for(demand) {
-            return None;
-        }
-        let serial = self.serial;
-        let lease = self.lease.as_mut().filter(|lease| now_us < lease.ends_us)?;
-        let free = lease.held - lease.spent - lease.aside;
-        if demand.hits() > free {
-            return None;
-        }
-        let seen = match &demand.measure {
-            Measure::TokenBucket(_) => Seen::TokenBucket { full_at: lease.level },
-            Measure::FixedWindow(_) | Measure::SlidingLog(_) => Seen::FixedWindow(Window {
-                ends_us: lease.window_ends_us,
-                count: u32::try_from(lease.level.whole_us).unwrap_or(u32::MAX),
-            }),
-        };
-        let (hits, cost) = match demand.kind {
-            Kind::Take => (demand.hits(), demand.cost()),
-            _ => (0, Exact::default()),
-        };
-        lease.aside += hits;
-        lease.level = lease.level.plus(cost, self.one.per_us());
-        let found = Found { fits: true, seen, is_reserved: true };
-        let passed_us = now_us.saturating_sub(lease.arrived_us).saturating_sub(1);
-        let at_least_us = lease.told_us.saturating_add(passed_us - passed_us.div_ceil(1_000));
-        Some(Aside { hits, serial, cost, found, now_us: at_least_us })
-    }
-
-    /// Whether a take of this many hits does not fit into what the lease has left, though there is something left.
-    pub(super) fn is_too_much(&self, demand: &Demand, now_us: u64) -> bool {
-        let lease = self.lease.as_ref().filter(|lease| now_us < lease.ends_us);
-        lease.is_some_and(|lease| (1..demand.hits()).contains(&(lease.held - lease.spent - lease.aside)))
-    }
-
-    /// The store charged a take at this instant of its clock.
-    pub(super) fn was_charged(&mut self, demand: &Demand, store_us: u64) {
-        let per_us = self.one.per_us();
-        if let Some(lease) = self.lease.as_mut().filter(|lease| store_us > lease.told_us) {
-            lease.level = lease.level.plus(demand.cost(), per_us);
-        }
-    }
-
-    /// Spends what was set aside, or puts it back. Returns the hits that are spent.
-    pub(super) fn settle(&mut self, aside: &Aside, verdict: Verdict, now_us: u64) -> u32 {
-        let per_us = self.one.per_us();
-        if let Some(lease) = self.lease.as_mut().filter(|_| aside.serial == self.serial) {
-            lease.aside -= aside.hits;
-            match verdict {
-                Verdict::Allow => lease.spent += aside.hits,
-                Verdict::Deny => lease.level = lease.level.minus(aside.cost, per_us),
-            }
-        }
-        // If its lease is over, Redis was told that it is spent.
-        if verdict == Verdict::Deny {
-            return 0;
-        }
-        self.demanded.add(aside.hits, self.lease_us(), now_us);
-        aside.hits
     }
 
     // === calls ===
@@ -363,23 +268,6 @@ impl Bucket {
             self.lease_us()
         };
         (trip.sent_us + until_us - until_us.div_ceil(1_000)).saturating_sub(2)
-    }
-
-    /// Drops a lease that is over and that nothing can be reported about. Returns its hits that nobody has spent.
-    pub(super) fn give_up(&mut self, now_us: u64) -> u32 {
-        let Some(lease) = self.lease.take_if(|lease| !lease.is_certain && now_us >= lease.ends_us) else {
-            return 0;
-        };
-        self.serial = self.serial.wrapping_add(1);
-        lease.held - lease.spent
-    }
-
-    /// The lease is over from now on, and none follows for a while.
-    pub(super) fn retire(&mut self, now_us: u64) {
-        if let Some(lease) = &mut self.lease {
-            lease.ends_us = lease.ends_us.min(now_us);
-        }
-        self.barren_until_us = now_us + self.lease_us();
     }
 
     pub(super) fn not_sent(&mut self) {
