@@ -4,17 +4,24 @@ use std::iter;
 
 use rand::{RngExt, rngs::SmallRng, seq::IndexedRandom};
 use redis::{Pipeline, pipe};
-use tollgate::store::redis::script::{self, Call, EPOCH_KEY};
+use tollgate::store::redis::{
+    keys::redis_key,
+    script::{self, Call, EPOCH_KEY},
+};
 use tollgate_core::{
-    decision::{Demand, Granted, LeaseCall, Seen, Take, decide, lease},
+    decision::{
+        Buckets as _, Demand, Found, Granted, LeaseCall, Seen, State, Take, decide, lease,
+        lease::{Counted, Generation, Leased},
+    },
     descriptor::{BucketKey, Hits},
-    limit::{AfterStoreLoss, Algorithm, Exact, LimitSpec, Overdraft, Unit},
+    limit::{AfterStoreLoss, Algorithm, Exact, Kept, Limit, LimitSpec, Overdraft, Unit},
 };
 
 use crate::{Table, dice, known, load, sequences::START_US, support};
 
 const SEQUENCES: u64 = 8_000;
 const IN_A_PIPELINE: u64 = 100;
+const DAY_US: u64 = 86_400_000_000;
 
 /// A request, and what the holder of a lease reports in the same call.
 struct Step {
@@ -108,6 +115,58 @@ async fn requests_of_one_batch_see_each_other_in_buckets_with_reservations() {
     }
 }
 
+/// Buckets in which a take fits, or does not, by a few microseconds or by less than one.
+#[tokio::test]
+async fn what_is_reserved_counts_to_the_last_fraction_of_a_microsecond() {
+    let Some(redis) = support::redis().await else { return };
+    let mut connection = support::connection(&redis);
+    let (seed, mut rng) = dice();
+    let digest = load(&mut connection);
+    let mut fitted = 0;
+    for number in 0..4_000 {
+        let limit =
+            Limit::new(*[7, 11, 1_000_003].choose(&mut rng).expect("one"), Unit::Minute, Some(1_000_000));
+        let limit = limit.expect("sound");
+        let take = Take { key: bucket(&mut rng, number, 0).key, demand: Demand::new(Hits::One, &limit) };
+        let tokens = take.demand.tokens().expect("a token bucket");
+        let mut part = |most_us: u64| Exact {
+            whole_us: rng.random_range(0..=most_us),
+            fraction: rng.random_range(0..tokens.per_us),
+        };
+        let (older, younger, spent) = (part(1_000), part(1_000), part(0));
+        let left_us = tokens.burst.whole_us - tokens.cost.whole_us - older.whole_us - younger.whole_us;
+        let full_at = Exact { whole_us: START_US + left_us + 1 - rng.random_range(0..=4), ..spent };
+        let (lapses_1, lapses_2) = (START_US + 1_000, START_US + 2_000);
+        let mut stored = full_at.whole_us.to_le_bytes().to_vec();
+        stored.extend([full_at.fraction, tokens.per_us].map(u32::to_le_bytes).as_flattened());
+        for (lapses_us, amount) in [(lapses_1, older), (lapses_2, younger)] {
+            stored.extend([lapses_us, amount.whole_us].map(u64::to_le_bytes).as_flattened());
+            stored.extend(amount.fraction.to_le_bytes());
+        }
+        let state = State::Leased(Box::new(Leased {
+            counted: Counted::TokenBucket(Kept::new(full_at, tokens.per_us)),
+            generations: [(lapses_1, older), (lapses_2, younger)]
+                .map(|(lapses_us, amount)| Generation { lapses_us, amount }),
+        }));
+        let mut table = Table::new(0);
+        table.set_state(&take.key, Some(state));
+        let mut command = Call::new([&[take][..]]).command("EVALSHA", &digest);
+        command.arg(START_US);
+        let mut both = pipe();
+        both.cmd("SET").arg(&redis_key(&take.key)[..]).arg(stored).ignore().add_command(command);
+        let replies: Vec<Vec<u8>> = both.query(&mut connection).expect("the call runs");
+        let told = script::answers(&replies[0], iter::once(&[take][..])).expect("the script's reply");
+        let expected = decide(&[take], START_US, &mut table);
+        fitted += u64::from(expected.found[0].fits);
+        assert_eq!(
+            known(told[0].clone()),
+            known(expected),
+            "seed {seed}: {take:#?}, {full_at:?}, {older:?}, {younger:?}"
+        );
+    }
+    assert!((1_000..3_000).contains(&fitted), "{fitted}");
+}
+
 fn past_is_full(mut granted: Granted) -> Granted {
     if let Seen::TokenBucket { full_at } = &mut granted.seen {
         *full_at = (*full_at).max(Exact::at_us(granted.now_us));
@@ -124,11 +183,16 @@ fn sequence(
     let buckets: Vec<Bucket> = (0..2).map(|index| bucket(rng, number, index)).collect();
     let mut holders = [Holder::default(); 4];
     let mut now_us = START_US;
+    let mut fits_us = Vec::new();
     let mut steps = Vec::new();
     for _ in 0..rng.random_range(4..=24) {
         let lease_us = u64::from(buckets[0].limits[0].lease_us);
-        now_us = match rng.random_range(0..8) {
+        now_us = match rng.random_range(0..10) {
             0..3 => now_us,
+            // Where a microsecond, or less, decides.
+            8.. => fits_us
+                .choose(rng)
+                .map_or(now_us, |fits_us| now_us.max(fits_us - 1 + rng.random_range(0..=2))),
             3..6 => now_us + rng.random_range(0..=lease_us),
             6 => now_us + rng.random_range(0..=3 * lease_us),
             _ => now_us - rng.random_range(0..=lease_us / 2),
@@ -140,6 +204,8 @@ fn sequence(
         // What asks for nothing comes first, as the call has it.
         let first = call.filter(|call| call.wants == 0).and_then(|call| lease(&call, now_us, table));
         let answer = decide(&step.takes, now_us, table);
+        fits_us =
+            step.takes.iter().zip(&answer.found).filter_map(|(take, found)| next_us(take, found)).collect();
         let behind = call.filter(|call| call.wants > 0).and_then(|call| lease(&call, now_us, table));
         let granted = first.or(behind);
         if let (Some(call), Some(granted)) = (call, granted) {
@@ -149,6 +215,16 @@ fn sequence(
         steps.push((step, answer, granted));
     }
     steps
+}
+
+/// When such a take fits into the bucket that this one saw, if that is within a day.
+fn next_us(take: &Take, found: &Found) -> Option<u64> {
+    let (Some(tokens), Seen::TokenBucket { full_at }) = (take.demand.tokens(), found.seen) else {
+        return None;
+    };
+    (full_at.whole_us + tokens.cost.whole_us)
+        .checked_sub(tokens.burst.whole_us)
+        .filter(|us| (START_US..START_US + DAY_US).contains(us))
 }
 
 fn report(rng: &mut SmallRng, bucket: &Bucket, holder: Holder) -> LeaseCall {
