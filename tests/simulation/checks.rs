@@ -109,9 +109,11 @@ impl World<'_> {
                 let detail = format!("request {request}: {answer:?}");
                 return Err(Broken::new("memory answers only where nothing fits", wish.bucket, detail));
             }
-            // What another runtime heard last counts as well, if this one has taken it over.
-            let heard = self.heard_by_its_process(runtime, wish.bucket);
-            let oldest = heard.min_by_key(|heard| heard.newest).filter(|heard| !heard.is_overtaken);
+            // What another runtime heard last counts as well, if this one has taken it over. Room is not remembered where
+            // nothing was known, so an older answer that arrives after it counts again, for a second.
+            let heard = || self.heard_by_its_process(runtime, wish.bucket);
+            let oldest = heard().min_by_key(|heard| heard.newest);
+            let oldest = oldest.filter(|_| heard().all(|heard| !heard.is_overtaken));
             let per_us = self.plan.buckets[wish.bucket].limits[wish.edition].per_us();
             let full_at =
                 oldest.and_then(|heard| self.store.is_still_full_at(wish.bucket, per_us, heard.newest));
