@@ -2,7 +2,7 @@
 
 use super::{
     bounds::{Admitted, Parts, excess},
-    world::World,
+    world::{Held, World, is_among},
 };
 use tollgate::store::StoreError;
 use tollgate_core::{
@@ -35,10 +35,10 @@ impl World<'_> {
         }
         let mut answer = answer.ok();
         let mut spent = Vec::new();
-        if let Some((part, buckets)) = self.requests[request].part.take() {
+        if let Some((part, leases)) = self.requests[request].part.take() {
             let now_us = self.local_us(runtime);
             answer = self.runtimes[runtime].leases.settle(&part, answer, now_us);
-            spent = buckets;
+            spent = leases;
         }
         match answer.map(|answer| answer.verdict) {
             Some(Verdict::Allow) => self.spends(request, &spent),
@@ -47,23 +47,17 @@ impl World<'_> {
         }
     }
 
-    /// A request is allowed, with hits from leases of these buckets: they count when they were set aside.
-    pub(super) fn spends(&mut self, request: usize, buckets: &[usize]) {
+    /// A request is allowed, with hits from these leases of its buckets: they count when they were set aside.
+    pub(super) fn spends(&mut self, request: usize, leases: &[(usize, Held)]) {
         let record = &mut self.requests[request];
         (record.allowed, record.answered_ns) = (Some(true), Some(self.now_ns));
         let (runtime, edition, asked_ns) = (record.runtime, record.edition, record.asked_ns);
         self.runtimes[runtime].admitted += 1;
         let asked_us = self.plan.store_clock.now_us(asked_ns);
         let wishes = self.requests[request].wishes.clone();
-        for (bucket, hits) in wishes.into_iter().filter(|(bucket, _)| buckets.contains(bucket)) {
+        for (bucket, hits) in wishes {
+            let Some((_, held)) = leases.iter().find(|(leased, _)| *leased == bucket) else { continue };
             let demand = self.plan.take(bucket, edition, hits).demand;
-            let Some(held) = self.runtimes[runtime].held.get(&bucket).copied() else {
-                return self.breaks("only what was granted is spent", format!("request {request}"));
-            };
-            // A lease that was granted since it was set aside says nothing about it.
-            if held.granted_ns > asked_ns {
-                continue;
-            }
             if held.call.one != demand.one() {
                 self.breaks("no lease outlives its limit's numbers", format!("request {request}: {held:?}"));
             }
@@ -88,9 +82,9 @@ impl World<'_> {
     fn is_denied_rightly(&mut self, request: usize) {
         let (now_us, now_ns) = (self.store_us(), self.now_ns);
         let record = &self.requests[request];
-        let spent = record.part.as_ref().map(|(_, buckets)| buckets.as_slice()).unwrap_or_default();
+        let spent = record.part.as_ref().map(|(_, leases)| leases.as_slice()).unwrap_or_default();
         let rest: Vec<(usize, u64)> =
-            record.wishes.iter().copied().filter(|(bucket, _)| !spent.contains(bucket)).collect();
+            record.wishes.iter().copied().filter(|(bucket, _)| !is_among(spent, bucket)).collect();
         let edition = record.edition;
         let is_forgiven_lately =
             |bucket: usize| self.forgiven_ns[bucket].is_some_and(|at_ns| at_ns + SERVES_NS > now_ns);

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use rand::RngExt;
 
-use super::world::{Event, Held, Request, Sent, Ticket, World};
+use super::world::{Event, Held, Leased, Request, Sent, Ticket, World, is_among};
 use tollgate::store::{
     StoreError,
     redis::{denial_cache::Trip, dispatch::Dispatched, leases::Spent},
@@ -36,10 +36,10 @@ impl World<'_> {
         self.post.gone.borrow_mut().push(false);
         let rest = match state.leases.spend(&takes, now_us) {
             Spent::All(_) => {
-                let buckets: Vec<usize> = record.wishes.iter().map(|(bucket, _)| *bucket).collect();
+                let leases = self.holds(runtime, record.wishes.iter().map(|(bucket, _)| *bucket));
                 self.requests.push(record);
                 self.from_leases += 1;
-                self.spends(request, &buckets);
+                self.spends(request, &leases);
                 return self.tell(runtime);
             }
             Spent::None => takes,
@@ -48,7 +48,8 @@ impl World<'_> {
                 let is_rest =
                     |bucket: &usize| rest.iter().any(|take| crate::bucket::number_of(&take.key) == *bucket);
                 let buckets = record.wishes.iter().map(|(bucket, _)| *bucket);
-                record.part = Some((part, buckets.filter(|bucket| !is_rest(bucket)).collect()));
+                let leases = self.holds(runtime, buckets.filter(|bucket| !is_rest(bucket)));
+                record.part = Some((part, leases));
                 rest
             }
         };
@@ -61,6 +62,16 @@ impl World<'_> {
             Dispatched::Refused(error) => self.answered(request, Err(error)),
             Dispatched::Queued(()) => self.wake(runtime),
         }
+    }
+
+    /// The leases of these buckets that a runtime has now.
+    fn holds(&mut self, runtime: usize, buckets: impl Iterator<Item = usize>) -> Leased {
+        let held = &self.runtimes[runtime].held;
+        let leases: Vec<_> = buckets.map(|bucket| (bucket, held.get(&bucket).copied())).collect();
+        if leases.iter().any(|(_, held)| held.is_none()) {
+            self.breaks("only what was granted is spent", format!("by runtime {runtime}"));
+        }
+        leases.into_iter().filter_map(|(bucket, held)| Some((bucket, held?))).collect()
     }
 
     /// Mostly one hit of the first bucket.
@@ -206,8 +217,8 @@ impl World<'_> {
     fn execute_one(&mut self, request: usize) -> Answer {
         let (now_us, is_partly) = (self.store_us(), self.requests[request].part.is_some());
         let Request { edition, wishes, part, .. } = &self.requests[request];
-        let spent = part.as_ref().map(|(_, buckets)| buckets.clone()).unwrap_or_default();
-        let rest = wishes.iter().copied().filter(|(bucket, _)| !(is_partly && spent.contains(bucket)));
+        let is_spent = |bucket: &usize| part.as_ref().is_some_and(|(_, leases)| is_among(leases, bucket));
+        let rest = wishes.iter().copied().filter(|(bucket, _)| !(is_partly && is_spent(bucket)));
         let takes: Vec<_> =
             rest.map(|(bucket, hits)| (bucket, self.plan.take(bucket, *edition, hits))).collect();
         takes.iter().for_each(|(bucket, _)| self.begins(*bucket));

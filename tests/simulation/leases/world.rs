@@ -115,6 +115,9 @@ pub(super) struct Held {
     pub(super) lapses_us: u64,
 }
 
+/// Buckets, and the lease of each when hits of it were set aside.
+pub(super) type Leased = Vec<(usize, Held)>;
+
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) runtime: usize,
@@ -123,8 +126,8 @@ pub(super) struct Request {
     /// Bucket and hits.
     pub(super) wishes: Vec<(usize, u64)>,
     pub(super) asked_ns: u64,
-    /// What leases have set aside for it, and the buckets concerned.
-    pub(super) part: Option<(Box<Part>, Vec<usize>)>,
+    /// What leases have set aside for it.
+    pub(super) part: Option<(Box<Part>, Leased)>,
     /// Whether it was allowed; none while it is not answered, or if it got no answer of the store.
     pub(super) allowed: Option<bool>,
     pub(super) answered_ns: Option<u64>,
@@ -283,6 +286,10 @@ impl<'p> World<'p> {
             self.schedule(LOOK_FOR_OVERDUE_EVERY_NS, Event::GiveUpOverdue { runtime });
         }
     }
+}
+
+pub(super) fn is_among(leases: &[(usize, Held)], bucket: &usize) -> bool {
+    leases.iter().any(|(leased, _)| leased == bucket)
 }
 
 pub(super) fn runtime(plan: &Plan, denials: &Shared, life: u32) -> Runtime {
