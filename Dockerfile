@@ -3,7 +3,7 @@
 #   docker build -t tollgate .
 #   docker run --rm -p 127.0.0.1:8081:8081 -v "$PWD/examples/limits.yaml:/etc/tollgate/limits.yaml:ro" tollgate
 #
-# The program is built with profile-guided optimization: three builds, and half a minute of load on Redis between them. It costs a
+# The program is built with profile-guided optimization: three builds, and a minute and a half of load between them. It costs a
 # fifth less CPU than the ordinary one. `--build-arg BUILD=ordinary` builds once; for another platform than the engine's it has to be said,
 # because there the load would run emulated.
 ARG BUILD=profiled
