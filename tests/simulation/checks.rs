@@ -114,8 +114,6 @@ impl World<'_> {
             let heard = || self.heard_by_its_process(runtime, wish.bucket);
             let oldest = heard().min_by_key(|heard| heard.newest);
             let oldest = oldest.filter(|_| heard().all(|heard| !heard.is_overtaken));
-            // Which of two answers of one instant is newer, nobody can know.
-            let oldest = oldest.filter(|_| self.plan.network.busy_ns > 1_002);
             let per_us = self.plan.buckets[wish.bucket].limits[wish.edition].per_us();
             let full_at =
                 oldest.and_then(|heard| self.store.is_still_full_at(wish.bucket, per_us, heard.newest));

@@ -115,6 +115,7 @@ impl World<'_> {
             Err(StoreError::Refused(if is_forgotten { Refusal::NoScript } else { Refusal::Loading }))
         } else {
             let mut answers = Vec::new();
+            self.store.begin_batch(self.now_ns);
             for request in self.sent_batches[sent].requests.clone() {
                 answers.push(self.execute_one(request)?);
             }

@@ -18,6 +18,10 @@ pub(super) struct Store {
     /// The number of requests executed so far, and which of them last changed each bucket.
     pub(super) executions: u64,
     changed_by: Vec<u64>,
+    /// The instant of the last batch, by the store's clock, and the number of batches that it had so far.
+    instant: (u64, u32),
+    /// Whether the last change of each bucket was in a later batch of one instant: nobody can know which of their answers is newer.
+    is_ambiguous: Vec<bool>,
     /// When each bucket was last found missing.
     missing_ns: Vec<Option<u64>>,
     /// When it last lost its buckets, and when its clock last stepped forward and back; no denial cache knows of these.
@@ -58,6 +62,8 @@ impl Store {
             stepped_us: 0,
             executions: 0,
             changed_by: vec![0; plan.buckets.len()],
+            instant: (0, 0),
+            is_ambiguous: vec![false; plan.buckets.len()],
             missing_ns: vec![None; plan.buckets.len()],
             lost_ns: None,
             was_set_back_before_loss: false,
@@ -154,6 +160,7 @@ impl Store {
         for (wish, before) in wishes.iter().zip(&before) {
             if self.table.states[wish.bucket] != *before {
                 self.changed_by[wish.bucket] = self.executions;
+                self.is_ambiguous[wish.bucket] = self.instant.1 > 1;
             }
         }
         self.is_exact(now_us, request, wishes, &answer, buckets)?;
@@ -239,9 +246,19 @@ impl Store {
         decide(takes, now_us, &mut self.table.trial(now_us))
     }
 
-    /// When the bucket is full under a rate of `per_us`, if it is there and unchanged since that execution.
+    /// A batch is about to be executed.
+    pub(super) fn begin_batch(&mut self, at_ns: u64) {
+        let now_us = self.now_us(at_ns);
+        let (last_us, batches) = self.instant;
+        self.instant = (now_us, if now_us == last_us { batches + 1 } else { 1 });
+    }
+
+    /// When the bucket is full under a rate of `per_us`, if it is there and, as far as anybody can know, unchanged since that
+    /// execution.
     pub(super) fn is_still_full_at(&self, bucket: usize, per_us: u32, execution: u64) -> Option<Exact> {
-        let is_unchanged = self.changed_by[bucket] <= execution && self.table.states[bucket].is_some();
+        let is_unchanged = self.changed_by[bucket] <= execution
+            && !self.is_ambiguous[bucket]
+            && self.table.states[bucket].is_some();
         is_unchanged.then(|| self.full_at(bucket, per_us))
     }
 

@@ -58,7 +58,7 @@ pub(super) async fn until_queued(queued: &Notify, again_us: Option<u64>, clock: 
     }
 }
 
-/// Bounds the wait in the queues, forever, without depending on the tasks that empty it.
+/// Bounds the wait in the queues, forever, without depending on the tasks that empty them.
 pub(super) async fn give_up_overdue(runtime: Arc<Runtime>) {
     loop {
         sleep(LOOK_FOR_OVERDUE_EVERY).await;
