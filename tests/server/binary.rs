@@ -5,6 +5,9 @@ use std::{
     io::{BufRead as _, BufReader, Read as _},
     path::PathBuf,
     process::{Child, ChildStderr, Command, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
 };
 
 pub(crate) const CONFIG: &str = "\
@@ -15,6 +18,9 @@ descriptors:
 ";
 
 pub(crate) const FREE_PORTS: [&str; 4] = ["--grpc-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+
+/// Longer than any drain of these tests on a busy machine.
+const ENDS_WITHIN: Duration = Duration::from_secs(60);
 
 /// A process that is killed when the test ends.
 pub(crate) struct Tollgate {
@@ -59,11 +65,21 @@ impl Tollgate {
         assert!(killed.success());
     }
 
-    /// Waits for the end. Returns the exit status, and the rest of stderr.
+    /// Waits for the end. Returns the exit status, and the rest of stderr. A process that does not end is killed, and has no
+    /// exit status: under `nohup`, for example, children ignore SIGHUP.
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
+        let (ended, waits) = mpsc::channel::<()>();
+        let id = self.child.id().to_string();
+        thread::spawn(move || {
+            if waits.recv_timeout(ENDS_WITHIN) == Err(RecvTimeoutError::Timeout) {
+                let _ = Command::new("kill").args(["-s", "KILL", &id]).status();
+            }
+        });
         let mut rest = String::new();
         self.stderr.read_to_string(&mut rest).unwrap();
-        (self.child.wait().unwrap().code(), rest)
+        let status = self.child.wait().unwrap();
+        drop(ended);
+        (status.code(), rest)
     }
 }
 
