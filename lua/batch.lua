@@ -215,7 +215,7 @@ for i = 1, written do
         last, f = last + g[i + 1], f + g[i + 2]
         if f >= R then last, f = last + 1, f - R end
       end
-    elseif w > now or f > 0 then
+    elseif w > now or (w == now and f > 0) then
       last, value = w, pack('<I8I4I4', w, f, R)
     end
   end

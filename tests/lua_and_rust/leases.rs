@@ -28,6 +28,9 @@ struct Step {
     now_us: u64,
     takes: Vec<Take>,
     lease: Option<LeaseCall>,
+    buckets: [BucketKey; 2],
+    /// How long the stored values of the buckets are afterwards.
+    lengths: [usize; 2],
 }
 
 /// A bucket, and the limits that ask for it: one, or several that replicas disagree on.
@@ -61,12 +64,17 @@ async fn lua_and_rust_agree_on_leases() {
                 let mut command = call.command("EVALSHA", &digest);
                 command.arg(step.now_us);
                 commands.add_command(command);
+                for key in &step.buckets {
+                    commands.get(&redis_key(key)[..]);
+                }
                 expected.push((step, answer, grant));
             }
         }
         let replies: Vec<Vec<u8>> = commands.query(&mut connection).expect("every call runs");
-        for (reply, (step, expected, grant)) in replies.iter().zip(expected) {
+        for ([reply, stored @ ..], (step, expected, grant)) in replies.as_chunks::<3>().0.iter().zip(expected)
+        {
             let leases = step.lease.as_slice();
+            assert_eq!(stored.each_ref().map(Vec::len), step.lengths, "seed {seed}: {:#?}", step.takes);
             let (mut answers, grants) =
                 script::replies(reply, iter::once(&step.takes[..]), leases).expect("the script's reply");
             if let (Some(lease), Some(grant)) = (&step.lease, grant) {
@@ -180,7 +188,7 @@ fn sequence(
     number: u64,
     table: &mut Table,
 ) -> Vec<(Step, tollgate_core::decision::Answer, Option<Granted>)> {
-    let buckets: Vec<Bucket> = (0..2).map(|index| bucket(rng, number, index)).collect();
+    let buckets = [0, 1].map(|index| bucket(rng, number, index));
     let mut holders = [Holder::default(); 4];
     let mut now_us = START_US;
     let mut fits_us = Vec::new();
@@ -200,7 +208,8 @@ fn sequence(
         let takes = (0..rng.random_range(1..=2)).map(|_| take(rng, &buckets)).collect();
         let holder = rng.random_range(0..holders.len());
         let call = rng.random_bool(0.7).then(|| report(rng, &buckets[holder % 2], holders[holder]));
-        let step = Step { now_us, takes, lease: call };
+        let [first, second] = &buckets;
+        let mut step = Step { now_us, takes, lease: call, buckets: [first.key, second.key], lengths: [0; 2] };
         // What asks for nothing comes first, as the call has it.
         let first = call.filter(|call| call.wants == 0).and_then(|call| lease(&call, now_us, table));
         let answer = decide(&step.takes, now_us, table);
@@ -212,9 +221,21 @@ fn sequence(
             let kept = if granted.is_found { call.kept } else { 0 };
             holders[holder] = Holder { generation_us: granted.generation_us, held: kept + granted.granted };
         }
+        step.lengths = step.buckets.map(|key| table.buckets.get(&key).map_or(0, stored_length));
         steps.push((step, answer, granted));
     }
     steps
+}
+
+/// A bucket without a value has the length 0.
+fn stored_length(state: &State) -> usize {
+    const RESERVATIONS: usize = 40;
+    match state {
+        State::TokenBucket(_) => 16,
+        State::FixedWindow(_) => 12,
+        State::SlidingLog(_) => unreachable!("nobody asks for a log here"),
+        State::Leased(leased) => stored_length(&leased.counted.alone()) + RESERVATIONS,
+    }
 }
 
 /// When such a take fits into the bucket that this one saw, if that is within a day.

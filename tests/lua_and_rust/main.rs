@@ -8,9 +8,9 @@ mod stored;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, env};
 
-use rand::{SeedableRng, rngs::SmallRng};
+use rand::{SeedableRng, random, rngs::SmallRng};
 use redis::{Connection, Pipeline, cmd, pipe};
 use tollgate::store::redis::script::{self, Call, EPOCH_KEY, Now};
 use tollgate_core::{
@@ -102,9 +102,9 @@ async fn requests_of_one_batch_that_name_the_same_buckets_see_each_other() {
     assert!(mixed > 100, "only {mixed} batches were allowed in part: the test is too gentle");
 }
 
-/// A new seed, which is printed, and its random generator.
+/// A new seed, which is printed, or the one in `TOLLGATE_SEED`; and its random generator.
 fn dice() -> (u64, SmallRng) {
-    let seed = rand::random();
+    let seed = env::var("TOLLGATE_SEED").map_or_else(|_| random(), |seed| seed.parse().expect("a number"));
     println!("seed {seed}");
     (seed, SmallRng::seed_from_u64(seed))
 }
