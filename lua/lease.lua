@@ -110,6 +110,8 @@ else
   if ends == 0 then
     reply[said] = pack('<BI4I8I8I4', flags, granted, joins, all_w, all_f)
   else
+    -- A count has 32 bits.
+    w, all_w = math.min(w, 4294967295), math.min(all_w, 4294967295)
     reply[said] = pack('<BI4I8I8I4', flags, granted, joins, ends, all_w)
   end
   if granted > 0 or is_found then

@@ -13,6 +13,12 @@ local function reservations()
     return w, f
   end
 
+  -- The count of a window is stored and told in 32 bits, and there may be more: hits that are charged though they do not fit
+  -- count up to twice the limit, and what is reserved comes on top.
+  local function counted(hits)
+    return math.min(hits, 4294967295)
+  end
+
   -- Forgets empty generations, and moves the other one to the front.
   local function close_ranks(g)
     for i = 1, 4, 3 do
@@ -33,6 +39,7 @@ local function reservations()
       if g[i] > 0 and g[i] <= at then
         if not is_window and w < g[i] then w, f = g[i], 0 end
         w, f = plus(w, f, g[i + 1], g[i + 2], R)
+        if is_window then w = counted(w) end
         g[i], g[i + 1], g[i + 2] = 0, 0, 0
       end
     end
@@ -46,7 +53,8 @@ local function reservations()
     if not is_window and w < now then w, f = now, 0 end
     if not g then return w, f end
     w, f = plus(w, f, g[2], g[3], R)
-    return plus(w, f, g[5], g[6], R)
+    w, f = plus(w, f, g[5], g[6], R)
+    return is_window and counted(w) or w, f
   end
 
   made = { rounded = rounded, lapse = lapse, all_of = all_of }
