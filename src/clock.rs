@@ -12,24 +12,25 @@ use tollgate_core::duration::micros;
 /// counts from there.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
-    start: Instant,
+    /// None: it stands still.
+    start: Option<Instant>,
     start_us: u64,
 }
 
 impl Clock {
     /// Reads the system's clock.
     pub fn start() -> Clock {
-        Clock { start: Instant::now(), start_us: unix_us() }
+        Clock { start: Some(Instant::now()), start_us: unix_us() }
     }
 
-    /// A clock that shows this time at the moment.
-    pub fn set_to(now_us: u64) -> Clock {
-        Clock { start: Instant::now(), start_us: now_us }
+    /// A clock that shows this time forever.
+    pub fn stopped_at(now_us: u64) -> Clock {
+        Clock { start: None, start_us: now_us }
     }
 
     /// Microseconds since the Unix epoch.
     pub fn now_us(&self) -> u64 {
-        self.start_us.saturating_add(micros(self.start.elapsed()))
+        self.start_us.saturating_add(self.start.map_or(0, |start| micros(start.elapsed())))
     }
 }
 

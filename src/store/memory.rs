@@ -78,13 +78,14 @@ impl MemoryStore {
         }
     }
 
-    /// A copy of another store: the buckets that it holds at `now_us` by its clock, and when it began.
+    /// A copy of another store: the buckets that it holds at `now_us` by its clock, and when it began. Its own clock stands
+    /// still: a fast bucket that is used up has a token again within microseconds.
     pub fn copy_of(
         now_us: u64,
         epoch_us: u64,
         states: impl IntoIterator<Item = (BucketKey, State)>,
     ) -> MemoryStore {
-        let store = MemoryStore { clock: Clock::set_to(now_us), epoch_us, ..MemoryStore::new() };
+        let store = MemoryStore { clock: Clock::stopped_at(now_us), epoch_us, ..MemoryStore::new() };
         for (key, state) in states {
             unpoisoned(&store.shards[shard_of(&key)]).buckets.insert(Name::of(&key), state);
         }

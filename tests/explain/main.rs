@@ -161,6 +161,18 @@ fn the_lease_of_a_limit_is_shown() {
 }
 
 #[test]
+fn no_token_of_a_fast_bucket_comes_back_while_it_is_explained() {
+    let limit = "{ unit: second, requests_per_unit: 4000000000 }";
+    let limits = format!("domain: edge\ndescriptors:\n- {{ key: a, rate_limit: {limit} }}\n");
+    let limits = support::file("explain-fast.yaml", &limits).display().to_string();
+    let (_, text, _) = tollgate(&["--config", &limits, "a=b"]);
+    assert_shows(
+        &text,
+        &["ratelimit-remaining: 3999999999\n", "once these buckets are used up, it would be denied\n"],
+    );
+}
+
+#[test]
 fn a_request_without_a_limit_is_told_where_it_and_the_rules_differ() {
     for (args, why) in [
         (
