@@ -54,7 +54,7 @@ fn what_leases_cost_is_said_in_the_same_words_everywhere() {
         "docs/leases.md",
         "docs/why-it-holds.md",
         "prove/src/args.rs",
-        "src/cli/serve.rs",
+        "src/cli/defaults.rs",
         "tests/simulation/leases.rs",
     ];
     for place in places {

@@ -41,9 +41,9 @@ const MOST_IN_WINDOW_WITH_DEBT: u32 = u32::MAX / 2;
 /// others hold.
 pub const LEASES_US: RangeInclusive<u32> = 10_000..=10_000_000;
 
-/// The lease that a text says, in microseconds; 0 for `off`.
+/// The lease that a text says, in microseconds; 0 for `off`, in any case.
 pub fn lease_us(text: &str) -> Result<u32, NoLease> {
-    if text == "off" {
+    if text.eq_ignore_ascii_case("off") {
         return Ok(0);
     }
     let lease_us = duration::parse(text).ok().and_then(|lease| u32::try_from(duration::micros(lease)).ok());

@@ -3,7 +3,7 @@
 use clap::{ArgAction, Args};
 
 use super::values;
-use tollgate_core::limit::{DefaultAlgorithm, Defaults, Windows};
+use tollgate_core::limit::{DefaultAlgorithm, Defaults, Windows, lease_us};
 
 /// A command that shows what `tollgate serve` does must be given what that is given.
 #[derive(Debug, Clone, Copy, Args)]
@@ -25,9 +25,31 @@ pub(super) struct DefaultFlags {
     calendar_months: bool,
 }
 
+/// Of the commands that grant leases or show them; the others are the same with and without.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct LeaseFlag {
+    /// How long Tollgate may decide on hits that it has reserved in Redis, without asking it: a time from 10ms to 10s, or
+    /// off.
+    ///
+    /// It is for each token bucket and fixed window that does not say `lease` itself. The bound stays; a request that fits
+    /// may be denied while runtimes hold hits that they have reserved and not spent.
+    #[arg(long, env = "TOLLGATE_LEASE", value_name = "TIME", default_value = "off", value_parser = lease_us)]
+    lease: u32,
+}
+
+// === impl DefaultFlags ===
+
 impl DefaultFlags {
     pub(super) fn defaults(self) -> Defaults {
         let month = if self.calendar_months { Windows::CalendarMonth } else { Windows::Aligned };
         Defaults { algorithm: self.default_algorithm, month, ..Defaults::default() }
+    }
+}
+
+// === impl LeaseFlag ===
+
+impl LeaseFlag {
+    pub(super) fn defaults(self, others: DefaultFlags) -> Defaults {
+        Defaults { lease_us: self.lease, ..others.defaults() }
     }
 }

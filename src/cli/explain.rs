@@ -24,7 +24,7 @@ use clap::{Args, ValueEnum, builder::PathBufValueParser};
 use thiserror::Error;
 
 use super::{
-    defaults::DefaultFlags,
+    defaults::{DefaultFlags, LeaseFlag},
     serve::{Deciding, Headers, ServeError},
     store::{StoreFlags, WrongStore},
     values::Item,
@@ -99,6 +99,9 @@ struct AsServe {
 
     #[command(flatten)]
     deciding: Deciding,
+
+    #[command(flatten)]
+    lease: LeaseFlag,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -152,8 +155,8 @@ pub enum ExplainError {
 
 impl Explain {
     pub(super) fn run(&self) -> Result<ExitCode, ExplainError> {
-        let config =
-            config::load(&self.config, self.defaults.defaults()).map_err(|refused| refused.errors)?;
+        let defaults = self.as_serve.lease.defaults(self.defaults);
+        let config = config::load(&self.config, defaults).map_err(|refused| refused.errors)?;
         let matcher = Matcher::new(config.domains);
         let asked = self.wanted.asked(Some(&matcher), self.hits)?;
         let (levels, serving) = (self.levels()?, self.as_serve.serving()?);
@@ -183,7 +186,7 @@ impl Explain {
 
 impl AsServe {
     fn serving(&self) -> Result<Serving, ServeError> {
-        let AsServe { headers, deciding } = self;
+        let AsServe { headers, deciding, .. } = self;
         Ok(Serving {
             groups: headers.groups(&Origins::default())?,
             is_shadow: deciding.is_shadow()?,

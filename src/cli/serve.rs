@@ -22,7 +22,7 @@ use thiserror::Error;
 use tracing::warn;
 
 use super::{
-    defaults::DefaultFlags,
+    defaults::{DefaultFlags, LeaseFlag},
     ratelimit::Told,
     store::{StoreFlags, WrongStore},
     values::{self, Item, NotASwitch},
@@ -97,13 +97,8 @@ pub struct Serve {
         action = ArgAction::Set, value_parser = values::switch)]
     denial_cache: bool,
 
-    /// How long Tollgate may decide on hits that it has reserved in Redis, without asking it: a time from 10ms to 10s, or
-    /// off.
-    ///
-    /// It is for each token bucket and fixed window that does not say `lease` itself. The bound stays; a request that fits
-    /// may be denied while runtimes hold hits that they have reserved and not spent.
-    #[arg(long, env = "TOLLGATE_LEASE", value_name = "TIME", default_value = "off", value_parser = values::lease)]
-    lease: u32,
+    #[command(flatten)]
+    lease: LeaseFlag,
 
     #[command(flatten)]
     when_store_fails: WhenStoreFails,
@@ -230,7 +225,7 @@ impl ServeError {
 
 impl Serve {
     fn defaults(&self) -> Defaults {
-        Defaults { lease_us: self.lease, ..self.defaults.defaults() }
+        self.lease.defaults(self.defaults)
     }
 
     pub(super) fn run(&self) -> Result<(), ServeError> {

@@ -10,7 +10,6 @@ use clap::{
     builder::{PossibleValue, TypedValueParser},
 };
 use thiserror::Error;
-use tollgate_core::limit::{NoLease, lease_us};
 
 /// Parses one item of a list, without the blanks around it.
 #[derive(Debug, Clone)]
@@ -94,14 +93,6 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, AddressError> {
         _ if host.eq_ignore_ascii_case("localhost") => Ok((Ipv4Addr::LOCALHOST, port).into()),
         _ => Err(AddressError::Name(port)),
     }
-}
-
-/// A lease in microseconds; 0 for `off`.
-pub(super) fn lease(text: &str) -> Result<u32, NoLease> {
-    if text.eq_ignore_ascii_case("off") {
-        return Ok(0);
-    }
-    lease_us(text)
 }
 
 #[cfg(test)]

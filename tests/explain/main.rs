@@ -149,15 +149,26 @@ fn each_level_shows_what_was_chosen_and_why_the_others_were_not() {
 }
 
 #[test]
-fn the_lease_of_a_limit_is_shown() {
-    let limit = "{ unit: second, requests_per_unit: 500, lease: 1500ms }";
-    let limits = format!("domain: edge\ndescriptors:\n- {{ key: a, rate_limit: {limit} }}\n");
-    let limits = support::file("explain-lease-own.yaml", &limits).display().to_string();
-    let (_, text, _) = tollgate(&["--config", &limits, "a=b"]);
-    assert_shows(&text, &["limit a: 500 per second, burst 500, token_bucket, lease 1.5s\n"]);
-    let (_, text, _) = tollgate(&["--config", &limits, "a=b", "--format", "json"]);
-    let object: Value = serde_json::from_str(&text).expect("JSON");
-    assert_eq!(object["descriptors"][0]["limits"][0]["lease_us"], 1_500_000, "{object}");
+fn the_lease_of_a_limit_is_shown_whether_it_says_so_or_serve_was_given_it() {
+    let own = "{ unit: second, requests_per_unit: 500, lease: 1500ms }";
+    let other = "{ unit: second, requests_per_unit: 500 }";
+    let limits = format!(
+        "domain: edge\ndescriptors:\n- {{ key: own, rate_limit: {own} }}\n- {{ key: other, rate_limit: {other} }}\n"
+    );
+    let limits = support::file("explain-lease.yaml", &limits).display().to_string();
+    for (key, lease, shown, us) in [
+        ("own", "off", ", lease 1.5s", 1_500_000),
+        ("own", "100ms", ", lease 1.5s", 1_500_000),
+        ("other", "off", "", 0),
+        ("other", "100ms", ", lease 100ms", 100_000),
+    ] {
+        let args = ["--config", &limits, "--lease", lease, &format!("{key}=b")];
+        let (_, text, _) = tollgate(&args);
+        assert_shows(&text, &[&format!("limit {key}: 500 per second, burst 500, token_bucket{shown}\n")]);
+        let (_, text, _) = tollgate(&[&args[..], &["--format", "json"]].concat());
+        let object: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(object["descriptors"][0]["limits"][0]["lease_us"], us, "{object}");
+    }
 }
 
 #[test]

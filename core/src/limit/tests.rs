@@ -91,10 +91,10 @@ fn by_period_a_day_is_a_window_however_it_is_written_and_a_second_less_is_a_buck
 
 #[test]
 fn a_lease_is_off_or_a_time_from_10_ms_to_10_s() {
-    for (text, us) in [("off", 0), ("10ms", 10_000), ("1.5s", 1_500_000), ("10s", 10_000_000)] {
+    for (text, us) in [("off", 0), ("Off", 0), ("10ms", 10_000), ("1.5s", 1_500_000), ("10s", 10_000_000)] {
         assert_eq!(lease_us(text), Ok(us), "{text}");
     }
-    for text in ["", "OFF", "0", "0s", "100", "abc", "-1s", "9.999ms", "10.001s", "2h", "99999h"] {
+    for text in ["", "none", "0", "0s", "100", "abc", "-1s", "9.999ms", "10.001s", "2h", "99999h"] {
         assert_eq!(lease_us(text), Err(NoLease), "{text}");
     }
 }
