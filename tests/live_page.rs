@@ -99,6 +99,9 @@ fn request(domain: &str, key: &str, value: &str) -> RateLimitRequest {
     RateLimitRequest { domain: domain.to_owned(), descriptors, ..RateLimitRequest::default() }
 }
 
+/// The tables that are wider than their place. Widths are rounded, so one pixel is none.
+const SCROLLED: &str = "[...document.querySelectorAll('.scroll')].filter((place) => place.scrollWidth > place.clientWidth + 1).map((place) => `${place.getAttribute('aria-label')}: ${place.scrollWidth} of ${place.clientWidth}`)";
+
 /// A function that finds the row of a rule, for expressions.
 const ROW: &str = "const row = (rule) => [...document.querySelectorAll('tr.row')].find((row) => row.querySelector('button').textContent === rule);
     const cell = (rule, name) => row(rule).querySelector(`[data-name=\"${name}\"]`).textContent;";
@@ -227,6 +230,7 @@ async fn nothing_scrolls_sideways_from_390_to_1600_pixels() {
             stand.chromium.look(Look { width, height: 900, scheme }).await.expect("looks");
             let widest = stand.value("document.documentElement.scrollWidth").await;
             assert!(widest.as_u64().is_some_and(|widest| widest <= width.into()), "{widest} of {width}");
+            assert_eq!(stand.value(SCROLLED).await, serde_json::json!([]), "tables that scroll at {width}");
         }
     }
     stand.complains_of_nothing();

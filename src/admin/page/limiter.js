@@ -11,7 +11,9 @@ function buildLimiter() {
   parts.sources = h("dl", { class: "sources" });
   parts.facts = h("dl", { class: "facts" });
   parts.refused = block("The last configuration that was refused", h("pre"));
-  parts.replicas = h("table", {}, h("caption", { class: "hidden" }, "Replicas"), h("thead", {}, h("tr", {}, ...REPLICA_COLUMNS.map((name, at) => h("th", { scope: "col", class: at > 1 ? "num" : null }, name)))), h("tbody"));
+  // Its roles are said, because the styles of a narrow page take them away.
+  const heads = REPLICA_COLUMNS.map((name, at) => h("th", { scope: "col", role: "columnheader", class: at > 1 ? "num" : null }, name));
+  parts.replicas = h("table", { class: "replicas", role: "table" }, h("caption", { class: "hidden" }, "Replicas"), h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, ...heads)), h("tbody", { role: "rowgroup" }));
   byId("limiter").append(parts.refused, block("Answers per second, by source", parts.split, parts.sources), parts.facts, block("Replicas", h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Replicas" }, parts.replicas)));
 }
 
@@ -54,10 +56,10 @@ function drawLimiterFacts({ store, rules, replicas, connections, max_connections
 }
 
 function makeReplica(replica) {
-  const cells = REPLICA_COLUMNS.map((_, at) => h("td", { class: at > 1 ? "num" : null }));
+  const cells = REPLICA_COLUMNS.map((name, at) => h("td", { role: "cell", class: at > 1 ? "num" : null, "data-name": at > 1 ? name : null }));
   const [name, status, admitted, denied, fallback, p99, connections, rules] = cells;
-  name.append(outside(replica.name, "name", 40), replica.is_this ? h("span", { class: "soft" }, " this one") : "");
-  const line = h("tr", {}, ...cells);
+  name.append(outside(replica.name, "name", 40), replica.is_this ? h("small", { class: "soft" }, "this one") : "");
+  const line = h("tr", { role: "row" }, ...cells);
   line.put = (now) => {
     const [kind, word] = stateOf(now);
     if (status.textContent !== word) status.replaceChildren(state(kind, word));
