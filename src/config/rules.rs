@@ -11,6 +11,7 @@ use super::{
     yaml::Node,
 };
 use tollgate_core::{
+    decision::lease::{FEWEST_LEASED, FEWEST_LEFT},
     limit::{self, AfterStoreLoss, Defaults, LimitError, LimitSpec, Overdraft, Period, Unit, Windows},
     matcher::is_wildcard,
     rules::{NamedLimit, OnStoreFailure, Options, Pattern},
@@ -214,7 +215,8 @@ fn spec(fields: &mut Fields<'_>, defaults: Defaults) -> Result<LimitSpec, Report
     let (period, burst) = (Period { unit: unit?, multiplier: multiplier?.unwrap_or(1) }, burst?);
     let windows = calendar?.map(|calendar| if calendar { Windows::CalendarMonth } else { Windows::Aligned });
     let (algorithm, windows) = defaults.counting(period, burst, algorithm?, windows);
-    Ok(LimitSpec {
+    let lease_us = lease_us?;
+    let spec = LimitSpec {
         // Without it a rule denies everything, as in the reference.
         requests_per_unit: requests_per_unit?.unwrap_or(0),
         period,
@@ -223,8 +225,31 @@ fn spec(fields: &mut Fields<'_>, defaults: Defaults) -> Result<LimitSpec, Report
         burst,
         overdraft: overdraft?.unwrap_or_default(),
         after_store_loss: after_store_loss?.unwrap_or_default(),
-        lease_us: defaults.lease_us(algorithm, lease_us?),
-    })
+        lease_us: defaults.lease_us(algorithm, lease_us),
+    };
+    if lease_us.is_some_and(|lease_us| lease_us > 0) {
+        warn_of_no_lease(fields, &spec);
+    }
+    Ok(spec)
+}
+
+/// A limit asks for leases, and never has one.
+fn warn_of_no_lease(fields: &mut Fields<'_>, spec: &LimitSpec) {
+    let at = fields.at_value("lease");
+    if spec.overdraft == Overdraft::Charge {
+        fields.warn(
+            at,
+            format_args!("`lease` has no effect beside `overdraft: charge`: each of its takes asks Redis"),
+        );
+    } else if spec.burst.unwrap_or(spec.requests_per_unit) < FEWEST_LEFT {
+        fields.warn(
+            at,
+            format_args!(
+                "`lease` has no effect on a limit that admits fewer than {FEWEST_LEFT} hits at once: a lease is of at \
+                 least {FEWEST_LEASED}, and of at most a quarter of what is left"
+            ),
+        );
+    }
 }
 
 /// In microseconds; 0 for `off`.

@@ -17,10 +17,13 @@
 //! That is the whole if no replica dies and no call is lost: otherwise, what was reserved counts as spent.
 
 use super::Span;
-use crate::{decision::lease::FEWEST_LEASED, limit::Limit};
+use crate::{
+    decision::lease::{FEWEST_LEASED, FEWEST_LEFT},
+    limit::Limit,
+};
 
 /// What a grant leaves at least.
-const LEFT: u32 = 3 * FEWEST_LEASED;
+const LEFT: u32 = FEWEST_LEFT - FEWEST_LEASED;
 
 /// What leases of one limit may hold back during a run.
 #[derive(Debug, Clone)]
@@ -39,7 +42,7 @@ impl HeldBack {
     /// What the leases of this limit hold back in a run with these requests. Nothing if it has none.
     pub fn new<'s>(limit: &Limit, asked: impl Iterator<Item = &'s Span> + Clone) -> HeldBack {
         let lease_us = u64::from(limit.lease_us());
-        let is_leased = lease_us > 0 && limit.burst() >= LEFT + FEWEST_LEASED;
+        let is_leased = lease_us > 0 && limit.burst() >= FEWEST_LEFT;
         let sorted = |mut times: Vec<u64>| {
             times.sort_unstable();
             times

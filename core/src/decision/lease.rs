@@ -22,6 +22,8 @@ pub const MOST_LEASED: u32 = 1 << 20;
 pub const FEWEST_LEASED: u32 = 4;
 /// One lease is given at most this part of what is left.
 const SHARE: u32 = 4;
+/// Of fewer hits than these no lease is granted.
+pub const FEWEST_LEFT: u32 = SHARE * FEWEST_LEASED;
 
 /// A bucket with reservations.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -71,6 +71,28 @@ fn what_follows_the_first_document_is_ignored() {
 }
 
 #[test]
+fn a_lease_that_is_never_granted_has_no_effect() {
+    let asked =
+        |limit: &str| format!("domain: e\ndescriptors: [{{key: a, rate_limit: {{unit: second, {limit}}}}}]");
+    let too_few = "`lease` has no effect on a limit that admits fewer than 16 hits at once: a lease is of at least 4, and of \
+                   at most a quarter of what is left";
+    let charge = "`lease` has no effect beside `overdraft: charge`: each of its takes asks Redis";
+    for (limit, warning) in [
+        ("requests_per_unit: 16, lease: 1s", None),
+        ("requests_per_unit: 15, lease: off", None),
+        ("requests_per_unit: 15, lease: 1s", Some(too_few)),
+        ("requests_per_unit: 500, burst: 15, lease: 1s", Some(too_few)),
+        ("requests_per_unit: 500, overdraft: charge, lease: 1s", Some(charge)),
+        ("requests_per_unit: 500, overdraft: auto, lease: 1s", None),
+    ] {
+        let told = warnings(&asked(limit));
+        let expected = warning.map(|warning| format!("warning: e.descriptors[0].rate_limit: {warning}"));
+        assert!(told.ends_with(expected.as_deref().unwrap_or_default()), "{limit}: {told}");
+        assert_eq!(told.is_empty(), warning.is_none(), "{limit}: {told}");
+    }
+}
+
+#[test]
 fn a_limit_without_a_number_denies_everything() {
     assert_warned(
         "descriptors: [{key: a, rate_limit: {unit: day}}]",
