@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::peers::Binary;
 
+// clap wraps these lines.
 const EXAMPLES: &str = "\
 What runs, each as a process of its own, pinned where there are cores to spare:
   floor          Tollgate's server with a service that decides nothing: what gRPC costs here
@@ -15,25 +16,25 @@ What runs, each as a process of its own, pinned where there are cores to spare:
                  in front, so only its Redis CPU and latency are comparable
   EVALSHA        Tollgate's script, called once at a time, without a service
 
-In the case pairs-512, each request names two different keys of 30, ten of which are at their
-limit. A key at its limit waits while another call asks Redis for it, and so does the rest of its
+In the case pairs-512, each request names two different keys of 30, ten of which are at their \
+limit. A key at its limit waits while another call asks Redis for it, and so does the rest of its \
 request.
 
-In each round, all contenders of a case take turns, so that drift affects all of them equally;
-ratios are computed within a round. A decision is a request that was answered OK or OVER_LIMIT, however
-many descriptors it has. CPU time is the user and system time of the whole process, in nanoseconds from
-/proc/PID/task/*/schedstat, or else in ticks of 10 ms from /proc/PID/stat, so keep runs at
+In each round, all contenders of a case take turns, so that drift affects all of them equally; \
+ratios are computed within a round. A decision is a request that was answered OK or OVER_LIMIT, however \
+many descriptors it has. CPU time is the user and system time of the whole process, in nanoseconds from \
+/proc/PID/task/*/schedstat, or else in ticks of 10 ms from /proc/PID/stat, so keep runs at \
 one second or more. The load generator is a separate process, and its own CPU time is shown.
 
-Results go to the terminal, and to bench.json, bench.svg and performance.md in --out. A missed
+Results go to the terminal, and to bench.json, bench.svg and performance.md in --out. A missed \
 target does not fail the run.
 
---peer starts another rate-limit service with a Redis of its own, in the cases uniform-64, uniform-512,
-one-denied-64, four-64 and one-at-a-time, and in the measurement `admission`: how many requests it and
-Tollgate admit across the edge of a second, and of 2,000 at once over three replicas.
+--peer starts another rate-limit service with a Redis of its own, in the cases uniform-64, uniform-512, \
+one-denied-64, four-64 and one-at-a-time, and in the measurement `admission`: how many requests it and \
+Tollgate admit across the edge of a second, and of 2,000 at once over three replicas. \
 docs/performance.md says how to get the binaries, and with which settings they run.
 
-To measure one that the benchmark cannot start, start it with the limits in target/bench/limits.yaml
+To measure one that the benchmark cannot start, start it with the limits in target/bench/limits.yaml \
 (the same in every run), on the core that is printed as the service's, then
   lab bench --rls ratelimit=127.0.0.1:8081,pid=4711,redis=127.0.0.1:6379
 
