@@ -76,14 +76,11 @@ impl<T: Ticket> Queues<T> {
             Ok(Answers { requests, granted }) => (Ok(requests), granted),
             Err(error) => (Err(error), Vec::new()),
         };
-        for (request, answer) in batch.requests.iter().zip(answers.iter().flatten()) {
-            self.leases.were_charged(&request.takes, answer);
-        }
+        let calls = leases.iter().enumerate().map(|(index, call)| (call, granted.get(index)));
+        let decided = batch.requests.iter().map(|request| &request.takes).zip(answers.iter().flatten());
+        self.leases.batch_landed(calls, decided, trip);
         let answers = answers.map(|requests| requests.into_iter().map(Ok));
         self.dispatcher.landed(batch, answers, &mut self.denial_cache, trip.arrived_us);
-        for (index, lease) in leases.iter().enumerate() {
-            self.leases.landed(lease, granted.get(index), trip);
-        }
         self.leases.needs_a_look(trip.arrived_us)
     }
 

@@ -226,26 +226,18 @@ impl SentBatch<'_> {
             });
             each.collect::<Vec<_>>()
         });
-        self.runtime.leases.with(|leases| {
-            for (request, answer) in batch.requests.iter().zip(answers.iter().flatten()) {
-                if let (true, Ok(answer)) = (request.ticket.is_whole(), answer) {
-                    leases.were_charged(&request.takes, answer);
-                }
-            }
-        });
         let trip = Trip { sent_us: batch.sent_us, arrived_us: now_us };
+        let needs_a_look = self.runtime.leases.with(|all| {
+            let granted_of = |key: &BucketKey| granted.iter().find(|(other, _)| other == key);
+            let calls = leases.iter().map(|call| (call, granted_of(&call.key).map(|(_, granted)| granted)));
+            let decided = batch.requests.iter().zip(answers.iter().flatten());
+            let whole = decided.filter(|(request, _)| request.ticket.is_whole());
+            let decided = whole.filter_map(|(request, answer)| Some((&request.takes, answer.as_ref().ok()?)));
+            all.batch_landed(calls, decided, trip);
+            !leases.is_empty() && all.needs_a_look(now_us)
+        });
         self.runtime.denial_cache.with(|denial_cache| {
             self.master.dispatcher.with(|dispatcher| dispatcher.landed(batch, answers, denial_cache, now_us));
-        });
-        if leases.is_empty() {
-            return;
-        }
-        let needs_a_look = self.runtime.leases.with(|all| {
-            for lease in &leases {
-                let granted = granted.iter().find(|(key, _)| *key == lease.key).map(|(_, granted)| granted);
-                all.landed(lease, granted, trip);
-            }
-            all.needs_a_look(now_us)
         });
         if needs_a_look {
             self.runtime.leased.notify_one();

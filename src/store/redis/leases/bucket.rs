@@ -230,7 +230,9 @@ impl Bucket {
         let level = level.plus(worth(&self.one, spent + aside), self.one.per_us());
         let ends_us =
             if granted.is_extended { self.ends_us(granted, window_ends_us, trip) } else { old_end_us };
-        let (generation_us, told_us) = (granted.generation_us, granted.now_us);
+        let generation_us = granted.generation_us;
+        // What asks for nothing comes before the requests of its call: these are charged at a later instant.
+        let told_us = granted.now_us.saturating_sub(u64::from(call.wants == 0));
         let renews_at = held - self.needed_meanwhile(held, trip);
         self.lease = Some(Lease {
             generation_us,

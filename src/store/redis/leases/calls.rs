@@ -9,7 +9,7 @@ use super::{
 };
 use crate::store::redis::denial_cache::Trip;
 use tollgate_core::{
-    decision::{Granted, Kind, LeaseCall, Take, Takes},
+    decision::{Answer, Granted, Kind, LeaseCall, Take, Takes},
     descriptor::BucketKey,
 };
 
@@ -99,6 +99,18 @@ impl Leases {
                 self.due.push_back((0, call.key));
             }
         }
+    }
+
+    /// A batch was answered, refused or lost: its calls, and its requests that the store decided. What a call shows comes first,
+    /// because the store may have charged some of these requests after it.
+    pub fn batch_landed<'a>(
+        &mut self,
+        calls: impl Iterator<Item = (&'a LeaseCall, Option<&'a Granted>)>,
+        decided: impl Iterator<Item = (&'a Takes, &'a Answer)>,
+        trip: Trip,
+    ) {
+        calls.for_each(|(call, granted)| self.landed(call, granted, trip));
+        decided.for_each(|(takes, answer)| self.were_charged(takes, answer));
     }
 
     /// A call was answered; or it was refused or lost, which are the same here.

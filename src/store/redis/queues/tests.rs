@@ -251,6 +251,14 @@ fn leased() -> (Queues<Nobody>, Takes, HashMap<BucketKey, State>) {
     (Queues::new(DEADLINE_US, DenialCache::off(), leases), takes, table)
 }
 
+/// When the bucket would be full again as a lease shows it, in microseconds; one hit is spent.
+fn shown_us(queues: &mut Queues<Nobody>, takes: &Takes) -> u64 {
+    match queues.leases.spend(takes, 2_000) {
+        Spent::All(answer) => answer.found[0].full_at().whole_us,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn what_a_lease_has_spent_is_reported_when_there_is_a_connection_again() {
     let (mut queues, takes, _) = leased();
@@ -265,16 +273,32 @@ fn what_a_lease_has_spent_is_reported_when_there_is_a_connection_again() {
 #[test]
 fn a_lease_shows_what_the_store_has_charged_since() {
     let (mut queues, takes, mut table) = leased();
-    let shown = |queues: &mut Queues<Nobody>| match queues.leases.spend(&takes, 2_000) {
-        Spent::All(answer) => answer.found[0].full_at().whole_us,
-        other => panic!("{other:?}"),
-    };
-    let before_us = shown(&mut queues);
+    let before_us = shown_us(&mut queues, &takes);
     let Queues { dispatcher, denial_cache, .. } = &mut queues;
     dispatcher.dispatch(takes.clone(), || (Nobody, ()), denial_cache, 2_000);
     let departure = queues.next(true, 2_000).expect("a batch");
     let requests = vec![decision::decide(&takes, STORE_US + 1_000, &mut table)];
     let answers = Answers { requests, granted: Vec::new() };
     queues.landed(departure, Ok(answers), Trip { sent_us: 2_000, arrived_us: 2_100 });
-    assert_eq!(shown(&mut queues), before_us + 2_000, "one from the lease, one from the store");
+    assert_eq!(shown_us(&mut queues, &takes), before_us + 2_000, "one from the lease, one from the store");
+}
+
+#[test]
+fn a_lease_shows_what_the_store_has_charged_after_its_report_in_the_same_batch() {
+    let (mut queues, takes, mut table) = leased();
+    let before_us = shown_us(&mut queues, &takes);
+    let limit = LimitSpec { lease_us: 1_000_000, ..LimitSpec::new(1_000, Unit::Second) }.check().unwrap();
+    let refund = Takes::from_elem(Take { demand: Demand::new(Hits::GiveBack(0), &limit), ..takes[0] }, 1);
+    let Queues { dispatcher, denial_cache, .. } = &mut queues;
+    for request in [refund, takes.clone()] {
+        dispatcher.dispatch(request, || (Nobody, ()), denial_cache, 2_000);
+    }
+    let departure = queues.next(true, 2_000).expect("a batch");
+    assert_eq!(departure.leases.iter().map(|call| (call.spent, call.wants)).collect::<Vec<_>>(), [(1, 0)]);
+    let granted =
+        departure.leases.iter().filter_map(|call| decision::lease(call, STORE_US, &mut table)).collect();
+    let requests = departure.batch.requests.iter();
+    let requests = requests.map(|request| decision::decide(&request.takes, STORE_US, &mut table)).collect();
+    queues.landed(departure, Ok(Answers { requests, granted }), Trip { sent_us: 2_000, arrived_us: 2_100 });
+    assert_eq!(shown_us(&mut queues, &takes), before_us + 2_000, "one from the lease, one from the store");
 }

@@ -291,3 +291,23 @@ fn many_leases_that_end_together_are_reported_some_at_a_time() {
     }
     assert_eq!((reported, world.leases.leased, world.leases.counts.lapsed), (500, 0, 0));
 }
+
+/// In a Redis Cluster each request of a batch is a call of its own, and the first one for a bucket carries the call about it.
+#[test]
+fn a_lease_shows_what_its_bucket_was_charged_after_it_in_the_same_batch() {
+    let World { mut leases, mut table } = World::default();
+    let one = takes(KEY, Hits::One, &a_second(1_000, 1_000, 100));
+    let requests = vec![one.clone(); 100];
+    let calls = leases.calls(requests.iter(), 1_000);
+    let (mut granted, mut answers) = (None, Vec::new());
+    for (takes, now_us) in requests.iter().zip(START_US..) {
+        answers.push(decide(takes, now_us, &mut table));
+        granted = granted.or_else(|| lease(&calls[0], now_us, &mut table));
+    }
+    let granted = granted.expect("no log");
+    let trip = Trip { sent_us: 1_000, arrived_us: 1_000 + SOON_US };
+    leases.batch_landed(iter::once((&calls[0], Some(&granted))), requests.iter().zip(&answers), trip);
+    let Spent::All(shown) = leases.spend(&one, 1_000 + SOON_US) else { panic!("no lease") };
+    let charged_us = 100 * 1_000;
+    assert_eq!(shown.found[0].full_at().whole_us, START_US + charged_us);
+}
