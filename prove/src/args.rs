@@ -54,7 +54,7 @@ pub struct ProveArgs {
     #[arg(long, value_name = "ALGORITHM", default_value = "by_period")]
     pub(super) algorithm: DefaultAlgorithm,
 
-    /// The lease of the limit, or off: what its limit file says as `lease`, or --lease of the service
+    /// The lease of the limit, or off: what its limits file says as `lease`, or --lease of the service
     ///
     /// With leases the bound stays; a request that fits may be denied while runtimes hold hits that they have reserved and
     /// not spent. How many they may hold follows from the lease and from what was asked for; a denial that this explains is
