@@ -27,9 +27,9 @@ pub mod masters;
 mod once;
 mod password;
 mod probe;
-mod queues;
+pub mod queues;
 pub mod replica_count;
-mod riders;
+pub mod riders;
 pub mod script;
 mod sentinel;
 mod slots;
@@ -196,19 +196,11 @@ impl RedisStore {
 
     fn ask(&self, span: Option<SpanContext>, takes: Takes) -> Asking<'_> {
         let (now_us, is_up) = (self.runtime.clock.now_us(), self.runtime.line.is_up());
-        let dispatched = self.runtime.queues.with(|Queues { dispatcher, denial_cache, .. }| {
-            if is_up {
-                let ticket = || {
-                    let (caller, answer) = oneshot::channel();
-                    (Ticket { caller, span }, answer)
-                };
-                dispatcher.dispatch(takes, ticket, denial_cache, now_us)
-            } else {
-                let denial = denial_cache.denial(&takes, now_us);
-                denial.map_or(Dispatched::Refused(StoreError::Disconnected), Dispatched::Denied)
-            }
-        });
-        match dispatched {
+        let ticket = || {
+            let (caller, answer) = oneshot::channel();
+            (Ticket { caller, span }, answer)
+        };
+        match self.runtime.queues.with(|queues| queues.ask(takes, ticket, is_up, now_us)) {
             Dispatched::Denied(denial) => Asking::answered(Ok(denial)),
             Dispatched::Refused(error) => Asking::answered(Err(error)),
             Dispatched::Queued(answer) => {

@@ -134,15 +134,20 @@ impl<L: Lessee> Drop for SetAside<'_, L> {
 }
 
 /// The next batch of a dispatcher, with the calls about leases that travel with it. Its server has the buckets for which
-/// `is_here` holds, and can be reached: a call that is not sent stays due, and one that is sent in vain counts as lost.
+/// `is_here` holds. If it cannot be reached, there are none: a call that is not sent stays due, and one that is sent in vain
+/// counts as lost.
 pub(super) fn next_batch<T: Ticket>(
     dispatcher: &mut Dispatcher<T>,
     denial_cache: &mut DenialCache,
     leases: &mut Leases,
+    is_up: bool,
     is_here: impl Fn(&BucketKey) -> bool,
     now_us: u64,
 ) -> Option<(Batch<T>, Vec<LeaseCall>)> {
     let mut batch = dispatcher.next(denial_cache, now_us);
+    if !is_up {
+        return Some((batch?, Vec::new()));
+    }
     if batch.is_some() {
         leases.are_passed_by(now_us);
     } else if !leases.has_due(now_us) || !dispatcher.has_room(now_us) {

@@ -5,51 +5,73 @@
 
 use super::{
     denial_cache::{DenialCache, Trip},
-    dispatch::{Dispatcher, Ticket, queue::Batch},
+    dispatch::{Dispatched, Dispatcher, Ticket, queue::Batch},
     leases::Leases,
     leasing,
     riders::Riders,
 };
 use crate::store::StoreError;
-use tollgate_core::decision::{Answer, Granted, LeaseCall};
+use tollgate_core::decision::{Answer, Granted, LeaseCall, Takes};
 
 #[derive(Debug)]
-pub(super) struct Queues<T> {
-    pub(super) dispatcher: Dispatcher<T>,
-    pub(super) denial_cache: DenialCache,
-    pub(super) leases: Leases,
-    pub(super) riders: Riders,
+pub struct Queues<T> {
+    /// Requests that wait.
+    pub dispatcher: Dispatcher<T>,
+    /// What is known to be denied.
+    pub denial_cache: DenialCache,
+    /// Hits that are reserved here.
+    pub leases: Leases,
+    /// Answers from leases that wait for those of a batch.
+    pub riders: Riders,
 }
 
 /// What leaves for Redis in one call.
 #[derive(Debug)]
-pub(super) struct Departure<T> {
-    pub(super) batch: Batch<T>,
+pub struct Departure<T> {
+    /// The requests.
+    pub batch: Batch<T>,
     /// The calls about leases that travel with it.
-    pub(super) leases: Vec<LeaseCall>,
+    pub leases: Vec<LeaseCall>,
     /// The answers from leases that wait for its answers.
     ride: Option<u64>,
 }
 
 /// What was answered to it.
 #[derive(Debug)]
-pub(super) struct Answers {
-    pub(super) requests: Vec<Answer>,
+pub struct Answers {
+    /// In the order of the requests.
+    pub requests: Vec<Answer>,
     /// In the order of the calls.
-    pub(super) granted: Vec<Granted>,
+    pub granted: Vec<Granted>,
 }
 
 impl<T: Ticket> Queues<T> {
     /// `deadline_us` is the time that Redis has for an answer.
-    pub(super) fn new(deadline_us: u64, denial_cache: DenialCache, leases: Leases) -> Queues<T> {
+    pub fn new(deadline_us: u64, denial_cache: DenialCache, leases: Leases) -> Queues<T> {
         Queues { dispatcher: Dispatcher::new(deadline_us), denial_cache, leases, riders: Riders::default() }
+    }
+
+    /// Denies a request from memory, queues it, or refuses it; without a connection none is queued. `ticket` makes the
+    /// ticket, and what the caller awaits; it is called only if the request is queued.
+    pub fn ask<A>(
+        &mut self,
+        takes: Takes,
+        ticket: impl FnOnce() -> (T, A),
+        is_up: bool,
+        now_us: u64,
+    ) -> Dispatched<A> {
+        if is_up {
+            return self.dispatcher.dispatch(takes, ticket, &mut self.denial_cache, now_us);
+        }
+        let denial = self.denial_cache.denial(&takes, now_us);
+        denial.map_or(Dispatched::Refused(StoreError::Disconnected), Dispatched::Denied)
     }
 
     /// The next batch, if there is one. It must end in [`landed`](Self::landed). Without a connection no call about a lease
     /// is sent: what it would report could not be reported later.
-    pub(super) fn next(&mut self, is_up: bool, now_us: u64) -> Option<Departure<T>> {
+    pub fn next(&mut self, is_up: bool, now_us: u64) -> Option<Departure<T>> {
         let Queues { dispatcher, denial_cache, leases, riders } = self;
-        let next = leasing::next_batch(dispatcher, denial_cache, leases, |_| is_up, now_us);
+        let next = leasing::next_batch(dispatcher, denial_cache, leases, is_up, |_| true, now_us);
         if next.as_ref().is_some_and(|(batch, _)| !batch.requests.is_empty()) {
             let ride = riders.depart();
             return next.map(|(batch, leases)| Departure { batch, leases, ride });
@@ -63,7 +85,7 @@ impl<T: Ticket> Queues<T> {
 
     /// A batch was answered, refused or lost. Returns whether somebody must [look](Leases::look) for leases that are over
     /// sooner than was said last.
-    pub(super) fn landed(
+    pub fn landed(
         &mut self,
         departure: Departure<T>,
         answers: Result<Answers, StoreError>,
@@ -85,12 +107,12 @@ impl<T: Ticket> Queues<T> {
     }
 
     /// Whether answers may wait for a batch that is being sent.
-    pub(super) fn may_be_waited_for(&self) -> bool {
+    pub fn may_be_waited_for(&self) -> bool {
         self.leases.are_any()
     }
 
     /// Bounds the wait of whatever waits here, without depending on the tasks that send batches.
-    pub(super) fn give_up_overdue(&mut self, now_us: u64) {
+    pub fn give_up_overdue(&mut self, now_us: u64) {
         self.dispatcher.give_up_overdue(now_us);
         self.riders.leave_all();
         // Bounds what the other runtimes have told, also while this one is idle.

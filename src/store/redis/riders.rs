@@ -14,16 +14,19 @@ use crate::store::StoreError;
 use tollgate_core::decision::Answer;
 
 /// A batch that takes longer is not waited for.
-pub(super) const NEAR_US: u64 = 1_000;
+pub const NEAR_US: u64 = 1_000;
 
-type Leaves = oneshot::Receiver<Result<Answer, StoreError>>;
+/// The answer, when it leaves.
+pub type Leaves = oneshot::Receiver<Result<Answer, StoreError>>;
 
+/// What becomes of an answer.
 #[derive(Debug)]
-pub(super) enum Boarded {
+pub enum Boarded {
     /// It should leave at once.
     Not(Answer),
     /// No other answer waits for the same batch yet.
     First(Leaves),
+    /// Others wait for it too.
     With(Leaves),
 }
 
@@ -33,8 +36,9 @@ struct Rider {
     answer: Answer,
 }
 
+/// The answers from leases that wait for those of a batch.
 #[derive(Debug, Default)]
-pub(super) struct Riders {
+pub struct Riders {
     /// For the next batch.
     waiting: Vec<Rider>,
     /// For batches that are under way, by their number.
@@ -49,12 +53,12 @@ pub(super) struct Riders {
 impl Riders {
     /// Whether nothing waits.
     #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.aboard.is_empty()
     }
 
     /// Lets an answer wait for those of the next batch, unless the last one took too long.
-    pub(super) fn board(&mut self, answer: Answer) -> Boarded {
+    pub fn board(&mut self, answer: Answer) -> Boarded {
         if self.trip_us >= NEAR_US {
             return Boarded::Not(answer);
         }
@@ -65,7 +69,7 @@ impl Riders {
     }
 
     /// A batch is sent. If answers wait for it, its number must be told to [`arrive`](Self::arrive) when it is over.
-    pub(super) fn depart(&mut self) -> Option<u64> {
+    pub fn depart(&mut self) -> Option<u64> {
         if self.waiting.is_empty() {
             return None;
         }
@@ -75,7 +79,7 @@ impl Riders {
     }
 
     /// A batch was answered, or is given up.
-    pub(super) fn arrive(&mut self, ride: Option<u64>, trip: Trip) {
+    pub fn arrive(&mut self, ride: Option<u64>, trip: Trip) {
         self.trip_us = trip.arrived_us.saturating_sub(trip.sent_us);
         if self.trip_us >= NEAR_US {
             // Those that wait for another batch would wait for that long once more.
@@ -87,18 +91,18 @@ impl Riders {
     }
 
     /// A batch has no answer yet, and is no longer near.
-    pub(super) fn are_late(&mut self) {
+    pub fn are_late(&mut self) {
         self.trip_us = NEAR_US;
         self.leave_all();
     }
 
     /// There is no next batch: what waits for it leaves.
-    pub(super) fn leave(&mut self) {
+    pub fn leave(&mut self) {
         leave(mem::take(&mut self.waiting));
     }
 
     /// Nothing waits any longer, whatever is under way.
-    pub(super) fn leave_all(&mut self) {
+    pub fn leave_all(&mut self) {
         self.leave();
         self.aboard.drain(..).for_each(|(_, riders)| leave(riders));
     }

@@ -2,8 +2,10 @@
 
 use super::{
     bounds::{Admitted, Parts, excess},
+    travel::MOST_RIDE_NS,
     world::{Held, World, is_among},
 };
+use tokio::sync::oneshot::error::TryRecvError;
 use tollgate::store::StoreError;
 use tollgate_core::{
     audit::{Bound, Clocks, Denials, HeldBack, Remoteness, Span},
@@ -15,10 +17,29 @@ use tollgate_core::{
 const SERVES_NS: u64 = 1_002_000_000;
 
 impl World<'_> {
-    /// Delivers the answers that the dispatchers have handed out.
+    /// Delivers the answers that the dispatchers have handed out, and those from leases that need not wait any longer.
     pub(super) fn deliver(&mut self) {
         let answers = self.post.answers.take();
         answers.into_iter().for_each(|(request, answer)| self.answered(request, answer));
+        let (now_ns, mut too_late) = (self.now_ns, None);
+        self.rides.retain_mut(|ride| {
+            let has_left = match ride.leaves.try_recv() {
+                Ok(_) => true,
+                Err(TryRecvError::Empty) => return true,
+                // Its process is gone.
+                Err(TryRecvError::Closed) => false,
+            };
+            let request = &mut self.requests[ride.request];
+            request.answered_ns = has_left.then_some(now_ns);
+            if has_left && now_ns - request.asked_ns > MOST_RIDE_NS {
+                too_late = Some(ride.request);
+            }
+            false
+        });
+        if let Some(request) = too_late {
+            let detail = format!("request {request} after {} ns", now_ns - self.requests[request].asked_ns);
+            self.breaks("an answer from a lease waits for a near store only", detail);
+        }
     }
 
     pub(super) fn answered(&mut self, request: usize, answer: Result<Answer, StoreError>) {
@@ -37,7 +58,7 @@ impl World<'_> {
         let mut spent = Vec::new();
         if let Some((part, leases)) = self.requests[request].part.take() {
             let now_us = self.local_us(runtime);
-            answer = self.runtimes[runtime].leases.settle(&part, answer, now_us);
+            answer = self.runtimes[runtime].queues.leases.settle(&part, answer, now_us);
             spent = leases;
         }
         match answer.map(|answer| answer.verdict) {

@@ -17,6 +17,7 @@ impl World<'_> {
             }
             Disturbance::Reset { bucket } => self.reset(bucket),
             Disturbance::Silence { ns } => self.silent_until_ns = self.silent_until_ns.max(self.now_ns + ns),
+            Disturbance::Away { ns } => self.away(ns),
             Disturbance::Restart { replica } => self.restart(replica),
             Disturbance::Reload { replica, edition } => self.editions[replica] = edition,
         }
@@ -42,6 +43,12 @@ impl World<'_> {
         self.admitted[bucket].push(Admitted { at_us, worth: 0, losses: i128::from(!is_empty_then) });
     }
 
+    /// All connections break, and what was under way may have been executed.
+    fn away(&mut self, ns: u64) {
+        self.away_until_ns = self.away_until_ns.max(self.now_ns + ns);
+        (0..self.sent.len()).for_each(|sent| self.run_out(sent));
+    }
+
     fn restart(&mut self, replica: usize) {
         let denials = Shared::default();
         for number in (0..self.runtimes.len()).filter(|number| self.plan.runtimes[*number].0 == replica) {
@@ -49,7 +56,7 @@ impl World<'_> {
             self.runtimes[number] = Runtime { asked, admitted, ..runtime(self.plan, &denials, life + 1) };
         }
         for sent in self.sent.iter_mut().filter(|sent| self.plan.runtimes[sent.runtime].0 == replica) {
-            sent.batch = None;
+            sent.departure = None;
         }
     }
 }

@@ -79,6 +79,8 @@ pub(super) enum Disturbance {
     Reload { replica: usize, edition: usize },
     /// Nothing reaches the store for this long.
     Silence { ns: u64 },
+    /// All connections break, and there is none for this long.
+    Away { ns: u64 },
 }
 
 // === impl Plan ===
@@ -244,7 +246,8 @@ fn clock(rng: &mut SmallRng, around_ns: u64) -> SkewedClock {
 /// Each with its time, in no order.
 fn disturbances(rng: &mut SmallRng, until_ns: u64, replicas: usize) -> Vec<(u64, Disturbance)> {
     let count = if rng.random_bool(0.3) { 0 } else { rng.random_range(1..=6) };
-    let any = |rng: &mut SmallRng| match rng.random_range(0..8) {
+    let any = |rng: &mut SmallRng| match rng.random_range(0..9) {
+        8 => Disturbance::Away { ns: rng.random_range(1..=400) * MS },
         0 => Disturbance::StoreLoss,
         1 => Disturbance::Reset { bucket: 0 },
         2 => Disturbance::Restart { replica: rng.random_range(0..replicas) },

@@ -4,14 +4,26 @@ use std::rc::Rc;
 
 use rand::RngExt;
 
-use super::world::{Event, Held, Leased, Request, Sent, Ticket, World, is_among};
+use super::world::{Event, Held, Leased, Request, Ride, Sent, Ticket, World, is_among};
 use tollgate::store::{
     StoreError,
-    redis::{denial_cache::Trip, dispatch::Dispatched, leases::Spent},
+    redis::{
+        denial_cache::Trip,
+        dispatch::Dispatched,
+        leases::Spent,
+        queues::Answers,
+        riders::{Boarded, NEAR_US},
+    },
 };
 use tollgate_core::decision::{Answer, Granted, LeaseCall, Seen, Takes, Verdict, decide, lease};
 
 const BUSY_NS: u64 = 20_000;
+/// A timer is late by no more than this, and a slot that was woken by no more than that.
+const LATE_NS: u64 = 1_000_000;
+const WOKEN_NS: u64 = 50_000;
+/// An answer boards within a millisecond after a batch was sent, which may land just before it is late, and be followed by
+/// another.
+pub(super) const MOST_RIDE_NS: u64 = 2 * (NEAR_US * 1_000 + LATE_NS) + WOKEN_NS;
 
 impl World<'_> {
     pub(super) fn ask(&mut self, runtime: usize) {
@@ -34,13 +46,18 @@ impl World<'_> {
             answered_ns: None,
         };
         self.post.gone.borrow_mut().push(false);
-        let rest = match state.leases.spend(&takes, now_us) {
-            Spent::All(_) => {
+        let may_ride = state.queues.leases.are_often_passed_by(now_us);
+        let rest = match state.queues.leases.spend(&takes, now_us) {
+            Spent::All(answer) => {
                 let leases = self.holds(runtime, record.wishes.iter().map(|(bucket, _)| *bucket));
                 self.requests.push(record);
                 self.from_leases += 1;
                 self.spends(request, &leases);
-                return self.tell(runtime);
+                self.tell(runtime);
+                if may_ride {
+                    self.ride(request, answer);
+                }
+                return;
             }
             Spent::None => takes,
             Spent::Part(mut part) => {
@@ -55,13 +72,33 @@ impl World<'_> {
         };
         self.requests.push(record);
         self.tell(runtime);
-        let state = &mut self.runtimes[runtime];
+        let is_up = self.is_up();
         let ticket = || (Ticket { request, post: Rc::clone(&self.post) }, ());
-        match state.dispatcher.dispatch(rest, ticket, state.denial_cache.get_mut(), now_us) {
+        match self.runtimes[runtime].queues.ask(rest, ticket, is_up, now_us) {
             Dispatched::Denied(denial) => self.answered(request, Ok(denial)),
             Dispatched::Refused(error) => self.answered(request, Err(error)),
             Dispatched::Queued(()) => self.wake(runtime),
         }
+    }
+
+    /// Its hits are spent; the client may get the answer together with those of a batch.
+    fn ride(&mut self, request: usize, answer: Answer) {
+        let runtime = self.requests[request].runtime;
+        let (leaves, is_first) = match self.runtimes[runtime].queues.riders.board(answer) {
+            Boarded::Not(_) => return,
+            Boarded::First(leaves) => (leaves, true),
+            Boarded::With(leaves) => (leaves, false),
+        };
+        self.requests[request].answered_ns = None;
+        self.rides.push(Ride { request, leaves });
+        self.rode += 1;
+        if is_first {
+            self.wake(runtime);
+        }
+    }
+
+    fn is_up(&self) -> bool {
+        self.away_until_ns <= self.now_ns
     }
 
     /// The leases of these buckets that a runtime has now.
@@ -92,7 +129,7 @@ impl World<'_> {
 
     /// Wakes a slot if one waits; otherwise the next slot that would wait continues at once.
     pub(super) fn wake(&mut self, runtime: usize) {
-        let wake_ns = self.rng.random_range(0..50_000);
+        let wake_ns = self.rng.random_range(0..WOKEN_NS);
         let state = &mut self.runtimes[runtime];
         if state.idle == 0 {
             state.permit = true;
@@ -104,41 +141,30 @@ impl World<'_> {
     }
 
     pub(super) fn next_batch(&mut self, runtime: usize) {
-        loop {
-            let now_us = self.local_us(runtime);
+        let departure = loop {
+            let (is_up, now_us) = (self.is_up(), self.local_us(runtime));
             let state = &mut self.runtimes[runtime];
-            let mut batch = state.dispatcher.next(state.denial_cache.get_mut(), now_us);
-            if batch.is_some() {
-                state.leases.are_passed_by(now_us);
+            if let Some(departure) = state.queues.next(is_up, now_us) {
+                break departure;
             }
-            let travels = batch.is_some() || state.leases.has_due(now_us);
-            let mut calls = if travels { state.leases.due_calls(|_| true, now_us) } else { Vec::new() };
-            if batch.is_none() && !calls.is_empty() {
-                batch = state.dispatcher.errand(now_us);
+            if !state.permit {
+                state.idle += 1;
+                return;
             }
-            let Some(batch) = batch else {
-                state.leases.not_sent(&calls);
-                if !state.permit {
-                    state.idle += 1;
-                    return;
-                }
-                state.permit = false;
-                continue;
-            };
-            let requests = batch.requests.iter().map(|request| &request.takes);
-            calls.extend(state.leases.calls(requests, now_us));
-            let requests = batch.requests.iter().map(|request| request.ticket.request).collect();
-            self.calls += 1;
-            self.sent.push(Sent {
-                runtime,
-                batch: Some(batch),
-                requests,
-                calls,
-                executed_ns: 0,
-                reply: None,
-            });
-            return self.send(self.sent.len() - 1);
-        }
+            state.permit = false;
+        };
+        let requests = departure.batch.requests.iter().map(|request| request.ticket.request).collect();
+        let calls = departure.leases.clone();
+        self.calls += 1;
+        self.sent.push(Sent {
+            runtime,
+            departure: Some(departure),
+            requests,
+            calls,
+            executed_ns: 0,
+            reply: None,
+        });
+        self.send(self.sent.len() - 1);
     }
 
     fn way_ns(&mut self) -> u64 {
@@ -152,7 +178,14 @@ impl World<'_> {
     }
 
     fn send(&mut self, sent: usize) {
+        if !self.is_up() {
+            return self.schedule(0, Event::Deadline { sent });
+        }
         self.schedule(self.plan.deadline_us * 1_000, Event::Deadline { sent });
+        if self.runtimes[self.sent[sent].runtime].queues.may_be_waited_for() {
+            let late_ns = self.rng.random_range(0..LATE_NS);
+            self.schedule(NEAR_US * 1_000 + late_ns, Event::Late { sent });
+        }
         if !self.rng.random_bool(self.plan.network.lost_there) && self.silent_until_ns <= self.now_ns {
             let arrives_ns = self.now_ns + self.way_ns();
             let start_ns = self.free_ns.max(arrives_ns);
@@ -243,42 +276,42 @@ impl World<'_> {
     // === the way back ===
 
     pub(super) fn reply(&mut self, sent: usize) {
-        if self.sent[sent].batch.is_some() {
-            let (answers, grants) = self.sent[sent].reply.take().expect("the store has answered");
-            self.landed(sent, Ok(answers), &grants);
+        if self.sent[sent].departure.is_some() {
+            let (requests, granted) = self.sent[sent].reply.take().expect("the store has answered");
+            self.landed(sent, Ok(Answers { requests, granted }));
         }
     }
 
+    /// No reply has come in time, or none can come any more.
     pub(super) fn run_out(&mut self, sent: usize) {
-        if self.sent[sent].batch.is_some() {
-            self.landed(sent, Err(StoreError::Deadline), &[]);
+        if self.sent[sent].departure.is_some() {
+            let error = if self.is_up() { StoreError::Deadline } else { StoreError::Disconnected };
+            self.landed(sent, Err(error));
         }
     }
 
-    fn landed(
-        &mut self,
-        sent: usize,
-        answers: Result<Vec<Answer>, StoreError>,
-        grants: &[tollgate_core::decision::Granted],
-    ) {
+    pub(super) fn is_late(&mut self, sent: usize) {
+        if self.sent[sent].departure.is_some() {
+            self.runtimes[self.sent[sent].runtime].queues.riders.are_late();
+        }
+    }
+
+    fn landed(&mut self, sent: usize, answers: Result<Answers, StoreError>) {
         let Sent { runtime, executed_ns, .. } = self.sent[sent];
-        let batch = self.sent[sent].batch.take().expect("it is under way");
+        let departure = self.sent[sent].departure.take().expect("it is under way");
         let now_us = self.local_us(runtime);
-        let trip = Trip { sent_us: batch.sent_us, arrived_us: now_us };
+        let trip = Trip { sent_us: departure.batch.sent_us, arrived_us: now_us };
         let state = &mut self.runtimes[runtime];
-        let answers = answers.map(|all| all.into_iter().map(Ok));
-        state.dispatcher.landed(batch, answers, state.denial_cache.get_mut(), now_us);
-        for (index, call) in self.sent[sent].calls.iter().enumerate() {
-            state.leases.landed(call, grants.get(index), trip);
-            if let Some(granted) = grants.get(index).filter(|granted| granted.is_extended) {
-                let window_ends_us = match granted.seen {
-                    Seen::FixedWindow(window) => window.ends_us,
-                    _ => u64::MAX,
-                };
-                let (granted_us, lapses_us) = (granted.now_us, granted.generation_us.min(window_ends_us));
-                let held = Held { call: *call, granted_ns: executed_ns, granted_us, lapses_us };
-                state.held.insert(crate::bucket::number_of(&call.key), held);
-            }
+        let granted = answers.as_ref().map(|answers| answers.granted.clone()).unwrap_or_default();
+        state.queues.landed(departure, answers, trip);
+        for (call, granted) in self.sent[sent].calls.iter().zip(granted).filter(|(_, one)| one.is_extended) {
+            let window_ends_us = match granted.seen {
+                Seen::FixedWindow(window) => window.ends_us,
+                _ => u64::MAX,
+            };
+            let (granted_us, lapses_us) = (granted.now_us, granted.generation_us.min(window_ends_us));
+            let held = Held { call: *call, granted_ns: executed_ns, granted_us, lapses_us };
+            state.held.insert(crate::bucket::number_of(&call.key), held);
         }
         self.tell(runtime);
         self.deliver();

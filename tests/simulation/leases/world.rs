@@ -1,11 +1,10 @@
 //! Clients, the runtimes of several replicas, and the store, in the order of one virtual time.
 //!
-//! Each runtime is driven as `store/redis/queues.rs` and `store/redis/leasing.rs` drive it: a request is decided from leases as
-//! far as they go, the rest is dispatched, a batch takes along the calls about leases that are due, and a timer ends
+//! Each runtime is driven as `store/redis/batches.rs` and `store/redis/leasing.rs` drive it: a request is decided from leases
+//! as far as they go, the rest is queued, slots carry batches, answers from leases may wait for a batch, and a timer ends
 //! leases that are over.
 
 use std::{
-    cell::RefCell,
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
     rc::Rc,
@@ -17,8 +16,10 @@ use super::{account::Account, bounds::Admitted, plan::Plan};
 use crate::{clients::Post, plan::MS, queue::LOOK_FOR_OVERDUE_EVERY_NS, table::Table};
 use tollgate::store::redis::{
     denial_cache::{DenialCache, Shared},
-    dispatch::{Dispatcher, queue::Batch},
+    dispatch::queue::MOST_UNDER_WAY,
     leases::{Leases, Part},
+    queues::{Departure, Queues},
+    riders::Leaves,
 };
 use tollgate_core::decision::{Answer, Granted, LeaseCall};
 
@@ -41,11 +42,14 @@ pub(super) struct World<'p> {
     pub(super) requests: Vec<Request>,
     pub(super) sent: Vec<Sent>,
     pub(super) post: Rc<Post>,
+    pub(super) rides: Vec<Ride>,
     // The store.
     pub(super) table: Table,
     pub(super) accounts: Vec<Account>,
     pub(super) free_ns: u64,
     pub(super) silent_until_ns: u64,
+    /// Nobody has a connection until then.
+    pub(super) away_until_ns: u64,
     /// When the store last forgot each bucket.
     pub(super) lost_ns: Vec<Option<u64>>,
     /// When it was last lost or reset.
@@ -54,6 +58,7 @@ pub(super) struct World<'p> {
     pub(super) admitted: Vec<Vec<Admitted>>,
     pub(super) calls: usize,
     pub(super) from_leases: usize,
+    pub(super) rode: usize,
     pub(super) from_memory: usize,
     pub(super) broken: Option<String>,
 }
@@ -77,6 +82,10 @@ pub(super) enum Event {
     Deadline {
         sent: usize,
     },
+    /// Answers from leases no longer wait for it.
+    Late {
+        sent: usize,
+    },
     Look {
         runtime: usize,
         life: u32,
@@ -91,9 +100,7 @@ pub(super) enum Event {
 
 #[derive(Debug)]
 pub(super) struct Runtime {
-    pub(super) dispatcher: Dispatcher<Ticket>,
-    pub(super) denial_cache: RefCell<DenialCache>,
-    pub(super) leases: Leases,
+    pub(super) queues: Queues<Ticket>,
     /// What the store granted last, of what has arrived, for each bucket.
     pub(super) held: HashMap<usize, Held>,
     pub(super) life: u32,
@@ -133,12 +140,19 @@ pub(super) struct Request {
     pub(super) answered_ns: Option<u64>,
 }
 
+/// An answer from a lease that waits for a batch.
+#[derive(Debug)]
+pub(super) struct Ride {
+    pub(super) request: usize,
+    pub(super) leaves: Leaves,
+}
+
 /// A batch that was sent.
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) runtime: usize,
     /// None if it has landed. It may be executed all the same.
-    pub(super) batch: Option<Batch<Ticket>>,
+    pub(super) departure: Option<Departure<Ticket>>,
     pub(super) requests: Vec<usize>,
     pub(super) calls: Vec<LeaseCall>,
     pub(super) executed_ns: u64,
@@ -165,15 +179,18 @@ impl<'p> World<'p> {
             requests: Vec::new(),
             sent: Vec::new(),
             post: Rc::default(),
+            rides: Vec::new(),
             table: Table::new(count, Some(0)),
             accounts: plan.buckets.iter().map(Account::new).collect(),
             free_ns: 0,
             silent_until_ns: 0,
+            away_until_ns: 0,
             lost_ns: vec![None; count],
             forgiven_ns: vec![None; count],
             admitted: vec![Vec::new(); count],
             calls: 0,
             from_leases: 0,
+            rode: 0,
             from_memory: 0,
             broken: None,
         }
@@ -207,6 +224,7 @@ impl<'p> World<'p> {
                 Event::Execute { sent } => self.execute(sent),
                 Event::Land { sent } => self.reply(sent),
                 Event::Deadline { sent } => self.run_out(sent),
+                Event::Late { sent } => self.is_late(sent),
                 Event::GiveUpOverdue { runtime } => self.give_up_overdue(runtime),
                 Event::Disturb { disturbance } => self.disturb(self.plan.disturbances[disturbance].1),
             }
@@ -246,9 +264,9 @@ impl<'p> World<'p> {
     pub(super) fn look(&mut self, runtime: usize) {
         let now_us = self.local_us(runtime);
         let state = &mut self.runtimes[runtime];
-        let next_us = state.leases.look(now_us);
+        let next_us = state.queues.leases.look(now_us);
         state.looks_ns = None;
-        if state.leases.has_due(now_us) {
+        if state.queues.leases.has_due(now_us) {
             self.wake(runtime);
         }
         if let Some(next_us) = next_us {
@@ -269,7 +287,7 @@ impl<'p> World<'p> {
     /// After whatever may have made a call about a lease due.
     pub(super) fn tell(&mut self, runtime: usize) {
         let now_us = self.local_us(runtime);
-        let leases = &self.runtimes[runtime].leases;
+        let leases = &self.runtimes[runtime].queues.leases;
         let (has_due, needs_a_look) = (leases.has_due(now_us), leases.needs_a_look(now_us));
         if has_due {
             self.wake(runtime);
@@ -281,7 +299,7 @@ impl<'p> World<'p> {
 
     fn give_up_overdue(&mut self, runtime: usize) {
         let now_us = self.local_us(runtime);
-        self.runtimes[runtime].dispatcher.give_up_overdue(now_us);
+        self.runtimes[runtime].queues.give_up_overdue(now_us);
         if self.now_ns < self.plan.until_ns + 5_000 * MS {
             self.schedule(LOOK_FOR_OVERDUE_EVERY_NS, Event::GiveUpOverdue { runtime });
         }
@@ -295,12 +313,10 @@ pub(super) fn is_among(leases: &[(usize, Held)], bucket: &usize) -> bool {
 pub(super) fn runtime(plan: &Plan, denials: &Shared, life: u32) -> Runtime {
     let denial_cache = if plan.has_denial_cache { DenialCache::sharing(denials) } else { DenialCache::off() };
     Runtime {
-        dispatcher: Dispatcher::new(plan.deadline_us),
-        denial_cache: RefCell::new(denial_cache),
-        leases: Leases::default(),
+        queues: Queues::new(plan.deadline_us, denial_cache, Leases::default()),
         held: HashMap::new(),
         life,
-        idle: tollgate::store::redis::dispatch::queue::MOST_UNDER_WAY,
+        idle: MOST_UNDER_WAY,
         permit: false,
         looks_ns: None,
         asked: 0,

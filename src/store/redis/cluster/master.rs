@@ -137,12 +137,12 @@ impl Master {
     fn next_batch(&self, runtime: &Runtime) -> Option<(Batch<Ticket>, Vec<LeaseCall>)> {
         let now_us = runtime.clock.now_us();
         let is_up = self.line.is_up();
-        let is_here = |key: &BucketKey| is_up && runtime.slots.owner(slot(key)) == Some(self.id);
+        let is_here = |key: &BucketKey| runtime.slots.owner(slot(key)) == Some(self.id);
         runtime.denial_cache.with(|denial_cache| {
             self.dispatcher.with(|dispatcher| {
-                runtime
-                    .leases
-                    .with(|leases| leasing::next_batch(dispatcher, denial_cache, leases, is_here, now_us))
+                runtime.leases.with(|leases| {
+                    leasing::next_batch(dispatcher, denial_cache, leases, is_up, is_here, now_us)
+                })
             })
         })
     }

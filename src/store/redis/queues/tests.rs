@@ -160,8 +160,7 @@ impl World {
             self.now_us = at_us;
             match event {
                 Event::Request => {
-                    let Queues { dispatcher, denial_cache, .. } = &mut self.queues;
-                    let queued = dispatcher.dispatch(takes(1), || (Nobody, ()), denial_cache, at_us);
+                    let queued = self.queues.ask(takes(1), || (Nobody, ()), true, at_us);
                     if let Dispatched::Queued(()) = queued {
                         self.wake();
                     }
@@ -228,9 +227,8 @@ fn no_answer_waits_for_a_request_that_waits_for_another_runtime() {
     here.learn(&takes(1), &emptied, Trip { sent_us: 0, arrived_us: 1 });
     let mut queues = Queues::new(DEADLINE_US, here, Leases::default());
     let now_us = 999_000;
-    let Queues { dispatcher, denial_cache, .. } = &mut queues;
     assert!(other.asks(takes(1)[0].key, now_us).is_none());
-    let queued = dispatcher.dispatch(takes(1), || (Nobody, ()), denial_cache, now_us);
+    let queued = queues.ask(takes(1), || (Nobody, ()), true, now_us);
     assert!(matches!(queued, Dispatched::Queued(())));
     let Boarded::First(mut leaves) = queues.riders.board(answer(AnswerSource::Lease)) else {
         panic!("a ride")
@@ -274,8 +272,7 @@ fn what_a_lease_has_spent_is_reported_when_there_is_a_connection_again() {
 fn a_lease_shows_what_the_store_has_charged_since() {
     let (mut queues, takes, mut table) = leased();
     let before_us = shown_us(&mut queues, &takes);
-    let Queues { dispatcher, denial_cache, .. } = &mut queues;
-    dispatcher.dispatch(takes.clone(), || (Nobody, ()), denial_cache, 2_000);
+    queues.ask(takes.clone(), || (Nobody, ()), true, 2_000);
     let departure = queues.next(true, 2_000).expect("a batch");
     let requests = vec![decision::decide(&takes, STORE_US + 1_000, &mut table)];
     let answers = Answers { requests, granted: Vec::new() };
@@ -289,9 +286,8 @@ fn a_lease_shows_what_the_store_has_charged_after_its_report_in_the_same_batch()
     let before_us = shown_us(&mut queues, &takes);
     let limit = LimitSpec { lease_us: 1_000_000, ..LimitSpec::new(1_000, Unit::Second) }.check().unwrap();
     let refund = Takes::from_elem(Take { demand: Demand::new(Hits::GiveBack(0), &limit), ..takes[0] }, 1);
-    let Queues { dispatcher, denial_cache, .. } = &mut queues;
     for request in [refund, takes.clone()] {
-        dispatcher.dispatch(request, || (Nobody, ()), denial_cache, 2_000);
+        queues.ask(request, || (Nobody, ()), true, 2_000);
     }
     let departure = queues.next(true, 2_000).expect("a batch");
     assert_eq!(departure.leases.iter().map(|call| (call.spent, call.wants)).collect::<Vec<_>>(), [(1, 0)]);
