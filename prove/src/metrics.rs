@@ -27,6 +27,8 @@ const LONGEST_BODY: usize = 16 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Decisions {
     pub store_made: u64,
+    /// Those of `store_made` that were spent from leases.
+    pub from_leases: u64,
     pub fallback_answers: u64,
 }
 
@@ -66,6 +68,7 @@ impl Decisions {
         }
         Decisions {
             store_made: self.store_made - before.store_made,
+            from_leases: self.from_leases.saturating_sub(before.from_leases),
             fallback_answers: self.fallback_answers - before.fallback_answers,
         }
     }
@@ -73,6 +76,7 @@ impl Decisions {
     pub(super) fn plus(self, other: Decisions) -> Decisions {
         Decisions {
             store_made: self.store_made.saturating_add(other.store_made),
+            from_leases: self.from_leases.saturating_add(other.from_leases),
             fallback_answers: self.fallback_answers.saturating_add(other.fallback_answers),
         }
     }
@@ -116,8 +120,9 @@ pub fn decisions_in(metrics: &str) -> Result<Decisions, NotUnderstood> {
         };
         let value = value.split_whitespace().next().and_then(whole).ok_or(NotUnderstood { line })?;
         let part = match source(labels) {
-            Some("store" | "cache" | "lease") => Decisions { store_made: value, fallback_answers: 0 },
-            _ => Decisions { store_made: 0, fallback_answers: value },
+            Some("lease") => Decisions { store_made: value, from_leases: value, ..Decisions::default() },
+            Some("store" | "cache") => Decisions { store_made: value, ..Decisions::default() },
+            _ => Decisions { fallback_answers: value, ..Decisions::default() },
         };
         decisions = decisions.plus(part);
     }

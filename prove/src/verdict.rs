@@ -9,6 +9,7 @@ use std::cmp::Reverse;
 
 use super::{
     findings::{Counts, FallbackAnswers, Findings},
+    metrics::Decisions,
     report::{milli, seconds},
 };
 use tollgate_core::{
@@ -98,12 +99,27 @@ fn too_little(findings: &Findings, worst: &Unjustified) -> String {
         held_back => format!("{room}, of which leases may hold back {}", milli(held_back)),
     };
     format!(
-        "{} of {} denials were unjustified; one between {} and {}, when {room}",
+        "{} of {} denials were unjustified; one between {} and {}, when {room}{}",
         findings.denials.unjustified,
         findings.denials.checked,
         seconds(worst.denial.start_us),
         seconds(worst.denial.end_us),
+        lease_left_out(findings),
     )
+}
+
+/// What leases hold back is no fault, but only with `--lease` is it known.
+fn lease_left_out(findings: &Findings) -> String {
+    match findings.fallback_answers {
+        FallbackAnswers::Counted(Decisions { from_leases, .. })
+            if from_leases > 0 && findings.limit.lease_us() == 0 =>
+        {
+            format!(
+                " (leases made {from_leases} decisions: if this limit has a lease, say so by --lease TIME)"
+            )
+        }
+        _ => String::new(),
+    }
 }
 
 /// Why the run proves nothing, if so. All reasons at once, since each must go before a run can prove.

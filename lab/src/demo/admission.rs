@@ -71,7 +71,7 @@ pub async fn nothing_was_answered_by_fallback(stack: &Stack) -> Result<Claim, De
     let opened = stack.global.counter("cluster.upstream.ratelimit.failure_mode_allowed").await?
         + stack.authz.counter("http.edge.ext_authz.failure_mode_allowed").await?;
     let metrics = http::get(stack.tollgate.admin(), "/metrics", &[]).await?.text();
-    let Decisions { store_made: made, fallback_answers: by_fallback } =
+    let Decisions { store_made: made, fallback_answers: by_fallback, .. } =
         decisions_in(&metrics).map_err(DemoError::Metrics)?;
     let (verdict, reason) = if opened + by_fallback == 0 && made > 0 {
         (

@@ -97,6 +97,22 @@ fn the_reason_for_too_little_shows_a_denial() {
     );
 }
 
+#[test]
+fn whoever_left_out_the_lease_is_told_to_say_it() {
+    let decided = |from_leases| {
+        let mut findings = findings(&[WRONGLY_DENIED]);
+        let decisions = Decisions { store_made: 9, from_leases, fallback_answers: 0 };
+        findings.fallback_answers = FallbackAnswers::Counted(decisions);
+        decide(&findings).1
+    };
+    let told = decided(7);
+    assert!(
+        told.ends_with(" (leases made 7 decisions: if this limit has a lease, say so by --lease TIME)"),
+        "{told}"
+    );
+    assert!(!decided(0).contains("lease"));
+}
+
 /// One a day, where the run begins a second before midnight.
 fn of_windows(requests: &[(u64, Class, u16)]) -> Findings {
     let window = LimitSpec { algorithm: Algorithm::FixedWindow, ..LimitSpec::new(1, Unit::Day) };
@@ -155,8 +171,9 @@ fn every_answer_that_the_limiter_did_not_make_leaves_the_run_unproven() {
 
 #[test]
 fn fallback_answers_and_unreadable_metrics_leave_the_run_unproven() {
-    let decided =
-        |store_made, fallback_answers| FallbackAnswers::Counted(Decisions { store_made, fallback_answers });
+    let decided = |store_made, fallback_answers| {
+        FallbackAnswers::Counted(Decisions { store_made, fallback_answers, ..Decisions::default() })
+    };
     for (fallback_answers, expected) in [
         (decided(5, 0), Verdict::Holds),
         (decided(5, 1), Verdict::NotProven),
