@@ -32,6 +32,10 @@ pub const PROBE_EVERY_US: u64 = 100_000;
 pub trait Ticket {
     /// Whether the caller no longer waits.
     fn is_gone(&self) -> bool;
+    /// Whether the request is all that its caller asks for, and no leg of it, which may be undone.
+    fn is_whole(&self) -> bool {
+        true
+    }
     /// Gives the caller the answer. Does nothing if the caller no longer waits.
     fn answer(self, answer: Result<Answer, StoreError>);
 }

@@ -148,8 +148,11 @@ pub(super) fn next_batch<T: Ticket>(
     if !is_up {
         return Some((batch?, Vec::new()));
     }
-    if batch.is_some() {
+    if let Some(batch) = &batch {
         leases.are_passed_by(now_us);
+        // Legs of a request ask for no leases either.
+        let whole = batch.requests.iter().filter(|request| request.ticket.is_whole());
+        leases.end_unwanted(whole.map(|request| &request.takes), now_us);
     } else if !leases.has_due(now_us) || !dispatcher.has_room(now_us) {
         return None;
     }

@@ -21,7 +21,7 @@ use crate::{
             denial_cache::Trip,
             discovery::Discovery,
             dispatch::{
-                Dispatched, Dispatcher,
+                Dispatched, Dispatcher, Ticket as _,
                 queue::{Batch, MOST_UNDER_WAY, PATIENCE_US},
             },
             keys::slot,

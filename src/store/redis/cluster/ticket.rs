@@ -51,11 +51,6 @@ impl Ticket {
         Ticket { caller: Some(caller), via: None, span }
     }
 
-    /// Whether it is all that the request asks for. A leg may be undone.
-    pub(super) fn is_whole(&self) -> bool {
-        matches!(self.caller, Some(Caller::One(_)))
-    }
-
     fn tell(&mut self, made: Result<Made, StoreError>) {
         // Fails if the caller has gone meanwhile.
         match self.caller.take() {
@@ -73,6 +68,10 @@ impl dispatch::Ticket for Ticket {
             Some(Caller::Leg { answers, .. }) => answers.is_closed(),
             None => true,
         }
+    }
+
+    fn is_whole(&self) -> bool {
+        matches!(self.caller, Some(Caller::One(_)))
     }
 
     fn answer(mut self, answer: Result<Answer, StoreError>) {

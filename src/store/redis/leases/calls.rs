@@ -9,7 +9,7 @@ use super::{
 };
 use crate::store::redis::denial_cache::Trip;
 use tollgate_core::{
-    decision::{Answer, Granted, Kind, LeaseCall, Take, Takes},
+    decision::{Answer, Demand, Granted, Kind, LeaseCall, Take, Takes},
     descriptor::BucketKey,
 };
 
@@ -38,6 +38,24 @@ impl Leases {
             calls.extend(bucket.call(&take.key, purpose, now_us));
         }
         calls
+    }
+
+    /// Ends the leases of buckets that are asked for under a limit without one: a changed configuration has turned them off.
+    pub fn end_unwanted<'a>(&mut self, requests: impl Iterator<Item = &'a Takes>, now_us: u64) {
+        if self.leased == 0 {
+            return;
+        }
+        // Hits that are given back, or charged though they do not fit, are asked of Redis under any limit.
+        let is_unleased =
+            |demand: &Demand| demand.lease_us == 0 && demand.kind == Kind::Take && !demand.meters();
+        for take in requests.flatten().filter(|take| is_unleased(&take.demand)) {
+            let bucket = self.buckets.get_mut(&take.key).filter(|bucket| bucket.is_leased());
+            let Some(bucket) = bucket else { continue };
+            bucket.retire(now_us);
+            if bucket.is_due(now_us) {
+                self.is_due(take.key, now_us);
+            }
+        }
     }
 
     /// Notes takes that travel in a way in which no call about leases can. If one of their buckets is worth a lease, a call

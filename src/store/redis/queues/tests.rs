@@ -298,3 +298,17 @@ fn a_lease_shows_what_the_store_has_charged_after_its_report_in_the_same_batch()
     queues.landed(departure, Ok(Answers { requests, granted }), Trip { sent_us: 2_000, arrived_us: 2_100 });
     assert_eq!(shown_us(&mut queues, &takes), before_us + 2_000, "one from the lease, one from the store");
 }
+
+#[test]
+fn a_lease_ends_at_once_when_its_limit_has_none_any_more() {
+    let (mut queues, takes, _) = leased();
+    shown_us(&mut queues, &takes);
+    let limit = LimitSpec::new(1_000, Unit::Second).check().unwrap();
+    let unleased = Takes::from_elem(Take { demand: Demand::new(Hits::One, &limit), ..takes[0] }, 1);
+    let Queues { dispatcher, denial_cache, .. } = &mut queues;
+    dispatcher.dispatch(unleased, || (Nobody, ()), denial_cache, 2_000);
+    let departure = queues.next(true, 2_000).expect("a batch");
+    // What it held comes back before the request is decided.
+    let returned = departure.leases.iter().map(|call| (call.spent, call.kept, call.wants));
+    assert_eq!(returned.collect::<Vec<_>>(), [(1, 0, 0)]);
+}
