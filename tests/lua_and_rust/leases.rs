@@ -175,7 +175,7 @@ async fn what_is_reserved_counts_to_the_last_fraction_of_a_microsecond() {
     assert!((1_000..3_000).contains(&fitted), "{fitted}");
 }
 
-fn past_is_full(mut granted: Granted) -> Granted {
+pub(crate) fn past_is_full(mut granted: Granted) -> Granted {
     if let Seen::TokenBucket { full_at } = &mut granted.seen {
         *full_at = (*full_at).max(Exact::at_us(granted.now_us));
     }

@@ -1,5 +1,6 @@
 //! The script in Redis and `decision::decide` give the same answers to the same random takes at the same times.
 
+mod calls;
 mod changes;
 mod leases;
 mod months;
