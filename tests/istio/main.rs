@@ -69,7 +69,7 @@ async fn is_silently_unlimited(mesh: &Mesh, words: &[&str]) {
 #[tokio::test]
 #[ignore = "needs istiod: make istio-test"]
 async fn gateways_hold_the_limit_by_an_envoy_filter() {
-    let plan = Plan::new("gateway", Role::Gateway).recipe(recipe("gateway.yaml"));
+    let plan = Plan::new("gateway", Role::Gateway).recipe(recipe("gateway.yaml")).patient();
     let Some(mesh) = plan.start().await else { return };
     is_limited(&mesh).await;
 }
@@ -77,7 +77,7 @@ async fn gateways_hold_the_limit_by_an_envoy_filter() {
 #[tokio::test]
 #[ignore = "needs istiod: make istio-test"]
 async fn sidecars_hold_the_limit_by_an_envoy_filter() {
-    let plan = Plan::new("sidecar", Role::Sidecar).recipe(recipe("sidecar.yaml"));
+    let plan = Plan::new("sidecar", Role::Sidecar).recipe(recipe("sidecar.yaml")).patient();
     let Some(mesh) = plan.start().await else { return };
     is_limited(&mesh).await;
 }
@@ -89,7 +89,7 @@ async fn a_virtual_host_can_be_chosen_by_its_name() {
         ("gateway-host", Role::Gateway, "gateway.yaml", "*:PORT"),
         ("sidecar-host", Role::Sidecar, "sidecar.yaml", "inbound|http|PORT"),
     ] {
-        let plan = Plan::new(name, role).recipe(recipe(file)).virtual_host(host);
+        let plan = Plan::new(name, role).recipe(recipe(file)).virtual_host(host).patient();
         let Some(mesh) = plan.start().await else { return };
         is_limited(&mesh).await;
     }
@@ -123,9 +123,8 @@ async fn gateways_and_sidecars_hold_the_limit_by_ext_authz() {
         ("authz-gateway", Role::Gateway, "ext-authz-gateway.yaml"),
         ("authz-sidecar", Role::Sidecar, "ext-authz-sidecar.yaml"),
     ] {
-        let Some(mesh) = Plan::new(name, role).recipe(recipe(file)).provider(&[]).start().await else {
-            return;
-        };
+        let plan = Plan::new(name, role).recipe(recipe(file)).provider(&[]).patient();
+        let Some(mesh) = plan.start().await else { return };
         is_limited(&mesh).await;
     }
 }
