@@ -243,9 +243,13 @@ impl State {
         }
     }
 
-    /// Whether leases hold hits of the bucket at this instant. These count as spent though they may come back.
-    pub fn is_reserved(&self, now_us: u64) -> bool {
-        matches!(self, State::Leased(leased) if leased.is_reserved(now_us))
+    /// How many hits of the bucket leases hold at this instant, at the price of this demand. These count as spent though they
+    /// may come back.
+    pub fn reserved(&self, demand: &Demand, now_us: u64) -> u64 {
+        match self {
+            State::Leased(leased) => leased.reserved_hits(demand, now_us),
+            _ => 0,
+        }
     }
 
     /// The instant, in microseconds, from which on the bucket is the same as a missing one.

@@ -38,7 +38,7 @@ use crate::{
 use deciding::Levels;
 pub(super) use descriptors::Asked;
 use report::Report;
-pub(super) use text::{RESERVED, shown};
+pub(super) use text::{reserved, shown};
 use told::Serving;
 use tollgate_core::{descriptor::BadRequest, matcher::Matcher};
 pub use wanted::NotAsked;

@@ -277,7 +277,7 @@ fn json_has_the_same_keys_for_scripts() {
     assert_eq!(
         keys(limit),
         "algorithm bucket burst enforcement fits lease_us level limit never_fits period_seconds remaining \
-         requests_per_unit reserved reset_us"
+         requests_per_unit reserved_hits reset_us"
     );
     assert_eq!(
         (limit["limit"].as_str(), limit["level"].as_u64()),

@@ -104,11 +104,23 @@ impl Counted {
 // === impl Leased ===
 
 impl Leased {
-    /// Whether hits are reserved at this instant, which count as spent though they may come back.
-    pub(super) fn is_reserved(&self, now_us: u64) -> bool {
-        let has_ended = matches!(self.counted, Counted::FixedWindow(window) if window.ends_us <= now_us);
-        let mut generations = self.generations.iter();
-        !has_ended && generations.any(|one| one.lapses_us > now_us && one.amount > Exact::default())
+    /// How many hits are reserved at this instant, at the price of this demand; a part of one counts as one.
+    pub(super) fn reserved_hits(&self, demand: &Demand, now_us: u64) -> u64 {
+        let held = match &demand.measure {
+            Measure::TokenBucket(tokens) => Held::of_tokens(self, tokens.per_us, now_us),
+            Measure::FixedWindow(asked) => Held::of_window(self, asked, now_us),
+            Measure::SlidingLog(_) => return 0,
+        };
+        let (reserved, price) =
+            (held.reserved().as_f64(held.per_us), demand.one().cost().as_f64(held.per_us));
+        // Both are exact to far less than a millionth of a hit.
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is cut to a whole number"
+        )]
+        let hits = (reserved / price - 1e-6).ceil() as u64;
+        hits
     }
 
     /// The instant from which on the bucket is the same as a missing one.

@@ -85,10 +85,10 @@ impl Buckets {
         self.looked.malformed
     }
 
-    /// Whether leases hold hits of this bucket.
-    pub(super) fn is_reserved(&self, key: &BucketKey) -> bool {
-        let mut states = self.looked.states.iter();
-        states.any(|(other, state)| other == key && state.is_reserved(self.looked.now_us))
+    /// How many hits of this bucket leases hold.
+    pub(super) fn reserved(&self, take: &Take) -> u64 {
+        let state = self.looked.states.iter().find(|(key, _)| *key == take.key);
+        state.map_or(0, |(_, state)| state.reserved(&take.demand, self.looked.now_us))
     }
 
     /// The outcome of this request if it came now.

@@ -128,7 +128,7 @@ fn limit(limit: &LimitReport) -> Value {
         "enforcement": enforcement,
         "bucket": limit.bucket,
         "level": limit.level,
-        "reserved": limit.is_reserved,
+        "reserved_hits": limit.reserved,
         "fits": limit.fits,
         "never_fits": limit.never_fits,
         "remaining": limit.remaining,

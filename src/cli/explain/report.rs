@@ -78,8 +78,8 @@ pub(super) struct LimitReport {
     pub(super) bucket: String,
     /// Whole hits in the bucket before this request.
     pub(super) level: u32,
-    /// Whether leases hold hits of it, which count as spent though they may come back.
-    pub(super) is_reserved: bool,
+    /// How many hits of it leases hold, which count as spent though they may come back.
+    pub(super) reserved: u64,
     /// Microseconds until there is more room in it.
     pub(super) room_us: u64,
     pub(super) fits: bool,
@@ -133,7 +133,8 @@ impl Report {
         let mut descriptors =
             self::descriptors(rules, &asked, &applied, &before.decisions, &outcome.decisions);
         for limit in descriptors.iter_mut().flat_map(|descriptor| &mut descriptor.limits) {
-            limit.is_reserved = buckets.is_reserved(&limit.key);
+            limit.reserved =
+                takes.iter().find(|take| take.key == limit.key).map_or(0, |take| buckets.reserved(take));
         }
         let now = serving.told(matcher, &outcome);
         let used_up = match &now {
@@ -246,7 +247,7 @@ impl LimitReport {
             key: applied.take.key,
             bucket: redis_key(&applied.take.key).to_string(),
             level: before.remaining,
-            is_reserved: false,
+            reserved: 0,
             room_us: before.reset_us,
             fits: now.verdict == Verdict::Allow,
             remaining: now.remaining,

@@ -13,9 +13,10 @@ use tollgate_core::{
     matcher::{TracedLevel, TracedPattern},
 };
 
-/// What is said of a bucket in which hits are reserved.
-pub(in crate::cli) const RESERVED: &str =
-    "leases hold hits of it: they count as spent here, and what is not spent of them comes back";
+/// What is said of a bucket in which these hits are reserved.
+pub(in crate::cli) fn reserved(hits: &str) -> String {
+    format!("leases hold {hits} of it: they count as spent here, and what is not spent of them comes back")
+}
 
 /// The most patterns of a level that are shown, besides the chosen one.
 const MOST: usize = 12;
@@ -148,8 +149,9 @@ fn put_limit(out: &mut String, limit: &LimitReport, is_live: bool) {
         "the hits do not fit"
     };
     let _ = writeln!(out, "    bucket {}: {now}, {fits}", limit.bucket);
-    if limit.is_reserved {
-        let _ = writeln!(out, "    {RESERVED}");
+    if limit.reserved > 0 {
+        let hits = format!("{} hit{}", limit.reserved, if limit.reserved == 1 { "" } else { "s" });
+        let _ = writeln!(out, "    {}", reserved(&hits));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::super::explain::{Asked, RESERVED, shown};
+use super::super::explain::{Asked, reserved, shown};
 use crate::hands::{BucketReport, Report};
 use tollgate_core::act::{Act, Level, Shown};
 
@@ -83,7 +83,7 @@ fn put_bucket(out: &mut String, bucket: &BucketReport, act: Act, now_us: u64) {
         None => writeln!(out, "    full, so nothing is stored for it"),
     };
     if bucket.shown.is_reserved {
-        let _ = writeln!(out, "    {RESERVED}");
+        let _ = writeln!(out, "    {}", reserved("hits"));
     }
 }
 
