@@ -66,7 +66,8 @@ async fn the_script_does_with_whole_calls_what_rust_does_with_their_parts_one_af
                 let kept = if granted.is_found { lease.kept } else { 0 };
                 buckets[index_of(&lease.key)].holders[holder] =
                     (granted.generation_us, kept + granted.granted);
-                edges_us.push(granted.generation_us);
+                // Who holds nothing, and finds two generations that are too old to join, has none: 0.
+                edges_us.extend(Some(granted.generation_us).filter(|us| *us > 0));
             }
             for (take, found) in
                 calls.requests.iter().flatten().zip(told.0.iter().flat_map(|told| &told.found))
