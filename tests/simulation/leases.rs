@@ -32,7 +32,7 @@ fn run(plan: &Plan, seed: u64) -> World<'_> {
 
 #[test]
 fn with_leases_the_limit_holds_and_a_take_is_denied_only_beside_what_is_reserved() {
-    let (mut from_leases, mut rode) = (0, 0);
+    let (mut from_leases, mut rode, mut remembering) = (0, 0, 0);
     let tally = for_seeds("leases", 20.0, |seed, tally: &mut Tally| {
         let plan = Plan::rough(&mut SmallRng::seed_from_u64(seed));
         let world = run(&plan, seed);
@@ -40,14 +40,15 @@ fn with_leases_the_limit_holds_and_a_take_is_denied_only_beside_what_is_reserved
         tally.from_memory += world.from_memory;
         from_leases += world.from_leases;
         rode += world.rode;
+        remembering += u64::from(world.from_memory > 0);
     });
     say(&format!("  of these: {from_leases} from leases, {rode} of which left with a batch\n"));
-    let is_hard = from_leases > tally.decisions / 20
-        && rode > from_leases / 50
-        && tally.from_memory > tally.decisions / 50;
+    // A few seeds have most denials from memory, and a run may have none of these. So the seeds count.
+    let is_hard =
+        from_leases > tally.decisions / 40 && rode > from_leases / 100 && remembering > tally.seeds / 20;
     assert!(
         tally.seeds < 100 || is_hard,
-        "the test is too gentle: {from_leases} from leases, {rode} rode, {tally:?}"
+        "the test is too gentle: {from_leases} from leases, {rode} rode, memory denied in {remembering} seeds, {tally:?}"
     );
 }
 

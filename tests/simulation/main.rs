@@ -184,8 +184,8 @@ fn whatever_happens_the_limit_holds_and_no_take_that_fits_is_denied() {
     let tally = for_seeds("anything may happen", 45.0, |seed, tally| {
         run(&Plan::rough(&mut SmallRng::seed_from_u64(seed)), seed, tally);
     });
-    assert!(tally.seeds == 0 || tally.from_memory > tally.decisions / 20, "memory denied little: {tally:?}");
-    // A run of few seeds may see no failure.
+    // A run of few seeds may see no failure, or no denial cache.
+    assert!(tally.seeds < 100 || tally.from_memory > tally.decisions / 20, "memory denied little: {tally:?}");
     assert!(
         tally.seeds < 100 || tally.fallback_answers > tally.decisions / 100,
         "there were few fallback answers: {tally:?}"
@@ -209,5 +209,5 @@ fn with_the_denial_cache_on_and_off_the_same_takes_are_admitted() {
             "TOLLGATE_SEED={seed}: request {differs:?}"
         );
     });
-    assert!(tally.seeds == 0 || tally.from_memory > tally.decisions / 10, "memory denied little: {tally:?}");
+    assert!(tally.seeds < 100 || tally.from_memory > tally.decisions / 10, "memory denied little: {tally:?}");
 }
