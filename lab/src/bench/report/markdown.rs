@@ -9,7 +9,8 @@ use crate::bench::{
     targets::Outcome,
 };
 
-const HOW: &str = "\
+/// The same in every run, since the cases of earlier runs stay on the page.
+pub(super) const HOW: &str = "\
 Each contender is a process of its own. In each round, all contenders of a case take turns, so that drift affects all of them
 equally. Ratios are computed within a round. A figure is the median over the rounds, followed by `[min max]`. Absolute figures
 depend on the machine; ratios are more portable.
@@ -29,9 +30,6 @@ depend on the machine; ratios are more portable.
   however many descriptors it has. *load* is the load generator's own CPU.
 - *Redis calls*: the number of EVALSHA, or of INCRBY and EXPIRE, per decision. *MiB*: resident memory of the service at the end
   of a run. *admitted / allowed*: the number of requests answered OK over all rounds, and the number that the limits allow.
-";
-
-const PAIRS: &str = "\
 - *pairs-512*: each request names two different keys of 30, ten of which are at their limit. A key at its limit waits while another
   call asks Redis for it, and so does the rest of its request.
 ";
@@ -39,7 +37,6 @@ const PAIRS: &str = "\
 /// The sections that a run has; [`merge::merged`] adds those of another run.
 pub fn markdown(report: &Report, outcomes: &[Outcome]) -> String {
     let cases: String = report.cases.iter().map(|it| case(it, report)).collect();
-    let pairs = if report.cases.iter().any(|case| case.name == "pairs-512") { PAIRS } else { "" };
     let notes: String = report.notes.iter().map(|note| format!("- {note}\n")).collect();
     let targets = format!("\n{}\n", tables::targets(outcomes).markdown());
     let sections = [
@@ -52,7 +49,7 @@ pub fn markdown(report: &Report, outcomes: &[Outcome]) -> String {
         sections.into_iter().filter_map(|(heading, body)| Some(format!("## {heading}\n{}", body?))).collect();
     format!(
         "# Performance\n\nWritten by `lab bench` on {}. Do not edit. Each case says when it was run, and on which machine.\n\n\
-         {HOW}{pairs}{notes}\n{sections}",
+         {HOW}{notes}\n{sections}",
         report.date,
     )
 }

@@ -13,7 +13,7 @@ use crate::{
     report::Table,
 };
 
-const HOW: &str = "\
+pub(super) const HOW: &str = "\
 `lab bench --peer envoyproxy-ratelimit=PATH --peer limitador=PATH` starts these services from binaries that you have built, each as
 one process with a Redis of its own, on the same processors, under the same load and in the same rounds as Tollgate with one runtime.
 
@@ -28,7 +28,7 @@ one process with a Redis of its own, on the same processors, under the same load
 
 const NO_LIMITADOR: &str = "  **It has not been run for this page**: the command line and the format of the limits are from its documentation.\n";
 
-const ADMISSION: &str = "\
+pub(super) const ADMISSION: &str = "\
 Three replicas of each share one Redis. *Across an edge*: a limit of 10 a second, asked 20 times in the last 50 ms of a second and 20
 times 50 ms into the next one; a bucket of 10 may admit 11 in that time. *At once*: a limit of 100 a minute, asked 2,000 times at the
 same moment; a bucket may admit 101, because it refills while that lasts.

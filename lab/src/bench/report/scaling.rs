@@ -15,7 +15,7 @@ const MASTERS: [u32; 4] = [1, 3, 10, 30];
 /// The shares of requests that the denial cache answers.
 const FROM_MEMORY: [f64; 3] = [0.0, 0.5, 0.9];
 
-const HOW: &str = "
+pub(super) const HOW: &str = "
 Each request asks for one bucket, and each Redis has all of one processor. A take costs what it cost in this run, so the figures
 for other numbers of masters assume as many requests in flight for each of them. The columns are the share of the requests that the
 denial cache answers without Redis.

@@ -1,8 +1,13 @@
+use std::fs;
+
 use super::*;
-use crate::bench::{
-    admission::{Admission, Answers},
-    figures::{Fill, Report, tests::case},
-    targets,
+use crate::{
+    bench::{
+        admission::{Admission, Answers},
+        figures::{Fill, Report, tests::case},
+        targets,
+    },
+    binaries,
 };
 
 fn report() -> Report {
@@ -173,4 +178,17 @@ fn without_a_page_to_keep_the_new_one_stands_alone() {
     let new = markdown::markdown(&beside_a_peer(), &[]);
     // Its second case is not one that is known, and so is left out.
     assert!(merge::merged(&new, "").contains("### uniform-64"));
+}
+
+#[test]
+fn the_page_in_docs_says_what_a_run_of_today_would_say_around_its_figures() {
+    let page = fs::read_to_string(binaries::checkout().join("docs/performance.md")).unwrap();
+    let told = "docs/performance.md lacks this; `lab bench --cases CASE --write-docs` writes the page anew";
+    for words in [markdown::HOW, peers::HOW, peers::ADMISSION, scaling::HOW] {
+        assert!(page.contains(words), "{told}: {words}");
+    }
+    for target in &targets::TARGETS {
+        let row = format!("| {} | {} | {} |", target.work, target.case, target.bound);
+        assert!(page.contains(&row), "{told}: {row}");
+    }
 }
