@@ -17,7 +17,12 @@ use lab::{
     redis::Redis,
     tollgate::{Serve, Tollgate},
 };
-use tokio::{process::Command, task::JoinHandle, time::sleep};
+use tokio::{
+    process::Command,
+    sync::{Mutex, MutexGuard},
+    task::JoinHandle,
+    time::sleep,
+};
 use tollgate::{
     clock::Clock,
     pb::{
@@ -34,10 +39,14 @@ use tonic::{Status, transport::Channel};
 const REPLICAS: usize = 3;
 const CLIENTS: usize = 8;
 
+/// One stack at a time: each gets as much load as the machine takes.
+static TURN: Mutex<()> = Mutex::const_new(());
+
 struct Stack {
     redis: Redis,
     replicas: Vec<Tollgate>,
     limits: std::path::PathBuf,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Stack {
@@ -48,10 +57,11 @@ impl Stack {
     }
 
     async fn start_with(test: &str, rate_limit: &str, deadline: &str) -> Option<Stack> {
+        let turn = TURN.lock().await;
         let redis = support::redis().await?;
         let limits = format!("domain: edge\ndescriptors:\n- key: user\n  rate_limit: {{ {rate_limit} }}\n");
         let limits = support::file(&format!("leases-{test}.yaml"), &limits);
-        let mut stack = Stack { redis, replicas: Vec::new(), limits };
+        let mut stack = Stack { redis, replicas: Vec::new(), limits, _turn: turn };
         for _ in 0..REPLICAS {
             let replica = stack.replica(&["--store-deadline", deadline]).await;
             // It has no connection to Redis yet, and would refuse to answer.
