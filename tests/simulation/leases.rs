@@ -11,6 +11,7 @@ mod answers;
 mod bounds;
 mod disturbances;
 mod plan;
+mod store;
 mod travel;
 mod world;
 
