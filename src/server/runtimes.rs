@@ -22,13 +22,14 @@ use tokio::{
         watch,
     },
     task::JoinSet,
+    time,
 };
 
 use super::{
     ConnectionLimits, Lifecycle, Options, Port, ServerError, aside::AsideCall, authz_http, connection,
-    current_thread_runtime, endings::Endings, routes::Routes, tls::Tls,
+    current_thread_runtime, drain::CUT_GRACE, endings::Endings, routes::Routes, tls::Tls,
 };
-use crate::protocol::Service;
+use crate::{lifecycle::Phase, protocol::Service};
 
 /// All runtimes. They go on when this is dropped; [`Runtimes::join`] waits for them.
 pub(super) struct Runtimes {
@@ -235,7 +236,16 @@ async fn serve_connections<S: Service>(
     while let Some(ended) = connections.join_next().await {
         endings.note(ended);
     }
-    routes.finish().await;
+    select! {
+        () = routes.finish() => {}
+        () = cut(&lifecycle) => {}
+    }
+}
+
+/// Returns when a runtime must end whatever it still has to do, so that it does not count as stuck.
+async fn cut(lifecycle: &Lifecycle) {
+    lifecycle.reached(Phase::Ended).await;
+    time::sleep(CUT_GRACE / 2).await;
 }
 
 // === impl OpenConnection, Running ===

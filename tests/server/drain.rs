@@ -2,7 +2,7 @@
 
 use std::{
     net::TcpStream,
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, Mutex, atomic::Ordering, mpsc},
     thread,
     time::Duration,
 };
@@ -121,6 +121,13 @@ async fn the_end_does_not_wait_for_the_drain_timeout_when_told_so() {
     server.lifecycle.advance_to(Phase::Ended);
     tokio::time::timeout(SOON, server.stop()).await.unwrap().unwrap();
     assert!(call.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_service_that_has_not_done_what_it_does_last_does_not_hold_up_the_end() {
+    let server = Running::with(2, Duration::from_millis(100));
+    server.stage.never_finishes.store(true, Ordering::SeqCst);
+    tokio::time::timeout(SOON, server.stop()).await.unwrap().unwrap();
 }
 
 #[test]

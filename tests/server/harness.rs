@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
     thread::{self, JoinHandle},
@@ -42,6 +42,8 @@ pub(crate) struct Stage {
     pub(crate) arrived: AtomicUsize,
     /// Services that have been built.
     pub(crate) services: AtomicUsize,
+    /// Services never have done what they do last.
+    pub(crate) never_finishes: AtomicBool,
 }
 
 /// A call waits for a permit of `gate`. Its answer carries the number of its runtime as `raw_body`.
@@ -81,6 +83,12 @@ impl Authorization for Gated {
 impl Service for Gated {
     async fn check_http(&self, _parts: &http::request::Parts) -> Result<http::Response<Vec<u8>>, Status> {
         Err(Status::unimplemented("not here"))
+    }
+
+    async fn finish(&self) {
+        if self.stage.never_finishes.load(Ordering::SeqCst) {
+            std::future::pending().await
+        }
     }
 }
 
