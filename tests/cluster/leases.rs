@@ -15,15 +15,15 @@ use tollgate::{
 };
 use tollgate_core::{
     audit::{Allowance, Remoteness, Span, WorstInterval, too_much},
-    decision::{Answer, AnswerSource, Take, Verdict},
+    decision::{Answer, AnswerSource, Demand, Take, Verdict},
     limit::{Limit, Unit},
 };
 
-use crate::{a_year, ask, audit::Told, cluster, legs::in_slots_of, open, take, until};
+use crate::{a_year, ask, audit::Told, cluster, legs::in_slots_of, open, open_within, take, until};
 
 /// The same take, under lease.
 fn leased(take: Take) -> Take {
-    let demand = tollgate_core::decision::Demand { lease_us: 100_000, ..take.demand };
+    let demand = Demand { lease_us: 100_000, ..take.demand };
     Take { demand, ..take }
 }
 
@@ -143,6 +143,36 @@ async fn a_lease_decides_while_its_master_is_away_and_only_until_it_ends() {
     assert!(matches!(error, StoreError::Disconnected | StoreError::Unserved), "{error}");
     // The others hold what they held.
     until_leased(&store, &[on(1)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_is_away_keeps_no_lease_of_another_from_being_reported() {
+    let Some(mut cluster) = cluster(3, 0).await else { return };
+    let limit = a_year(1_000_000);
+    // Long, so that what is left reserved shows.
+    let long = |take: Take| Take { demand: Demand { lease_us: 10_000_000, ..take.demand }, ..take };
+    // It is for so long that leases are tried to be reported at the end.
+    let store = open_within(&cluster.url(), Duration::from_millis(500)).await;
+    let another = open(&cluster.url()).await;
+    let away: Vec<_> = (0..40).map(|number| [long(in_slots_of(0, number, &limit))]).collect();
+    for takes in &away {
+        until_leased(&store, takes).await;
+    }
+    cluster.nodes[0].kill();
+    let gone = [in_slots_of(0, 40, &limit)];
+    while !matches!(ask(&store, &gone).await, Err(StoreError::Disconnected | StoreError::Unserved)) {}
+    // Until they are used up, and calls about them are due.
+    for takes in &away {
+        while ask(&store, takes).await.is_ok() {}
+    }
+    let other = in_slots_of(1, 0, &limit);
+    until_leased(&store, &[long(other)]).await;
+    // Until its master's senders of batches sleep.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    store.finish().await;
+    // Another runtime asks, since this one would report it now.
+    let answer = ask(&another, &[other]).await.expect("an answer");
+    assert!(!answer.found[0].is_reserved, "{answer:?}");
 }
 
 async fn until_leased(store: &Store, takes: &[Take]) {

@@ -34,8 +34,12 @@ async fn cluster(masters: usize, replicas_each: usize) -> Option<Cluster> {
 
 /// One runtime's store, which reaches all masters.
 async fn open(url: &str) -> Store {
+    open_within(url, DEADLINE).await
+}
+
+async fn open_within(url: &str, deadline: Duration) -> Store {
     let backend = Backend::parse(url).expect("a URL").without_denial_cache();
-    let store = backend.open(DEADLINE);
+    let store = backend.open(deadline);
     until("the store is ready", || backend.health().contact().to_string() == "OK").await;
     store
 }

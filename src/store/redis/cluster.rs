@@ -238,6 +238,11 @@ impl Runtime {
         self.known(self.slots.owner(slot)?)
     }
 
+    /// Whether a call to this master would be sent now.
+    fn is_there(&self, id: NodeId, now_us: u64) -> bool {
+        self.known(id).is_some_and(|master| master.refusal(now_us).is_none())
+    }
+
     fn known(&self, id: NodeId) -> Option<Arc<Master>> {
         self.masters.with(|masters| masters.get(&id).map(|kept| Arc::clone(&kept.master)))
     }
@@ -283,10 +288,14 @@ impl Lessee for Runtime {
     }
 
     fn wake_senders(&self, due: &[BucketKey]) {
-        // A call whose slot nobody serves stays due, and is looked at again.
+        // A call whose slot nobody serves is looked at again.
         for master in due.iter().filter_map(|key| self.master_of(slot(key))) {
             master.wake_sender();
         }
+    }
+
+    fn wake_all_senders(&self) {
+        self.masters().iter().for_each(|master| master.wake_sender());
     }
 
     fn leased(&self) -> &Notify {

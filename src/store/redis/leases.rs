@@ -33,6 +33,7 @@ use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use bucket::Bucket;
+pub use calls::Whereabouts;
 pub use counts::{Counts, LeasedHits};
 pub use part::{Part, Spent};
 use tollgate_core::{
@@ -191,12 +192,6 @@ impl Leases {
         let fresh = mem::take(&mut self.fresh).min(self.due.len());
         let fresh = if self.has_due(now_us) { fresh } else { 0 };
         self.due.range(self.due.len() - fresh..).map(|(_, key)| *key).collect()
-    }
-
-    /// Some of the buckets with such a call.
-    pub fn due(&self, now_us: u64) -> impl Iterator<Item = &BucketKey> {
-        let most = if self.has_due(now_us) { MOST_DUE } else { 0 };
-        self.due.iter().take(most).map(|(_, key)| key)
     }
 
     // === ends ===

@@ -14,7 +14,7 @@ use super::{
     batches::LOOK_FOR_OVERDUE_EVERY,
     denial_cache::DenialCache,
     dispatch::{Dispatcher, Ticket, queue::Batch},
-    leases::{Leases, Part, Spent},
+    leases::{Leases, Part, Spent, Whereabouts},
 };
 use crate::{
     clock::Clock,
@@ -41,6 +41,11 @@ pub(super) trait Lessee {
 
     /// Wakes senders of batches, because calls about leases of these buckets are due.
     fn wake_senders(&self, due: &[BucketKey]);
+
+    /// Wakes all senders of batches, because calls about leases are due.
+    fn wake_all_senders(&self) {
+        self.wake_senders(&[]);
+    }
 
     /// Wakes [`end`] when there is a lease again.
     fn leased(&self) -> &Notify;
@@ -133,15 +138,14 @@ impl<L: Lessee> Drop for SetAside<'_, L> {
     }
 }
 
-/// The next batch of a dispatcher, with the calls about leases that travel with it. Its server has the buckets for which
-/// `is_here` holds. If it cannot be reached, there are none: a call that is not sent stays due, and one that is sent in vain
-/// counts as lost.
+/// The next batch of a dispatcher, with the calls about leases that travel with it; `whereabouts` says where a bucket is. If its
+/// server cannot be reached, there are none: a call that is not sent stays due, and one that is sent in vain counts as lost.
 pub(super) fn next_batch<T: Ticket>(
     dispatcher: &mut Dispatcher<T>,
     denial_cache: &mut DenialCache,
     leases: &mut Leases,
     is_up: bool,
-    is_here: impl Fn(&BucketKey) -> bool,
+    whereabouts: impl Fn(&BucketKey) -> Whereabouts,
     now_us: u64,
 ) -> Option<(Batch<T>, Vec<LeaseCall>)> {
     let mut batch = dispatcher.next(denial_cache, now_us);
@@ -156,7 +160,7 @@ pub(super) fn next_batch<T: Ticket>(
     } else if !leases.has_due(now_us) || !dispatcher.has_room(now_us) {
         return None;
     }
-    let mut calls = leases.due_calls(is_here, now_us);
+    let mut calls = leases.due_calls(whereabouts, now_us);
     if batch.is_none() && !calls.is_empty() {
         batch = dispatcher.errand(now_us);
     }
@@ -173,12 +177,9 @@ pub(super) fn next_batch<T: Ticket>(
 pub(super) async fn end<L: Lessee>(lessee: Arc<L>) {
     loop {
         let now_us = lessee.clock().now_us();
-        let (next_us, due) = lessee.leases(|leases| {
-            let next_us = leases.look(now_us);
-            (next_us, leases.due(now_us).copied().collect::<Vec<_>>())
-        });
-        if !due.is_empty() {
-            lessee.wake_senders(&due);
+        let (next_us, has_due) = lessee.leases(|leases| (leases.look(now_us), leases.has_due(now_us)));
+        if has_due {
+            lessee.wake_all_senders();
         }
         let until_us = next_us.map(|next_us| next_us.min(now_us + LOOK_AT_LEAST_EVERY_US));
         let leased = lessee.leased().notified();
@@ -196,27 +197,35 @@ pub(super) async fn end<L: Lessee>(lessee: Arc<L>) {
 /// Reports what was spent of all leases, so that the rest comes back. Returns when Redis knows, or cannot be told.
 pub(super) async fn end_all(lessee: &impl Lessee) {
     let patience_us = micros(lessee.deadline().max(LOOK_FOR_OVERDUE_EVERY));
-    let (mut left, mut since_us) = (usize::MAX, lessee.clock().now_us());
+    let (mut fewest, mut since_us) = (usize::MAX, lessee.clock().now_us());
+    let mut unreported = Unreported(0);
     loop {
         let now_us = lessee.clock().now_us();
-        let (count, due) = lessee.leases(|leases| {
-            // A call that was under way may have renewed a lease meanwhile.
-            (leases.end_all(now_us), leases.due(now_us).copied().collect::<Vec<_>>())
-        });
-        if count == 0 {
+        // A call that was under way may have renewed a lease meanwhile.
+        unreported.0 = lessee.leases(|leases| leases.end_all(now_us));
+        if unreported.0 < fewest {
+            (fewest, since_us) = (unreported.0, now_us);
+        }
+        if unreported.0 == 0 || now_us.saturating_sub(since_us) > patience_us {
             return;
         }
-        if count < left {
-            (left, since_us) = (count, now_us);
-        } else if now_us.saturating_sub(since_us) > patience_us {
+        lessee.wake_all_senders();
+        sleep(LOOK_NO_SOONER).await;
+    }
+}
+
+/// Warns of leases that are not reported when it is dropped, also if the process does not wait any longer.
+struct Unreported(usize);
+
+impl Drop for Unreported {
+    fn drop(&mut self) {
+        let Unreported(count) = self;
+        if *count > 0 {
             warn!(
                 "{count} leases could not be reported to Redis before the end: their hits count as spent. \
                  See docs/leases.md"
             );
-            return;
         }
-        lessee.wake_senders(&due);
-        sleep(LOOK_NO_SOONER).await;
     }
 }
 

@@ -6,7 +6,7 @@
 use super::{
     denial_cache::{DenialCache, Trip},
     dispatch::{Dispatched, Dispatcher, Ticket, queue::Batch},
-    leases::Leases,
+    leases::{Leases, Whereabouts},
     leasing,
     riders::Riders,
 };
@@ -71,7 +71,8 @@ impl<T: Ticket> Queues<T> {
     /// is sent: what it would report could not be reported later.
     pub fn next(&mut self, is_up: bool, now_us: u64) -> Option<Departure<T>> {
         let Queues { dispatcher, denial_cache, leases, riders } = self;
-        let next = leasing::next_batch(dispatcher, denial_cache, leases, is_up, |_| true, now_us);
+        let next =
+            leasing::next_batch(dispatcher, denial_cache, leases, is_up, |_| Whereabouts::Here, now_us);
         if next.as_ref().is_some_and(|(batch, _)| !batch.requests.is_empty()) {
             let ride = riders.depart();
             return next.map(|(batch, leases)| Departure { batch, leases, ride });

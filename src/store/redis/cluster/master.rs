@@ -25,6 +25,7 @@ use crate::{
                 queue::{Batch, MOST_UNDER_WAY, PATIENCE_US},
             },
             keys::slot,
+            leases::Whereabouts,
             leasing,
             line::Line,
             slots::NodeId,
@@ -137,11 +138,15 @@ impl Master {
     fn next_batch(&self, runtime: &Runtime) -> Option<(Batch<Ticket>, Vec<LeaseCall>)> {
         let now_us = runtime.clock.now_us();
         let is_up = self.line.is_up();
-        let is_here = |key: &BucketKey| runtime.slots.owner(slot(key)) == Some(self.id);
+        let whereabouts = |key: &BucketKey| match runtime.slots.owner(slot(key)) {
+            Some(owner) if owner == self.id => Whereabouts::Here,
+            Some(owner) if runtime.is_there(owner, now_us) => Whereabouts::Elsewhere,
+            _ => Whereabouts::Away,
+        };
         runtime.denial_cache.with(|denial_cache| {
             self.dispatcher.with(|dispatcher| {
                 runtime.leases.with(|leases| {
-                    leasing::next_batch(dispatcher, denial_cache, leases, is_up, is_here, now_us)
+                    leasing::next_batch(dispatcher, denial_cache, leases, is_up, whereabouts, now_us)
                 })
             })
         })

@@ -276,6 +276,11 @@ impl Bucket {
         self.call = Call::Due;
     }
 
+    /// Its server is away, so its due call waits no longer.
+    pub(super) fn is_away(&mut self) {
+        self.call = Call::None;
+    }
+
     /// When its lease ends, or a while from now if that has passed.
     pub(super) fn ends_us_after(&self, now_us: u64) -> Option<u64> {
         self.lease.as_ref().map(|lease| lease.ends_us.max(now_us + self.lease_us() / 8))

@@ -13,6 +13,17 @@ use tollgate_core::{
     descriptor::BucketKey,
 };
 
+/// Where the bucket of a due call is, as a server sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// On this server.
+    Here,
+    /// On another one.
+    Elsewhere,
+    /// On one that is away.
+    Away,
+}
+
 impl Leases {
     /// The calls that travel with a batch of these requests: those that ask for nothing before the requests, and the others
     /// behind them. Each must end in [`landed`](Self::landed).
@@ -90,17 +101,22 @@ impl Leases {
     }
 
     /// Those of the due calls whose bucket is here, up to a number that Redis answers quickly. Each must end in
-    /// [`landed`](Self::landed) or in [`not_sent`](Self::not_sent).
-    pub fn due_calls(&mut self, is_here: impl Fn(&BucketKey) -> bool, now_us: u64) -> Vec<LeaseCall> {
+    /// [`landed`](Self::landed) or in [`not_sent`](Self::not_sent). Calls to a server that is away would stand in the way of
+    /// the others: they become due again when somebody looks for leases that are over.
+    pub fn due_calls(
+        &mut self,
+        whereabouts: impl Fn(&BucketKey) -> Whereabouts,
+        now_us: u64,
+    ) -> Vec<LeaseCall> {
         let mut calls = Vec::new();
         for _ in 0..self.due.len().min(MOST_LOOKED_AT) {
             let Some((since_us, key)) = self.due.pop_front() else { break };
-            if is_here(&key) {
-                // It may have travelled with a request meanwhile.
-                let bucket = self.buckets.get_mut(&key).filter(|bucket| bucket.has_due());
-                calls.extend(bucket.and_then(|bucket| bucket.call(&key, Purpose::Renew, now_us)));
-            } else {
-                self.due.push_back((since_us, key));
+            // It may have travelled with a request meanwhile.
+            let Some(bucket) = self.buckets.get_mut(&key).filter(|bucket| bucket.has_due()) else { continue };
+            match whereabouts(&key) {
+                Whereabouts::Here => calls.extend(bucket.call(&key, Purpose::Renew, now_us)),
+                Whereabouts::Elsewhere => self.due.push_back((since_us, key)),
+                Whereabouts::Away => bucket.is_away(),
             }
             if calls.len() >= MOST_DUE {
                 break;

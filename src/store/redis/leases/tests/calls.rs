@@ -8,7 +8,7 @@ use tollgate_core::{
     limit::{Algorithm, Limit, LimitSpec, Unit},
 };
 
-use super::super::{BATCHES_WITHIN_US, Leases, MOST, MOST_DUE, MOST_WAIT_US, Spent};
+use super::super::{BATCHES_WITHIN_US, Leases, MOST, MOST_DUE, MOST_WAIT_US, Spent, Whereabouts};
 use crate::store::redis::denial_cache::Trip;
 
 const START_US: u64 = 1_800_000_000_000_000;
@@ -44,7 +44,7 @@ impl World {
     /// Sends the calls that no request waits for.
     fn send_due(&mut self, at_us: u64) -> Vec<LeaseCall> {
         self.leases.look(at_us);
-        let calls = self.leases.due_calls(|_| true, at_us);
+        let calls = self.leases.due_calls(|_| Whereabouts::Here, at_us);
         self.execute(calls.iter(), at_us);
         calls
     }
@@ -251,7 +251,7 @@ fn a_call_that_travelled_with_a_request_is_not_sent_again() {
     // Though more is expected by now.
     let many = iter::repeat_n(one[0], 400).collect::<Vec<_>>();
     world.leases.asked_otherwise(&many, 2_400);
-    assert!(world.leases.due_calls(|_| true, 2_500).is_empty());
+    assert!(world.leases.due_calls(|_| Whereabouts::Here, 2_500).is_empty());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, iter};
 
 use super::{
-    super::{Leases, Spent},
+    super::{Leases, Spent, Whereabouts},
     START_US, takes,
 };
 use crate::store::redis::denial_cache::Trip;
@@ -37,7 +37,7 @@ fn left_at_renewal(trip: Trip) -> (u32, u32) {
     let calls = leases.calls(iter::repeat_n(&one, 400), 1_000);
     execute(&mut leases, &calls[0], Trip { sent_us: 1_000, arrived_us: 1_000 });
     while let Spent::All(_) = leases.spend(&one, 1_000) {}
-    let calls = leases.due_calls(|_| true, 1_000);
+    let calls = leases.due_calls(|_| Whereabouts::Here, 1_000);
     leases.fresh(1_000);
     let granted = execute(&mut leases, &calls[0], trip);
     let mut left = granted;
