@@ -26,6 +26,7 @@ use smallvec::SmallVec;
 use super::denial_cache::DenialCache;
 use crate::store::StoreError;
 use answer::Seen;
+pub(super) use answer::by_clock;
 pub use leg::Todo;
 use leg::{Charged, Leg, Purpose, Quotas, Stage, comes_last};
 use tollgate_core::{

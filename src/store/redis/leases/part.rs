@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use super::bucket::Aside;
+use crate::store::redis::legs::by_clock;
 use tollgate_core::{
     decision::{Answer, AnswerSource, Enforcement, Found, Takes, verdict},
     descriptor::BucketKey,
@@ -40,13 +41,18 @@ impl Part {
 
     /// The answer to all takes, in their order.
     pub(super) fn answer(&self, rest: Option<Answer>) -> Answer {
-        // What a lease shows is true at any later instant too, so the store's own clock counts.
+        // What a lease shows is true at any later instant too, so the store's own clock counts. But masters of a Redis Cluster
+        // have clocks of their own.
+        let by_clock_of = |(key, aside): &(BucketKey, Aside), now_us| match key.tagged_limit() {
+            Some(_) => by_clock(aside.found, aside.now_us, now_us),
+            None => aside.found,
+        };
         let of_leases = || self.takes.iter().filter_map(|(_, aside)| Some(aside.as_ref()?.1.now_us)).min();
         let now_us = rest.as_ref().map(|rest| rest.now_us).or_else(of_leases).unwrap_or_default();
         let mut others = rest.iter().flat_map(|rest| rest.found.iter().copied());
         let mut found: SmallVec<[Found; 1]> = SmallVec::with_capacity(self.takes.len());
         for (_, aside) in &self.takes {
-            found.extend(aside.as_ref().map(|(_, aside)| aside.found).or_else(|| others.next()));
+            found.extend(aside.as_ref().map(|own| by_clock_of(own, now_us)).or_else(|| others.next()));
         }
         let judged =
             self.takes.iter().zip(&found).map(|((enforcement, _), found)| (*enforcement, found.fits));

@@ -25,7 +25,7 @@ impl Seen {
 
     /// The same, by a clock that shows `now_us` when that of the master shows its time.
     fn at(&self, now_us: u64) -> Found {
-        moved(self.found, |at_us| at_us.saturating_add(now_us).saturating_sub(self.now_us))
+        by_clock(self.found, self.now_us, now_us)
     }
 }
 
@@ -44,6 +44,11 @@ pub(super) fn joined(takes: &[Take], seen: &[Option<Seen>], malformed: u32) -> R
         malformed,
         source: if is_remembered { AnswerSource::Cache } else { AnswerSource::Store },
     })
+}
+
+/// What was found, by a clock that shows `now_us` when that of the bucket's master shows `there_us`.
+pub(in crate::store::redis) fn by_clock(found: Found, there_us: u64, now_us: u64) -> Found {
+    moved(found, |at_us| at_us.saturating_add(now_us).saturating_sub(there_us))
 }
 
 fn moved(found: Found, to: impl Fn(u64) -> u64) -> Found {

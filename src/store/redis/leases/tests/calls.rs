@@ -3,7 +3,7 @@
 use std::{collections::HashMap, iter};
 
 use tollgate_core::{
-    decision::{Answer, Demand, LeaseCall, State, Take, Takes, Verdict, decide, lease},
+    decision::{Answer, Demand, LeaseCall, Seen, State, Take, Takes, Verdict, decide, lease},
     descriptor::{BucketKey, Hits},
     limit::{Algorithm, Limit, LimitSpec, Unit},
 };
@@ -290,6 +290,30 @@ fn many_leases_that_end_together_are_reported_some_at_a_time() {
         assert!(world.leases.due.len() <= 500);
     }
     assert_eq!((reported, world.leases.leased, world.leases.counts.lapsed), (500, 0, 0));
+}
+
+/// In a Redis Cluster a request may ask for buckets of several masters, each with a clock of its own.
+#[test]
+fn what_a_lease_shows_goes_by_the_clock_of_its_own_master() {
+    let mut world = World::default();
+    let limit = a_second(10_000, 10_000, 100);
+    let of_masters = [1, 2].map(|number| BucketKey::tagged([number; 16], 7));
+    world.lease(of_masters[0], &limit, 1_000);
+    let (one, at_us) = (takes(of_masters[0], Hits::One, &limit), 2_000);
+    let both: Takes = of_masters.iter().map(|key| takes(*key, Hits::One, &limit)[0]).collect();
+    let until_full_us = |answer: &Answer| {
+        let Seen::TokenBucket { full_at } = answer.found[0].seen else { panic!("a token bucket") };
+        full_at.whole_us.saturating_sub(answer.now_us)
+    };
+    let Spent::All(before) = world.leases.spend(&one, at_us) else { panic!("all") };
+    let Spent::Part(part) = world.leases.spend(&both, at_us) else { panic!("a part") };
+    let ahead_us = 5_000_000;
+    let rest = decide(&part.rest, START_US + at_us + ahead_us, &mut world.table);
+    let whole = world.leases.settle(&part, Some(rest), at_us + SOON_US).expect("an answer");
+    assert_eq!(whole.now_us, START_US + at_us + ahead_us);
+    let (before_us, whole_us) = (until_full_us(&before), until_full_us(&whole));
+    // One hit costs 100 us.
+    assert!((before_us..before_us + 1_000).contains(&whole_us), "{whole_us} after {before_us}");
 }
 
 /// In a Redis Cluster each request of a batch is a call of its own, and the first one for a bucket carries the call about it.
