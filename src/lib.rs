@@ -40,7 +40,7 @@
 //! | tasks that must not end | [`tasks`] |
 //!
 //! `tollgate prove` is the crate `tollgate-prove`, and judges any limiter from outside. `tests/simulation` drives the
-//! dispatchers and denial caches of several replicas in virtual time.
+//! dispatchers, denial caches and leases of several replicas in virtual time.
 //!
 //! Arrows point to the core, and no two modules depend on each other. The core depends on no runtime, wire format,
 //! Redis, metrics or clock: `now` is a parameter. `tests/layering.rs` holds both.
