@@ -108,6 +108,11 @@ fn expected(calls: &Calls, now_us: u64, table: &mut Table) -> (Vec<Answer>, Vec<
     (answers, granted.into_iter().map(|granted| granted.expect("no log")).collect())
 }
 
+/// The second in which a key expires, or 0: EXPIRETIME, which Redis 6.2 has not. A key's expiry is a whole second here.
+const EXPIRES_S: &str = "
+local now, left_ms = redis.call('TIME'), redis.call('PTTL', KEYS[1])
+return left_ms < 0 and 0 or math.floor(now[1] + (now[2] / 1000 + left_ms) / 1000 + 0.5)";
+
 fn is_kept(
     connection: &mut Connection,
     bucket: &Bucket,
@@ -118,7 +123,7 @@ fn is_kept(
     let (stored, expires): (Option<Vec<u8>>, u64) = pipe()
         .get(&key[..])
         .cmd("EVAL")
-        .arg("return math.max(redis.call('EXPIRETIME', KEYS[1]), 0)")
+        .arg(EXPIRES_S)
         .arg(1)
         .arg(&key[..])
         .query(connection)
