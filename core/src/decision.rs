@@ -243,13 +243,10 @@ impl State {
         }
     }
 
-    /// How many hits of the bucket leases hold at this instant, at the price of this demand. These count as spent though they
-    /// may come back.
-    pub fn reserved(&self, demand: &Demand, now_us: u64) -> u64 {
-        match self {
-            State::Leased(leased) => leased.reserved_hits(demand, now_us),
-            _ => 0,
-        }
+    /// How many hits of the bucket leases hold at this instant, under the limit of this demand for one. These count as spent
+    /// though they may come back.
+    pub fn reserved(&self, one: &Demand, now_us: u64) -> u64 {
+        lease::reserved_hits(one, self, now_us)
     }
 
     /// The instant, in microseconds, from which on the bucket is the same as a missing one.

@@ -104,25 +104,6 @@ impl Counted {
 // === impl Leased ===
 
 impl Leased {
-    /// How many hits are reserved at this instant, at the price of this demand; a part of one counts as one.
-    pub(super) fn reserved_hits(&self, demand: &Demand, now_us: u64) -> u64 {
-        let held = match &demand.measure {
-            Measure::TokenBucket(tokens) => Held::of_tokens(self, tokens.per_us, now_us),
-            Measure::FixedWindow(asked) => Held::of_window(self, asked, now_us),
-            Measure::SlidingLog(_) => return 0,
-        };
-        let (reserved, price) =
-            (held.reserved().as_f64(held.per_us), demand.one().cost().as_f64(held.per_us));
-        // Both are exact to far less than a millionth of a hit.
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "it is cut to a whole number"
-        )]
-        let hits = (reserved / price - 1e-6).ceil() as u64;
-        hits
-    }
-
     /// The instant from which on the bucket is the same as a missing one.
     pub(super) fn spent_us(&self) -> u64 {
         match self.counted {
@@ -399,6 +380,13 @@ impl Held {
         let granted = granted.min(f64::from(call.wants.min(MOST_LEASED))) as u32;
         if granted < FEWEST_LEASED { 0 } else { granted }
     }
+}
+
+/// How many hits of a bucket are reserved at this instant, at the price of a demand for one; a part of one counts as one.
+pub(super) fn reserved_hits(one: &Demand, state: &State, now_us: u64) -> u64 {
+    let Some(held) = Held::new(one, Some(state), now_us) else { return 0 };
+    let [reserved, price] = [held.reserved(), one.cost()].map(|worth| worth.ticks(held.per_us));
+    u64::try_from(reserved.div_ceil(price.max(1))).unwrap_or(u64::MAX)
 }
 
 /// What this number of hits costs, given a demand for one.

@@ -15,8 +15,8 @@ use crate::{
 };
 use tollgate_core::{
     applied::{AppliedLimit, QuotaMode},
-    decision::{State, Take},
-    descriptor::{BadRequest, BucketKey, KeyForm, Request},
+    decision::{Demand, State, Take},
+    descriptor::{BadRequest, BucketKey, Hits, KeyForm, Request},
     matcher::Matcher,
     rules::OnStoreFailure,
 };
@@ -86,9 +86,10 @@ impl Buckets {
     }
 
     /// How many hits of this bucket leases hold.
-    pub(super) fn reserved(&self, take: &Take) -> u64 {
-        let state = self.looked.states.iter().find(|(key, _)| *key == take.key);
-        state.map_or(0, |(_, state)| state.reserved(&take.demand, self.looked.now_us))
+    pub(super) fn reserved(&self, applied: &AppliedLimit<'_>) -> u64 {
+        let state = self.looked.states.iter().find(|(key, _)| *key == applied.take.key);
+        let one = Demand::new(Hits::One, &applied.limit.limit);
+        state.map_or(0, |(_, state)| state.reserved(&one, self.looked.now_us))
     }
 
     /// The outcome of this request if it came now.

@@ -133,8 +133,8 @@ impl Report {
         let mut descriptors =
             self::descriptors(rules, &asked, &applied, &before.decisions, &outcome.decisions);
         for limit in descriptors.iter_mut().flat_map(|descriptor| &mut descriptor.limits) {
-            limit.reserved =
-                takes.iter().find(|take| take.key == limit.key).map_or(0, |take| buckets.reserved(take));
+            let applied = applied.limits.iter().find(|applied| applied.take.key == limit.key);
+            limit.reserved = applied.map_or(0, |applied| buckets.reserved(applied));
         }
         let now = serving.told(matcher, &outcome);
         let used_up = match &now {
