@@ -71,40 +71,41 @@
 //! | 16 | `src/store/redis.rs` | this runtime's Redis |
 //! | 17 | `src/store/redis/leasing.rs` | decides it from leases, as far as they go |
 //! | 18 | `src/store/redis/line.rs` | knows whether there is a connection |
-//! | 19 | `src/store/redis/dispatch.rs` | denies, queues or refuses the request |
-//! | 20 | `src/store/redis/denial_cache.rs` | knows whether Redis would deny it |
-//! | 21 | `src/store/redis/denial_cache/shared.rs` | hands over what other runtimes gave back, and have learnt |
-//! | 22 | `src/store/redis/dispatch/queue.rs` | holds the request |
+//! | 19 | `src/store/redis/queues.rs` | refuses it at once if there is none |
+//! | 20 | `src/store/redis/dispatch.rs` | denies, queues or refuses the request |
+//! | 21 | `src/store/redis/denial_cache.rs` | knows whether Redis would deny it |
+//! | 22 | `src/store/redis/denial_cache/shared.rs` | hands over what other runtimes gave back, and have learnt |
+//! | 23 | `src/store/redis/dispatch/queue.rs` | holds the request |
 //! | | `src/store/asking.rs` | is awaited until the answer is there |
 //! | | `src/store/redis/batches.rs` | sends batches, in tasks of its own |
-//! | 23 | `src/store/redis/queues.rs` | has the next batch |
-//! | 24 | `src/store/redis/leasing.rs` | adds calls about leases to the next batch |
-//! | 25 | `src/store/redis/dispatch.rs` | is asked for the next batch |
-//! | 26 | `src/store/redis/dispatch/queue.rs` | forms it |
-//! | 27 | `src/store/redis/denial_cache.rs` | is asked again, since it may have learnt more |
-//! | 28 | `src/store/redis/script.rs` | packs the requests of the batch |
-//! | 29 | `src/store/redis/line/calls.rs` | sends the call, and waits for the reply |
-//! | 30 | `src/store/redis/script.rs` | makes the command |
+//! | 24 | `src/store/redis/queues.rs` | has the next batch |
+//! | 25 | `src/store/redis/leasing.rs` | adds calls about leases to the next batch |
+//! | 26 | `src/store/redis/dispatch.rs` | is asked for the next batch |
+//! | 27 | `src/store/redis/dispatch/queue.rs` | forms it |
+//! | 28 | `src/store/redis/denial_cache.rs` | is asked again, since it may have learnt more |
+//! | 29 | `src/store/redis/script.rs` | packs the requests of the batch |
+//! | 30 | `src/store/redis/line/calls.rs` | sends the call, and waits for the reply |
+//! | 31 | `src/store/redis/script.rs` | makes the command |
 //! | | `src/store/redis/keys.rs` | names the buckets |
 //! | | `lua/batch.lua` | decides, in Redis |
-//! | 31 | `src/store/redis/script.rs` | reads the reply |
-//! | 32 | `core/src/decision/demand.rs` | gives the verdict |
-//! | 33 | `src/store/redis/queues.rs` | the batch has landed, with the calls about leases |
-//! | 34 | `src/store/redis/dispatch.rs` | hands out its answers |
-//! | 35 | `src/store/redis/dispatch/queue.rs` | frees its slot |
-//! | 36 | `src/store/redis/denial_cache.rs` | learns from the answers; then the requests get them |
-//! | 37 | `src/store/redis/denial_cache/room.rs` | knows whether an answer shows room |
-//! | 38 | `core/src/applied/figures.rs` | turns the answer into what clients are told |
-//! | 39 | `src/protocol.rs` | observes the outcome |
-//! | 40 | `src/metrics/requests.rs` | counts it |
-//! | 41 | `src/metrics/decisions.rs` | counts each decision |
-//! | 42 | `src/live/recorder.rs` | notes the key of each decision |
-//! | 43 | `src/response/rls.rs` | makes the statuses |
-//! | 44 | `src/response.rs` | makes headers and body |
-//! | 45 | `src/response/writer.rs` | writes them as bytes |
-//! | 46 | `src/protocol/reply.rs` | puts the bytes into the answer |
+//! | 32 | `src/store/redis/script.rs` | reads the reply |
+//! | 33 | `core/src/decision/demand.rs` | gives the verdict |
+//! | 34 | `src/store/redis/queues.rs` | the batch has landed, with the calls about leases |
+//! | 35 | `src/store/redis/dispatch.rs` | hands out its answers |
+//! | 36 | `src/store/redis/dispatch/queue.rs` | frees its slot |
+//! | 37 | `src/store/redis/denial_cache.rs` | learns from the answers; then the requests get them |
+//! | 38 | `src/store/redis/denial_cache/room.rs` | knows whether an answer shows room |
+//! | 39 | `core/src/applied/figures.rs` | turns the answer into what clients are told |
+//! | 40 | `src/protocol.rs` | observes the outcome |
+//! | 41 | `src/metrics/requests.rs` | counts it |
+//! | 42 | `src/metrics/decisions.rs` | counts each decision |
+//! | 43 | `src/live/recorder.rs` | notes the key of each decision |
+//! | 44 | `src/response/rls.rs` | makes the statuses |
+//! | 45 | `src/response.rs` | makes headers and body |
+//! | 46 | `src/response/writer.rs` | writes them as bytes |
+//! | 47 | `src/protocol/reply.rs` | puts the bytes into the answer |
 //!
-//! A check of ext_authz differs before row 4 and after row 42:
+//! A check of ext_authz differs before row 4 and after row 43:
 //!
 //! | file | does |
 //! |---|---|
@@ -114,7 +115,7 @@
 //! | `src/protocol/authz/settings.rs` | finds the client's address |
 //! | `core/src/authz.rs` | finds the entry for the request |
 //! | `core/src/actions.rs` | makes descriptors of it; then as above from row 4 |
-//! | `src/response/check.rs` | makes the answer, with the headers and body of row 44 |
+//! | `src/response/check.rs` | makes the answer, with the headers and body of row 45 |
 //!
 //! # When Redis is silent
 //!
